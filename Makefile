@@ -1,0 +1,49 @@
+# Needs make and Python 3.11 or newer. Everything else is installed into .venv, in the versions of constraints.txt.
+#   PYTHON   the interpreter that .venv is made with:  make table1 PYTHON=python3.12
+#   ARGS     more arguments for the command:           make table1 ARGS="--seeds 0,1,2"
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -c constraints.txt
+INSTALLED := .venv/.installed
+INSTALLED_TEST := .venv/.installed-test
+
+.DEFAULT_GOAL := help
+.PHONY: help table1 smoke test test-slow lint pretrained
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo 'Options: PYTHON=python3.12 (the interpreter), ARGS="--seeds 0,1,2" (more arguments for the command).'
+
+table1: $(INSTALLED) ## compare all methods at matched peak memory on embedded photographs; what is already stored is not run again
+	$(BIN)/prunebench run table1 $(ARGS)
+
+smoke: $(INSTALLED) ## the same code in two minutes, to see that it works; its quality figures mean nothing
+	@echo 'A smoke run: so little training that the quality figures mean nothing.'
+	$(BIN)/prunebench run smoke $(ARGS)
+
+test: $(INSTALLED_TEST) ## the tests, without the slow ones
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(INSTALLED_TEST) ## the slow tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(INSTALLED_TEST) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+pretrained: $(INSTALLED) ## train the shipped unpruned networks anew
+	$(BIN)/prunebench pretrain table1 --out bench/pretrained_networks $(ARGS)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "prunebench needs Python 3.11 or newer, and '$(PYTHON)' is not; name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo 'Installing prunebench and its dependencies into .venv; the first time this takes some minutes.'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e .
+	@touch $@
+
+$(INSTALLED_TEST): $(INSTALLED)
+	$(INSTALL) -e '.[test]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The harness of prunebench: contract, ruler, surgery, training, records, tables."""

@@ -1,0 +1,131 @@
+"""Cell: one question. Record: its answer. Both frozen, both plain JSON.
+
+The key of a cell is the SHA-256 of its canonical JSON and the schema version. Its label and the place of its data are not part of the
+key: they do not change the answer.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from bench.contract import Convention, Recipe, Shape
+
+SCHEMA = 1
+Status = Literal["done", "infeasible", "failed"]
+NOT_IN_KEY = ("label", "data")
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of the canonical JSON of `content`, as hex."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One question: this method, on this network, at this share of its peak, with this seed.
+
+    Args:
+        task, task_options, backbone, backbone_options, method, method_options: what is asked of whom.
+        label: how tables name the row.
+        method_source: hash of the method's source, so that changed code is a new question.
+        data: "embedded" or a folder; `data_fingerprint` is its content.
+        convention: in which the budget is counted.
+        measured_at: the input (N, C, H, W) at which it is counted.
+        ratio: budget / unpruned peak.
+        compute: "own" (each method's own fine-tuning) or "matched" (equal steps after pretraining).
+        seed: from which all random streams are derived.
+        recipe: how it is trained.
+    """
+
+    task: str
+    task_options: Mapping[str, Any]
+    backbone: str
+    backbone_options: Mapping[str, Any]
+    method: str
+    method_options: Mapping[str, Any]
+    label: str
+    method_source: str
+    data: str
+    data_fingerprint: str
+    convention: Convention
+    measured_at: Shape
+    ratio: float
+    compute: Literal["own", "matched"]
+    seed: int
+    recipe: Recipe
+
+    @property
+    def key(self) -> str:
+        """Names the answer in the store."""
+        return digest({"schema": SCHEMA} | {name: value for name, value in asdict(self).items() if name not in NOT_IN_KEY})
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Cell":
+        """The cell whose `asdict` was written as JSON."""
+        return cls(**(dict(content) | {"recipe": Recipe(**content["recipe"]), "measured_at": tuple(content["measured_at"])}))
+
+
+@dataclass(frozen=True)
+class Record:
+    """The answer to one cell, measured by the harness. Numbers that do not exist (a failed or infeasible cell) are None.
+
+    Args:
+        cell: the question.
+        status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why.
+        budget_bytes: ratio x unpruned peak, in the cell's convention.
+        peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two conventions.
+        peak_step: the time step of the planned peak.
+        parameters: executed; parameters_stored: where more must be stored; macs: multiply-accumulates at `measured_at`.
+        scores: test set -> photograph -> metric -> value. means: metric -> mean over the photographs of all test sets.
+        input_means: the same for the degraded input. calibration_loss: of the pruned network before the harness finished it.
+        widths: unit -> channels left; kept: unit -> their indices; inserted: values with a compactor.
+        units_at_floor: units at the recipe's least width.
+        trace: the method's diary: peak_bytes, widths, note.
+        steps, samples, forward_passes, seconds: what was spent, per phase, after the shared pretraining.
+        environment: threads, device, versions, and all other circumstances.
+    """
+
+    cell: Cell
+    status: Status
+    reason: str = ""
+    budget_bytes: int | None = None
+    peak_bytes: int | None = None
+    peak_bytes_eager: int | None = None
+    peak_step: str | None = None
+    parameters: int | None = None
+    parameters_stored: int | None = None
+    macs: int | None = None
+    scores: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    means: Mapping[str, float] = field(default_factory=dict)
+    input_means: Mapping[str, float] = field(default_factory=dict)
+    calibration_loss: float | None = None
+    widths: Mapping[str, int] = field(default_factory=dict)
+    kept: Mapping[str, list[int]] = field(default_factory=dict)
+    inserted: tuple[str, ...] = ()
+    units_at_floor: int | None = None
+    trace: tuple[Mapping[str, Any], ...] = ()
+    steps: Mapping[str, int] = field(default_factory=dict)
+    samples: Mapping[str, int] = field(default_factory=dict)
+    forward_passes: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The key of its cell."""
+        return self.cell.key
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, numbers and strings."""
+        return {"schema": SCHEMA, "key": self.key} | asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Record":
+        """The record whose `to_json` was written."""
+        known = {entry.name for entry in fields(cls)}
+        values = {name: value for name, value in content.items() if name in known}
+        return cls(
+            **(values | {"cell": Cell.from_json(content["cell"]), "inserted": tuple(content["inserted"]), "trace": tuple(content["trace"])})
+        )

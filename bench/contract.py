@@ -1,0 +1,293 @@
+"""The contract between the harness, the methods and the tasks. Standard library and torch only.
+
+A *method* turns a pretrained network into a smaller one whose peak memory fits a budget:
+
+    @method("mine")
+    @dataclass(frozen=True)
+    class Mine(Method):
+        paper = "A. Uthor, My Pruning, 2026"
+        strength: float = 0.5                      # its fields are its options
+
+        def prune(self, model, budget, trainer=NO_TRAINER):
+            ...
+            return Pruned(smaller, kept={"c11": [0, 2, 5]})
+
+A *task* is a restoration problem: its backbones, training pairs, test sets, loss and score.
+The harness measures what comes back (peak memory, parameters, quality); no method reports its own score.
+Peak memory is the largest sum of bytes of live activations over the time steps of one forward pass; weights are not counted.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from torch import Generator, Tensor, device, nn
+
+from bench.errors import ConfigError, Infeasible
+
+Shape = tuple[int, int, int, int]  # (N, C, H, W)
+Widths = Mapping[str, int]  # unit name -> kept output channels
+Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of the kept output channels, in the unpruned numbering
+Phase = Literal["pretrain", "adapt", "search", "finetune"]
+Finish = Literal["finetune", "none", "scratch"]
+Convention = Literal["planned", "eager"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most memory that the activations of one forward pass may need.
+
+    Args:
+        peak_bytes: the limit in bytes; weights are not counted.
+        input_shape: the (N, C, H, W) at which it holds.
+        convention: "planned" (the least that a good executor needs) or "eager" (the operators as written).
+    """
+
+    peak_bytes: int
+    input_shape: Shape
+    convention: Convention = "planned"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a method's diary: the peak and the widths that it had reached, and a note."""
+
+    peak_bytes: int
+    widths: Widths
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a method gives back: a plain network, without masks, hooks, hypernetwork or reparametrisation.
+
+    Args:
+        model: the smaller network (a torch.fx.GraphModule where compactors were inserted).
+        finish: what the harness does with it: "finetune"; "none"; "scratch" (new weights, pretraining and fine-tuning schedule).
+        kept: unit -> kept channels in the unpruned numbering; units that are not named keep all.
+        inserted: names of the values that got a compactor, in order of insertion.
+        trace: the method's diary.
+        stored_parameters: parameters that must be stored to have this network, where that is more than it executes.
+    """
+
+    model: nn.Module
+    finish: Finish = "finetune"
+    kept: Kept = field(default_factory=dict)
+    inserted: tuple[str, ...] = ()
+    trace: tuple[Step, ...] = ()
+    stored_parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. Phases are counted in steps; `steps_per_epoch` translates papers.
+
+    Each learning rate is halved `drops - 1` times, at equal distances within its phase. A method that trains after pretraining
+    (`adapt_steps` once, `steps_per_epoch` after each round of a search) is metered. With `matched_steps` above zero the
+    harness fine-tunes for `matched_steps` less what the method has spent, so that every row has the same training;
+    with zero it fine-tunes for `finetune_steps`.
+    """
+
+    patch: int = 64
+    batch: int = 8
+    pretrain_steps: int = 6000
+    adapt_steps: int = 750
+    finetune_steps: int = 1500
+    matched_steps: int = 0
+    steps_per_epoch: int = 75
+    pretrain_rate: float = 1e-3
+    pretrain_drops: int = 4
+    finetune_rate: float = 5e-4
+    finetune_drops: int = 2
+    calibration_crops: int = 64
+    min_width: int = 1
+    threads: int = 2
+
+
+class Crops(Protocol):
+    """A source of training crops."""
+
+    def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """`count` random (degraded, clean) crops, float32 in [0, 1], clean of (count, C, patch, patch); all randomness from `generator`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One test photograph: degraded and clean, float32 in [0, 1], each (C, H, W)."""
+
+    name: str
+    degraded: Tensor
+    clean: Tensor
+
+
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+class Trainer(Protocol):
+    """All that a method may know of a task: training data only, every use metered."""
+
+    recipe: Recipe
+    seed: int
+    device: device
+
+    @property
+    def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
+        """Fixed batches of (degraded, clean) crops from the training side, (N, C, patch, patch) each."""
+        ...
+
+    def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """`count` random training batches of (degraded, clean)."""
+        ...
+
+    def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
+        """The task's differentiable loss, a scalar."""
+        ...
+
+    def loss(self, model: nn.Module) -> float:
+        """The criterion on the calibration crops, in eval mode, without gradient."""
+        ...
+
+    def reinitialise(self, model: nn.Module) -> None:
+        """New weights by the backbone's own initialisation, seeded."""
+        ...
+
+    def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
+        """The learning rate of each of `steps` steps."""
+        ...
+
+    def fit(
+        self,
+        model: nn.Module,
+        steps: int,
+        *,
+        phase: Phase,
+        objective: Objective | None = None,
+        penalty: Callable[[nn.Module], Tensor] | None = None,
+        after_step: Callable[[int, float], bool | None] | None = None,
+    ) -> int:
+        """Trains in place with a fresh Adam; returns the steps done.
+
+        Args:
+            model: the network.
+            steps: how many steps at most.
+            phase: what they are booked as; it chooses the learning rates.
+            objective: replaces criterion(model(degraded), clean).
+            penalty: added to the objective.
+            after_step: called with (index, learning rate) after each step; True ends the phase.
+        """
+        ...
+
+    def branch(self) -> AbstractContextManager[None]:
+        """What is drawn and metered inside is forgotten at its end: one budget's own work inside a sweep."""
+        ...
+
+
+class NoTrainer:
+    """Stands for "no data": usable by methods that look at weights alone; any other use is the caller's mistake.
+
+    Raises:
+        ConfigError: something that needs data was asked for.
+    """
+
+    recipe = Recipe()
+    seed = 0
+    device = device("cpu")
+
+    def branch(self) -> AbstractContextManager[None]:
+        """Nothing is metered, so nothing is to be forgotten."""
+        return nullcontext()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ConfigError(f"this method needs data to judge layers or to train (it asked for trainer.{name}); pass trainer=...")
+
+
+NO_TRAINER: Any = NoTrainer()
+
+
+class Method(ABC):
+    """A structural pruning method. Subclasses are frozen dataclasses: the fields are the options, the cache key and the printed name."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+
+    @abstractmethod
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        """A network whose peak is at most the budget's. The model that is passed in is left untouched.
+
+        Raises:
+            Infeasible: no network of the method's family fits.
+        """
+
+    def sweep(
+        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
+    ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
+        """Every budget once, largest first. What is yielded for a budget does not depend on the other budgets.
+
+        The default prunes once per budget; a method whose work serves several budgets overrides it.
+        """
+        for budget in largest_first(budgets):
+            with trainer.branch():
+                try:
+                    outcome: Pruned | Infeasible = self.prune(deepcopy(model), budget, trainer)
+                except Infeasible as impossible:
+                    outcome = impossible
+                yield budget, outcome
+
+    def expected_finish(self) -> Finish:
+        """How its networks will be finished: for forecasts of time only, what counts is `Pruned.finish`."""
+        return "finetune"
+
+
+def largest_first(budgets: Sequence[Budget]) -> list[Budget]:
+    """The order in which a sweep serves its budgets."""
+    return sorted(budgets, key=lambda budget: -budget.peak_bytes)
+
+
+class Task(ABC):
+    """A restoration problem. Subclasses are frozen dataclasses whose fields are the options.
+
+    `data` is "embedded" (photographs that come with the dependencies) or the path of a folder.
+    """
+
+    name: ClassVar[str]
+    measured_at: ClassVar[Shape]  # the input at which peak memory is measured
+    recipe: ClassVar[Recipe]
+    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]
+
+    @abstractmethod
+    def build(self, backbone: str, **options: Any) -> nn.Module:
+        """A new network. Raises ConfigError for an unknown backbone or option."""
+
+    @abstractmethod
+    def initialise(self, model: nn.Module, generator: Generator) -> None:
+        """New weights in place, for any network that came from one of the backbones by surgery."""
+
+    @abstractmethod
+    def training_pairs(self, data: str) -> Crops:
+        """Crops for gradient steps."""
+
+    @abstractmethod
+    def calibration_pairs(self, data: str) -> Crops:
+        """Crops of training photographs for judging layers; never a test photograph."""
+
+    @abstractmethod
+    def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """Named test sets; the same pairs at every call."""
+
+    @abstractmethod
+    def fingerprint(self, data: str) -> str:
+        """A hash that changes when the photographs or their degradation change."""
+
+    @abstractmethod
+    def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
+        """A differentiable scalar of two (N, C, H, W)."""
+
+    @abstractmethod
+    def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
+        """Metrics of one photograph, two (C, H, W): at least psnr_db and ssim."""

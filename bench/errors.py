@@ -1,0 +1,31 @@
+"""What can go wrong, sorted by whose turn it is to act.
+
+ConfigError   the user's input (a study, a path, a name): say what was asked, what was found, what to do
+PluginError   a method or a task broke the contract: name it
+Infeasible    the question has no answer: recorded as a row, not a crash
+"""
+
+
+class BenchError(Exception):
+    """Base of everything that prunebench raises on purpose; its text is one line for a person to read."""
+
+
+class ConfigError(BenchError):
+    """The user's input cannot be used."""
+
+
+class PluginError(BenchError):
+    """A method or a task broke the contract."""
+
+
+class Infeasible(BenchError):
+    """No network of the family fits the budget.
+
+    Args:
+        message: one line that names the budget and the least peak that is possible.
+        least_bytes: the least planned peak that is possible, if it is known.
+    """
+
+    def __init__(self, message: str, least_bytes: int | None = None) -> None:
+        super().__init__(message)
+        self.least_bytes = least_bytes

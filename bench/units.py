@@ -1,0 +1,41 @@
+"""Bytes for people (MiB = 2**20 bytes) and shapes as text ("1x3x1024x2048"). Inside the program: bytes and ints."""
+
+from bench.errors import ConfigError
+
+MIB = 2**20
+
+
+def mib(size_bytes: float) -> float:
+    """Bytes as MiB."""
+    return size_bytes / MIB
+
+
+def format_mib(size_bytes: float) -> str:
+    """Bytes as text, "768.0 MiB"."""
+    return f"{mib(size_bytes):.1f} MiB"
+
+
+def format_shape(shape: tuple[int, ...]) -> str:
+    """(1, 3, 1024, 2048) as "1x3x1024x2048"."""
+    return "x".join(str(size) for size in shape)
+
+
+def parse_shape(text: str) -> tuple[int, int, int, int]:
+    """ "1x3x1024x2048" as (N, C, H, W).
+
+    Raises:
+        ConfigError: the text is not four positive integers joined by "x".
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"shape '{text}' is not of the form NxCxHxW, four positive integers; write for example 1x3x256x256")
+    batch, channels, height, width = (int(part) for part in parts)
+    return batch, channels, height, width
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as "45 s", "12 min" or "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,1 @@
+"""The competitors: one file or folder a pruning method."""

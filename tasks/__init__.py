@@ -1,0 +1,1 @@
+"""The questions: restoration tasks, their data, their metrics, their backbones."""

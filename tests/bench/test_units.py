@@ -1,0 +1,28 @@
+"""Bytes and shapes as text, and back."""
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.units import format_duration, format_mib, format_shape, mib, parse_shape
+
+
+def test_a_mebibyte_is_two_to_the_twenty_bytes() -> None:
+    assert mib(805306368) == 768.0
+    assert format_mib(805306368) == "768.0 MiB"
+
+
+def test_a_shape_survives_the_round_trip() -> None:
+    assert parse_shape(format_shape((1, 3, 1024, 2048))) == (1, 3, 1024, 2048)
+
+
+@pytest.mark.parametrize("text", ["", "3x256x256", "1x3x0x256", "1x3x-2x256", "1x3x256x256x1", "1,3,256,256", "axbxcxd", "1x3x2.5x4"])
+def test_a_text_that_is_no_shape_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"write for example 1x3x256x256"):
+        parse_shape(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (5399, "1 h 30 min"), (12000, "3 h 20 min")]
+)
+def test_a_duration_is_told_in_the_unit_that_a_person_would_use(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

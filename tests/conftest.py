@@ -1,0 +1,18 @@
+"""Fixtures for all tests. Real photographs are outside the project: the environment variable PRUNEBENCH_DATA says where."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real pairs; the test is skipped where the variable is unset, and fails where the folder is not there."""
+    text = os.environ.get("PRUNEBENCH_DATA")
+    if not text:
+        pytest.skip("needs real photographs: set PRUNEBENCH_DATA to their folder")
+    folder = Path(text).resolve()
+    if not folder.is_dir():
+        pytest.fail(f"PRUNEBENCH_DATA is set to '{text}', and there is no such folder")
+    return folder
