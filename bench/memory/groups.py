@@ -1,0 +1,39 @@
+"""Pruning groups: the units that have a tensor alive at one time step ("Layer Grouping" of MOSP).
+
+The nonzero entries of a row of the linear peak model are the group of that step: only its units can lower the memory of that step.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.contract import Widths
+from bench.memory.peak_model import PeakModel
+
+
+@dataclass(frozen=True)
+class PruningGroup:
+    """The units alive at one time step.
+
+    Args:
+        step: place of the time step; name: its operator.
+        bytes: alive at it.
+        per_channel: unit -> bytes that one of its channels costs at this step.
+    """
+
+    step: int
+    name: str
+    bytes: int
+    per_channel: dict[str, int]
+
+
+def group_at(model: PeakModel, widths: Widths, step: int) -> PruningGroup:
+    """The group of one time step at the given widths."""
+    row = model.per_channel[step]
+    units = {unit: int(each) for unit, each in zip(model.widths, row, strict=True) if each}
+    return PruningGroup(step, model.steps[step], int(model.step_bytes(widths)[step]), units)
+
+
+def peak_group(model: PeakModel, widths: Widths) -> PruningGroup:
+    """The group of the first time step with the most bytes."""
+    return group_at(model, widths, int(np.argmax(model.step_bytes(widths))))

@@ -1,0 +1,54 @@
+"""Small networks for tests, and random cuts of them."""
+
+import random
+
+import torch
+from torch import Tensor, nn
+
+from bench.contract import Shape
+from bench.memory.graph import trace
+from bench.memory.layout import Layout, layout
+from bench.surgery.compactors import insert, long_skips
+from tasks.models.unet import UNet, initialise
+
+SHAPE: Shape = (1, 3, 32, 32)
+
+
+def unet(width: int = 4, compactors: bool = False, dtype: torch.dtype = torch.float32, residual: bool = False) -> nn.Module:
+    """A U-Net with random weights, in eval mode."""
+    network: nn.Module = UNet(width, residual=residual)
+    initialise(network, torch.Generator().manual_seed(width))
+    if compactors:
+        network = insert(network, long_skips(network, SHAPE), SHAPE)
+    return network.to(dtype).eval()
+
+
+class Residual(nn.Module):
+    """Two residual blocks between a head and a tail: all block outputs are tied."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, width, 3, padding=1)
+        self.first = nn.ModuleList(nn.Conv2d(width, width + 2, 3, padding=1) for _ in range(2))
+        self.second = nn.ModuleList(nn.Conv2d(width + 2, width, 3, padding=1) for _ in range(2))
+        self.act = nn.LeakyReLU(0.2, inplace=True)
+        self.tail = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        y = self.head(x)
+        for first, second in zip(self.first, self.second, strict=True):
+            y = y + second(self.act(first(y)))
+        return self.tail(y)
+
+
+def layout_of(network: nn.Module) -> Layout:
+    """The layout at the small test shape."""
+    return layout(trace(network, SHAPE))
+
+
+def random_kept(channels: Layout, seed: int) -> dict[str, list[int]]:
+    """A random set of at least one channel of about four in five units."""
+    rng = random.Random(seed)
+    cut = {unit: full for unit, full in channels.widths.items() if rng.random() < 0.8}
+    return {unit: sorted(rng.sample(range(full), rng.randint(1, full))) for unit, full in cut.items()}
