@@ -1,0 +1,71 @@
+"""The photographs that come with the dependencies: which side each is on, and that the test side stays as it is."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.errors import ConfigError
+from tasks.data import embedded
+from tasks.data.degrade import CameraNoise
+from tasks.metrics import psnr_db
+
+
+def test_no_photograph_is_on_two_sides() -> None:
+    sides = [{scene.name for scene in embedded.scenes(files)} for files in (embedded.TRAIN, embedded.CALIBRATION, embedded.TEST)]
+    assert [len(side) for side in sides] == [12, 1, 3] and len(set.union(*sides)) == 16
+    assert "motorcycle_right" not in set.union(*sides) and "cat" not in set.union(*sides)  # the same scenes as motorcycle_left and chelsea
+
+
+def test_no_two_photographs_share_their_content() -> None:
+    """Thumbnails of different photographs do not correlate as two views of one scene do (motorcycle left and right: 0.9)."""
+    scenes = embedded.scenes(embedded.TRAIN + embedded.CALIBRATION + embedded.TEST)
+    small = [torch.nn.functional.adaptive_avg_pool2d(scene.images[0].float(), 16).flatten() for scene in scenes]
+    assert torch.corrcoef(torch.stack(small)).fill_diagonal_(0).max() < 0.8
+
+
+def test_photographs_are_rgb_and_large_enough_for_patches() -> None:
+    for scene in embedded.scenes(embedded.TRAIN + embedded.CALIBRATION + embedded.TEST):
+        (image,) = scene.images
+        assert image.dtype == torch.uint8 and image.shape[0] == 3 and min(image.shape[1:]) >= 256
+
+
+def test_noisy_test_photographs_have_20_to_22_db() -> None:
+    for pair in embedded.test_pairs(CameraNoise()):
+        assert 20 < psnr_db(pair.degraded, pair.clean) < 22, pair.name
+
+
+def test_test_noise_is_the_same_whatever_else_was_drawn_and_differs_between_photographs() -> None:
+    first = embedded.test_pairs(CameraNoise())
+    embedded.test_pairs.cache_clear()
+    torch.manual_seed(1)
+    again = embedded.test_pairs(CameraNoise())
+    assert all(torch.equal(one.degraded, other.degraded) for one, other in zip(first, again, strict=True))
+    chelsea, flower, _ = ((pair.degraded - pair.clean)[:, :300, :451].flatten() for pair in again)
+    assert abs(torch.corrcoef(torch.stack((chelsea, flower)))[0, 1]) < 0.05
+
+
+def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **options: object) -> None:
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket, "socket", refused)
+    embedded._scene.cache_clear()
+    assert len(embedded.scenes(embedded.TEST)) == 3
+
+
+def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "TEST", ("kodim01.png",))
+    with pytest.raises(ConfigError, match=r"kodim01\.png is missing; install the package skimage"):
+        embedded.fingerprint_parts()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "find_spec", lambda package: None)
+    with pytest.raises(ConfigError, match=r"astronaut\.png comes with the package skimage, which is not installed"):
+        embedded.fingerprint_parts()
+
+
+def test_reading_the_files_imports_neither_package() -> None:
+    assert "import skimage" not in (source := Path(embedded.__file__).read_text()) and "import sklearn" not in source

@@ -1,0 +1,59 @@
+"""What becomes of a photograph file."""
+
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from bench.errors import ConfigError
+from tasks.data.photographs import as_float, read_photograph
+
+RAMP = numpy.arange(16 * 24, dtype=numpy.uint8).reshape(16, 24)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_every_8_bit_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
+    Image.fromarray(RAMP).convert(mode).save(path := tmp_path / "image.tif")
+    image = read_photograph(path)
+    assert image.shape == (3, 16, 24) and image.dtype == torch.uint8
+
+
+def test_grey_is_repeated_exactly(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(path := tmp_path / "grey.png")
+    assert torch.equal(read_photograph(path), torch.from_numpy(RAMP).expand(3, -1, -1))
+
+
+def test_16_bit_grey_keeps_its_precision(tmp_path: Path) -> None:
+    levels = numpy.arange(16 * 24, dtype=numpy.uint16).reshape(16, 24) * 170
+    Image.fromarray(levels).save(path := tmp_path / "deep.png")
+    assert torch.allclose(read_photograph(path)[1].double() * 65535, torch.from_numpy(levels.astype(float)), atol=0.01)
+
+
+def test_float_of_8_bit_is_a_share_of_255() -> None:
+    assert torch.equal(as_float(torch.tensor([0, 51, 255], dtype=torch.uint8)), torch.tensor([0.0, 0.2, 1.0]))
+
+
+@pytest.mark.parametrize("kept_share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_file_cut_short_is_refused_by_name(kept_share: float, suffix: str, tmp_path: Path) -> None:
+    pixels = numpy.random.default_rng(0).integers(0, 256, (64, 64, 3), numpy.uint8)
+    Image.fromarray(pixels).save(path := tmp_path / f"cut.{suffix}")
+    path.write_bytes(path.read_bytes()[: int(kept_share * path.stat().st_size)])
+    with pytest.raises(ConfigError, match=rf"cut\.{suffix} cannot be read as an image") as error:
+        read_photograph(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_file_and_a_missing_file_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("no image")
+    for name in ("notes.png", "absent.png"):
+        with pytest.raises(ConfigError, match=name):
+            read_photograph(tmp_path / name)
+
+
+def test_floating_point_images_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(RAMP.astype(numpy.float32)).save(path := tmp_path / "float.tif")
+    with pytest.raises(ConfigError, match="floating-point"):
+        read_photograph(path)
