@@ -1,0 +1,160 @@
+"""The state that MOSP moves along, and its two loops.
+
+advance()  one turn of the outer loop: frees a stride at the current peak step, in inner steps of one inner stride each
+           (order the channels, measure, solve, mask), then removes what was masked
+finetune() one epoch
+branch()   a copy that takes shorter strides until it meets a budget exactly
+"""
+
+from copy import copy, deepcopy
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from bench.contract import Budget, Pruned, Step, Trainer
+from bench.errors import Infeasible
+from bench.memory.graph import trace
+from bench.memory.groups import PruningGroup, peak_group
+from bench.memory.layout import Layout, layout
+from bench.memory.peak_model import floor_widths
+from bench.surgery.anatomy import anatomy
+from bench.surgery.channels import compose, remove
+from bench.surgery.importance import Scores, activations, gate_gradients, norms, random_scores
+from bench.surgery.masks import masked
+from methods.mosp.allocation import cheapest_cut
+from methods.mosp.sensitivity import sensitivities
+
+MOST_OF_A_UNIT = 4  # one measurement looks at no more than a quarter of a unit
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How channels and units are judged.
+
+    Args:
+        trainer: gives the calibration loss.
+        importance: the order of the channels of a unit.
+        points: at how many removals the loss of a unit is measured.
+    """
+
+    trainer: Trainer
+    importance: str
+    points: int
+
+    def scores(self, network: nn.Module, channels: Layout) -> Scores:
+        """Unit -> importance of its channels; the least goes first."""
+        calibration, criterion = self.trainer.calibration, self.trainer.criterion
+        if self.importance in ("gradient", "fisher"):
+            return gate_gradients(network, channels, calibration, criterion, power=2 if self.importance == "fisher" else 1)
+        if self.importance == "activation":
+            return activations(network, channels, calibration)
+        if self.importance == "random":
+            return random_scores(channels, self.trainer.seed)
+        return norms(network, channels, order=int(self.importance[1]))
+
+
+@dataclass
+class Trajectory:
+    """A network on its way to less memory.
+
+    Args:
+        network: with compactors; replaced by a smaller one at each turn.
+        inserted: the values that have a compactor.
+        measure: how its channels are judged.
+        outer_bytes: freed at the peak step between two fine-tunings.
+        inner_bytes: freed between two measurements; None for the dearest channel of the group.
+    """
+
+    network: nn.Module
+    budget: Budget
+    inserted: tuple[str, ...]
+    measure: Measure
+    outer_bytes: int
+    inner_bytes: int | None
+    trace: list[Step] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        body = anatomy(self.network, self.budget)
+        self.peaks, self.layout = body.peaks, body.layout
+        self.kept = {unit: list(range(full)) for unit, full in body.widths.items()}
+        self.floor = floor_widths(body.widths, self.measure.trainer.recipe.min_width)
+        self.note("start")
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Unit -> channels left."""
+        return self.layout.widths
+
+    @property
+    def peak_bytes(self) -> int:
+        """The peak at these widths."""
+        return self.peaks.peak_bytes(self.widths)
+
+    def note(self, text: str) -> None:
+        """A line in the diary."""
+        self.trace.append(Step(self.peak_bytes, self.widths, text))
+
+    def snapshot(self) -> Pruned:
+        """What has been reached, for the harness to finish."""
+        kept = {unit: indices for unit, indices in self.kept.items() if len(indices) < self.peaks.widths[unit]}
+        return Pruned(deepcopy(self.network), kept=kept, inserted=self.inserted, trace=tuple(self.trace))
+
+    def branch(self, budget: Budget) -> Pruned:
+        """The end of a copy whose last strides are cut to meet the budget; this trajectory stays where it is."""
+        branch = copy(self)
+        branch.network, branch.trace = deepcopy(self.network), list(self.trace)
+        while (excess := branch.peak_bytes - budget.peak_bytes) > 0:
+            branch.advance(min(excess, self.outer_bytes))
+        return branch.snapshot()
+
+    def possible(self, budget: Budget) -> bool:
+        """Whether the least widths fit."""
+        return self.peaks.peak_bytes(self.floor) <= budget.peak_bytes
+
+    def finetune(self) -> None:
+        """One epoch."""
+        trainer = self.measure.trainer
+        trainer.fit(self.network, trainer.recipe.steps_per_epoch, phase="search")
+
+    def advance(self, target_bytes: int) -> None:
+        """Frees at least `target_bytes` at the current peak step, and removes the channels for good."""
+        group = peak_group(self.peaks, self.widths)
+        kept = {unit: list(range(self.widths[unit])) for unit in group.per_channel}
+        freed_bytes = 0
+        while freed_bytes < target_bytes:
+            inner_bytes = self.inner_bytes or max(group.per_channel.values())
+            with masked(self.network, self.layout, kept):
+                cut = self._inner_step(group, kept, min(inner_bytes, target_bytes - freed_bytes), inner_bytes)
+            for unit, gone in cut.items():
+                kept[unit] = sorted(set(kept[unit]) - set(gone))
+                freed_bytes += group.per_channel[unit] * len(gone)
+        self._remove(group, kept)
+
+    def _inner_step(self, group: PruningGroup, kept: dict[str, list[int]], need_bytes: int, inner_bytes: int) -> dict[str, list[int]]:
+        """Unit -> channels to remove next: the cheapest that free `need_bytes` at the step of the group."""
+        scores = self.measure.scores(self.network, self.layout)
+        order = {unit: sorted(channels, key=lambda channel: float(scores[unit][channel])) for unit, channels in kept.items()}
+        boxes = {unit: self._box(unit, inner_bytes // group.per_channel[unit], len(channels)) for unit, channels in kept.items()}
+        boxes = {unit: box for unit, box in boxes.items() if box > 0}
+        if not boxes:
+            raise Infeasible(f"all units alive at {group.name} are at their least width", self.peaks.peak_bytes(self.floor))
+
+        def loss(unit: str, count: int) -> float:
+            with masked(self.network, self.layout, {unit: order[unit][count:]}):
+                return self.measure.trainer.loss(self.network)
+
+        rises = sensitivities(loss, self.measure.trainer.loss(self.network), boxes, self.measure.points)
+        cut = cheapest_cut(rises, group.per_channel, boxes, need_bytes)
+        return {unit: order[unit][:count] for unit, count in cut.items()}
+
+    def _box(self, unit: str, stride_channels: int, width: int) -> int:
+        """The most channels of a unit that one inner step may remove."""
+        quarter = -(-width // MOST_OF_A_UNIT)
+        return min(max(1, min(stride_channels, quarter)), width - self.floor[unit])
+
+    def _remove(self, group: PruningGroup, kept: dict[str, list[int]]) -> None:
+        gone = {unit: self.widths[unit] - len(indices) for unit, indices in kept.items() if len(indices) < self.widths[unit]}
+        self.network = remove(self.network, kept, self.budget.input_shape)
+        self.kept = compose(self.kept, kept, self.peaks.widths)
+        self.layout = layout(trace(self.network, self.budget.input_shape))
+        self.note(f"{group.name}: " + ", ".join(f"{unit} -{count}" for unit, count in gone.items()))

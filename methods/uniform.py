@@ -1,0 +1,50 @@
+"""Uniform scale: every unit keeps the same share of its channels.
+
+    w_u = max(w_min, floor(s c_u)),   s = k / min c_u,   k the largest that fits
+
+The grid of s makes the widths of a network whose channels double from level to level exact multiples: at a quarter of the peak a
+U-Net of width 32 is a U-Net of width 8. From scratch (the paper's baseline) the network gets new weights and the whole schedule; sliced,
+it keeps the channels with the largest L2 norm and is fine-tuned.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from bench.contract import NO_TRAINER, Budget, Finish, Method, Pruned, Trainer
+from bench.registry import method
+from bench.surgery.anatomy import anatomy
+from bench.surgery.channels import remove
+from bench.surgery.fit import largest_fitting
+from bench.surgery.importance import norms
+
+
+@method("uniform")
+@dataclass(frozen=True)
+class Uniform(Method):
+    """The same share of every unit.
+
+    Args:
+        start: "scratch" (new weights, the whole schedule) or "slice" (the channels with the largest norm, fine-tuned).
+    """
+
+    paper: ClassVar[str] = "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, AAAI 2023, baseline 'scale'"
+    start: Literal["scratch", "slice"] = "scratch"
+
+    def expected_finish(self) -> Finish:
+        """From scratch, or fine-tuned."""
+        return "scratch" if self.start == "scratch" else "finetune"
+
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
+        body = anatomy(model, budget)
+        grid = min(body.widths.values())
+        floor = trainer.recipe.min_width
+
+        def widths(position: int) -> dict[str, int]:
+            return {unit: max(min(floor, full), full * (position + 1) // grid) for unit, full in body.widths.items()}
+
+        kept = body.keep(norms(model, body.layout), widths(largest_fitting(widths, grid, body.peaks, budget)))
+        smaller = remove(model, kept, budget.input_shape)
+        return Pruned(smaller, finish=self.expected_finish(), kept=kept)

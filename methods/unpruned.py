@@ -1,0 +1,30 @@
+"""The neutral member: the network as it is. It fits any budget that its own peak fits."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from bench.contract import NO_TRAINER, Budget, Finish, Method, Pruned, Trainer
+from bench.memory.peak_model import impossible
+from bench.memory.profile import peak_memory
+from bench.registry import method
+
+
+@method("unpruned")
+@dataclass(frozen=True)
+class Unpruned(Method):
+    """Removes nothing."""
+
+    paper: ClassVar[str] = "none: the reference that every method starts from"
+
+    def expected_finish(self) -> Finish:
+        """Nothing is left to do."""
+        return "none"
+
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        """The network itself. Raises Infeasible if its peak exceeds the budget."""
+        peak_bytes = peak_memory(model, budget.input_shape, budget.convention)
+        if peak_bytes > budget.peak_bytes:
+            raise impossible(budget, peak_bytes)
+        return Pruned(model, finish=self.expected_finish())

@@ -1,0 +1,163 @@
+"""The loop: checks (b), (e), (g) of MOSP, one trajectory for a sweep, and that its cut is worth making."""
+
+import random
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+import torch
+from torch import nn
+
+from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
+from bench.errors import ConfigError, Infeasible
+from bench.memory.groups import peak_group
+from bench.memory.peak_model import peak_model
+from bench.memory.profile import peak_memory
+from bench.surgery.channels import remove
+from bench.surgery.compactors import insert, long_skips
+from bench.training import TaskTrainer
+from methods.mosp import Mosp
+from methods.mosp.trajectory import Measure, Trajectory
+from tests.fakes import FakeTask
+from tests.networks import SHAPE, layout_of, unet
+
+RECIPE = Recipe(patch=32, batch=4, adapt_steps=1, steps_per_epoch=1, calibration_crops=4, finetune_rate=1e-4, threads=1)
+
+
+def _trainer(recipe: Recipe = RECIPE) -> TaskTrainer:
+    return TaskTrainer(FakeTask(), "embedded", recipe, seed=0)
+
+
+def _budgets(network: nn.Module, *ratios: float) -> list[Budget]:
+    return [Budget(int(ratio * peak_memory(network, SHAPE)), SHAPE) for ratio in ratios]
+
+
+def _trajectory(network: nn.Module, importance: str = "gradient") -> Trajectory:
+    outer_bytes = peak_memory(network, SHAPE) // 12
+    return Trajectory(network, Budget(1, SHAPE), (), Measure(_trainer(), importance, 3), outer_bytes, inner_bytes=None)
+
+
+@pytest.mark.parametrize("compactors", [True, False])
+@pytest.mark.parametrize("ratio", [0.9, 0.55, 0.3])
+def test_the_budget_is_met_with_less_than_one_channel_of_slack_at_the_last_step(ratio: float, compactors: bool) -> None:
+    network = unet(8)
+    (budget,) = _budgets(network, ratio)
+    pruned = Mosp(compactors=compactors).prune(network, budget, _trainer())
+    peak = peak_memory(pruned.model, SHAPE)
+    model = peak_model(insert(network, pruned.inserted, SHAPE) if compactors else network, SHAPE)
+    assert budget.peak_bytes - int(model.per_channel.max()) < peak <= budget.peak_bytes
+    assert peak == pruned.trace[-1].peak_bytes
+
+
+def test_each_turn_frees_its_stride_at_the_peak_step_touches_only_its_group_and_no_peak_rises() -> None:
+    path = _trajectory(unet(8, compactors=True))
+    for _ in range(6):
+        group, before = peak_group(path.peaks, path.widths), path.widths
+        bytes_before = path.peaks.step_bytes(before)
+        path.advance(path.outer_bytes)
+        bytes_after = path.peaks.step_bytes(path.widths)
+        assert bytes_before[group.step] - bytes_after[group.step] >= path.outer_bytes
+        assert (bytes_after <= bytes_before).all()
+        assert {unit for unit in before if before[unit] != path.widths[unit]} <= set(group.per_channel)
+
+
+def test_a_budget_gets_the_same_network_alone_and_in_any_sweep() -> None:
+    network = unet(4)
+    budgets = _budgets(network, 0.8, 0.6, 0.45)
+    swept = {budget: outcome for budget, outcome in Mosp().sweep(network, budgets, _trainer()) if isinstance(outcome, Pruned)}
+    for budget in budgets:
+        alone = Mosp().prune(network, budget, _trainer())
+        assert alone.kept == swept[budget].kept
+        for one, other in zip(alone.model.state_dict().values(), swept[budget].model.state_dict().values(), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_what_the_harness_trains_between_two_budgets_does_not_touch_the_trajectory() -> None:
+    network = unet(4)
+    budgets, trainer, kept = _budgets(network, 0.8, 0.6), _trainer(), []
+    for _, outcome in Mosp().sweep(network, budgets, trainer):
+        assert isinstance(outcome, Pruned)
+        kept.append(outcome.kept)
+        for weight in outcome.model.parameters():
+            nn.init.zeros_(weight)
+    assert kept[1] == Mosp().prune(network, budgets[1], _trainer()).kept
+
+
+def test_kept_channels_and_inserted_compactors_rebuild_the_network() -> None:
+    network = unet(4)
+    pruned = Mosp().prune(network, *_budgets(network, 0.5), _trainer())
+    rebuilt = remove(insert(unet(4), pruned.inserted, SHAPE), pruned.kept, SHAPE)
+    rebuilt.load_state_dict(pruned.model.state_dict())
+    x = torch.rand(SHAPE)
+    torch.testing.assert_close(rebuilt(x), pruned.model(x), rtol=0, atol=1e-6)
+
+
+def test_the_cut_costs_less_loss_than_random_cuts_of_equal_bytes() -> None:
+    task, recipe = FakeTask(), replace(RECIPE, pretrain_steps=60, calibration_crops=8)
+    network, trainer = unet(8), TaskTrainer(task, "embedded", recipe, seed=0)
+    trainer.fit(network, 60, phase="pretrain")
+    path = _trajectory(network)
+    path.measure = Measure(trainer, "gradient", 3)
+    group = peak_group(path.peaks, path.widths)
+    full = group.bytes
+    path.advance(path.outer_bytes)
+    freed = full - int(path.peaks.step_bytes(path.widths)[group.step])
+    losses = []
+    for seed in range(5):
+        rng, kept = random.Random(seed), {unit: list(range(8)) for unit in group.per_channel}
+        for _ in range(freed // SHAPE[2] // SHAPE[3] // 4):
+            unit = rng.choice([unit for unit in kept if len(kept[unit]) > 1])
+            kept[unit].remove(rng.choice(kept[unit]))
+        losses.append(trainer.loss(remove(network, kept, SHAPE)))
+    assert trainer.loss(path.network) < fmean(losses)
+
+
+def test_the_network_that_is_passed_in_is_untouched() -> None:
+    network = unet(4)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    Mosp().prune(network, *_budgets(network, 0.6), _trainer())
+    assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
+
+
+def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
+    network, trainer = unet(4), _trainer()
+    pruned = Mosp(compactors=False).prune(network, *_budgets(network, 0.8), trainer)
+    assert pruned.inserted == ()
+    assert len(layout_of(pruned.model).units) == 22
+    assert "adapt" not in trainer.meter.steps
+
+
+@pytest.mark.parametrize("importance", ["gradient", "fisher", "activation", "l1", "l2", "random"])
+def test_every_order_of_channels_reaches_the_budget(importance: str) -> None:
+    network = unet(4)
+    (budget,) = _budgets(network, 0.6)
+    pruned = Mosp(importance=importance).prune(network, budget, _trainer())  # type: ignore[arg-type]
+    assert peak_memory(pruned.model, SHAPE) <= budget.peak_bytes
+
+
+def test_no_unit_goes_below_the_least_width() -> None:
+    network, trainer = unet(4), _trainer(replace(RECIPE, min_width=2))
+    least = peak_model(insert(network, long_skips(network, SHAPE), SHAPE), SHAPE).least_bytes(2)
+    pruned = Mosp().prune(network, Budget(least, SHAPE), trainer)
+    assert min(layout_of(pruned.model).widths.values()) == 2
+    with pytest.raises(Infeasible, match="the least is"):
+        Mosp().prune(network, Budget(least - 1, SHAPE), trainer)
+
+
+def test_an_impossible_budget_does_not_stop_the_others_and_costs_no_training() -> None:
+    network, trainer = unet(4), _trainer()
+    outcomes = [outcome for _, outcome in Mosp().sweep(network, [Budget(1, SHAPE), *_budgets(network, 1.0)], trainer)]
+    assert isinstance(outcomes[0], Pruned)
+    assert isinstance(outcomes[1], Infeasible)
+    assert outcomes[1].least_bytes is not None
+
+
+def test_without_data_the_method_says_that_it_needs_some() -> None:
+    with pytest.raises(ConfigError, match=r"needs data.*pass trainer="):
+        Mosp().prune(unet(4), *_budgets(unet(4), 0.5), NO_TRAINER)
+
+
+@pytest.mark.parametrize("stride", ["", "x", "0", "2", "1/0", "-1/3"])
+def test_a_stride_that_is_no_share_of_the_peak_is_refused(stride: str) -> None:
+    with pytest.raises(ConfigError, match="outer_stride"):
+        Mosp(outer_stride=stride)
