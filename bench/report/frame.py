@@ -1,0 +1,127 @@
+"""Records as a table in memory: the only door to pandas.
+
+`frame` has one row per record. `rows` has one row per question: the records that differ in nothing but the seed are averaged, and a cell
+that has no record yet is a row that says "pending". Two records whose recipes, data or method sources differ answer different questions
+and are never averaged.
+
+Over several seeds: peaks are the largest of the seeds (a budget binds every seed), all other numbers are means, with the sample standard
+deviation (n - 1) beside them; only finished records count. The status is the worst one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from bench.cell import Cell, Record, digest
+from bench.units import format_shape
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NOT_IN_QUESTION = ("seed", "label", "data")
+WORST_FIRST = ("failed", "infeasible", "pending", "done")
+LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager")
+AVERAGED = ("parameters", "parameters_stored", "macs", "psnr_db", "ssim", "steps", "pretrain_steps_spent", "input_psnr_db", "input_ssim")
+WHOLE = (*LARGEST, "parameters", "parameters_stored", "macs", "steps", "pretrain_steps_spent")
+SPREAD = ("peak_bytes", "parameters", "psnr_db", "ssim", "steps")
+SAME = ("task", "backbone", "method", "label", "ratio", "convention", "measured_at", "compute", "data", "data_fingerprint")
+SAME_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
+
+
+def frame(records: Iterable[Record], pending: Iterable[Cell] = ()) -> "DataFrame":
+    """One row per record, and one per pending cell: the fields of its cell, what was measured, the totals of what was spent.
+
+    Bytes and counts are nullable integers, `psnr_db`, `ssim`, `input_psnr_db` and `input_ssim` the means of the record.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame([_row(record.cell, record) for record in records] + [_row(cell, None) for cell in pending])
+    return table.astype({name: "Int64" for name in WHOLE if name in table})
+
+
+def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
+    """One line of the frame; without a record its numbers are None."""
+    content = asdict(cell)
+    question = digest({name: value for name, value in content.items() if name not in NOT_IN_QUESTION})
+    asked = {"key": cell.key, "question": question} | content | {"measured_at": format_shape(cell.measured_at)}
+    return asked | (
+        _answer(record) if record else dict.fromkeys((*LARGEST, *AVERAGED), None) | {"status": "pending", "reason": "", "note": ""}
+    )
+
+
+def _answer(record: Record) -> dict[str, Any]:
+    """What a record adds to its cell."""
+    done = record.status == "done"
+    measured = {name: getattr(record, name) for name in (*LARGEST, "parameters", "parameters_stored", "macs", "status", "reason")}
+    scores = {name: record.means.get(name) for name in ("psnr_db", "ssim")}
+    degraded = {f"input_{name}": record.input_means.get(name) for name in ("psnr_db", "ssim")}
+    spent = {
+        "steps": sum(record.steps.values()) if done else None,
+        "pretrain_steps_spent": record.steps.get("pretrain", 0) if done else None,
+    }
+    note = str(record.environment.get("note", ""))
+    return measured | scores | degraded | spent | {"seconds": sum(record.seconds.values()), "note": note}
+
+
+def rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[dict[str, Any]]:
+    """One plain dictionary per question, sorted by task and backbone, then ratio (largest first), then label.
+
+    Tasks, backbones and labels keep the order of `cells` (or of the records). `seeds` counts the finished records, `seeds_asked` all;
+    `statuses` counts records by status; a name that ends in `_std` is a standard deviation, None for fewer than two seeds.
+
+    Args:
+        records: what has been answered.
+        cells: what has been asked; those without a record are pending.
+    """
+    answered = {record.key for record in records}
+    table = frame(records, [cell for cell in cells if cell.key not in answered])
+    if table.empty:
+        return []
+    place = {key: index for index, key in enumerate(dict.fromkeys([cell.key for cell in cells] + [record.key for record in records]))}
+    table = table.assign(place=table["key"].map(place)).sort_values("place", kind="stable")
+    merged = [_merge(group) for _, group in table.groupby(["question", "label"], sort=False)]
+    return _sorted(merged)
+
+
+def _merge(group: "DataFrame") -> dict[str, Any]:
+    """The rows of one question as one."""
+    first = group.iloc[0]
+    done = group[group["status"] == "done"]
+    counts = group["status"].value_counts()
+    status = next(name for name in WORST_FIRST if name in counts)
+    merged: dict[str, Any] = {name: _plain(first[name]) for name in SAME} | {name: dict(first[name]) for name in SAME_OPTIONS}
+    merged |= {"seeds": len(done), "seeds_asked": len(group), "seed_values": [int(seed) for seed in group["seed"]]}
+    merged |= {name: _plain((done if len(done) else group)[name].max()) for name in LARGEST}
+    merged |= {name: _mean(done[name], name in WHOLE) for name in AVERAGED}
+    merged |= {f"{name}_std": _plain(done[name].astype("Float64").std()) if len(done) > 1 else None for name in SPREAD}
+    reasons = [str(reason) for reason in group.loc[group["status"] == status, "reason"] if reason]
+    merged["status"], merged["reason"] = status, reasons[0] if reasons else ""
+    merged["note"] = "; ".join(dict.fromkeys(str(note) for note in group["note"] if note))
+    return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}
+
+
+def _mean(column: Any, whole: bool) -> float | int | None:
+    """The mean of what is there; of counts, rounded."""
+    mean = _plain(column.astype("Float64").mean())
+    return None if mean is None else round(mean) if whole else float(mean)
+
+
+def _plain(value: Any) -> Any:
+    """A pandas scalar as Python's own; missing is None."""
+    import pandas as pd
+
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def section(row: Mapping[str, Any]) -> str:
+    """Rows of equal sections may be compared: same task, network, input and convention of the budget."""
+    return digest([row[name] for name in ("task", "task_options", "backbone", "backbone_options", "measured_at", "convention")])
+
+
+def _sorted(merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By section, falling ratio, label; sections and labels in the order in which they come."""
+    sections = list(dict.fromkeys(section(row) for row in merged))
+    labels = list(dict.fromkeys(row["label"] for row in merged))
+    return sorted(merged, key=lambda row: (sections.index(section(row)), -row["ratio"], labels.index(row["label"])))

@@ -1,0 +1,38 @@
+"""How figures look: one colour and one marker per label, told apart by people who see colours differently and in print.
+
+Colours are seaborn's "colorblind" palette, in the order of the labels; beyond its ten the line style changes as well.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+LINES = ("-", "--", "-.", ":")
+NEUTRAL = "0.35"  # grey, for what is not a method: the unpruned network, budgets
+RC: Any = {
+    "font.size": 9.5,
+    "axes.labelsize": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 7,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "prunebench",
+    "figure.dpi": 100,
+}
+
+
+def styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Line properties of each label: colour, marker, line style."""
+    import seaborn
+
+    palette = seaborn.color_palette("colorblind")
+    looks = {}
+    for place, label in enumerate(labels):
+        line = LINES[place // len(palette) % len(LINES)]
+        looks[label] = {"color": palette[place % len(palette)], "marker": MARKERS[place % len(MARKERS)], "linestyle": line}
+    return looks

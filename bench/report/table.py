@@ -1,0 +1,189 @@
+"""Records as a table: md for people (and terminals), tex with booktabs, csv and json with exact numbers for programs.
+
+md and tex have one table per question that may be compared (same task, network, input, convention), with the caption that such a table
+needs: what was equal, what was not. The best PSNR of each ratio is bold. Rows without an answer say why below the table.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from bench.cell import Cell, Record
+from bench.errors import ConfigError
+from bench.report.frame import rows, section
+from bench.units import mib
+
+Row = Mapping[str, Any]
+FORMATS = ("md", "csv", "tex", "json")
+HEADERS = ("label", "ratio", "budget MiB", "peak MiB", "eager MiB", "parameters", "PSNR dB", "SSIM", "steps", "status")
+MISSING = "-"
+
+
+def render(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:
+    """The table as text, without a newline at its end.
+
+    Args:
+        records: what has been answered.
+        fmt: "md", "csv", "tex" or "json".
+        cells: what has been asked; those without a record are shown as pending.
+
+    Raises:
+        ConfigError: an unknown format.
+    """
+    writers: dict[str, Callable[[list[dict[str, Any]]], str]] = {"md": _markdown, "csv": _csv, "tex": _latex, "json": _json}
+    if fmt not in writers:
+        raise ConfigError(f"unknown table format '{fmt}'; choose one of {', '.join(FORMATS)}")
+    return writers[fmt](rows(records, cells))
+
+
+def _json(merged: list[dict[str, Any]]) -> str:
+    """A list of rows; bytes and counts are integers."""
+    return json.dumps(merged, indent=1)
+
+
+def _csv(merged: list[dict[str, Any]]) -> str:
+    """One line per row; options and recipe as JSON."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(merged[0]) if merged else ["task", "backbone", "method", "label"], lineterminator="\n")
+    writer.writeheader()
+    for row in merged:
+        writer.writerow({name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in row.items()})
+    return text.getvalue().rstrip("\n")
+
+
+def _markdown(merged: list[dict[str, Any]]) -> str:
+    """A heading, an aligned table, a caption and the reasons, per section."""
+    from tabulate import tabulate
+
+    parts = []
+    for group in _sections(merged):
+        columns = [_columns(group, row, "**{}**", " ± ", _escaped_bar) for row in group]
+        table = tabulate(columns, HEADERS, tablefmt="pipe", disable_numparse=True, colalign=["left", *["right"] * 8, "left"])
+        notes = [f"- {line}" for line in caption(group) + reasons(group)]
+        parts.append("\n".join([f"### {title(group[0])}", "", table, "", *notes]))
+    return "\n\n".join(parts) or "No records and no cells: nothing has been asked here yet."
+
+
+def _escaped_bar(text: str) -> str:
+    """Plain text for a cell of a Markdown table."""
+    return text.replace("|", "\\|")
+
+
+def _latex(merged: list[dict[str, Any]]) -> str:
+    """A table environment per section, with a rule between the ratios; needs \\usepackage{booktabs}."""
+    parts = []
+    for group in _sections(merged):
+        blocks = [list(block) for _, block in groupby(group, key=lambda row: row["ratio"])]
+        lines = [[_tex_line(_columns(group, row, "\\textbf{{{}}}", " $\\pm$ ", _tex)) for row in block] for block in blocks]
+        body = "\n\\midrule\n".join("\n".join(block) for block in lines)
+        text = " ".join(_tex(f"{line}.") for line in [title(group[0]), *caption(group), *reasons(group)])
+        head = f"\\begin{{table}}\n\\centering\n\\caption{{{text}}}\n\\begin{{tabular}}{{l{'r' * 8}l}}\n\\toprule\n"
+        parts.append(f"{head}{_tex_line(HEADERS)}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}")
+    return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts)
+
+
+def _tex_line(columns: Sequence[str]) -> str:
+    return " & ".join(columns) + " \\\\"
+
+
+def _tex(text: str) -> str:
+    """Plain text for LaTeX."""
+    special = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "·": "$\\cdot$"}
+    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)
+
+
+def _sections(merged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    return [list(group) for _, group in groupby(merged, key=section)]
+
+
+def _columns(group: Sequence[Row], row: Row, bold: str, plus_minus: str, escape: Callable[[str], str]) -> list[str]:
+    """The cells of one row, in the order of HEADERS."""
+    psnr = _number(row, "psnr_db", ".2f", plus_minus)
+    return [
+        escape(row["label"]),
+        f"{row['ratio']:g}",
+        *(MISSING if row[name] is None else f"{mib(row[name]):.1f}" for name in ("budget_bytes", "peak_bytes", "peak_bytes_eager")),
+        _number(row, "parameters", ",d", plus_minus),
+        bold.format(psnr) if _is_best(group, row) else psnr,
+        _number(row, "ssim", ".4f", plus_minus),
+        _number(row, "steps", ",d", plus_minus),
+        escape(status_text(row)),
+    ]
+
+
+def _number(row: Row, name: str, form: str, plus_minus: str) -> str:
+    """A mean, with its standard deviation if there are several seeds and they differ."""
+    if row[name] is None:
+        return MISSING
+    spread = row.get(f"{name}_std")
+    exact = form == ",d"
+    if spread is None or (exact and spread == 0):
+        return format(row[name], form)
+    return format(row[name], form) + plus_minus + format(round(spread) if exact else spread, form)
+
+
+def _is_best(group: Sequence[Row], row: Row) -> bool:
+    """Whether no other finished row of its ratio has a higher PSNR, to the decimals shown; a row without rivals is not called best."""
+    rivals = [other["psnr_db"] for other in group if (other["ratio"], other["status"]) == (row["ratio"], "done")]
+    return row["status"] == "done" and len(rivals) > 1 and round(row["psnr_db"], 2) == round(max(rivals), 2)
+
+
+def status_text(row: Row) -> str:
+    """ "done", or what became of how many seeds: "1 of 3 pending"."""
+    if row["status"] == "done" or row["seeds_asked"] == 1:
+        return str(row["status"])
+    count = row["statuses"][row["status"]]
+    return row["status"] if count == row["seeds_asked"] else f"{count} of {row['seeds_asked']} {row['status']}"
+
+
+def title(row: Row) -> str:
+    """Names the section of a row: "denoising · unet (width 8)"."""
+    named = [f"{name} {value}" for name, value in row["backbone_options"].items()]
+    return f"{row['task']} · {row['backbone']}" + (f" ({', '.join(named)})" if named else "")
+
+
+def caption(group: Sequence[Row]) -> list[str]:
+    """Sentences, without full stop, on what is equal in a section and what the columns mean."""
+    first = group[0]
+    seeds = sorted({seed for row in group for seed in row["seed_values"]})
+    several = "; peaks are the largest over the seeds, other numbers mean ± standard deviation" if len(seeds) > 1 else ""
+    lines = [
+        f"Budget and ratio: {first['convention']} peak memory of the activations at an input of {first['measured_at']}; "
+        "weights are not counted; peak MiB is planned, eager MiB what the operators as written need",
+        f"Data {_named(group, 'data')}; {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}{several}",
+        _training(group),
+    ]
+    degraded = [row for row in group if row["input_psnr_db"] is not None]
+    if degraded:
+        lines.append(f"The degraded input has {degraded[0]['input_psnr_db']:.2f} dB, SSIM {degraded[0]['input_ssim'] or 0:.4f}")
+    return lines + (["Bold: the best PSNR of a ratio among finished rows"] if any(_is_best(group, row) for row in group) else [])
+
+
+def _named(group: Sequence[Row], name: str) -> str:
+    return ", ".join(dict.fromkeys(str(row[name]) for row in group))
+
+
+def _training(group: Sequence[Row]) -> str:
+    """How much training a row had, as recorded, and whether it was equal."""
+    shared = ", ".join(dict.fromkeys(f"{row['recipe']['pretrain_steps']:,}" for row in group))
+    text = f"Steps: training steps spent after the shared pretraining of {shared}"
+    spent = {row["steps"] - row["pretrain_steps_spent"] for row in group if row["steps"] and row["ratio"] < 1}
+    if len(spent) == 1:
+        text += f"; equal training: {spent.pop():,} for every pruned row"
+    elif spent:
+        text += f"; not equal: {min(spent):,} to {max(spent):,}"
+    scratch = any(row["pretrain_steps_spent"] for row in group)
+    return text + ("; rows trained from scratch repeat the pretraining, and their steps include it" if scratch else "")
+
+
+def reasons(group: Sequence[Row]) -> list[str]:
+    """Why rows have no answer, and what is special about the others, one sentence for each."""
+    refused = [f"{_place(row)} {row['status']}: {row['reason']}" for row in group if row["reason"] and row["status"] != "done"]
+    return refused + [f"{_place(row)}: {row['note']}" for row in group if row["note"]]
+
+
+def _place(row: Row) -> str:
+    return f"{row['label']} at {row['ratio']:g}"

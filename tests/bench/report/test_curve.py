@@ -1,0 +1,49 @@
+"""The trade-off curve: files of the promised size, one line per label, no global state."""
+
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.report.curve import draw
+from bench.report.style import styles
+from tests.bench.report.synthetic import cell, record, refused, study_records
+
+
+def test_the_picture_has_the_promised_size(tmp_path: Path) -> None:
+    width, height = struct.unpack(">II", draw(study_records((0, 1)), tmp_path / "curve.png").read_bytes()[16:24])
+    assert (width, height) == (1400, 900)
+
+
+def test_the_drawing_names_every_label_and_is_reproducible(tmp_path: Path) -> None:
+    first, second = (draw(study_records(), tmp_path / f"{name}.svg").read_text("utf-8") for name in "ab")
+    assert first == second
+    for text in ("mosp", "uniform, from scratch", "uniform, sliced", "unpruned", "PSNR, dB", "0.25"):
+        assert text in first
+
+
+def test_each_task_has_a_panel(tmp_path: Path) -> None:
+    records = [record(cell()), record(cell(task="low_light"))]
+    assert struct.unpack(">I", draw(records, tmp_path / "curve.png").read_bytes()[20:24]) == (1800,)
+
+
+def test_nothing_to_draw_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no finished record"):
+        draw([refused(cell(), "infeasible", "too small")], tmp_path / "curve.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pyplot_is_not_touched(tmp_path: Path) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    draw([record(cell())], tmp_path / "curve.png")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_twenty_labels_look_different() -> None:
+    looks = styles([str(place) for place in range(20)]).values()
+    assert len({tuple(sorted((name, str(value)) for name, value in look.items())) for look in looks}) == 20
+    assert "seaborn" in sys.modules

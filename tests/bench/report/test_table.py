@@ -1,0 +1,81 @@
+"""The table in its four formats."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.report.table import render
+from tests.bench.report.synthetic import cell, record, refused, study_cells, study_records
+
+PROMISED = {
+    "task", "backbone", "method", "label", "ratio", "seeds", "budget_bytes", "peak_bytes", "peak_bytes_eager", "parameters", "psnr_db",
+    "ssim", "steps", "status",
+}  # fmt: skip
+
+
+def test_json_has_the_promised_keys_and_plain_numbers() -> None:
+    table = json.loads(render(study_records((0, 1)), "json"))
+    assert set(table[0]) >= PROMISED
+    assert (table[0]["budget_bytes"], table[0]["seeds"], table[0]["status"]) == (201326592, 2, "done")
+
+
+def test_csv_reads_back_with_the_same_rows() -> None:
+    table = list(csv.DictReader(io.StringIO(render(study_records(), "csv"))))
+    assert len(table) == 10
+    assert table[1]["label"] == "uniform, from scratch"
+
+
+def test_markdown_is_aligned_and_marks_the_best_of_each_ratio() -> None:
+    lines = [line for line in render(study_records()).splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1
+    assert [line.split("|")[1].strip() for line in lines if "**" in line] == ["mosp"] * 3
+
+
+def test_an_unfinished_row_is_never_called_best() -> None:
+    answers = [record(cell("mosp", 0.5, 0)), record(cell("uniform, sliced", 0.5, 0)), record(cell("uniform, from scratch", 0.5, 0))]
+    bold = [line for line in render(answers, "md", [cell("mosp", 0.5, 1)]).splitlines() if "**" in line]
+    assert ["from scratch" in line for line in bold] == [True]
+
+
+def test_several_seeds_show_mean_and_standard_deviation() -> None:
+    assert "29.40 ± 0.07" in render([record(cell(seed=seed)) for seed in (0, 1, 2)])
+
+
+def test_rows_without_an_answer_say_why() -> None:
+    text = render([refused(cell(), "infeasible", "the least peak that is possible is 50.0 MiB")], "md", study_cells())
+    assert "mosp at 0.5 infeasible: the least peak that is possible is 50.0 MiB" in text
+    assert "| pending" in text
+
+
+def test_the_caption_says_what_was_equal() -> None:
+    text = render(study_records((0, 1)))
+    assert "shared pretraining of 6,000; equal training: 2,700 for every pruned row" in text
+    assert "The degraded input has 20.52 dB" in text
+    assert "Data embedded; seeds 0, 1" in text
+
+
+def test_unequal_training_is_not_called_equal() -> None:
+    text = render([record(cell()), record(cell("uniform, sliced"), steps={"finetune": 9})])
+    assert "not equal: 9 to 2,700" in text
+
+
+def test_tex_uses_booktabs_and_escapes() -> None:
+    text = render([record(cell("global_l2, 50%")), record(cell())], "tex")
+    assert "\\toprule" in text and "global\\_l2, 50\\%" in text and "\\textbf{29.33}" in text
+
+
+def test_a_bar_in_a_label_does_not_break_the_table() -> None:
+    assert "a\\|b" in render([record(cell("a|b"))])
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(ConfigError, match="choose one of md, csv, tex, json"):
+        render([], "html")
+
+
+def test_nothing_asked_gives_a_sentence() -> None:
+    assert "nothing has been asked" in render([])
+    assert json.loads(render([], "json")) == []

@@ -1,0 +1,115 @@
+"""Records in MLflow: what is there, that nothing is there twice, and that a failure costs nothing."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.tracking import log_study, metrics, params, tracking_uri
+from tests.bench.report.synthetic import cell, record, refused, study_cells, study_records
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run folder below results/runs, as `prunebench run` makes it."""
+    made = tmp_path / "results" / "runs" / "demo"
+    made.mkdir(parents=True)
+    return made
+
+
+def runs_of(folder: Path) -> tuple[Any, list[Any]]:
+    """The client and all runs, the parent first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri(folder))
+    experiment = client.get_experiment_by_name("prunebench")
+    return client, sorted(client.search_runs([experiment.experiment_id]), key=lambda run: "mlflow.parentRunId" in run.data.tags)
+
+
+def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> None:
+    records = [record(cell()), refused(cell(ratio=0.25), "failed", "it broke")]
+    network = folder / "models" / records[0].key
+    network.mkdir(parents=True)
+    (network / "spec.json").write_text("{}")
+    assert log_study(folder, "demo", records, study_cells()) == 2
+    client, (parent, *nested) = runs_of(folder)
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"table.md", "table.csv", "table.tex", "curve.png"}
+    done = next(run for run in nested if run.data.tags["prunebench.status"] == "done")
+    assert {file.path for file in client.list_artifacts(done.info.run_id)} == {"model", "record.json", "widths.json"}
+    assert done.data.tags["prunebench.key"] == records[0].key
+    assert done.data.metrics["psnr_db"] == records[0].means["psnr_db"]
+    assert done.data.params["recipe.batch"] == "8"
+    assert (folder.parent.parent / "mlflow.db").is_file() and (folder.parent.parent / "mlflow_artifacts").is_dir()
+
+
+def test_what_was_logged_is_not_logged_again_even_without_the_note(folder: Path) -> None:
+    records = study_records()[:2]
+    assert log_study(folder, "demo", records) == 2
+    assert log_study(folder, "demo", records) == 0
+    for note in folder.glob("mlflow-*.json"):
+        note.write_text("broken")
+    log_study(folder, "demo", records)
+    assert len(runs_of(folder)[1]) == 3
+
+
+def test_a_record_that_changed_is_logged_into_its_run(folder: Path) -> None:
+    answer = record(cell())
+    log_study(folder, "demo", [replace(answer, status="failed", means={})])
+    renamed = replace(answer, cell=replace(answer.cell, label="another name", data="elsewhere"))
+    assert log_study(folder, "demo", [renamed]) == 1
+    _, (_, only) = runs_of(folder)
+    assert only.data.tags["prunebench.status"] == "done"
+    assert only.data.tags["prunebench.label"] == "another name"
+
+
+def test_a_second_call_does_not_even_import_mlflow(folder: Path) -> None:
+    log_study(folder, "demo", [record(cell())])
+    code = (
+        "import sys; from bench.tracking import log_study; from tests.bench.report.synthetic import cell, record;"
+        f"assert log_study({str(folder)!r}, 'demo', [record(cell())]) == 0; assert 'mlflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_failing_mlflow_is_one_warning_that_says_what_to_do(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert log_study(folder, "demo", [record(cell())], uri="sqlite:////proc/no/such/place.db") == -1
+    warning = capsys.readouterr().err
+    assert warning.count("\n") == 1
+    assert f"prunebench sync {folder}" in warning
+
+
+def test_mlflow_is_quiet(folder: Path) -> None:
+    code = "from bench.tracking import log_study; from tests.bench.report.synthetic import cell, record;"
+    code += f"log_study({str(folder)!r}, 'demo', [record(cell())])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.stdout + done.stderr == ""
+
+
+def test_the_default_place_is_beside_runs_or_in_the_folder(folder: Path, tmp_path: Path) -> None:
+    assert tracking_uri(folder) == f"sqlite:///{(tmp_path / 'results' / 'mlflow.db').as_posix()}"
+    assert tracking_uri(tmp_path / "other") == f"sqlite:///{(tmp_path / 'other' / 'mlflow.db').as_posix()}"
+
+
+def test_the_environment_names_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere")
+    assert tracking_uri(folder) == "http://somewhere"
+
+
+def test_params_are_flat_and_cut_where_long() -> None:
+    flat = params(cell(method_options={"list": list(range(1000))}))
+    assert flat["backbone_options.width"] == "8"
+    assert len(flat["method_options.list"]) == 500 and flat["method_options.list"].endswith(" ...")
+    assert "label" not in flat and "data" not in flat
+
+
+def test_metrics_leave_out_what_does_not_exist() -> None:
+    assert "psnr_db" not in metrics(refused(cell(), "failed", "it broke"))
+    assert metrics(record(cell()))["steps"] == 2700
