@@ -1,0 +1,111 @@
+"""The arguments of the command line. Standard library only: `prunebench --help` answers at once."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+FORMATS = ("md", "csv", "tex", "json")
+CONVENTIONS = ("planned", "eager")
+KINDS = ("methods", "tasks", "backbones", "studies")
+MISTAKE = 2
+
+Command = Callable[[argparse.Namespace], int | None]
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for a mistake, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints and exits with code 2."""
+        self.exit(MISTAKE, f"prunebench: {message}; see {self.prog} --help\n")
+
+
+def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
+    """All commands and their arguments; `command` of what it parses is the function to call.
+
+    Args:
+        commands_by_name: what each command does.
+    """
+    parser = Parser(
+        prog="prunebench", description="Compares structural pruning methods for image-restoration networks at equal peak memory."
+    )
+    places = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        one: argparse.ArgumentParser = places.add_parser(name, help=about, description=about)
+        one.set_defaults(command=commands_by_name[name])
+        return one
+
+    _run_arguments(command("run", "run a study: what is stored is not run again"))
+    _pretrain_arguments(command("pretrain", "train the unpruned networks of a study"))
+    one = _folder_arguments(command("table", "print the table of a run, also while it is running"))
+    one.add_argument("--format", choices=FORMATS, default="md")
+    _folder_arguments(command("report", "write table and curve as files into the run folder"))
+    _folder_arguments(command("sync", "copy to MLflow what it does not have yet"))
+    _profile_arguments(command("profile", "peak memory of a network, step by step"))
+    _prune_arguments(command("prune", "prune one network to one budget and save it"))
+    one = command("list", "what there is to choose from")
+    one.add_argument("kind", choices=KINDS)
+    one.add_argument("--json", action="store_true")
+    return parser
+
+
+def _study_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", metavar="STUDY", help="name of a packaged study (prunebench list studies) or path of a .toml")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder; results/runs/STUDY by default")
+    parser.add_argument("--seeds", metavar="0,1,2", help="in place of the study's")
+    _setting_arguments(parser, "any key of the study, such as recipe.finetune_steps=50")
+
+
+def _setting_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    """What commands that train share."""
+    parser.add_argument("--data", metavar="DIR", help='folder of photographs, or "embedded"')
+    parser.add_argument("--set", action="append", default=[], metavar="K=V", help=what)
+    parser.add_argument("--convention", choices=CONVENTIONS, help="in which the budget is counted")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    _study_arguments(parser)
+    parser.add_argument("--executor", choices=("processes", "serial"), default="processes", help="jobs side by side, or one by one")
+    parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time; by default as many as the cores allow, on a GPU one")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run and for how long, and stop")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed cells again")
+    parser.add_argument("--no-mlflow", action="store_true", help="do not copy the records to MLflow")
+
+
+def _pretrain_arguments(parser: argparse.ArgumentParser) -> None:
+    _study_arguments(parser)
+
+
+def _folder_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a run folder, such as results/runs/table1")
+    return parser
+
+
+def _backbone_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", metavar="T", help="by default the first that has the backbone")
+    parser.add_argument("--width", type=int, metavar="W", help="channels of the first level")
+
+
+def _profile_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("backbone", metavar="BACKBONE")
+    _backbone_arguments(parser)
+    parser.add_argument("--set", action="append", default=[], metavar="K=V", help="an option of the backbone")
+    parser.add_argument("--shape", metavar="1x3x1024x2048", help="input (N, C, H, W); by default the task's")
+    parser.add_argument("--convention", choices=CONVENTIONS, default="planned")
+    parser.add_argument("--compactors", action="store_true", help="with a compactor on every long skip connection")
+    parser.add_argument("--json", action="store_true")
+
+
+def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("method", metavar="METHOD")
+    parser.add_argument("--backbone", required=True, metavar="B")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--ratio", type=float, metavar="R", help="budget as a share of the unpruned peak")
+    budget.add_argument("--peak-mib", type=float, metavar="M", help="budget in MiB")
+    _backbone_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the network; results/pruned/NAME by default")
+    _setting_arguments(parser, "an option of the method, or a key of a study such as recipe.finetune_steps=50")

@@ -1,0 +1,88 @@
+"""What there is to choose from: methods, tasks, backbones, studies, each as a list of plain dictionaries that begin with a name."""
+
+import inspect
+from dataclasses import MISSING, fields
+from itertools import takewhile
+from typing import Any
+
+from bench.contract import Task
+from bench.errors import ConfigError
+from bench.registry import METHODS, TASKS, unknown
+from bench.study import packaged_studies, study_path
+from bench.units import format_shape
+
+
+def catalogue(kind: str) -> list[dict[str, Any]]:
+    """All entries of a kind: "methods", "tasks", "backbones" or "studies". Raises ConfigError if a plugin cannot be loaded."""
+    return {"methods": _methods, "tasks": _tasks, "backbones": _backbones, "studies": _studies}[kind]()
+
+
+def task_class(backbone: str, task: str | None = None) -> type[Task]:
+    """The named task, or the first one that has the backbone.
+
+    Raises:
+        ConfigError: unknown task or backbone.
+    """
+    classes = [TASKS.get(task)] if task else [TASKS.get(name) for name in TASKS.names()]
+    having = [cls for cls in classes if backbone in cls.backbones]
+    if not having:
+        raise ConfigError(
+            unknown(f"backbone of task {task}" if task else "backbone", backbone, {name for cls in classes for name in cls.backbones})
+        )
+    return having[0]
+
+
+def _options(cls: type) -> dict[str, Any]:
+    """Option -> default of a method or task; "required" where there is none."""
+    found: dict[str, Any] = {}
+    for entry in fields(cls):
+        made = entry.default_factory() if entry.default_factory is not MISSING else "required"
+        found[entry.name] = entry.default if entry.default is not MISSING else made
+    return found
+
+
+def _methods() -> list[dict[str, Any]]:
+    classes = [(name, METHODS.get(name)) for name in METHODS.names()]
+    return [{"name": name, "paper": getattr(cls, "paper", ""), "options": _options(cls)} for name, cls in classes]
+
+
+def _tasks() -> list[dict[str, Any]]:
+    classes = [(name, TASKS.get(name)) for name in TASKS.names()]
+    return [
+        {"name": name, "backbones": list(cls.backbones), "measured_at": format_shape(cls.measured_at), "options": _options(cls)}
+        for name, cls in classes
+    ]
+
+
+def _backbones() -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for task in TASKS.names():
+        for name, build in TASKS.get(task).backbones.items():
+            options = {key: one.default for key, one in inspect.signature(build).parameters.items() if one.default is not one.empty}
+            found.setdefault(name, {"name": name, "tasks": [], "options": options})["tasks"].append(task)
+    return list(found.values())
+
+
+def _studies() -> list[dict[str, Any]]:
+    return [{"name": name, "about": _about(study_path(name).read_text(encoding="utf-8"))} for name in packaged_studies()]
+
+
+def _about(toml: str) -> str:
+    """The comment that a study begins with, as one line."""
+    comment = takewhile(lambda line: line.startswith("#"), toml.splitlines())
+    return " ".join(line.lstrip("# ") for line in comment)
+
+
+def text(entries: list[dict[str, Any]]) -> str:
+    """Entries for a person: the name, below it what is known of it."""
+    lines: list[str] = []
+    for entry in entries:
+        lines.append(str(entry["name"]))
+        lines += [f"  {word:<12}{_spoken(value)}" for word, value in entry.items() if word != "name"]
+    return "\n".join(lines)
+
+
+def _spoken(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [f"{name}={default!r}" for name, default in value.items()]
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value)) or "-"

@@ -1,0 +1,287 @@
+"""The command line: parsing and printing only.
+
+Nothing heavy is imported before the arguments are parsed, so that `prunebench --help` answers at once. What is read from the user is
+checked before anything is written. A mistake of the user's is one line on stderr and exit code 2; an interruption is one line and 130.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.arguments import MISTAKE, parser_of
+from bench.errors import BenchError, ConfigError
+
+RUNS = Path("results") / "runs"
+PRUNED = Path("results") / "pruned"
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    arguments = parser_of(COMMANDS).parse_args(argv)
+    try:
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (BenchError, OSError) as error:
+        print(f"prunebench: {' '.join(str(error).split())}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print(f"\nprunebench: {_interruption(arguments)}", file=sys.stderr)
+        return INTERRUPTED
+    return int(code or 0)
+
+
+def _interruption(arguments: argparse.Namespace) -> str:
+    """What is stored and how to go on."""
+    if arguments.command is not run:
+        return "interrupted; repeat the command to start again"
+    out = _out(arguments)
+    stored = len(list((out / "records").glob("*.json")))
+    records = "1 record is" if stored == 1 else f"{stored} records are"
+    return f"interrupted; {records} stored in {out}, the same command goes on from there; prunebench table {out} shows them"
+
+
+# ---- the commands --------------------------------------------------------------------------------------------------------------------
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """prunebench run STUDY."""
+    from bench.progress import TextProgress
+    from bench.report.table import render
+    from bench.run import estimate, run_study
+    from bench.store import Store
+
+    study, store = _study(arguments), Store(_out(arguments))
+    asked = {"device": _device(arguments), "retry_failed": arguments.retry_failed}
+    if arguments.dry_run:
+        print(_forecast(estimate(study, store, **asked), len(study.cells()), store.folder))
+        return
+    records = run_study(study, store, _executor(arguments, study), **asked, progress=TextProgress())
+    print(f"\n{render(records, 'md', store.cells())}\n\nRecords and networks: {store.folder}")
+    print(f"Table and curve as files: prunebench report {store.folder}")
+    if not arguments.no_mlflow:
+        _track(store)
+
+
+def _forecast(forecast: Any, asked: int, folder: Path) -> str:
+    """What would run, and for how long."""
+    from bench.units import format_duration
+
+    lines = [f"{what}: {steps:,} steps, about {format_duration(seconds)}" for what, steps, seconds in forecast.pretraining]
+    for entry in forecast.cells:
+        place = f"{entry.cell.label}, ratio {entry.cell.ratio:g}, seed {entry.cell.seed}"
+        lines.append(f"{place}: {entry.steps:,} steps after pretraining, about {format_duration(entry.seconds)}")
+    total = f"{len(forecast.cells)} of {asked} cells to run, {forecast.steps:,} training steps, about {format_duration(forecast.seconds)}"
+    return "\n".join([*lines, f"{total}; the others are stored in {folder}" if len(forecast.cells) < asked else total])
+
+
+def pretrain(arguments: argparse.Namespace) -> None:
+    """prunebench pretrain STUDY: the unpruned networks alone."""
+    import torch
+
+    from bench.options import configured
+    from bench.pretrained import pretrained, pretrained_key
+    from bench.progress import TextProgress
+    from bench.registry import TASKS
+    from bench.store import Store
+
+    study, store, device = _study(arguments), Store(_out(arguments)), _device(arguments)
+    progress = TextProgress()
+    for key, cell in {pretrained_key(cell): cell for cell in study.cells()}.items():
+        task: Any = configured(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
+        progress.working(f"unpruned {cell.backbone}, seed {cell.seed}")
+        torch.set_num_threads(cell.recipe.threads)
+        pretrained(task, cell, store.pretrained_folder, device, progress.step)
+        print(f"{key}  {cell.task} {cell.backbone} seed {cell.seed}", flush=True)
+    print(f"Networks that were not in the package: {store.pretrained_folder}")
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """prunebench table DIR."""
+    from bench.report.table import render
+
+    store = _store(arguments.folder)
+    print(render(store.records(), arguments.format, store.cells()))
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """prunebench report DIR: the table in all formats, the curve as png and svg."""
+    from bench import atomic
+    from bench.report.curve import draw
+    from bench.report.table import FORMATS, render
+
+    store = _store(arguments.folder)
+    records, cells = store.records(), store.cells()
+    for fmt in FORMATS:
+        path = store.folder / f"table.{fmt}"
+        atomic.write(path, (render(records, fmt, cells) + "\n").encode())
+        print(path)
+    for ending in ("png", "svg"):
+        print(draw(records, store.folder / f"curve.{ending}"))
+
+
+def sync(arguments: argparse.Namespace) -> int:
+    """prunebench sync DIR: what MLflow does not have yet; exit code 1 if MLflow failed."""
+    return _track(_store(arguments.folder))
+
+
+def profile(arguments: argparse.Namespace) -> None:
+    """prunebench profile BACKBONE."""
+    from bench.catalogue import task_class
+    from bench.memory.profile import profile as measure
+    from bench.options import configured
+    from bench.report.timeline import text
+    from bench.surgery.compactors import insert, long_skips
+    from bench.units import parse_shape
+
+    task = configured(task_class(arguments.backbone, arguments.task), {}, "task")
+    shape = parse_shape(arguments.shape) if arguments.shape else task.measured_at
+    model = _built(arguments, task)
+    if arguments.compactors:
+        model = insert(model, long_skips(model, shape), shape)
+    measured = measure(model, shape, arguments.convention)
+    if arguments.json:
+        print(json.dumps({"backbone": arguments.backbone} | measured.to_json(), indent=1))
+    else:
+        print(text(arguments.backbone, measured))
+
+
+def listing(arguments: argparse.Namespace) -> None:
+    """prunebench list methods|tasks|backbones|studies."""
+    from bench.catalogue import catalogue, text
+
+    entries = catalogue(arguments.kind)
+    print(json.dumps(entries, indent=1, default=str) if arguments.json else text(entries))
+
+
+def prune(arguments: argparse.Namespace) -> None:
+    """prunebench prune METHOD: one budget, the network saved in a folder."""
+    from bench.progress import TextProgress
+    from bench.single import Wish, prune_once, text
+    from bench.units import MIB
+
+    wish = Wish(
+        method=arguments.method,
+        backbone=arguments.backbone,
+        task=arguments.task,
+        backbone_options={} if arguments.width is None else {"width": arguments.width},
+        ratio=arguments.ratio,
+        peak_bytes=None if arguments.peak_mib is None else int(arguments.peak_mib * MIB),
+        data=arguments.data or "embedded",
+        seed=arguments.seed,
+        convention=arguments.convention or "planned",
+        overrides=arguments.set,
+    )
+    budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
+    folder = arguments.out or PRUNED / f"{arguments.backbone}-{arguments.method}-{budget}"
+    work = arguments.out / "run" if arguments.out else RUNS / "prune"
+    print(text(*prune_once(wish, folder, work, _device(arguments), TextProgress()), folder))
+
+
+# ---- what the commands share ---------------------------------------------------------------------------------------------------------
+
+
+def _study(arguments: argparse.Namespace) -> Any:
+    """The checked study, its data read once. Raises ConfigError before anything is written."""
+    from bench.study import load_study
+
+    study = load_study(
+        arguments.study,
+        overrides=arguments.set,
+        data=arguments.data,
+        seeds=_seeds(arguments.seeds),
+        convention=arguments.convention,
+    )
+    study.cells()
+    return study
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    """ "0,1,2" as numbers. Raises ConfigError."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ConfigError(f"--seeds {text} is not a list of whole numbers; write for example --seeds 0,1,2")
+    return [int(part) for part in parts]
+
+
+def _out(arguments: argparse.Namespace) -> Path:
+    """The run folder: --out, or results/runs/STUDY."""
+    out: Path | None = arguments.out
+    return out or RUNS / Path(arguments.study).stem
+
+
+def _store(folder: Path) -> Any:
+    """A run folder that is there. Raises ConfigError."""
+    from bench.store import Store
+
+    if not (folder / "study.json").is_file() and not (folder / "records").is_dir():
+        raise ConfigError(f"{folder} holds no results; give the folder of a run, such as {RUNS / 'table1'}")
+    return Store(folder)
+
+
+def _device(arguments: argparse.Namespace) -> str:
+    from bench.training import chosen_device
+
+    return chosen_device(arguments.device)
+
+
+def _track(store: Any) -> int:
+    """Copies records to MLflow and says so; its failure is a warning. Returns 1 if it failed."""
+    from bench.tracking import log_study, tracking_uri
+
+    copied = log_study(store.folder, store.name(), store.records(), store.cells())
+    if copied >= 0:
+        print(f"MLflow: {copied} records copied to {tracking_uri(store.folder)}" if copied else "MLflow: nothing new to copy")
+    return int(copied < 0)
+
+
+def _executor(arguments: argparse.Namespace, study: Any) -> Any:
+    """Where jobs run: side by side on the CPU where there are cores for it, one after the other elsewhere."""
+    from bench.execution.processes import Processes, cores
+    from bench.execution.serial import Serial
+
+    workers = arguments.workers or (cores() // study.cells()[0].recipe.threads if _device(arguments) == "cpu" else 1)
+    return Serial() if arguments.executor == "serial" or workers <= 1 else Processes(workers)
+
+
+def _built(arguments: argparse.Namespace, task: Any) -> Any:
+    """The backbone with --width and --set. Raises ConfigError."""
+    options: dict[str, Any] = {} if arguments.width is None else {"width": arguments.width}
+    for text in arguments.set:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"--set {text} is not of the form OPTION=VALUE; write for example --set width=16")
+        try:
+            options[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[name.strip()] = value.strip()
+    try:
+        return task.build(arguments.backbone, **options).eval()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"backbone {arguments.backbone}: {error}") from error
+
+
+COMMANDS = {
+    "run": run,
+    "pretrain": pretrain,
+    "table": table,
+    "report": report,
+    "sync": sync,
+    "profile": profile,
+    "prune": prune,
+    "list": listing,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Where jobs run: every module offers run_all(jobs) -> Iterator[Record]."""

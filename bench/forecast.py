@@ -1,0 +1,101 @@
+"""What a study will cost, before it starts: training steps from the recipe, seconds from a few timed steps of the unpruned network.
+
+A smaller network trains faster; a step at ratio r is taken to last 0.3 + 0.7 r of an unpruned one. Tests, searches and, with compute
+"own", the steps that a method takes by itself are not in the forecast; a run corrects it as it goes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import torch
+
+from bench.cell import Cell, digest
+from bench.contract import Finish
+from bench.options import configured
+from bench.pretrained import find, pretrained_key
+from bench.registry import METHODS, TASKS
+from bench.store import Store
+from bench.training import TaskTrainer
+
+TIMED_STEPS = 4
+FIXED_SHARE = 0.3
+HARMLESS_RATE = 1e-6
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """One cell that will run: how many training steps after pretraining, and about how many seconds."""
+
+    cell: Cell
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """All that will run.
+
+    Args:
+        cells: those whose record is missing, in the order of the table.
+        pretraining: (what, steps, seconds) of each unpruned network that must be trained first.
+    """
+
+    cells: tuple[Foreseen, ...]
+    pretraining: tuple[tuple[str, int, float], ...]
+
+    @property
+    def steps(self) -> int:
+        """Training steps of everything."""
+        return sum(entry.steps for entry in self.cells) + sum(steps for _, steps, _ in self.pretraining)
+
+    @property
+    def pretraining_seconds(self) -> float:
+        """Seconds of the pretraining."""
+        return sum(seconds for _, _, seconds in self.pretraining)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of everything."""
+        return sum(entry.seconds for entry in self.cells) + self.pretraining_seconds
+
+
+def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecast:
+    """The cost of these cells, given what the store has of their unpruned networks."""
+    step_seconds: dict[str, float] = {}
+    pretraining: dict[str, tuple[str, int, float]] = {}
+    foreseen = []
+    for cell in cells:
+        kind = digest([cell.task, cell.backbone, dict(cell.backbone_options), cell.recipe.patch, cell.recipe.batch, cell.recipe.threads])
+        if kind not in step_seconds:
+            step_seconds[kind] = timed_step_seconds(cell, device)
+        key = pretrained_key(cell)
+        if key not in pretraining and find(cell, store.pretrained_folder) is None:
+            steps = cell.recipe.pretrain_steps
+            pretraining[key] = (f"unpruned {cell.backbone}, seed {cell.seed}", steps, steps * step_seconds[kind])
+        steps = foreseen_steps(cell)
+        foreseen.append(Foreseen(cell, steps, steps * step_seconds[kind] * (FIXED_SHARE + (1 - FIXED_SHARE) * cell.ratio)))
+    return Forecast(tuple(foreseen), tuple(pretraining.values()))
+
+
+def foreseen_steps(cell: Cell) -> int:
+    """Training steps after pretraining: exact with compute "matched", the harness's own share otherwise."""
+    finish: Finish = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}").expected_finish()
+    if finish == "none":
+        return 0
+    tuning = cell.recipe.matched_steps if cell.compute == "matched" else cell.recipe.finetune_steps
+    return tuning + (cell.recipe.pretrain_steps if finish == "scratch" else 0)
+
+
+def timed_step_seconds(cell: Cell, device: str) -> float:
+    """Seconds of one training step of the unpruned network, from a few."""
+    torch.set_num_threads(cell.recipe.threads)
+    task = configured(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
+    recipe = replace(cell.recipe, pretrain_rate=HARMLESS_RATE)
+    trainer = TaskTrainer(task, cell.data, recipe, cell.seed, device, stream="timing")
+    model = task.build(cell.backbone, **cell.backbone_options)
+    trainer.reinitialise(model)
+    trainer.fit(model, 1, phase="pretrain")
+    begun = perf_counter()
+    trainer.fit(model, TIMED_STEPS, phase="pretrain")
+    return (perf_counter() - begun) / TIMED_STEPS

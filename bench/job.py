@@ -1,0 +1,237 @@
+"""One job: a network, a method, some budgets; a record for each.
+
+    for each budget, pruned of method.sweep(copy of model, budgets, trainer):
+        referee: peak <= budget, a plain network, the same output shape
+        finish as the method asked; evaluate; Record
+
+The referee measures, the method never reports its own score. What goes wrong in a method is a row (`failed`, `infeasible`) and the others
+go on; a sweep that breaks is started again for the budgets that it still owed. What the method spent is read from its meter as it hands
+over a network, so it is the cost of that budget alone.
+"""
+
+import platform
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import saved
+from bench.cell import Cell, Record
+from bench.contract import Budget, Method, Pruned, Task, largest_first
+from bench.errors import Infeasible, PluginError
+from bench.evaluation import evaluate, input_scores, means
+from bench.memory.peak_model import peak_model
+from bench.memory.profile import peak_memory
+from bench.options import configured
+from bench.pretrained import pretrained
+from bench.progress import Progress
+from bench.referee import referee
+from bench.registry import METHODS, TASKS
+from bench.store import Store
+from bench.study import Job
+from bench.training import TaskTrainer, derived_seed
+from bench.units import format_mib
+
+
+def cell_task(cell: Cell) -> Task:
+    """The task of a cell."""
+    return configured(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
+
+
+def run_job(job: Job, store: Store, device: str = "cpu", progress: Progress | None = None) -> Iterator[Record]:
+    """The records of one job, largest budget first. Writes networks to the store, but no records."""
+    progress = progress or Progress()
+    torch.set_num_threads(job.cells[0].recipe.threads)
+    try:
+        contest = _prepare(job, store, device, progress)
+    except (PluginError, RuntimeError) as error:
+        yield from (_failed(cell, None, error) for cell in job.cells)
+        return
+    trainer = contest.trainer("method")
+    for budget, outcome in _outcomes(contest, trainer):
+        for cell in contest.cells[budget]:
+            yield _answer(contest, trainer, cell, budget, outcome)
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """What the cells of a job share."""
+
+    task: Task
+    method: Method
+    model: nn.Module
+    cells: dict[Budget, list[Cell]]
+    store: Store
+    device: str
+    progress: Progress
+
+    @property
+    def first(self) -> Cell:
+        return next(iter(self.cells.values()))[0]
+
+    def trainer(self, stream: str) -> TaskTrainer:
+        """A trainer with its own random streams and meter."""
+        cell = self.first
+        return TaskTrainer(self.task, cell.data, cell.recipe, cell.seed, self.device, self.progress.step, stream)
+
+
+def _prepare(job: Job, store: Store, device: str, progress: Progress) -> _Contest:
+    cell = job.cells[0]
+    task = cell_task(cell)
+    method = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
+    model = pretrained(task, cell, store.pretrained_folder, device, progress.step)
+    peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
+    cells: dict[Budget, list[Cell]] = {}
+    for each in job.cells:
+        cells.setdefault(Budget(int(each.ratio * peak_bytes), cell.measured_at, cell.convention), []).append(each)
+    return _Contest(task, method, model, cells, store, device, progress)
+
+
+def _outcomes(contest: _Contest, trainer: TaskTrainer) -> Iterator[tuple[Budget, Any]]:
+    """For every budget what the method gave back, or the exception that it ended in."""
+    waiting, cell = largest_first(list(contest.cells)), contest.first
+    while waiting:
+        root = trainer.prepare(deepcopy(contest.model))
+        torch.manual_seed(derived_seed(cell.seed, "torch"))
+        with trainer.branch(), trainer.counted(root):
+            items = iter(contest.method.sweep(root, list(waiting), trainer))
+            while waiting:
+                contest.progress.working(f"{cell.label}, seed {cell.seed}")
+                try:
+                    with trainer.meter.during("search"):
+                        budget, outcome = next(items, (waiting[0], PluginError(f"the sweep of {cell.method} left out this budget")))
+                    if budget not in waiting:
+                        raise PluginError(f"the sweep of {cell.method} answered a budget that was not asked, or one twice: {budget}")
+                except Exception as error:
+                    yield waiting.pop(0), error
+                    break
+                waiting.remove(budget)
+                yield budget, outcome
+            getattr(items, "close", lambda: None)()
+
+
+def _answer(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, outcome: Any) -> Record:
+    try:
+        if isinstance(outcome, Infeasible):
+            return _infeasible(contest, cell, budget, outcome)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if not isinstance(outcome, Pruned):
+            raise PluginError(f"{cell.method} gave back a {type(outcome).__name__}, not a Pruned")
+        return _done(contest, trainer, cell, budget, outcome)
+    except Exception as error:
+        return _failed(cell, budget, error)
+
+
+def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, pruned: Pruned) -> Record:
+    """Referee, finish, evaluate, keep."""
+    spent = trainer.meter.spent()
+    contest.progress.working(f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}")
+    model = deepcopy(pruned.model).cpu()  # what is trained here must not reach into the method's own networks
+    trainer.uncount(model)
+    figures = _figures(model, contest, budget, pruned)
+    finisher = contest.trainer("finish")
+    with finisher.branch():
+        calibration_loss = finisher.loss(model)
+    note = _finish(finisher, model, pruned, cell, spent.steps)
+    with finisher.meter.during("evaluate"):
+        scores = evaluate(contest.task, model, cell.data, contest.device)
+    kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
+    place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
+    saved.save(contest.store.model_folder(cell.key), model, **place, kept=kept, inserted=pruned.inserted)
+    return Record(
+        cell=cell,
+        status="done",
+        scores=scores,
+        means=means(scores),
+        input_means=_input_means(contest.task, cell.data, cell.data_fingerprint),
+        calibration_loss=calibration_loss,
+        kept=kept,
+        inserted=tuple(pruned.inserted),
+        trace=tuple({"peak_bytes": step.peak_bytes, "widths": dict(step.widths), "note": step.note} for step in pruned.trace),
+        environment=_environment(contest.device) | {"note": note, "finish": pruned.finish},
+        **figures,
+        **(spent + finisher.meter.spent()).figures(),
+    )
+
+
+def _figures(model: nn.Module, contest: _Contest, budget: Budget, pruned: Pruned) -> dict[str, Any]:
+    """The referee's figures, as fields of the Record. Raises PluginError."""
+    cell = contest.first
+    planned, eager = referee(model, contest.model, budget, cell.method)
+    widths = peak_model(model, budget.input_shape, budget.convention).widths
+    return {
+        "budget_bytes": budget.peak_bytes,
+        "peak_bytes": planned.peak_bytes,
+        "peak_bytes_eager": eager.peak_bytes,
+        "peak_step": planned.peak_step,
+        "parameters": planned.parameters,
+        "parameters_stored": planned.parameters if pruned.stored_parameters is None else pruned.stored_parameters,
+        "macs": planned.macs,
+        "widths": dict(widths),
+        "units_at_floor": sum(width <= cell.recipe.min_width for width in widths.values()),
+    }
+
+
+def _finish(trainer: TaskTrainer, model: nn.Module, pruned: Pruned, cell: Cell, spent: Counter[str]) -> str:
+    """Trains as the method asked and the study allows; returns a note, or nothing. Pretraining is free: every network has had it."""
+    if pruned.finish == "none":
+        return ""
+    if pruned.finish == "scratch":
+        trainer.reinitialise(model)
+        trainer.fit(model, cell.recipe.pretrain_steps, phase="pretrain")
+    steps = cell.recipe.finetune_steps
+    if cell.compute == "matched":
+        steps = cell.recipe.matched_steps - sum(count for phase, count in spent.items() if phase != "pretrain")
+    trainer.fit(model, max(0, steps), phase="finetune")
+    return f"the method alone took {-steps} steps more than the {cell.recipe.matched_steps} that every row gets" if steps < 0 else ""
+
+
+def _infeasible(contest: _Contest, cell: Cell, budget: Budget, impossible: Infeasible) -> Record:
+    least_bytes = impossible.least_bytes
+    if least_bytes is None:
+        least_bytes = peak_model(contest.model, budget.input_shape, budget.convention).least_bytes(cell.recipe.min_width)
+    least = format_mib(least_bytes)
+    reason = str(impossible) if least in str(impossible) else f"{impossible}; the least peak that is possible is {least}"
+    environment = _environment(contest.device) | {"least_bytes": least_bytes}
+    return Record(cell, "infeasible", _one_line(reason), budget_bytes=budget.peak_bytes, environment=environment)
+
+
+def _failed(cell: Cell, budget: Budget | None, error: Exception) -> Record:
+    reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+    environment = {"traceback": traceback.format_exception(error)}
+    return Record(cell, "failed", _one_line(reason), budget_bytes=budget.peak_bytes if budget else None, environment=environment)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@lru_cache(maxsize=8)
+def _input_means(task: Task, data: str, fingerprint: str) -> dict[str, float]:
+    return means(input_scores(task, data))
+
+
+def _environment(device: str) -> dict[str, Any]:
+    """Threads, device, versions."""
+    return {
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{device} {platform.machine()}",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in ("prunebench", "torch", "torch-pruning", "scikit-image", "numpy")},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,71 @@
+"""Options from a user's table onto a frozen dataclass (a method, a task, a recipe): names and types are checked, nothing is guessed."""
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from bench.errors import ConfigError
+from bench.registry import unknown
+
+T = TypeVar("T")
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes", tuple: "a list"}
+
+
+def configured(cls: type[T], options: Mapping[str, Any], what: str) -> T:
+    """An instance of the dataclass `cls` with these options.
+
+    Args:
+        cls: its fields are the options.
+        options: name -> value as TOML or JSON gives it.
+        what: names it in messages, "method mosp".
+
+    Raises:
+        ConfigError: an unknown option, a value of another type, or one that the class refuses.
+    """
+    values = checked(cls, options, what)
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{what}: {error}") from error
+
+
+def checked(cls: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The options, each as its field has it (whole numbers as float where one is asked, lists as tuples). Raises ConfigError."""
+    hints = typing.get_type_hints(cls)
+    known = {entry.name: hints[entry.name] for entry in fields(cls)}
+    for name in options:
+        if name not in known:
+            raise ConfigError(unknown(f"option of {what}", name, known))
+    return {name: _fitted(value, known[name], f"{what}: option {name}") for name, value in options.items()}
+
+
+def plain(instance: Any) -> dict[str, Any]:
+    """All fields of a dataclass instance, defaults included."""
+    return asdict(instance)
+
+
+def _fitted(value: Any, hint: Any, what: str) -> Any:
+    for alternative in _alternatives(hint):
+        if get_origin(alternative) is Literal:
+            if any(value == choice and type(value) is type(choice) for choice in get_args(alternative)):
+                return value
+        elif alternative is float and type(value) is int:
+            return float(value)
+        elif (get_origin(alternative) or alternative) is tuple and isinstance(value, list | tuple):
+            return tuple(value)
+        elif alternative not in WORDS or type(value) is alternative:
+            return value
+    raise ConfigError(f"{what} = {value!r} cannot be used; give {' or '.join(map(_words, _alternatives(hint)))}")
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    union = get_origin(hint) in (types.UnionType, typing.Union)
+    return tuple(kind for kind in get_args(hint) if kind is not type(None)) if union else (hint,)
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(kind))
+    return WORDS.get(get_origin(kind) or kind, str(kind))

@@ -1,0 +1,122 @@
+"""The unpruned network of (task, backbone, recipe, seed, data): trained once, shared by all methods, kept on disk.
+
+Its key covers what decides its weights: task and backbone with their options, the pretraining part of the recipe, the seed, the data.
+A network is looked for in the study's own folder, then among those that come with the package, and trained if it is in neither.
+KEY.safetensors holds the weights, KEY.json beside it the recipe, the checksum, and the calibration loss along the way. A file that does not
+match its checksum is set aside and made again.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from safetensors.torch import load as tensors_from
+from safetensors.torch import save as bytes_of
+from torch import nn
+
+from bench import atomic
+from bench.cell import SCHEMA, Cell, digest
+from bench.contract import Task
+from bench.saved import weights_of
+from bench.training import OnStep, TaskTrainer
+
+PACKAGED = Path(__file__).parent / "pretrained_networks"
+CURVE_POINTS = 10
+PRETRAINING = ("patch", "batch", "pretrain_steps", "pretrain_rate", "pretrain_drops")
+
+
+def question(cell: Cell) -> dict[str, Any]:
+    """What decides the unpruned network of a cell."""
+    return {
+        "schema": SCHEMA,
+        "task": cell.task,
+        "task_options": dict(cell.task_options),
+        "backbone": cell.backbone,
+        "backbone_options": dict(cell.backbone_options),
+        "recipe": {name: getattr(cell.recipe, name) for name in PRETRAINING},
+        "seed": cell.seed,
+        "data_fingerprint": cell.data_fingerprint,
+    }
+
+
+def pretrained_key(cell: Cell) -> str:
+    """Names the unpruned network of a cell."""
+    return digest(question(cell))
+
+
+def pretrained(task: Task, cell: Cell, folder: str | Path, device: str = "cpu", progress: OnStep | None = None) -> nn.Module:
+    """The unpruned network of a cell, on the CPU, in eval mode.
+
+    Args:
+        task: the cell's task.
+        cell: says which backbone, recipe, seed and data.
+        folder: where the study keeps its networks; trained ones are written there.
+        device: on which it is trained if it must be.
+        progress: called with (phase, steps done, steps).
+    """
+    found = find(cell, Path(folder))
+    model = task.build(cell.backbone, **cell.backbone_options)
+    if found is not None:
+        model.load_state_dict(tensors_from(found))
+        return model.eval()
+    curve, seconds = _train(model, task, cell, device, progress)
+    model.cpu()
+    _write(Path(folder) / pretrained_key(cell), model, question(cell), curve, seconds, device)
+    return model.eval()
+
+
+def find(cell: Cell, folder: Path) -> bytes | None:
+    """The stored weights of a cell's unpruned network, if they are there and whole."""
+    for place in (folder, PACKAGED):
+        weights, sidecar = (place / f"{pretrained_key(cell)}.{ending}" for ending in ("safetensors", "json"))
+        if not weights.is_file():
+            continue
+        content = weights.read_bytes()
+        if atomic.checksum(content) == _sidecar_checksum(sidecar):
+            return content
+        if place == PACKAGED:
+            atomic.LOG.warning("%s is damaged (its checksum is not the one in %s); the network is trained again", weights, sidecar.name)
+        else:
+            atomic.set_aside(weights, f"its checksum is not the one in {sidecar.name}")
+    return None
+
+
+def _sidecar_checksum(sidecar: Path) -> str | None:
+    try:
+        content = json.loads(sidecar.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content.get("sha256") if isinstance(content, dict) else None
+
+
+def _train(model: nn.Module, task: Task, cell: Cell, device: str, progress: OnStep | None) -> tuple[list[tuple[int, float]], float]:
+    """Initialises and trains in place; returns (step, calibration loss) along the way, and the seconds that it took."""
+    trainer = TaskTrainer(task, cell.data, cell.recipe, cell.seed, device, progress, stream="pretrain")
+    trainer.reinitialise(model)
+    steps, curve = cell.recipe.pretrain_steps, []
+
+    def look(index: int, rate: float) -> None:
+        if (index + 1) % max(1, steps // CURVE_POINTS) == 0 or index + 1 == steps:
+            curve.append((index + 1, trainer.loss(model)))
+
+    begun = perf_counter()
+    trainer.fit(model, steps, phase="pretrain", after_step=look)
+    return curve, perf_counter() - begun
+
+
+def _write(stem: Path, model: nn.Module, asked: Mapping[str, Any], curve: list[tuple[int, float]], seconds: float, device: str) -> None:
+    content = bytes_of(weights_of(model))
+    sidecar = {
+        "question": dict(asked),
+        "sha256": atomic.checksum(content),
+        "calibration_loss": [{"step": step, "loss": loss} for step, loss in curve],
+        "seconds": seconds,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+    }
+    atomic.write(stem.with_suffix(".safetensors"), content)
+    atomic.write(stem.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())

@@ -1,0 +1,151 @@
+"""One method, one network, one budget: a study of two cells (unpruned, pruned) whose network is saved in a folder of its own.
+
+It runs the same code as a study, so its numbers are those of a study. What it needed (unpruned network, records) is kept, and a second call
+reuses it.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import atomic, saved
+from bench.catalogue import task_class
+from bench.cell import Cell, Record
+from bench.errors import BenchError, ConfigError, Infeasible, PluginError
+from bench.execution.serial import Serial
+from bench.memory.profile import peak_memory
+from bench.options import configured
+from bench.progress import Progress
+from bench.registry import METHODS
+from bench.run import run_study
+from bench.store import Store
+from bench.study import Study, load_study
+from bench.units import format_mib
+
+UNPRUNED = "unpruned"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be pruned, by what, to what.
+
+    Args:
+        method, backbone, task: names; without a task, the first that has the backbone.
+        backbone_options: of the network.
+        ratio: budget / unpruned peak; or None, and `peak_bytes` is the budget.
+        data: "embedded" or a folder.
+        seed, convention: as in a study.
+        overrides: "KEY=VALUE", an option of the method, or any key of a study ("recipe.finetune_steps=50").
+    """
+
+    method: str
+    backbone: str
+    task: str | None
+    backbone_options: Mapping[str, Any]
+    ratio: float | None
+    peak_bytes: int | None
+    data: str
+    seed: int
+    convention: str
+    overrides: Sequence[str] = ()
+
+
+def study_of(wish: Wish) -> Study:
+    """The study that asks for it. Raises ConfigError."""
+    METHODS.get(wish.method)
+    task = task_class(wish.backbone, wish.task)
+    asked = {
+        "tasks": [task.name],
+        "backbones": [{"backbone": wish.backbone, **wish.backbone_options}],
+        "methods": list(dict.fromkeys([UNPRUNED, wish.method])),
+        "data": wish.data,
+        "seeds": [wish.seed],
+        "convention": wish.convention,
+    }
+    overrides = [text if "." in text.partition("=")[0] else f"options.{wish.method}.{text}" for text in wish.overrides]
+    first = _loaded(asked | {"ratios": [wish.ratio if wish.ratio is not None else 1.0]}, overrides)
+    return first if wish.ratio is not None else _loaded(asked | {"ratios": [_ratio(first.cells()[0], wish)]}, overrides)
+
+
+def _ratio(cell: Cell, wish: Wish) -> float:
+    """The ratio whose budget is `peak_bytes`, to the byte. Raises ConfigError above the unpruned peak."""
+    task = configured(task_class(cell.backbone, cell.task), cell.task_options, f"task {cell.task}")
+    unpruned_bytes = peak_memory(task.build(cell.backbone, **cell.backbone_options), cell.measured_at, cell.convention)
+    peak_bytes = wish.peak_bytes or 0
+    if not 0 < peak_bytes <= unpruned_bytes:
+        raise ConfigError(
+            f"a budget of {format_mib(peak_bytes)} is outside (0, {format_mib(unpruned_bytes)}], the peak of the unpruned network"
+        )
+    ratio = peak_bytes / unpruned_bytes
+    while int(ratio * unpruned_bytes) < peak_bytes:
+        ratio = math.nextafter(ratio, 2)
+    return ratio
+
+
+def _loaded(content: Mapping[str, Any], overrides: Sequence[str]) -> Study:
+    """A study from a table of plain values, by way of a file, so that it is checked like any other."""
+    lines = [f"{name} = {_toml(value)}" for name, value in content.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prune.toml"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return load_study(path, overrides=overrides)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items()) + "}"
+    return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
+
+
+def prune_once(wish: Wish, folder: Path, work: Path, device: str = "cpu", progress: Progress | None = None) -> tuple[Record, Record]:
+    """Prunes, saves the network in `folder`, and returns the records (unpruned, pruned).
+
+    Args:
+        wish: what to do.
+        folder: gets spec.json, weights.safetensors and record.json.
+        work: a run folder for what was needed on the way.
+        device: on which networks are trained.
+        progress: listens.
+
+    Raises:
+        ConfigError: the wish cannot be understood.
+        Infeasible: no network of the method's family fits.
+        PluginError: the method failed.
+    """
+    records = run_study(study_of(wish), Store(work), Serial(), device=device, retry_failed=True, progress=progress)
+    unpruned, pruned = records[0], records[-1]
+    for record in (unpruned, pruned):
+        if record.status != "done":
+            raise _reason(record)
+    cell = pruned.cell
+    model = saved.load(Store(work).model_folder(pruned.key))
+    place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
+    saved.save(folder, model, **place, kept=pruned.kept, inserted=pruned.inserted)
+    atomic.write(folder / "record.json", json.dumps(pruned.to_json(), indent=1).encode())
+    return unpruned, pruned
+
+
+def _reason(record: Record) -> BenchError:
+    return (Infeasible if record.status == "infeasible" else PluginError)(f"{record.cell.label}: {record.reason}")
+
+
+def text(unpruned: Record, pruned: Record, folder: Path) -> str:
+    """What became of it, for a person."""
+    before, after = unpruned.means, pruned.means
+    degraded = pruned.input_means
+    return "\n".join(
+        [
+            f"budget        {format_mib(pruned.budget_bytes or 0)} ({pruned.cell.convention}, ratio {pruned.cell.ratio:g})",
+            f"peak planned  {format_mib(unpruned.peak_bytes or 0)} -> {format_mib(pruned.peak_bytes or 0)} in {pruned.peak_step}",
+            f"peak eager    {format_mib(unpruned.peak_bytes_eager or 0)} -> {format_mib(pruned.peak_bytes_eager or 0)}",
+            f"parameters    {unpruned.parameters:,} -> {pruned.parameters:,}",
+            f"PSNR          {before['psnr_db']:.2f} dB -> {after['psnr_db']:.2f} dB (degraded input {degraded['psnr_db']:.2f} dB)",
+            f"steps         {sum(pruned.steps.values()):,} after the pretraining of {pruned.cell.recipe.pretrain_steps:,}",
+            f"saved in      {folder}",
+            f"reload        from bench.saved import load; model = load({str(folder)!r})",
+        ]
+    )

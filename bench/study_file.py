@@ -1,0 +1,169 @@
+"""What a study file may say. Unknown keys, names and options are answered with the nearest known one; every message is one line."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+
+from bench.cell import digest
+from bench.contract import Convention, Recipe, Task
+from bench.errors import ConfigError
+from bench.options import checked, configured, plain
+from bench.registry import METHODS, TASKS, unknown
+from bench.units import parse_shape
+
+KEYS = ("tasks", "backbones", "methods", "ratios", "seeds", "data", "convention", "compute", "measured_at", "recipe", "options")
+COMPUTE = ("own", "matched")
+PATCH_MULTIPLE = 16
+MAY_BE_ZERO = ("pretrain_steps", "adapt_steps", "finetune_steps", "matched_steps")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with its options and the name of its row."""
+
+    method: str
+    options: Mapping[str, Any]
+    label: str
+
+
+def parsed(raw: bytes, where: str) -> dict[str, Any]:
+    """The content of a TOML file. Raises ConfigError with the place of the mistake."""
+    try:
+        return tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        last = f" (the last line is {len(raw.splitlines())})" if "line" not in str(error) else ""
+        raise ConfigError(f"{where} is not valid TOML: {error}{last}") from error
+
+
+def override(content: dict[str, Any], text: str) -> None:
+    """Sets one key, in place: "a.b=value"; a value that is no TOML is taken as text."""
+    path, equals, value = text.partition("=")
+    names = path.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError(f"--set {text} is not of the form KEY=VALUE; write for example --set recipe.finetune_steps=50")
+    table = content
+    for name in names[:-1]:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {text}: '{name}' is a value, not a table")
+    try:
+        table[names[-1]] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[names[-1]] = value.strip()
+
+
+def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says, as the fields of a Study (but its name). Raises ConfigError."""
+    for key in content:
+        if key not in KEYS:
+            raise ConfigError(unknown("study key", key, KEYS))
+    tasks, backbones = tuple(_entries(content, "tasks", "task")), tuple(_entries(content, "backbones", "backbone"))
+    known_tasks = [configured(TASKS.get(task), options, f"task {task}") for task, options in tasks]
+    for task in known_tasks:
+        for backbone, options in backbones:
+            _check_backbone(task, backbone, options)
+    data = content.get("data", "embedded")
+    if not isinstance(data, str):
+        raise ConfigError(f'data = {data!r} cannot be used; give "embedded" or the path of a folder, in quotes')
+    measured_at = content.get("measured_at")
+    return {
+        "tasks": tasks,
+        "backbones": backbones,
+        "rows": _rows(content),
+        "ratios": _numbers(content, "ratios", float),
+        "seeds": _numbers(content, "seeds", int),
+        "data": data,
+        "convention": _choice(content, "convention", get_args(Convention)),
+        "compute": _choice(content, "compute", COMPUTE),
+        "measured_at": None if measured_at is None else parse_shape(str(measured_at)),
+        "recipe": _recipe(content.get("recipe", {})),
+    }
+
+
+def _entries(content: Mapping[str, Any], key: str, word: str) -> list[tuple[str, dict[str, Any]]]:
+    """A list of names, or of tables with a name and options."""
+    entries = content.get(key, [])
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"the study needs {key} = [...], a list with at least one {word}; found {entries!r}")
+    found = []
+    for entry in entries:
+        table = {word: entry} if isinstance(entry, str) else entry
+        if not isinstance(table, dict) or not isinstance(table.get(word), str):
+            raise ConfigError(f'{key} has the entry {entry!r}; give a name in quotes or a table {{{word} = "NAME", ...}}')
+        found.append((table[word], {name: value for name, value in table.items() if name != word}))
+    return found
+
+
+def _check_backbone(task: Task, backbone: str, options: Mapping[str, Any]) -> None:
+    """Builds it once, without memory for its weights. Raises ConfigError."""
+    if backbone not in task.backbones:
+        raise ConfigError(unknown(f"backbone of task {task.name}", backbone, task.backbones))
+    try:
+        with torch.device("meta"):
+            task.build(backbone, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"backbone {backbone}: {error}") from error
+
+
+def _rows(content: Mapping[str, Any]) -> tuple[Row, ...]:
+    defaults = content.get("options", {})
+    if not isinstance(defaults, dict) or not all(isinstance(table, dict) for table in defaults.values()):
+        raise ConfigError("options must be tables; write [options.METHOD] and below it the options")
+    for name, options in defaults.items():
+        checked(METHODS.get(name), options, f"method {name}")
+    rows = [_row(name, defaults.get(name, {}), dict(options)) for name, options in _entries(content, "methods", "method")]
+    labels: dict[str, Row] = {}
+    questions: dict[str, Row] = {}
+    for row in rows:
+        if row.label in labels:
+            raise ConfigError(f"two rows are called '{row.label}'; give one of them another label")
+        twin = questions.get(digest([row.method, row.options]))
+        if twin is not None:
+            raise ConfigError(f"rows '{twin.label}' and '{row.label}' ask the same: {row.method} with equal options; remove one")
+        labels[row.label] = questions[digest([row.method, row.options])] = row
+    return tuple(rows)
+
+
+def _row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) -> Row:
+    label = options.pop("label", None) or ", ".join([name, *(f"{option}={value}" for option, value in options.items())])
+    if not isinstance(label, str):
+        raise ConfigError(f"label = {label!r} of method {name} cannot be used; give text in quotes")
+    return Row(name, plain(configured(METHODS.get(name), {**defaults, **options}, f"method {name}")), label)
+
+
+def _numbers(content: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...]:
+    values = content.get(key, [0] if key == "seeds" else None)
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"the study needs {key} = [...], a list of numbers; found {values!r}")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"{key} has the entry {value!r}, which is no number")
+        if key == "ratios" and not 0 < value <= 1:
+            raise ConfigError(f"ratio {value} is outside (0, 1]; it is the share of the unpruned peak memory that may be used")
+        if key == "seeds" and (not isinstance(value, int) or value < 0):
+            raise ConfigError(f"seed {value} is not a whole number from 0 on")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{key} = {values} names a value twice")
+    return tuple(kind(value) for value in values)
+
+
+def _choice(content: Mapping[str, Any], key: str, choices: Sequence[str]) -> Any:
+    value = content.get(key, choices[0])
+    if value not in choices:
+        raise ConfigError(unknown(key, str(value), choices))
+    return value
+
+
+def _recipe(table: Any) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise ConfigError(f"recipe = {table!r} must be a table; write [recipe] and below it what differs from the task's own")
+    recipe = checked(Recipe, table, "recipe")
+    for name, value in recipe.items():
+        if not (value >= 0 if name in MAY_BE_ZERO else value > 0):
+            raise ConfigError(f"recipe: {name} = {value} is too small; it must be {'0 or more' if name in MAY_BE_ZERO else 'above 0'}")
+    if recipe.get("patch", PATCH_MULTIPLE) % PATCH_MULTIPLE:
+        raise ConfigError(f"recipe: patch = {recipe['patch']} must be a multiple of {PATCH_MULTIPLE}: networks halve it four times")
+    return recipe

@@ -1,0 +1,273 @@
+"""TaskTrainer: all that a method may do with a task, metered.
+
+Every network is trained by the loop in `fit`: a fresh Adam (betas 0.9 and 0.999, eps 1e-8) on random training crops in channels_last,
+with a learning rate that is halved `drops - 1` times at equal distances. The loop does not wait for the device: whether the loss is finite
+is looked at when progress is shown, at most twice a second, and at the end.
+
+Random streams are derived from the seed, one for each use, so that adding a method or a phase changes no other. What is drawn and
+metered inside `branch()` is forgotten at its end: the cost of one budget is that of the common trajectory and of its own branch.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from bench.cell import digest
+from bench.contract import Objective, Phase, Recipe, Task
+from bench.errors import ConfigError, PluginError
+
+TICK_SECONDS = 0.5
+OnStep = Callable[[str, int, int], None]  # phase, steps done, steps
+
+
+def derived_seed(seed: int, use: str) -> int:
+    """A seed of 31 bits for one use of `seed`."""
+    return int(digest([seed, use])[:8], 16) >> 1
+
+
+def chosen_device(name: str) -> str:
+    """ "auto" as the best device that is there. Raises ConfigError for one that is not."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    if not there.get(name.split(":")[0], False):
+        raise ConfigError(f"device '{name}' is not available here; choose from {', '.join(kind for kind in there if there[kind])} or auto")
+    return name
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was spent: steps, samples and seconds per phase, and forward passes."""
+
+    steps: Counter[str] = field(default_factory=Counter)
+    samples: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    forward_passes: int = 0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        seconds = {phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0) for phase in {**self.seconds, **other.seconds}}
+        return Spent(self.steps + other.steps, self.samples + other.samples, seconds, self.forward_passes + other.forward_passes)
+
+    def figures(self) -> dict[str, Any]:
+        """As fields of a Record."""
+        return {
+            "steps": dict(self.steps),
+            "samples": dict(self.samples),
+            "seconds": dict(self.seconds),
+            "forward_passes": self.forward_passes,
+        }
+
+
+@dataclass
+class Meter:
+    """Counts what is spent. Time runs only inside `during`."""
+
+    steps: Counter[str] = field(default_factory=Counter)
+    samples: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    forward_passes: int = 0
+    phase: str | None = None
+    _since: float = 0.0
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Books the time inside as `phase`, and what is inside another `during` as that one's."""
+        outer = self._switch(phase)
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    def _switch(self, phase: str | None) -> str | None:
+        now, outer = perf_counter(), self.phase
+        if outer is not None:
+            self.seconds[outer] = self.seconds.get(outer, 0.0) + now - self._since
+        self.phase, self._since = phase, now
+        return outer
+
+    def spent(self) -> Spent:
+        """All figures up to now."""
+        self._switch(self.phase)
+        return Spent(Counter(self.steps), Counter(self.samples), dict(self.seconds), self.forward_passes)
+
+    def restore(self, spent: Spent) -> None:
+        """Back to what `spent` said."""
+        self._switch(self.phase)
+        self.steps, self.samples = Counter(spent.steps), Counter(spent.samples)
+        self.seconds, self.forward_passes = dict(spent.seconds), spent.forward_passes
+
+
+class TaskTrainer:
+    """The contract's Trainer for one task, on its training photographs alone.
+
+    Args:
+        task, data: the restoration problem and where its photographs are.
+        recipe: how networks are trained.
+        seed: of the cell; `trainer.seed` is derived from it and `stream`, for the method's own draws.
+        device: "cpu", "cuda", ...
+        progress: called with (phase, steps done, steps) at most every half second.
+        stream: names the batches: trainers of different streams see different ones.
+    """
+
+    def __init__(
+        self, task: Task, data: str, recipe: Recipe, seed: int, device: str = "cpu", progress: OnStep | None = None, stream: str = "method"
+    ) -> None:
+        self.task, self.data, self.recipe = task, data, recipe
+        self.device = torch.device(device)
+        self.seed = derived_seed(seed, stream)
+        self.meter = Meter()
+        self._cell_seed, self._progress = seed, progress or (lambda phase, done, steps: None)
+        self._draws = Generator().manual_seed(derived_seed(seed, f"batches of {stream}"))
+        self._count_forward = self._counter()
+
+    @cached_property
+    def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
+        """The same `recipe.calibration_crops` crops for every method of a seed, in batches of (N, C, patch, patch)."""
+        draws = Generator().manual_seed(derived_seed(self._cell_seed, "calibration"))
+        pairs = self.task.calibration_pairs(self.data).sample(self.recipe.calibration_crops, self.recipe.patch, draws)
+        degraded, clean = (crops.split(self.recipe.batch) for crops in pairs)
+        return [(self._placed(one), self._placed(other)) for one, other in zip(degraded, clean, strict=True)]
+
+    @cached_property
+    def _crops(self) -> Any:
+        return self.task.training_pairs(self.data)
+
+    def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """`count` random training batches of (degraded, clean), (N, C, patch, patch)."""
+        phase = self.meter.phase or "search"
+        for _ in range(count):
+            self.meter.samples[phase] += self.recipe.batch
+            degraded, clean = self._crops.sample(self.recipe.batch, self.recipe.patch, self._draws)
+            yield self._placed(degraded), self._placed(clean)
+
+    def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
+        """The task's differentiable loss, a scalar."""
+        return self.task.loss(restored, clean)
+
+    def loss(self, model: nn.Module) -> float:
+        """The mean criterion over the calibration crops, in eval mode, without gradient."""
+        self.prepare(model)
+        total = torch.zeros((), device=self.device)
+        with self.counted(model), evaluating(model), torch.inference_mode():
+            for degraded, clean in self.calibration:
+                self.meter.samples[self.meter.phase or "search"] += len(clean)
+                total += self.criterion(model(degraded), clean) * len(clean)
+        return float(total) / self.recipe.calibration_crops
+
+    def reinitialise(self, model: nn.Module) -> None:
+        """New weights by the backbone's own initialisation; the same for the same seed and shapes."""
+        self.task.initialise(model.cpu(), Generator().manual_seed(derived_seed(self._cell_seed, "initialise")))
+        self.prepare(model)
+
+    def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
+        """The learning rate of each step. Phases "adapt" and "search" stay at the first rate of fine-tuning."""
+        rate = self.recipe.pretrain_rate if phase == "pretrain" else self.recipe.finetune_rate
+        drops = {"pretrain": self.recipe.pretrain_drops, "finetune": self.recipe.finetune_drops}.get(phase, 1)
+        return [rate * 0.5 ** (index * drops // steps) for index in range(steps)]
+
+    def fit(
+        self,
+        model: nn.Module,
+        steps: int,
+        *,
+        phase: Phase,
+        objective: Objective | None = None,
+        penalty: Callable[[nn.Module], Tensor] | None = None,
+        after_step: Callable[[int, float], bool | None] | None = None,
+    ) -> int:
+        """Trains in place; see contract.Trainer.fit.
+
+        Raises:
+            PluginError: the loss is no longer a finite number.
+        """
+        if steps <= 0:
+            return 0
+        with self.counted(model), self.meter.during(phase):
+            self.prepare(model).train()
+            done, shown = 0, perf_counter()
+            optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], betas=(0.9, 0.999), eps=1e-8, fused=True)
+            for rate, (degraded, clean) in zip(self.learning_rates(phase, steps), self.batches(steps), strict=True):
+                optimizer.param_groups[0]["lr"] = rate
+                optimizer.zero_grad(set_to_none=True)
+                loss = objective(model, degraded, clean) if objective else self.criterion(model(degraded), clean)
+                if penalty:
+                    loss = loss + penalty(model)
+                loss.backward()
+                optimizer.step()
+                done += 1
+                self.meter.steps[phase] += 1
+                if after_step and after_step(done - 1, rate):
+                    break
+                if perf_counter() - shown > TICK_SECONDS:
+                    self._tick(loss, phase, done, steps)
+                    shown = perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            self._tick(loss, phase, done, steps)
+        return done
+
+    @contextmanager
+    def branch(self) -> Iterator[None]:
+        """Batches drawn, torch's own random numbers and the meter go back to where they were."""
+        spent, draws, common = self.meter.spent(), self._draws.get_state(), torch.get_rng_state()
+        try:
+            yield
+        finally:
+            self.meter.restore(spent)
+            self._draws.set_state(draws)
+            torch.set_rng_state(common)
+
+    @contextmanager
+    def counted(self, model: nn.Module) -> Iterator[None]:
+        """Counts the calls of `model` inside, unless they are counted already."""
+        present = self._count_forward in model._forward_hooks.values()
+        handle = None if present else model.register_forward_hook(self._count_forward)
+        try:
+            yield
+        finally:
+            if handle is not None:
+                handle.remove()
+
+    def uncount(self, model: nn.Module) -> None:
+        """Takes the counter off a network that was copied from a counted one."""
+        for module in model.modules():
+            for key in [key for key, hook in module._forward_hooks.items() if hook is self._count_forward]:
+                del module._forward_hooks[key]
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The network on the device, in channels_last."""
+        return model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _counter(self) -> Callable[..., None]:
+        def count_forward(module: nn.Module, inputs: Any, output: Any) -> None:  # a plain function: copying a network copies no meter
+            self.meter.forward_passes += 1
+
+        return count_forward
+
+    def _placed(self, crops: Tensor) -> Tensor:
+        return crops.to(device=self.device, memory_format=torch.channels_last, non_blocking=True)
+
+    def _tick(self, loss: Tensor, phase: str, done: int, steps: int) -> None:
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise PluginError(f"the loss is {value} at step {done} of {steps} of phase '{phase}'; lower the recipe's rate")
+        self._progress(phase, done, steps)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards every module is in the mode in which it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

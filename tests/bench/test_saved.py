@@ -1,0 +1,79 @@
+"""Saved networks: the same outputs after loading, one line for everything that is wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bench.errors import ConfigError, PluginError
+from bench.memory.peak_model import peak_model
+from bench.saved import load, save
+from bench.surgery.channels import remove
+from bench.surgery.compactors import insert, long_skips
+from tasks.denoising import Denoising
+
+SHAPE = (1, 3, 32, 32)
+ORIGIN = {"task": "denoising", "task_options": {}, "backbone": "unet", "backbone_options": {"width": 2}}
+
+
+@pytest.fixture
+def pruned():
+    """A small U-Net with compactors, every unit halved; its kept channels; its compactors."""
+    torch.manual_seed(0)
+    model = Denoising().build("unet", width=2)
+    skips = long_skips(model, SHAPE)
+    model = insert(model, skips, SHAPE)
+    kept = {unit: list(range(0, width, 2)) for unit, width in peak_model(model, SHAPE).widths.items()}
+    return remove(model, kept, SHAPE), kept, skips
+
+
+@pytest.fixture
+def folder(pruned, tmp_path):
+    model, kept, inserted = pruned
+    save(tmp_path / "net", model, **ORIGIN, kept=kept, inserted=inserted)
+    return tmp_path / "net"
+
+
+def test_a_loaded_network_computes_the_same(pruned, folder):
+    photo = torch.rand(SHAPE)
+    with torch.inference_mode():
+        assert torch.equal(load(folder)(photo), pruned[0].eval()(photo))
+
+
+def test_it_loads_in_a_fresh_process(folder):
+    code = f"from bench.saved import load; print(sum(p.numel() for p in load({str(folder)!r}).parameters()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == sum(p.numel() for p in load(folder).parameters())
+
+
+def test_an_unpruned_network_needs_no_surgery(tmp_path):
+    model = Denoising().build("unet", width=2)
+    save(tmp_path, model, **ORIGIN, kept={}, inserted=())
+    assert torch.equal(load(tmp_path).out.weight, model.out.weight)
+
+
+def test_a_network_that_its_kept_channels_do_not_describe_is_not_saved(pruned, tmp_path):
+    model, kept, inserted = pruned
+    with pytest.raises(PluginError, match="is not the backbone with these kept channels"):
+        save(tmp_path / "net", model, **ORIGIN, kept={}, inserted=inserted)
+    with pytest.raises(PluginError, match="no prunable unit 'nonsense'"):
+        save(tmp_path / "net", model, **ORIGIN, kept={**kept, "nonsense": [0]}, inserted=inserted)
+    assert not (tmp_path / "net").exists()
+
+
+def test_damage_and_absence_are_told(folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"has no spec\.json"):
+        load(tmp_path / "nowhere")
+    weights = folder / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(ConfigError, match="checksum"):
+        load(folder)
+    weights.write_bytes(whole)
+    spec = json.loads((folder / "spec.json").read_text())
+    for broken, message in (("{", "not a description"), (json.dumps({**spec, "kept": {}}), "do not belong"), ("{}", "lacks backbone")):
+        (folder / "spec.json").write_text(broken)
+        with pytest.raises(ConfigError, match=message):
+            load(folder)

@@ -1,0 +1,154 @@
+"""Studies: the cells of a file, and one line for everything that is wrong with it."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.study import load_study, method_source, packaged_studies
+from tests.fakes import Narrow
+
+
+def test_cells_come_in_the_order_of_the_table(study):
+    cells = study("seeds=[0, 1]").cells()
+    assert [(cell.label, cell.ratio, cell.seed) for cell in cells] == [
+        ("unpruned", 1.0, 0),
+        ("unpruned", 1.0, 1),
+        *(("narrow", ratio, seed) for ratio in (0.5, 0.75) for seed in (0, 1)),
+    ]
+
+
+def test_a_job_holds_the_ratios_of_one_row_and_seed(study):
+    one = study("seeds=[0, 1]")
+    jobs = one.jobs(one.cells())
+    assert [[(cell.label, cell.ratio, cell.seed) for cell in job.cells] for job in jobs][2:] == [
+        [("narrow", 0.5, 0), ("narrow", 0.75, 0)],
+        [("narrow", 0.5, 1), ("narrow", 0.75, 1)],
+    ]
+
+
+def test_a_cell_holds_all_options_and_the_merged_recipe(study):
+    cell = study("recipe.finetune_steps=9", "options.narrow.train_steps=1", "methods=[{method='narrow', fault='over'}]").cells()[0]
+    assert cell.method_options == {"train_steps": 1, "finishing": "finetune", "fault": "over", "fault_below": 1.0}
+    assert (cell.recipe.finetune_steps, cell.recipe.patch, cell.label) == (9, 16, "narrow, fault=over")
+    assert cell.task_options == {"noise": 0.1} and cell.measured_at == (1, 3, 32, 32) and cell.data_fingerprint == "fake embedded"
+
+
+def test_arguments_and_overrides_beat_the_file(study):
+    changes = ("measured_at=1x3x64x64", "compute='matched'", "recipe.matched_steps=5")
+    cell = study(*changes, data="elsewhere", seeds=[7], convention="eager").cells()[0]
+    assert (cell.measured_at, cell.compute, cell.data, cell.seed, cell.convention) == ((1, 3, 64, 64), "matched", "elsewhere", 7, "eager")
+
+
+def test_a_label_does_not_change_the_key_and_an_option_does(study):
+    entries = ("'narrow'", "{method='narrow', label='x'}", "{method='narrow', train_steps=1}")
+    keys = [study(f"methods=[{entry}]").cells()[0].key for entry in entries]
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("ratio=[0.5]", "unknown study key 'ratio'; did you mean 'ratios'"),
+        ("tasks=['fakes']", "unknown task 'fakes'; did you mean 'fake'"),
+        ("tasks=[{task='fake', noize=1.0}]", "did you mean 'noise'"),
+        ("backbones=['tinny']", "unknown backbone of task fake 'tinny'; did you mean 'tiny'"),
+        ("backbones=[{backbone='tiny', widht=3}]", "backbone tiny: .*widht"),
+        ("methods=['narow']", "unknown method 'narow'; did you mean 'narrow'"),
+        ("methods=[{method='narrow', train_step=1}]", "unknown option of method narrow 'train_step'; did you mean 'train_steps'"),
+        ("methods=[{method='narrow', train_steps=1.5}]", "train_steps = 1.5 cannot be used; give a whole number"),
+        ("methods=[{method='narrow', train_steps=true}]", "give a whole number"),
+        ("methods=[{method='narrow', finishing='later'}]", "give 'finetune' or 'none' or 'scratch'"),
+        ("methods=[{label='x'}]", "give a name in quotes or a table"),
+        ("methods=[]", "at least one method"),
+        ("methods=['narrow', 'narrow']", "two rows are called 'narrow'"),
+        ("methods=['narrow', {method='narrow', label='x'}]", "rows 'narrow' and 'x' ask the same"),
+        ("options.narow.fault=x", "did you mean 'narrow'"),
+        ("options=3", "options must be tables"),
+        ("ratios=[0.0]", r"ratio 0.0 is outside \(0, 1\]"),
+        ("ratios=[1.5]", "outside"),
+        ("ratios=[nan]", "outside"),
+        ("ratios=['a']", "no number"),
+        ("ratios=[]", "a list of numbers"),
+        ("ratios=[0.5, 0.5]", "twice"),
+        ("seeds=[0.5]", "seed 0.5 is not a whole number"),
+        ("convention=planed", "did you mean 'planned'"),
+        ("compute=matched", "set recipe.matched_steps above 0"),
+        ("measured_at=1x3x64", "not of the form NxCxHxW"),
+        ("data=3", "the path of a folder"),
+        ("recipe.finetune_step=3", "did you mean 'finetune_steps'"),
+        ("recipe.finetune_steps=many", "give a whole number"),
+        ("recipe.finetune_steps=-1", "too small"),
+        ("recipe.patch=20", "multiple of 16"),
+        ("recipe.pretrain_rate=nan", "above 0"),
+        ("recipe=3", "must be a table"),
+        ("nothing", "KEY=VALUE"),
+        ("ratios.x=3", "not a table"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(study, change, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        study(change).cells()
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_toml_is_one_line_with_its_place(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text('tasks = ["denoising"]\nratios = [0.5\n')
+    with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML: .*line is 2") as caught:
+        load_study(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_study_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'table1'"):
+        load_study("tabel1")
+    with pytest.raises(ConfigError, match="there is no study file"):
+        load_study(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("name", ["smoke", "table1"])
+def test_packaged_studies_are_valid(name):
+    assert name in packaged_studies()
+    cells = load_study(name).cells()
+    assert len(cells) == 19 and len({cell.key for cell in cells}) == 19 and cells[0].label == "unpruned"
+
+
+def test_a_changed_source_is_another_question(tmp_path, monkeypatch, study):
+    before = study().cells()
+    monkeypatch.setattr("bench.study.method_source", lambda cls: f"{cls.__name__} changed")
+    after = study().cells()
+    assert not {cell.key for cell in before} & {cell.key for cell in after}
+    assert [replace(cell, method_source="") for cell in before] == [replace(cell, method_source="") for cell in after]
+
+
+def test_the_source_of_a_package_is_all_of_its_files(tmp_path, monkeypatch):
+    package = tmp_path / "plug"
+    package.mkdir()
+    (package / "__init__.py").write_text("class Plug: ...\n")
+    (package / "part.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from plug import Plug  # type: ignore[import-not-found]
+
+    before = method_source(Plug)
+    (package / "part.py").write_text("x = 2\n")
+    assert method_source(Plug) != before and method_source(Narrow) == method_source(Narrow)
+
+
+def test_options_that_a_method_refuses_are_the_users_mistake(study):
+    from bench.registry import METHODS
+
+    @dataclass(frozen=True)
+    class Picky(Narrow):
+        paper: ClassVar[str] = "none"
+
+        def __post_init__(self):
+            raise ValueError("never content")
+
+    METHODS._classes["picky"] = Picky
+    try:
+        with pytest.raises(ConfigError, match="method picky: never content"):
+            study("methods=['picky']")
+    finally:
+        del METHODS._classes["picky"]

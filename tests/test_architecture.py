@@ -1,0 +1,216 @@
+"""The floors, the package arrows, the doors and the gauges of the house, read from the imports by ast.
+
+A module imports only floors that are not above its own. Nothing goes round in a circle. Each outside library has one door.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("bench", "methods", "tasks")
+
+FLOORS = {  # a name with a dot at its end stands for all modules of that package; the longest name counts
+    "bench": 0,
+    "bench.contract": 0,
+    "bench.errors": 0,
+    "bench.units": 0,
+    "bench.atomic": 0,
+    "bench.registry": 1,
+    "bench.cell": 1,
+    "bench.memory.": 1,
+    "bench.surgery.": 2,
+    "bench.options": 2,
+    "bench.training": 3,
+    "bench.pretrained": 3,
+    "bench.evaluation": 3,
+    "bench.saved": 3,
+    "bench.referee": 3,
+    "bench.study": 4,
+    "bench.study_file": 4,
+    "bench.store": 5,
+    "bench.progress": 5,
+    "bench.forecast": 6,
+    "bench.job": 6,
+    "bench.run": 6,
+    "bench.execution.": 7,
+    "bench.tracking": 7,
+    "bench.report.": 7,
+    "bench.testing": 7,
+    "bench.single": 7,
+    "bench.catalogue": 7,
+    "bench.arguments": 8,
+    "bench.cli": 8,
+}
+
+MAY_IMPORT = {
+    "methods": ("bench.contract", "bench.registry", "bench.errors", "bench.memory.", "bench.surgery."),
+    "tasks": ("bench.contract", "bench.registry", "bench.errors", "tasks."),
+}
+
+DOORS = {
+    "torch.fx": ("bench/memory/graph.py",),
+    "torch.export": ("bench/memory/graph.py",),
+    "torch_pruning": ("bench/surgery/channels.py",),
+    "scipy": ("methods/mosp/allocation.py",),
+    "optuna": ("methods/random_search.py",),
+    "skimage": ("tasks/metrics.py", "tasks/data/embedded.py"),
+    "sklearn": ("tasks/metrics.py", "tasks/data/embedded.py"),
+    "pandas": ("bench/report/frame.py",),
+    "seaborn": ("bench/report/",),
+    "matplotlib": ("bench/report/",),
+    "mlflow": ("bench/tracking.py",),
+    "ray": ("bench/execution/ray.py",),
+    "onnx": ("bench/memory/measured.py",),
+    "onnxruntime": ("bench/memory/measured.py",),
+}
+
+LINES_OF_A_FILE = 300
+LINES_OF_A_FUNCTION = 40
+
+
+@cache
+def sources() -> dict[str, tuple[Path, ast.Module]]:
+    """Module name -> file below the root, syntax tree."""
+    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
+    return {name: (path.relative_to(ROOT), ast.parse(path.read_text("utf-8"))) for name, path in zip(names, files, strict=True)}
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """Every dotted name that is imported at the top or inside a function; `from a import b` gives a.b."""
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return found | {f"{node.module}.{alias.name}" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+@cache
+def arrows() -> dict[str, set[str]]:
+    """Module -> the modules of this project that it imports."""
+    ours = sources().keys()
+    return {
+        name: {dotted if dotted in ours else dotted.rpartition(".")[0] for dotted in imports(tree) if inside(dotted, PACKAGES)}
+        for name, (_, tree) in sources().items()
+    }
+
+
+def inside(dotted: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of the prefixes or lies in one of them."""
+    return any(dotted == prefix.rstrip(".") or dotted.startswith(prefix.rstrip(".") + ".") for prefix in prefixes)
+
+
+def floor(module: str) -> int | None:
+    known = [name for name in FLOORS if module == name or module == name.rstrip(".") or (name.endswith(".") and module.startswith(name))]
+    return FLOORS[max(known, key=len)] if known else None
+
+
+def functions() -> Iterator[tuple[str, int]]:
+    """(where, lines of the body without the docstring) of each function."""
+    for path, tree in sources().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                yield f"{path}:{node.lineno} {node.name}", (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_every_module_of_bench_has_a_floor() -> None:
+    assert [name for name in sources() if name.startswith("bench") and floor(name) is None] == []
+
+
+def test_a_module_imports_no_higher_floor() -> None:
+    steps = [
+        (name, other) for name, others in arrows().items() for other in others if inside(name, ("bench",)) and inside(other, ("bench",))
+    ]
+    assert [f"{name} imports {other}" for name, other in steps if (floor(name) or 0) < (floor(other) or 0)] == []
+
+
+def test_bench_imports_neither_methods_nor_tasks() -> None:
+    assert [
+        name for name, others in arrows().items() if name.startswith("bench") for other in others if not inside(other, ("bench",))
+    ] == []
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_methods_and_tasks_import_only_what_they_may(package: str) -> None:
+    found = []
+    for name, others in arrows().items():
+        own = ".".join(name.split(".")[:2])  # a method is one file or one folder
+        found += [
+            f"{name} imports {other}" for other in others if inside(name, (package,)) and not inside(other, (*MAY_IMPORT[package], own))
+        ]
+    assert found == []
+
+
+def test_imports_do_not_go_round_in_a_circle() -> None:
+    left = {name: set(others) for name, others in arrows().items()}
+    while free := [name for name, others in left.items() if not others & (left.keys() - {name})]:
+        for name in free:
+            del left[name]
+    assert sorted(left) == []
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_is_imported_through_its_door(library: str) -> None:
+    users = {
+        path.as_posix() for path, tree in sources().values() if any(inside(dotted, (library,)) for dotted in imports(tree) | written(tree))
+    }
+    assert sorted(user for user in users if not user.startswith(DOORS[library])) == []
+
+
+def written(tree: ast.Module) -> set[str]:
+    """Names like torch.fx that are reached by attribute."""
+    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
+
+
+def test_nothing_heavy_comes_with_the_contract() -> None:
+    code = "import sys, bench.contract; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & (DOORS.keys() - {"torch.fx", "torch.export"}) == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_doors_hold_a_docstring_only(package: str) -> None:
+    tree = sources()[package][1]
+    assert ast.get_docstring(tree)
+    assert len(tree.body) == 1
+
+
+def test_every_module_says_what_lives_in_it() -> None:
+    assert [str(path) for path, tree in sources().values() if not ast.get_docstring(tree)] == []
+
+
+def test_no_file_is_a_drawer() -> None:
+    assert [str(path) for path, _ in sources().values() if path.stem in ("utils", "helpers", "misc", "common")] == []
+
+
+def test_imports_are_absolute() -> None:
+    relative = [path for path, tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    assert [str(path) for path in relative] == []
+
+
+def test_no_assert_guards_the_users_input() -> None:
+    asserts = [f"{path}:{node.lineno}" for path, tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert asserts == []
+
+
+def test_nothing_that_is_read_is_executed() -> None:
+    found = [str(path) for path, tree in sources().values() if imports(tree) & {"pickle", "dill", "joblib", "cloudpickle"}]
+    for path, tree in sources().values():
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        found += [f"{path}: {call}" for call in calls & {"eval", "exec", "torch.load", "pickle.loads", "pickle.load"}]
+    assert found == []
+
+
+def test_no_exception_is_passed_over_in_silence() -> None:
+    handlers = [(path, node) for path, tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+    assert [f"{path}:{node.lineno}" for path, node in handlers if all(isinstance(line, ast.Pass) for line in node.body)] == []
+
+
+def test_files_and_functions_stay_short() -> None:
+    files = {str(path): len((ROOT / path).read_text("utf-8").splitlines()) for path, _ in sources().values()}
+    assert {path: lines for path, lines in files.items() if lines > LINES_OF_A_FILE} == {}
+    assert {where: lines for where, lines in functions() if lines > LINES_OF_A_FUNCTION} == {}
