@@ -99,12 +99,20 @@ def _profile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true")
 
 
+def _positive(text: str) -> float:
+    """A finite number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    return value
+
+
 def _prune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", metavar="METHOD")
     parser.add_argument("--backbone", required=True, metavar="B")
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--ratio", type=float, metavar="R", help="budget as a share of the unpruned peak")
-    budget.add_argument("--peak-mib", type=float, metavar="M", help="budget in MiB")
+    budget.add_argument("--ratio", type=_positive, metavar="R", help="budget as a share of the unpruned peak")
+    budget.add_argument("--peak-mib", type=_positive, metavar="M", help="budget in MiB")
     _backbone_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the network; results/pruned/NAME by default")

@@ -1,6 +1,5 @@
 """What there is to choose from: methods, tasks, backbones, studies, each as a list of plain dictionaries that begin with a name."""
 
-import inspect
 from dataclasses import MISSING, fields
 from itertools import takewhile
 from typing import Any
@@ -57,8 +56,8 @@ def _tasks() -> list[dict[str, Any]]:
 def _backbones() -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for task in TASKS.names():
-        for name, build in TASKS.get(task).backbones.items():
-            options = {key: one.default for key, one in inspect.signature(build).parameters.items() if one.default is not one.empty}
+        for name in TASKS.get(task).backbones:
+            options = TASKS.get(task).options(name)
             found.setdefault(name, {"name": name, "tasks": [], "options": options})["tasks"].append(task)
     return list(found.values())
 

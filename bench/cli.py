@@ -84,24 +84,18 @@ def _forecast(forecast: Any, asked: int, folder: Path) -> str:
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
-    """prunebench pretrain STUDY: the unpruned networks alone."""
-    import torch
-
-    from bench.options import configured
-    from bench.pretrained import pretrained, pretrained_key
+    """prunebench pretrain STUDY: the unpruned networks alone, into one folder."""
+    from bench.pretrained import pretrained_key
     from bench.progress import TextProgress
-    from bench.registry import TASKS
-    from bench.store import Store
+    from bench.run import check_inputs
+    from bench.run import pretrain as train
 
-    study, store, device = _study(arguments), Store(_out(arguments)), _device(arguments)
-    progress = TextProgress()
+    study, folder, device = _study(arguments), arguments.out or _out(arguments) / "pretrained", _device(arguments)
+    check_inputs(study.cells())
     for key, cell in {pretrained_key(cell): cell for cell in study.cells()}.items():
-        task: Any = configured(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
-        progress.working(f"unpruned {cell.backbone}, seed {cell.seed}")
-        torch.set_num_threads(cell.recipe.threads)
-        pretrained(task, cell, store.pretrained_folder, device, progress.step)
+        train(cell, [folder], device, TextProgress())
         print(f"{key}  {cell.task} {cell.backbone} seed {cell.seed}", flush=True)
-    print(f"Networks that were not in the package: {store.pretrained_folder}")
+    print(f"Networks: {folder}")
 
 
 def table(arguments: argparse.Namespace) -> None:
@@ -267,7 +261,7 @@ def _built(arguments: argparse.Namespace, task: Any) -> Any:
             options[name.strip()] = value.strip()
     try:
         return task.build(arguments.backbone, **options).eval()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"backbone {arguments.backbone}: {error}") from error
 
 

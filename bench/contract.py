@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Generator, Tensor, device, nn
@@ -86,25 +87,25 @@ class Recipe:
     """How a network is trained. Phases are counted in steps; `steps_per_epoch` translates papers.
 
     Each learning rate is halved `drops - 1` times, at equal distances within its phase. A method that trains after pretraining
-    (`adapt_steps` once, `steps_per_epoch` after each round of a search) is metered. With `matched_steps` above zero the
-    harness fine-tunes for `matched_steps` less what the method has spent, so that every row has the same training;
-    with zero it fine-tunes for `finetune_steps`.
+    (`adapt_steps` once, `steps_per_epoch` after each round of a search) is metered. Where a study asks for matched compute, the harness
+    fine-tunes for `matched_steps` less what the method has spent, so that every pruned row has the same training after pretraining;
+    otherwise it fine-tunes for `finetune_steps`.
     """
 
     patch: int = 64
-    batch: int = 8
-    pretrain_steps: int = 6000
-    adapt_steps: int = 750
-    finetune_steps: int = 1500
+    batch: int = 4
+    pretrain_steps: int = 5000
+    adapt_steps: int = 160
+    finetune_steps: int = 320
     matched_steps: int = 0
-    steps_per_epoch: int = 75
-    pretrain_rate: float = 1e-3
-    pretrain_drops: int = 4
-    finetune_rate: float = 5e-4
-    finetune_drops: int = 2
-    calibration_crops: int = 64
+    steps_per_epoch: int = 16
+    pretrain_rate: float = 2e-3
+    pretrain_drops: int = 7
+    finetune_rate: float = 2e-3
+    finetune_drops: int = 6
+    calibration_crops: int = 16
     min_width: int = 1
-    threads: int = 2
+    threads: int = 1
 
 
 class Crops(Protocol):
@@ -259,6 +260,12 @@ class Task(ABC):
     measured_at: ClassVar[Shape]  # the input at which peak memory is measured
     recipe: ClassVar[Recipe]
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]
+    decided: ClassVar[Mapping[str, Any]] = {}  # arguments of the backbones that are no options: the task decides them
+
+    @classmethod
+    def options(cls, backbone: str) -> dict[str, Any]:
+        """The options of a backbone with their defaults."""
+        return {name: one.default for name, one in signature(cls.backbones[backbone]).parameters.items() if name not in cls.decided}
 
     @abstractmethod
     def build(self, backbone: str, **options: Any) -> nn.Module:

@@ -12,9 +12,9 @@ import torch
 
 from bench.cell import Cell, digest
 from bench.contract import Finish
-from bench.options import configured
-from bench.pretrained import find, pretrained_key
-from bench.registry import METHODS, TASKS
+from bench.options import cell_task, configured
+from bench.pretrained import PACKAGED, find, pretrained_key
+from bench.registry import METHODS
 from bench.store import Store
 from bench.training import TaskTrainer
 
@@ -70,7 +70,7 @@ def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecas
         if kind not in step_seconds:
             step_seconds[kind] = timed_step_seconds(cell, device)
         key = pretrained_key(cell)
-        if key not in pretraining and find(cell, store.pretrained_folder) is None:
+        if key not in pretraining and find(cell, (store.pretrained_folder, PACKAGED)) is None:
             steps = cell.recipe.pretrain_steps
             pretraining[key] = (f"unpruned {cell.backbone}, seed {cell.seed}", steps, steps * step_seconds[kind])
         steps = foreseen_steps(cell)
@@ -90,7 +90,7 @@ def foreseen_steps(cell: Cell) -> int:
 def timed_step_seconds(cell: Cell, device: str) -> float:
     """Seconds of one training step of the unpruned network, from a few."""
     torch.set_num_threads(cell.recipe.threads)
-    task = configured(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
+    task = cell_task(cell)
     recipe = replace(cell.recipe, pretrain_rate=HARMLESS_RATE)
     trainer = TaskTrainer(task, cell.data, recipe, cell.seed, device, stream="timing")
     model = task.build(cell.backbone, **cell.backbone_options)

@@ -29,20 +29,15 @@ from bench.errors import Infeasible, PluginError
 from bench.evaluation import evaluate, input_scores, means
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
-from bench.options import configured
-from bench.pretrained import pretrained
+from bench.options import cell_task, configured
+from bench.pretrained import PACKAGED, pretrained
 from bench.progress import Progress
 from bench.referee import referee
-from bench.registry import METHODS, TASKS
+from bench.registry import METHODS
 from bench.store import Store
 from bench.study import Job
 from bench.training import TaskTrainer, derived_seed
 from bench.units import format_mib
-
-
-def cell_task(cell: Cell) -> Task:
-    """The task of a cell."""
-    return configured(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
 
 
 def run_job(job: Job, store: Store, device: str = "cpu", progress: Progress | None = None) -> Iterator[Record]:
@@ -86,7 +81,7 @@ def _prepare(job: Job, store: Store, device: str, progress: Progress) -> _Contes
     cell = job.cells[0]
     task = cell_task(cell)
     method = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
-    model = pretrained(task, cell, store.pretrained_folder, device, progress.step)
+    model = pretrained(task, cell, (store.pretrained_folder, PACKAGED), device, progress.step)
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
     for each in job.cells:
@@ -113,7 +108,9 @@ def _outcomes(contest: _Contest, trainer: TaskTrainer) -> Iterator[tuple[Budget,
                     yield waiting.pop(0), error
                     break
                 waiting.remove(budget)
+                drawn = torch.get_rng_state()
                 yield budget, outcome
+                torch.set_rng_state(drawn)  # what the harness drew meanwhile must not touch the method
             getattr(items, "close", lambda: None)()
 
 

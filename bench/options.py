@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from bench.cell import Cell
+from bench.contract import Task
 from bench.errors import ConfigError
-from bench.registry import unknown
+from bench.registry import TASKS, unknown
 
 T = TypeVar("T")
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes", tuple: "a list"}
@@ -29,6 +31,11 @@ def configured(cls: type[T], options: Mapping[str, Any], what: str) -> T:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{what}: {error}") from error
+
+
+def cell_task(cell: Cell) -> Task:
+    """The task of a cell, with its options."""
+    return configured(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
 
 
 def checked(cls: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:

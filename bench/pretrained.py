@@ -7,7 +7,7 @@ match its checksum is set aside and made again.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -47,30 +47,30 @@ def pretrained_key(cell: Cell) -> str:
     return digest(question(cell))
 
 
-def pretrained(task: Task, cell: Cell, folder: str | Path, device: str = "cpu", progress: OnStep | None = None) -> nn.Module:
+def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "cpu", progress: OnStep | None = None) -> nn.Module:
     """The unpruned network of a cell, on the CPU, in eval mode.
 
     Args:
         task: the cell's task.
         cell: says which backbone, recipe, seed and data.
-        folder: where the study keeps its networks; trained ones are written there.
+        folders: where to look, in this order; a trained one is written to the first.
         device: on which it is trained if it must be.
         progress: called with (phase, steps done, steps).
     """
-    found = find(cell, Path(folder))
+    found = find(cell, folders)
     model = task.build(cell.backbone, **cell.backbone_options)
     if found is not None:
         model.load_state_dict(tensors_from(found))
         return model.eval()
     curve, seconds = _train(model, task, cell, device, progress)
     model.cpu()
-    _write(Path(folder) / pretrained_key(cell), model, question(cell), curve, seconds, device)
+    _write(folders[0] / pretrained_key(cell), model, question(cell), curve, seconds, device)
     return model.eval()
 
 
-def find(cell: Cell, folder: Path) -> bytes | None:
+def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
     """The stored weights of a cell's unpruned network, if they are there and whole."""
-    for place in (folder, PACKAGED):
+    for place in folders:
         weights, sidecar = (place / f"{pretrained_key(cell)}.{ending}" for ending in ("safetensors", "json"))
         if not weights.is_file():
             continue

@@ -28,7 +28,7 @@ class Progress:
         """
 
     def working(self, what: str) -> None:
-        """Something else is being worked on from now."""
+        """Something else is being worked on from now, or nothing that has a name."""
 
     def step(self, phase: str, done: int, steps: int) -> None:
         """A training phase moves on."""
@@ -66,7 +66,8 @@ class TextProgress(Progress):
     def working(self, what: str) -> None:
         """Names what runs now."""
         self._what = what
-        self._status(what)
+        if what:
+            self._status(what)
 
     def step(self, phase: str, done: int, steps: int) -> None:
         """Shows the phase and how far it is."""
@@ -94,10 +95,13 @@ class TextProgress(Progress):
     def _status(self, text: str) -> None:
         now = perf_counter()
         if self._live:
-            self._stream.write(f"\r\x1b[K[{self._done}/{self._total}] {text}{self._outlook()}")
+            self._stream.write(f"\r\x1b[K{self._count()}{text}{self._outlook()}")
             self._stream.flush()
         elif now - self._said > QUIET_SECONDS:
-            self._line(f"[{self._done}/{self._total}] {text}{self._outlook()}")
+            self._line(f"{self._count()}{text}{self._outlook()}")
+
+    def _count(self) -> str:
+        return f"[{self._done}/{self._total}] " if self._total else ""
 
     def _line(self, text: str) -> None:
         self._said = perf_counter()

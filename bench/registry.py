@@ -72,7 +72,8 @@ def unknown(kind: str, asked: str, known: Iterable[str]) -> str:
     """The sentence for a name that is not known: what was asked, the nearest known, all known."""
     names = sorted(known)
     near = difflib.get_close_matches(asked, names, n=1)
-    return f"unknown {kind} '{asked}'" + (f"; did you mean '{near[0]}'?" if near else "") + f" Known: {', '.join(names) or 'none'}"
+    guess = f"did you mean '{near[0]}'? " if near else ""
+    return f"unknown {kind} '{asked}'; {guess}known: {', '.join(names) or 'none'}"
 
 
 @cache

@@ -14,11 +14,13 @@ from typing import Protocol
 
 import torch
 
-from bench.cell import Cell, Record
+from bench.cell import Cell, Record, digest
 from bench.errors import PluginError
 from bench.forecast import Forecast, foresee
-from bench.job import cell_task, run_job
-from bench.pretrained import pretrained, pretrained_key
+from bench.job import run_job
+from bench.memory.profile import peak_memory
+from bench.options import cell_task
+from bench.pretrained import PACKAGED, pretrained, pretrained_key
 from bench.progress import Progress
 from bench.store import Store
 from bench.study import Job, Study
@@ -76,27 +78,44 @@ def run_study(
     """
     progress, device = progress or Progress(), chosen_device(device)
     cells = study.cells()
-    for task, data in {(cell_task(cell), cell.data) for cell in cells}:
-        task.test_sets(data)  # reads every photograph: a damaged one ends the run before anything is written
+    check_inputs(cells)
     missing = _missing(cells, store, retry_failed)
     forecast = foresee(missing, store, device)
     store.write_study(study.name, cells)
     foreseen_seconds = {entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells}
     progress.begin(len(cells) - len(missing), foreseen_seconds, forecast.pretraining_seconds)
     for cell in {pretrained_key(cell): cell for cell in missing}.values():
-        progress.working(f"unpruned {cell.backbone}, seed {cell.seed}")
-        torch.set_num_threads(cell.recipe.threads)
-        with suppress(PluginError, RuntimeError):  # its jobs will say so, each in its rows
-            pretrained(cell_task(cell), cell, store.pretrained_folder, device, progress.step)
+        with suppress(PluginError, RuntimeError):  # the jobs of a network that cannot be trained will say so, each in its rows
+            pretrain(cell, (store.pretrained_folder, PACKAGED), device, progress)
+    progress.working("")
     for record in executor.run_all(study.jobs(missing), Work(store.folder, device), progress):
         store.write(record)
         progress.finished(record)
     return store.records()
 
 
+def check_inputs(cells: Sequence[Cell]) -> None:
+    """Raises ConfigError, before anything is written, for photographs or networks that cannot be used: every photograph is read."""
+    for cell in {digest([cell.task, cell.task_options, cell.backbone, cell.backbone_options]): cell for cell in cells}.values():
+        task, draws = cell_task(cell), torch.Generator().manual_seed(0)
+        for crops in (task.training_pairs(cell.data), task.calibration_pairs(cell.data)):
+            crops.sample(1, cell.recipe.patch, draws)
+        task.test_sets(cell.data)
+        peak_memory(task.build(cell.backbone, **cell.backbone_options), cell.measured_at, cell.convention)
+
+
+def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progress) -> None:
+    """Trains the unpruned network of a cell into the first folder, unless one of the folders has it."""
+    progress.working(f"unpruned {cell.backbone}, seed {cell.seed}")
+    torch.set_num_threads(cell.recipe.threads)
+    pretrained(cell_task(cell), cell, folders, device, progress.step)
+
+
 def estimate(study: Study, store: Store, *, device: str = "cpu", retry_failed: bool = False) -> Forecast:
     """What `run_study` would run and about how long it would take; writes nothing."""
-    return foresee(_missing(study.cells(), store, retry_failed), store, chosen_device(device))
+    cells = study.cells()
+    check_inputs(cells)
+    return foresee(_missing(cells, store, retry_failed), store, chosen_device(device))
 
 
 def _missing(cells: Sequence[Cell], store: Store, retry_failed: bool) -> list[Cell]:

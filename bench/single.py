@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import atomic, saved
 from bench.catalogue import task_class
-from bench.cell import Cell, Record
+from bench.cell import UNPRUNED, Cell, Record
 from bench.errors import BenchError, ConfigError, Infeasible, PluginError
 from bench.execution.serial import Serial
 from bench.memory.profile import peak_memory
@@ -25,8 +25,6 @@ from bench.run import run_study
 from bench.store import Store
 from bench.study import Study, load_study
 from bench.units import format_mib
-
-UNPRUNED = "unpruned"
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,13 @@ class Wish:
 def study_of(wish: Wish) -> Study:
     """The study that asks for it. Raises ConfigError."""
     METHODS.get(wish.method)
+    if wish.method == UNPRUNED:
+        raise ConfigError(f"'{UNPRUNED}' is the reference and removes nothing; choose a method that prunes (prunebench list methods)")
     task = task_class(wish.backbone, wish.task)
     asked = {
         "tasks": [task.name],
         "backbones": [{"backbone": wish.backbone, **wish.backbone_options}],
-        "methods": list(dict.fromkeys([UNPRUNED, wish.method])),
+        "methods": [UNPRUNED, wish.method],
         "data": wish.data,
         "seeds": [wish.seed],
         "convention": wish.convention,

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.cell import Cell, digest
+from bench.cell import UNPRUNED, Cell, digest
 from bench.contract import Convention, Shape
 from bench.errors import ConfigError
 from bench.options import configured, plain
@@ -21,7 +21,6 @@ from bench.registry import METHODS, TASKS, unknown
 from bench.study_file import Row, checked_fields, override, parsed
 
 PACKAGED = Path(__file__).parent / "studies"
-UNPRUNED = "unpruned"
 SHARED_BY_A_JOB = ("task", "task_options", "backbone", "backbone_options", "method", "method_options", "label", "seed")
 
 
@@ -79,7 +78,7 @@ class Study:
             base |= {"data": self.data, "data_fingerprint": task.fingerprint(self.data)}
             base |= {"convention": self.convention, "measured_at": self.measured_at or task.measured_at}
             for backbone, backbone_options in self.backbones:
-                place = base | {"backbone": backbone, "backbone_options": dict(backbone_options)}
+                place = base | {"backbone": backbone, "backbone_options": task.options(backbone) | dict(backbone_options)}
                 for row in self.rows:
                     asked = place | {"method": row.method, "method_options": dict(row.options), "label": row.label}
                     asked |= {"method_source": sources[row.method]}

@@ -94,6 +94,8 @@ def _entries(content: Mapping[str, Any], key: str, word: str) -> list[tuple[str,
         if not isinstance(table, dict) or not isinstance(table.get(word), str):
             raise ConfigError(f'{key} has the entry {entry!r}; give a name in quotes or a table {{{word} = "NAME", ...}}')
         found.append((table[word], {name: value for name, value in table.items() if name != word}))
+        if key != "methods" and found[-1] in found[:-1]:
+            raise ConfigError(f"{key} has the entry {entry!r} twice; remove one")
     return found
 
 

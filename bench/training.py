@@ -168,9 +168,9 @@ class TaskTrainer:
         self.prepare(model)
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
-        """The learning rate of each step. Phases "adapt" and "search" stay at the first rate of fine-tuning."""
+        """The learning rate of each step. Phase "search" stays at the first rate of fine-tuning."""
         rate = self.recipe.pretrain_rate if phase == "pretrain" else self.recipe.finetune_rate
-        drops = {"pretrain": self.recipe.pretrain_drops, "finetune": self.recipe.finetune_drops}.get(phase, 1)
+        drops = {"pretrain": self.recipe.pretrain_drops, "search": 1}.get(phase, self.recipe.finetune_drops)
         return [rate * 0.5 ** (index * drops // steps) for index in range(steps)]
 
     def fit(

@@ -1,4 +1,7 @@
-"""The neutral member: the network as it is. It fits any budget that its own peak fits."""
+"""The neutral member: the network as it is. It fits any budget that its own peak fits.
+
+With `finetune` it gets the same training after pretraining as a pruned network, which tells pruning from further training.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,13 +17,18 @@ from bench.registry import method
 @method("unpruned")
 @dataclass(frozen=True)
 class Unpruned(Method):
-    """Removes nothing."""
+    """Removes nothing.
+
+    Args:
+        finetune: let the harness train it on, as it does pruned networks.
+    """
 
     paper: ClassVar[str] = "none: the reference that every method starts from"
+    finetune: bool = False
 
     def expected_finish(self) -> Finish:
-        """Nothing is left to do."""
-        return "none"
+        """As it is, or trained on."""
+        return "finetune" if self.finetune else "none"
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The network itself. Raises Infeasible if its peak exceeds the budget."""

@@ -46,13 +46,14 @@ class Denoising(Task):
     measured_at: ClassVar[Shape] = (1, 3, 1024, 2048)
     recipe: ClassVar[Recipe] = Recipe()
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"unet": UNet}
+    decided: ClassVar[Mapping[str, Any]] = {"channels": 3, "channels_out": 3}
 
     def __post_init__(self) -> None:
         CameraNoise(self.shot, self.read)
 
     def build(self, backbone: str, **options: Any) -> nn.Module:
         """A new network, (N, 3, H, W) -> (N, 3, H, W). Raises ConfigError for an unknown backbone or option, or a value out of range."""
-        return build(self.backbones, backbone, options, fixed={"channels": 3, "channels_out": 3})
+        return build(self.backbones, backbone, options, self.options(backbone) if backbone in self.backbones else {}, self.decided)
 
     def initialise(self, model: nn.Module, generator: Generator) -> None:
         """New weights in place, by the rule of `tasks.models.unet`."""

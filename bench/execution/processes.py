@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from queue import Empty
+from threading import Thread
 from typing import Any
 
 from bench.cell import Record
@@ -86,6 +87,7 @@ def _pool(workers: int) -> Iterator[tuple[ProcessPoolExecutor, Queue]]:
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages,))
     try:
         yield pool, messages
+        pool.shutdown(wait=True)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
@@ -93,10 +95,18 @@ def _pool(workers: int) -> Iterator[tuple[ProcessPoolExecutor, Queue]]:
 
 
 def _begin(messages: Queue) -> None:
-    """In a worker: an interruption is the parent's business."""
+    """In a worker: an interruption is the parent's business, and without a parent there is nothing to work for."""
     global _messages
+    Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _messages = messages
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(job: Job, work: Work) -> None:

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cell import Record
+from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
 from bench.report.frame import rows, section
 from bench.report.style import NEUTRAL, RC, styles
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 PANEL_INCHES = (7.0, 4.5)
 DOTS_PER_INCH = 200
-UNPRUNED = "unpruned"
 
 
 def draw(records: Sequence[Record], path: Path | str) -> Path:

@@ -8,6 +8,7 @@ A unit whose single channel costs more than U is in no optimal cut. Of equal cos
 the earlier one.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,6 +33,8 @@ def cheapest_cut(
     Raises:
         PluginError: the solver gives no answer.
     """
+    quantum = math.gcd(*(per_channel[unit] for unit in boxes))
+    need_bytes = -(-need_bytes // quantum) * quantum  # nothing can be freed in between, and the solver's tolerance cannot bite
     units = sorted(boxes, key=lambda unit: -per_channel[unit])
     cost = np.array([sensitivity[unit] for unit in units], dtype=float)
     frees = np.array([per_channel[unit] for unit in units], dtype=float)
@@ -59,6 +62,6 @@ def _greedy(cost: np.ndarray, frees: np.ndarray, most: np.ndarray, need: float) 
 def _trim(cut: np.ndarray, cost: np.ndarray, frees: np.ndarray, need: float) -> np.ndarray:
     """Gives back channels that the cut does not need, the dearest first."""
     for unit in np.argsort(-cost, kind="stable"):
-        surplus = frees @ cut - need
+        surplus = max(0.0, frees @ cut - need)
         cut[unit] -= min(cut[unit], int(surplus // frees[unit]))
     return cut

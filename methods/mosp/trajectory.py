@@ -105,6 +105,7 @@ class Trajectory:
         branch.network, branch.trace = deepcopy(self.network), list(self.trace)
         while (excess := branch.peak_bytes - budget.peak_bytes) > 0:
             branch.advance(min(excess, self.outer_bytes))
+            branch.finetune()
         return branch.snapshot()
 
     def possible(self, budget: Budget) -> bool:

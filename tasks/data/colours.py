@@ -5,8 +5,9 @@ crops get other colours before they are degraded: the three channels change plac
 colours, cut off at the ends of the range), and in half of these each channel is darkened. The noise acts on each channel alike, so that it
 stays true. Photographs that layers are judged by, and tests, keep their colours.
 
-Tried on the embedded photographs, U-Net of width 8, 900 steps, one seed, mean PSNR of the test photographs: 26.29 dB with no crop changed,
-27.38 with half, 27.10 with all of them. (The share was thus chosen on the test photographs, for all methods alike.)
+The share was set on photographs held out from the training side (astronaut, motorcycle, rocket) and the calibration photograph: 27.41 dB
+with half of the crops changed, 27.27 with all (U-Net of width 8, 3,000 steps, noise of 23 dB, one seed). An earlier trial, which did look
+at the test photographs (900 steps: 26.29 dB with none, 27.38 with half, 27.10 with all), agrees. It is the same for every method.
 """
 
 import torch

@@ -1,6 +1,5 @@
 """Backbones from the options of a study: what may be set, and to what."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,26 +11,28 @@ from bench.registry import unknown
 Backbones = Mapping[str, Callable[..., nn.Module]]
 
 
-def build(backbones: Backbones, backbone: str, options: Mapping[str, Any], fixed: Mapping[str, Any]) -> nn.Module:
+def build(
+    backbones: Backbones, backbone: str, options: Mapping[str, Any], defaults: Mapping[str, Any], decided: Mapping[str, Any]
+) -> nn.Module:
     """A new network.
 
     Args:
         backbones: name -> constructor; its arguments with a default int (a positive size) or bool (a switch) are the options.
         backbone: one of the names.
         options: what the user chose.
-        fixed: what the task decides (channels of the images): no options.
+        defaults: the options that there are, with their defaults.
+        decided: what the task decides (channels of the images): no options.
 
     Raises:
         ConfigError: unknown backbone or option, or a value that is none for it.
     """
     if backbone not in backbones:
         raise ConfigError(unknown("backbone", backbone, backbones))
-    defaults = {name: argument.default for name, argument in inspect.signature(backbones[backbone]).parameters.items() if name not in fixed}
     for name, value in options.items():
         if name not in defaults:
             raise ConfigError(unknown(f"option of backbone {backbone}", name, defaults))
         _check(backbone, name, value, switch=isinstance(defaults[name], bool))
-    return backbones[backbone](**fixed, **options)
+    return backbones[backbone](**decided, **options)
 
 
 def _check(backbone: str, name: str, value: Any, switch: bool) -> None:

@@ -97,6 +97,7 @@ def test_table_and_report_work_from_the_records_alone(workplace: Path, capsys: p
         ("prune narow --backbone tiny --ratio 0.5", "did you mean 'narrow'"),
         ("prune narrow --backbone tiny --peak-mib 99999", "is outside (0, "),
         ("prune narrow --backbone tiny --ratio 1.5", "ratio 1.5 is outside (0, 1]"),
+        ("prune unpruned --backbone tiny --ratio 0.5", "removes nothing"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(words: str, answer: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +108,10 @@ def test_a_mistake_is_one_line_and_nothing_is_written(words: str, answer: str, w
     assert [path.name for path in workplace.iterdir()] == ["tiny.toml"]
 
 
-@pytest.mark.parametrize("words", ["rin tiny.toml", "prune narrow --backbone tiny", "profile tiny --convention other"])
+@pytest.mark.parametrize(
+    "words",
+    ["rin tiny.toml", "prune narrow --backbone tiny", "prune narrow --backbone tiny --peak-mib nan", "profile tiny --convention other"],
+)
 def test_a_wrong_command_line_is_one_line_too(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(words.split())
@@ -190,3 +194,13 @@ def test_a_package_that_shadows_the_plugins_is_one_clear_line(name: str, workpla
     done = in_a_fresh_process(code)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and f"'{name}' is taken by" in done.stderr
+
+
+def test_pretrain_writes_the_unpruned_networks_into_the_folder_and_trains_none_twice(workplace: Path, capsys) -> None:
+    assert main(["pretrain", "tiny.toml", "--out", "networks"]) == 0
+    files = sorted((workplace / "networks").iterdir())
+    assert {path.suffix for path in files} == {".json", ".safetensors"} and len({path.stem for path in files}) == 1
+    times = [path.stat().st_mtime_ns for path in files]
+    assert main(["pretrain", "tiny.toml", "--out", "networks"]) == 0
+    assert times == [path.stat().st_mtime_ns for path in files]
+    assert files[0].stem in capsys.readouterr().out

@@ -29,8 +29,8 @@ def test_an_unknown_name_is_answered_with_the_nearest_known_one() -> None:
 
 
 def test_a_name_that_is_like_none_is_answered_with_all() -> None:
-    assert unknown("task", "zzz", ["b", "a"]) == "unknown task 'zzz' Known: a, b"
-    assert unknown("task", "zzz", []).endswith("Known: none")
+    assert unknown("task", "zzz", ["b", "a"]) == "unknown task 'zzz'; known: a, b"
+    assert unknown("task", "zzz", []).endswith("known: none")
 
 
 def test_a_name_is_bound_once() -> None:

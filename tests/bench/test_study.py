@@ -72,6 +72,7 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("ratios=['a']", "no number"),
         ("ratios=[]", "a list of numbers"),
         ("ratios=[0.5, 0.5]", "twice"),
+        ("backbones=[{backbone='tiny', width=2}, {backbone='tiny', width=2}]", "twice"),
         ("seeds=[0.5]", "seed 0.5 is not a whole number"),
         ("convention=planed", "did you mean 'planned'"),
         ("compute=matched", "set recipe.matched_steps above 0"),
@@ -112,7 +113,7 @@ def test_an_unknown_study_is_answered_with_the_nearest(tmp_path):
 def test_packaged_studies_are_valid(name):
     assert name in packaged_studies()
     cells = load_study(name).cells()
-    assert len(cells) == 19 and len({cell.key for cell in cells}) == 19 and cells[0].label == "unpruned"
+    assert len(cells) == 20 == len({cell.key for cell in cells}) and cells[0].label == "unpruned"
 
 
 def test_a_changed_source_is_another_question(tmp_path, monkeypatch, study):

@@ -46,7 +46,7 @@ def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> Non
     assert {file.path for file in client.list_artifacts(done.info.run_id)} == {"model", "record.json", "widths.json"}
     assert done.data.tags["prunebench.key"] == records[0].key
     assert done.data.metrics["psnr_db"] == records[0].means["psnr_db"]
-    assert done.data.params["recipe.batch"] == "8"
+    assert done.data.params["recipe.batch"] == str(records[0].cell.recipe.batch)
     assert (folder.parent.parent / "mlflow.db").is_file() and (folder.parent.parent / "mlflow_artifacts").is_dir()
 
 

@@ -30,15 +30,15 @@ def test_a_rate_is_halved_drops_minus_one_times_at_equal_distances():
     assert rates == [8, 8, 4, 4, 2, 2, 1, 1]
 
 
-def test_adapting_and_searching_stay_at_the_first_rate_of_fine_tuning():
+def test_adapting_has_the_schedule_of_fine_tuning_and_searching_stays_at_its_first_rate():
     one = trainer(finetune_rate=2.0, finetune_drops=2)
-    assert one.learning_rates("finetune", 2) == [2, 1]
-    assert one.learning_rates("adapt", 2) == one.learning_rates("search", 2) == [2, 2]
+    assert one.learning_rates("finetune", 2) == one.learning_rates("adapt", 2) == [2, 1]
+    assert one.learning_rates("search", 2) == [2, 2]
 
 
 def test_fit_is_adam_on_the_batches_of_the_stream():
     ours, theirs = network(), network()
-    trainer().fit(ours, 3, phase="adapt")
+    trainer().fit(ours, 3, phase="search")
     adam = torch.optim.Adam(theirs.parameters(), lr=RECIPE.finetune_rate)
     for degraded, clean in trainer().batches(3):
         adam.zero_grad()
@@ -56,7 +56,7 @@ def test_fit_books_steps_samples_seconds_and_forward_passes_of_its_phase():
 
 def test_after_step_ends_the_phase_and_sees_the_rate():
     seen = []
-    done = trainer().fit(network(), 5, phase="adapt", after_step=lambda index, rate: seen.append((index, rate)) or index == 1)
+    done = trainer().fit(network(), 5, phase="search", after_step=lambda index, rate: seen.append((index, rate)) or index == 1)
     assert done == 2 and seen == [(0, RECIPE.finetune_rate), (1, RECIPE.finetune_rate)]
 
 

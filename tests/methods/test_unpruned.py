@@ -20,3 +20,8 @@ def test_below_its_own_peak_nothing_fits() -> None:
     network = unet()
     with pytest.raises(Infeasible, match="the least is"):
         Unpruned().prune(network, Budget(peak_memory(network, SHAPE) - 1, SHAPE))
+
+
+def test_trained_on_it_is_finished_like_a_pruned_network() -> None:
+    network = unet()
+    assert Unpruned(finetune=True).prune(network, Budget(peak_memory(network, SHAPE), SHAPE)).finish == "finetune"

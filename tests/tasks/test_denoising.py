@@ -18,13 +18,13 @@ SIGMA_FILTER = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
 
 
 def non_local_means(degraded: Tensor) -> Tensor:
-    """scikit-image's non-local means on (3, H, W), noise after Immerkaer (1996); the best of 25 settings on the test set."""
+    """scikit-image's non-local means on (3, H, W), with the settings of its gallery for fast mode; noise after Immerkaer (1996)."""
     from skimage.restoration import denoise_nl_means
 
     edges = torch.nn.functional.conv2d(degraded[:, None], SIGMA_FILTER[None, None])
     sigma = float((torch.pi / 2) ** 0.5 * edges.abs().mean())
     image = degraded.permute(1, 2, 0).numpy()
-    restored = denoise_nl_means(image, patch_size=5, patch_distance=6, h=0.6 * sigma, sigma=sigma, fast_mode=True, channel_axis=-1)
+    restored = denoise_nl_means(image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True, channel_axis=-1)
     return torch.from_numpy(numpy.asarray(restored, dtype=numpy.float32)).permute(2, 0, 1)
 
 
@@ -100,10 +100,10 @@ def test_a_few_steps_lower_the_loss() -> None:
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
-def test_non_local_means_restores_the_test_photographs_to_29_db() -> None:
+def test_non_local_means_restores_the_test_photographs_to_28_9_db() -> None:
     task = Denoising()
     scores = [task.score(non_local_means(pair.degraded), pair.clean) for pair in task.test_sets("embedded")["embedded"]]
-    assert sum(score["psnr_db"] for score in scores) / 3 == pytest.approx(29.29, abs=0.1)
+    assert sum(score["psnr_db"] for score in scores) / 3 == pytest.approx(28.89, abs=0.1)
 
 
 def test_importing_the_task_pulls_in_no_image_library() -> None:

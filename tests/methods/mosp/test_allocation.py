@@ -68,3 +68,12 @@ def test_where_sensitivity_is_proportional_to_memory_any_exact_cut_is_optimal() 
     sensitivity = {unit: 1e-7 * each for unit, each in PER_CHANNEL.items()}
     cut = cheapest_cut(sensitivity, PER_CHANNEL, BOXES, 80)
     assert _freed(cut, PER_CHANNEL) == 80
+
+
+def test_a_need_just_above_what_a_cut_frees_does_not_buy_the_dearest_unit() -> None:
+    channel = 1024 * 2048 * 4
+    per_channel = {"dear": channel, "a": channel, "b": channel // 4, "c": channel // 16}
+    sensitivity = {"dear": 2e-3, "a": 1e-4, "b": 1e-4, "c": 5e-5}
+    boxes = {"dear": 2, "a": 6, "b": 4, "c": 4}
+    cut = cheapest_cut(sensitivity, per_channel, boxes, 6 * channel + 1)
+    assert cut == {"a": 6, "c": 1}

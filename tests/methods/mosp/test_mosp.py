@@ -1,8 +1,6 @@
 """The loop: checks (b), (e), (g) of MOSP, one trajectory for a sweep, and that its cut is worth making."""
 
-import random
 from dataclasses import replace
-from statistics import fmean
 
 import pytest
 import torch
@@ -72,6 +70,14 @@ def test_a_budget_gets_the_same_network_alone_and_in_any_sweep() -> None:
             assert torch.equal(one, other)
 
 
+def test_every_turn_is_followed_by_one_epoch_also_in_the_last_strides_of_a_budget() -> None:
+    network, trainer = unet(4), _trainer()
+    for _, outcome in Mosp().sweep(network, _budgets(network, 0.8, 0.5), trainer):
+        assert isinstance(outcome, Pruned)
+        turns = len(outcome.trace) - 1
+        assert trainer.meter.steps == {"adapt": RECIPE.adapt_steps, "search": turns * RECIPE.steps_per_epoch}
+
+
 def test_what_the_harness_trains_between_two_budgets_does_not_touch_the_trajectory() -> None:
     network = unet(4)
     budgets, trainer, kept = _budgets(network, 0.8, 0.6), _trainer(), []
@@ -90,26 +96,6 @@ def test_kept_channels_and_inserted_compactors_rebuild_the_network() -> None:
     rebuilt.load_state_dict(pruned.model.state_dict())
     x = torch.rand(SHAPE)
     torch.testing.assert_close(rebuilt(x), pruned.model(x), rtol=0, atol=1e-6)
-
-
-def test_the_cut_costs_less_loss_than_random_cuts_of_equal_bytes() -> None:
-    task, recipe = FakeTask(), replace(RECIPE, pretrain_steps=60, calibration_crops=8)
-    network, trainer = unet(8), TaskTrainer(task, "embedded", recipe, seed=0)
-    trainer.fit(network, 60, phase="pretrain")
-    path = _trajectory(network)
-    path.measure = Measure(trainer, "gradient", 3)
-    group = peak_group(path.peaks, path.widths)
-    full = group.bytes
-    path.advance(path.outer_bytes)
-    freed = full - int(path.peaks.step_bytes(path.widths)[group.step])
-    losses = []
-    for seed in range(5):
-        rng, kept = random.Random(seed), {unit: list(range(8)) for unit in group.per_channel}
-        for _ in range(freed // SHAPE[2] // SHAPE[3] // 4):
-            unit = rng.choice([unit for unit in kept if len(kept[unit]) > 1])
-            kept[unit].remove(rng.choice(kept[unit]))
-        losses.append(trainer.loss(remove(network, kept, SHAPE)))
-    assert trainer.loss(path.network) < fmean(losses)
 
 
 def test_the_network_that_is_passed_in_is_untouched() -> None:

@@ -1,0 +1,65 @@
+"""The unpruned network that comes with the package: whole, worth pruning, and pruned better by MOSP than by chance."""
+
+import random
+from statistics import fmean
+
+import pytest
+import torch
+from torch import nn
+
+from bench.cell import Cell
+from bench.contract import Budget
+from bench.evaluation import evaluate, input_scores, means
+from bench.memory.groups import peak_group
+from bench.memory.profile import peak_memory
+from bench.options import cell_task
+from bench.pretrained import PACKAGED, find, pretrained
+from bench.study import load_study
+from bench.surgery.channels import remove
+from bench.training import TaskTrainer
+from methods.mosp.trajectory import Measure, Trajectory
+from tests.tasks.test_denoising import non_local_means
+
+
+@pytest.fixture(scope="module")
+def cell() -> Cell:
+    """The first question of Table 1."""
+    return load_study("table1").cells()[0]
+
+
+@pytest.fixture(scope="module")
+def network(cell: Cell) -> nn.Module:
+    """What comes with the package; it is trained anew, which takes minutes, where it is damaged."""
+    return pretrained(cell_task(cell), cell, [PACKAGED])
+
+
+def test_it_is_whole_and_small(cell: Cell) -> None:
+    assert find(cell, [PACKAGED]) is not None
+    assert sum(path.stat().st_size for path in PACKAGED.iterdir()) < 8_000_000
+
+
+def test_it_is_three_db_above_its_input_and_ahead_of_non_local_means(cell: Cell, network: nn.Module) -> None:
+    task = cell_task(cell)
+    psnr_db = means(evaluate(task, network, "embedded"))["psnr_db"]
+    assert psnr_db > means(input_scores(task, "embedded"))["psnr_db"] + 3
+    pairs = task.test_sets("embedded")["embedded"]
+    assert psnr_db > fmean(task.score(non_local_means(pair.degraded), pair.clean)["psnr_db"] for pair in pairs)
+
+
+def test_the_cut_of_mosp_costs_less_loss_than_random_cuts_of_equal_bytes(cell: Cell, network: nn.Module) -> None:
+    trainer = TaskTrainer(cell_task(cell), cell.data, cell.recipe, cell.seed)
+    budget = Budget(peak_memory(network, cell.measured_at), cell.measured_at)
+    path = Trajectory(network, budget, (), Measure(trainer, "gradient", 3), budget.peak_bytes // 12, None)
+    group, channel_bytes = peak_group(path.peaks, path.widths), 4 * cell.measured_at[2] * cell.measured_at[3]
+    path.advance(path.outer_bytes)
+    freed_channels = (group.bytes - int(path.peaks.step_bytes(path.widths)[group.step])) // channel_bytes
+    chance = [_random_cut(network, budget, list(group.per_channel), freed_channels, seed) for seed in range(5)]
+    assert trainer.loss(path.network) < fmean(trainer.loss(cut) for cut in chance)
+
+
+def _random_cut(network: nn.Module, budget: Budget, units: list[str], count: int, seed: int) -> nn.Module:
+    """The network without `count` full-resolution channels, drawn over all of these units."""
+    gone = random.Random(seed).sample([(unit, channel) for unit in units for channel in range(16)], count)
+    kept = {unit: [channel for channel in range(16) if (unit, channel) not in gone] for unit in units}
+    with torch.no_grad():
+        return remove(network, kept, budget.input_shape)
