@@ -67,8 +67,8 @@ def _studies() -> list[dict[str, Any]]:
 
 
 def _about(toml: str) -> str:
-    """The comment that a study begins with, as one line."""
-    comment = takewhile(lambda line: line.startswith("#"), toml.splitlines())
+    """The first paragraph of the comment that a study begins with, as one line."""
+    comment = takewhile(lambda line: line.startswith("# "), toml.splitlines())
     return " ".join(line.lstrip("# ") for line in comment)
 
 

@@ -101,7 +101,7 @@ class Recipe:
     steps_per_epoch: int = 16
     pretrain_rate: float = 2e-3
     pretrain_drops: int = 7
-    finetune_rate: float = 2e-3
+    finetune_rate: float = 1e-3
     finetune_drops: int = 6
     calibration_crops: int = 16
     min_width: int = 1
