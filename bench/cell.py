@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bench.contract import Convention, Recipe, Shape
 
-SCHEMA = 1  # raise it when the harness or a task computes other answers than before: then all stored ones are old
+SCHEMA = 2  # raise it when the harness or a task computes other answers than before: then all stored ones are old
 UNPRUNED = "unpruned"  # the neutral method, the reference of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data")

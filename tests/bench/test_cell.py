@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import pytest
 
-from bench.cell import NOT_IN_KEY, Cell, Record, digest
+from bench.cell import NOT_IN_KEY, SCHEMA, Cell, Record, digest
 from bench.contract import Recipe
 
 CELL = Cell(
@@ -96,7 +96,7 @@ def test_a_record_without_an_answer_survives_json() -> None:
 
 def test_a_record_says_its_key_and_schema() -> None:
     content = RECORD.to_json()
-    assert (content["key"], content["schema"]) == (CELL.key, 1)
+    assert (content["key"], content["schema"]) == (CELL.key, SCHEMA)
 
 
 def test_questions_and_answers_cannot_be_changed() -> None:

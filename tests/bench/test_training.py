@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError, PluginError
-from bench.training import Meter, TaskTrainer, chosen_device
+from bench.training import GRADIENT_NORM, Meter, TaskTrainer, chosen_device
 from tests.fakes import RECIPE, FakeTask, Tiny
 
 
@@ -27,7 +27,14 @@ def weights(model: nn.Module) -> torch.Tensor:
 
 def test_a_rate_is_halved_drops_minus_one_times_at_equal_distances():
     rates = trainer(pretrain_rate=8.0, pretrain_drops=4).learning_rates("pretrain", 8)
-    assert rates == [8, 8, 4, 4, 2, 2, 1, 1]
+    assert rates[1:] == [8, 4, 4, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(("steps", "rising"), [(3, 1), (16, 4), (400, 100), (5000, 200)])
+def test_a_rate_rises_linearly_over_the_first_steps_of_a_phase(steps: int, rising: int) -> None:
+    rates = trainer(finetune_rate=1.0).learning_rates("search", steps)
+    assert rates[:rising] == pytest.approx([(index + 1) / rising for index in range(rising)])
+    assert set(rates[rising:]) == {1.0}
 
 
 def test_adapting_has_the_schedule_of_fine_tuning_and_searching_stays_at_its_first_rate():
@@ -36,13 +43,17 @@ def test_adapting_has_the_schedule_of_fine_tuning_and_searching_stays_at_its_fir
     assert one.learning_rates("search", 2) == [2, 2]
 
 
-def test_fit_is_adam_on_the_batches_of_the_stream():
+def test_fit_is_adam_on_the_batches_of_the_stream_with_gradients_cut_off_at_a_norm():
     ours, theirs = network(), network()
     trainer().fit(ours, 3, phase="search")
     adam = torch.optim.Adam(theirs.parameters(), lr=RECIPE.finetune_rate)
     for degraded, clean in trainer().batches(3):
         adam.zero_grad()
         (theirs(degraded) - clean).abs().mean().backward()
+        norm = torch.cat([weight.grad.flatten() for weight in theirs.parameters()]).norm()
+        assert norm > GRADIENT_NORM  # so that the cut is seen
+        for weight in theirs.parameters():
+            weight.grad *= GRADIENT_NORM / norm
         adam.step()
     assert torch.allclose(weights(ours), weights(theirs), atol=1e-6)
 
