@@ -9,7 +9,6 @@ A *method* turns a pretrained network into a smaller one whose peak memory fits 
         strength: float = 0.5                      # its fields are its options
 
         def prune(self, model, budget, trainer=NO_TRAINER):
-            ...
             return Pruned(smaller, kept={"c11": [0, 2, 5]})
 
 A *task* is a restoration problem: its backbones, training pairs, test sets, loss and score.
@@ -30,8 +29,9 @@ from torch import Generator, Tensor, device, nn
 from bench.errors import ConfigError, Infeasible
 
 Shape = tuple[int, int, int, int]  # (N, C, H, W)
-Widths = Mapping[str, int]  # unit name -> kept output channels
-Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of the kept output channels, in the unpruned numbering
+Inputs = Shape | tuple[Shape, ...]  # of a network: one, or several in the order of its arguments
+Widths = Mapping[str, int]  # unit name -> kept channels; channels that can only go together count as one
+Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of the kept channels, in the unpruned numbering
 Phase = Literal["pretrain", "adapt", "search", "finetune"]
 Finish = Literal["finetune", "none", "scratch"]
 Convention = Literal["planned", "eager"]
@@ -43,12 +43,12 @@ class Budget:
 
     Args:
         peak_bytes: the limit in bytes; weights are not counted.
-        input_shape: the (N, C, H, W) at which it holds.
+        input_shape: the (N, C, H, W) at which it holds, or several.
         convention: "planned" (the least that a good executor needs) or "eager" (the operators as written).
     """
 
     peak_bytes: int
-    input_shape: Shape
+    input_shape: Inputs
     convention: Convention = "planned"
 
 

@@ -12,7 +12,7 @@ from bench.contract import Budget
 from bench.errors import PluginError
 from bench.memory.profile import MemoryProfile, profile
 from bench.training import evaluating
-from bench.units import format_mib
+from bench.units import format_mib, shapes_of
 
 PROBE_PIXELS = 64
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -46,5 +46,6 @@ def referee(model: nn.Module, unpruned: nn.Module, budget: Budget, method: str) 
 
 def _output_shape(model: nn.Module, budget: Budget) -> tuple[int, ...]:
     first = next(model.parameters())
+    probes = [first.new_zeros(1, channels, PROBE_PIXELS, PROBE_PIXELS) for _, channels, _, _ in shapes_of(budget.input_shape)]
     with evaluating(model), torch.inference_mode():
-        return tuple(model(torch.zeros(1, budget.input_shape[1], PROBE_PIXELS, PROBE_PIXELS, device=first.device, dtype=first.dtype)).shape)
+        return tuple(model(*probes).shape)

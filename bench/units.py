@@ -1,5 +1,8 @@
 """Bytes for people (MiB = 2**20 bytes) and shapes as text ("1x3x1024x2048"). Inside the program: bytes and ints."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from bench.errors import ConfigError
 
 MIB = 2**20
@@ -15,9 +18,10 @@ def format_mib(size_bytes: float) -> str:
     return f"{mib(size_bytes):.1f} MiB"
 
 
-def format_shape(shape: tuple[int, ...]) -> str:
-    """(1, 3, 1024, 2048) as "1x3x1024x2048"."""
-    return "x".join(str(size) for size in shape)
+def format_shape(shape: Sequence[int] | Sequence[Sequence[int]]) -> str:
+    """(1, 3, 1024, 2048) as "1x3x1024x2048"; a tuple of shapes joined by ","."""
+    joint = "," if shape and isinstance(shape[0], Sequence) else "x"
+    return joint.join(format_shape(part) if isinstance(part, Sequence) else str(part) for part in shape)
 
 
 def parse_shape(text: str) -> tuple[int, int, int, int]:
@@ -31,6 +35,16 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
         raise ConfigError(f"shape '{text}' is not of the form NxCxHxW, four positive integers; write for example 1x3x256x256")
     batch, channels, height, width = (int(part) for part in parts)
     return batch, channels, height, width
+
+
+def parse_shapes(text: str) -> tuple[tuple[int, int, int, int], ...]:
+    """ "1x3x64x64,1x1x64x64" as one (N, C, H, W) for each input of a network. Raises ConfigError."""
+    return tuple(parse_shape(part.strip()) for part in text.split(","))
+
+
+def shapes_of(shape: Any) -> tuple[tuple[int, int, int, int], ...]:
+    """One (N, C, H, W), or several, as a tuple of shapes."""
+    return (tuple(shape),) if isinstance(shape[0], int) else tuple(map(tuple, shape))
 
 
 def format_duration(seconds: float) -> str:

@@ -26,6 +26,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.memory.": 1,
     "bench.surgery.": 2,
     "bench.options": 2,
+    "bench.network_file": 2,
     "bench.training": 3,
     "bench.pretrained": 3,
     "bench.evaluation": 3,
@@ -54,8 +55,8 @@ MAY_IMPORT = {
 }
 
 DOORS = {
-    "torch.fx": ("bench/memory/graph.py",),
-    "torch.export": ("bench/memory/graph.py",),
+    "torch.fx": ("bench/memory/tracing.py", "bench/memory/reading.py"),
+    "torch.export": ("bench/memory/tracing.py",),
     "torch_pruning": ("bench/surgery/channels.py",),
     "scipy": ("methods/mosp/allocation.py",),
     "optuna": ("methods/random_search.py",),

@@ -29,9 +29,7 @@ class PruningGroup:
 
 def group_at(model: PeakModel, widths: Widths, step: int) -> PruningGroup:
     """The group of one time step at the given widths."""
-    row = model.per_channel[step]
-    units = {unit: int(each) for unit, each in zip(model.widths, row, strict=True) if each}
-    return PruningGroup(step, model.steps[step], int(model.step_bytes(widths)[step]), units)
+    return PruningGroup(step, model.steps[step], int(model.step_bytes(widths)[step]), model.per_channel(step))
 
 
 def peak_group(model: PeakModel, widths: Widths) -> PruningGroup:

@@ -6,6 +6,7 @@ A time step is an operator that allocates; at it, all storages with birth <= pla
 
 Rules of "planned": rearranging operators are views, a concat lies in the storages of all its parts, and an elementwise operator overwrites
 its first operand that has the shape and type of the result and whose storages nobody reads later. Rules of "eager": see the operator table.
+Weights have no storage here: they are not counted and never overwritten.
 """
 
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class _Walk:
     storages: list[Storage] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     lies_in: dict[str, list[Storage]] = field(default_factory=dict)
+    overlapping: set[str] = field(default_factory=set)  # values of which two elements lie, or may lie, at one place
 
     def allocate(self, name: str, place: int) -> None:
         """A new storage for a value; a value that nobody reads dies at once."""
@@ -75,13 +77,22 @@ class _Walk:
     def visit(self, place: int, op: Op) -> None:
         """The effect of one operator."""
         effect = op.rule.memory
-        if effect == "view" or (effect == "rearrange" and self.convention == "planned"):
-            self.place_in(op.name, [storage for read in dict.fromkeys(op.reads) for storage in self.lies_in[read]])
+        if effect in ("view", "rearrange") and self.is_view(op):
+            viewed = op.reads if op.rule.channels == "concat" else op.reads[:1]
+            storages = {id(storage): storage for read in viewed for storage in self.lies_in[read]}
+            for name in op.makes:
+                self.place_in(name, list(storages.values()))
+            if self.overlaps(op, viewed):
+                self.overlapping.update(op.makes)
         elif effect == "elementwise" and (overwritten := self.overwritten(place, op)):
             self.place_in(op.name, overwritten)
         else:
-            self.allocate(op.name, place)
+            self.allocate(op.makes[0], place)
             self.steps.append(place)
+
+    def is_view(self, op: Op) -> bool:
+        """Whether an operator that only moves elements needs no storage of its own."""
+        return self.convention == "planned" or (op.rule.memory == "view" and op.shares)
 
     def overwritten(self, place: int, op: Op) -> list[Storage]:
         """The storages of the operand that an elementwise operator overwrites; none if it cannot."""
@@ -91,9 +102,27 @@ class _Walk:
         result = values[op.name]
         for read in op.reads:
             same = (values[read].shape, values[read].dtype) == (result.shape, result.dtype)
-            if same and all(storage.death <= place for storage in self.lies_in[read]):
+            if (
+                same
+                and self.lies_in[read]
+                and read not in self.overlapping
+                and all(storage.death <= place for storage in self.lies_in[read])
+            ):
                 return self.lies_in[read]
         return []
+
+    def overlaps(self, op: Op, viewed: tuple[str, ...]) -> bool:
+        """Whether two elements of a view may lie at one place: it was expanded, or joins what lies in one storage.
+
+        Different parts of one chunk are apart; of two slices of one value that is not known here.
+        """
+        if not self.overlapping.isdisjoint(viewed):
+            return True
+        if len(viewed) == 1:
+            return self.graph.values[op.makes[0]].size_bytes > self.graph.values[viewed[0]].size_bytes
+        storages = [storage for name in viewed for storage in self.lies_in[name]]
+        parts = len(set(viewed)) == len(viewed) and len({name.partition("[")[0] for name in viewed if "[" in name}) == 1
+        return len({id(storage) for storage in storages}) < len(storages) and not (parts and all("[" in name for name in viewed))
 
 
 def liveness(graph: Graph, convention: Convention) -> Liveness:
@@ -101,6 +130,7 @@ def liveness(graph: Graph, convention: Convention) -> Liveness:
     last_read = {read: place for place, op in enumerate(graph.ops) for read in op.reads}
     last_read |= dict.fromkeys(graph.outputs, len(graph.ops))
     walk = _Walk(graph, convention, last_read)
+    walk.lies_in |= {name: [] for name in graph.weights}
     for name in graph.inputs:
         walk.allocate(name, -1)
     for place, op in enumerate(graph.ops):

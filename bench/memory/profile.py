@@ -8,12 +8,16 @@ Weights, biases, buffers, indices and workspace are not counted. A tie for the p
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from bench.contract import Convention, Shape
-from bench.memory.graph import count_macs, trace
+from bench.contract import Convention, Inputs
+from bench.errors import ConfigError
 from bench.memory.liveness import liveness
-from bench.units import format_shape, mib
+from bench.memory.reading import trace
+from bench.memory.tracing import meta_inputs, on_meta
+from bench.units import format_shape, mib, shapes_of
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,9 @@ class TimeStep:
 
 @dataclass(frozen=True)
 class MemoryProfile:
-    """What the ruler says of one network at one input shape (N, C, H, W) under one convention."""
+    """What the ruler says of one network under one convention, at one input shape (N, C, H, W) or at several inputs."""
 
-    shape: Shape
+    shape: Inputs
     convention: Convention
     timeline: tuple[TimeStep, ...]
     parameters: int
@@ -65,8 +69,8 @@ class MemoryProfile:
         }
 
 
-def profile(model: nn.Module, shape: Shape, convention: Convention = "planned") -> MemoryProfile:
-    """The memory timeline of a network at an input of (N, C, H, W).
+def profile(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> MemoryProfile:
+    """The memory timeline of a network at an input of (N, C, H, W), or at several inputs.
 
     Raises:
         ConfigError: the network cannot be traced or uses an operator that the ruler does not know.
@@ -75,15 +79,25 @@ def profile(model: nn.Module, shape: Shape, convention: Convention = "planned") 
     return MemoryProfile(shape, convention, alive, sum(weight.numel() for weight in model.parameters()), count_macs(model, shape))
 
 
-def timeline(model: nn.Module, shape: Shape, convention: Convention = "planned") -> tuple[TimeStep, ...]:
+def count_macs(model: nn.Module, shape: Inputs) -> int:
+    """Multiply-accumulates of one forward pass, counted by torch's own counter on meta tensors."""
+    shadow, counter = on_meta(model), FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        shadow(*meta_inputs(shadow, shapes_of(shape)))
+    return counter.get_total_flops() // 2
+
+
+def timeline(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> tuple[TimeStep, ...]:
     """Bytes and live values of every time step."""
     graph = trace(model, shape)
     plan = liveness(graph, convention)
     rows = [{storage.name: storage.size_bytes for storage in alive} for alive in plan.alive()]
+    if not rows:
+        raise ConfigError("the network allocates nothing: there is no peak to measure")
     names = [graph.ops[place].name for place in plan.steps]
     return tuple(TimeStep(step, name, sum(live.values()), live) for step, (name, live) in enumerate(zip(names, rows, strict=True)))
 
 
-def peak_memory(model: nn.Module, shape: Shape, convention: Convention = "planned") -> int:
+def peak_memory(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> int:
     """Peak bytes of a network at an input of (N, C, H, W)."""
     return max(step.bytes for step in timeline(model, shape, convention))

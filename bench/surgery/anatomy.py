@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench.contract import Budget, Kept, Widths
-from bench.memory.graph import trace
 from bench.memory.layout import Layout, layout
 from bench.memory.peak_model import PeakModel, peak_model_of
+from bench.memory.reading import trace
 from bench.surgery.importance import most_important
 
 
@@ -29,6 +29,8 @@ class Anatomy:
 
 
 def anatomy(model: nn.Module, budget: Budget) -> Anatomy:
-    """The anatomy of a network at the input and under the convention of a budget."""
+    """The anatomy of a network at the input and under the convention of a budget. Raises ConfigError if there is nothing to prune."""
     graph = trace(model, budget.input_shape)
-    return Anatomy(layout(graph), peak_model_of(graph, budget.convention))
+    channels = layout(graph)
+    channels.check_prunable()
+    return Anatomy(channels, peak_model_of(graph, channels, budget.convention))

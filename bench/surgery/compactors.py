@@ -13,18 +13,20 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from bench.contract import Shape
+from bench.contract import Inputs
 from bench.errors import ConfigError
-from bench.memory.graph import Graph, GraphModule, insert_layer, trace, trace_module
+from bench.memory.graph import Graph
+from bench.memory.reading import trace
+from bench.memory.tracing import GraphModule, insert_layer, trace_module
 
 
-def long_skips(model: nn.Module, input_shape: Shape) -> list[str]:
+def long_skips(model: nn.Module, input_shape: Inputs) -> list[str]:
     """Names of the values that wait on a long skip, in the order of execution."""
     graph = trace(model, input_shape)
     return [value for value in graph.values if _concats(graph, value)]
 
 
-def insert(model: nn.Module, values: Sequence[str], input_shape: Shape) -> GraphModule:
+def insert(model: nn.Module, values: Sequence[str], input_shape: Inputs) -> GraphModule:
     """A copy of the network with a compactor on each of the named skips; same outputs.
 
     Args:

@@ -27,8 +27,12 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 def norms(model: nn.Module, channels: Layout, order: int = 2) -> Scores:
     """Unit -> (C,): norm of each output channel's weights, biases excluded; over tied layers the root mean square."""
-    layers = {name: [model.get_submodule(layer) for layer in unit.layers] for name, unit in channels.units.items()}
-    return {name: _root_mean_square([_norm(layer, order) for layer in tied]) for name, tied in layers.items()}
+    squares, members = torch.zeros(2, channels.size + 1, dtype=torch.float64)
+    for layer, places in channels.makes.items():
+        norm = _norm(model.get_submodule(layer), order, len(places)).double()
+        squares.index_add_(0, torch.from_numpy(places) % len(squares), norm.square())
+        members.index_add_(0, torch.from_numpy(places) % len(squares), torch.ones_like(norm))
+    return _by_unit(channels, (squares / members.clamp_min(1)).sqrt().float())
 
 
 def fan_in(model: nn.Module, channels: Layout, unit: str) -> int:
@@ -48,17 +52,15 @@ def gate_gradients(model: nn.Module, channels: Layout, batches: Batches, criteri
         power: 1 for the absolute gradient, 2 for Fisher information.
     """
     model.eval()
-    totals = {unit: torch.zeros(channels.units[unit].channels) for unit in channels.units}
-    photographs = 0
+    total, photographs = torch.zeros(channels.size), 0
     for degraded, clean in batches:
         count = len(degraded)
-        gates = {unit: degraded.new_ones(count, full, 1, 1).requires_grad_() for unit, full in channels.widths.items()}
+        gates = degraded.new_ones(count, channels.size).requires_grad_()
         with torch.enable_grad(), _gated(model, channels, gates):
-            gradients = torch.autograd.grad(criterion(model(degraded), clean) * count, list(gates.values()))
-        for unit, gradient in zip(gates, gradients, strict=True):
-            totals[unit] += gradient.flatten(1).abs().pow(power).sum(0).cpu()
+            (gradient,) = torch.autograd.grad(criterion(model(degraded), clean) * count, gates)
+        total += gradient.abs().pow(power).sum(0).cpu()
         photographs += count
-    return {unit: total / photographs for unit, total in totals.items()}
+    return _by_unit(channels, total / photographs)
 
 
 def activations(model: nn.Module, channels: Layout, batches: Batches) -> Scores:
@@ -73,14 +75,14 @@ def activations(model: nn.Module, channels: Layout, batches: Batches) -> Scores:
     finally:
         for hook in hooks:
             hook.remove()
-    scores = {unit: torch.zeros(full) for unit, full in channels.widths.items()}
+    scores = torch.zeros(channels.size + 1)
     for layer, seen in squares.items():
         weight, axis = input_slices(model.get_submodule(layer))
-        effect = torch.stack(seen).mean(0).sqrt() * weight.detach().movedim(axis, 0).flatten(1).norm(dim=1)
-        for start, segment in channels.offsets(layer):
-            if segment.unit in scores:
-                scores[segment.unit] = scores[segment.unit].maximum(effect[start : start + segment.channels].cpu())
-    return scores
+        reading = weight.detach().movedim(axis, 0).flatten(1).norm(dim=1).cpu()
+        places = torch.from_numpy(channels.reads[layer])
+        effect = torch.stack(seen).mean(0).sqrt().cpu() * reading.repeat(len(places) // len(reading))  # once for each group
+        scores.scatter_reduce_(0, places % len(scores), effect, "amax")
+    return _by_unit(channels, scores)
 
 
 def random_scores(channels: Layout, seed: int) -> Scores:
@@ -94,26 +96,32 @@ def most_important(scores: Tensor, count: int) -> list[int]:
     return sorted(torch.argsort(scores, stable=True)[len(scores) - count :].tolist())
 
 
+def _by_unit(channels: Layout, scores: Tensor) -> Scores:
+    """Scores of all places as (C,) of each unit."""
+    return {unit: scores[channels.places(unit)] for unit in channels.units}
+
+
 def _note_squares(seen: list[Tensor], layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-    seen.append(args[0].square().mean((0, 2, 3)))
+    axis = _channel_axis(layer) % args[0].ndim
+    seen.append(args[0].square().mean([other for other in range(args[0].ndim) if other != axis]))
 
 
-def _norm(layer: nn.Module, order: int) -> Tensor:
+def _channel_axis(layer: nn.Module) -> int:
+    return -1 if isinstance(layer, nn.Linear) else -3
+
+
+def _norm(layer: nn.Module, order: int, channels_out: int) -> Tensor:
+    """(channels_out,): norm of the weights of each output channel."""
     weight, axis = output_slices(layer)
-    return weight.detach().movedim(axis, 0).flatten(1).norm(p=order, dim=1).cpu()
-
-
-def _root_mean_square(scores: list[Tensor]) -> Tensor:
-    return scores[0] if len(scores) == 1 else torch.stack(scores).square().mean(0).sqrt()
+    norm = weight.detach().movedim(axis, 0).flatten(1).norm(p=order, dim=1).cpu()
+    return norm.repeat(channels_out // len(norm))
 
 
 @contextmanager
-def _gated(model: nn.Module, channels: Layout, gates: Scores) -> Iterator[None]:
-    """Inside, every layer reads its input times the gates of the units in it, (N, C, 1, 1) each."""
-    hooks = []
-    for layer, segments in channels.reads.items():
-        if any(segment.unit in gates for segment in segments):
-            hooks.append(model.get_submodule(layer).register_forward_pre_hook(partial(_apply_gates, segments, gates)))
+def _gated(model: nn.Module, channels: Layout, gates: Tensor) -> Iterator[None]:
+    """Inside, every layer reads its input times the gates (N, places) of its channels."""
+    places = {layer: torch.from_numpy(row).to(gates.device) for layer, row in channels.reads.items() if (row >= 0).any()}
+    hooks = [model.get_submodule(layer).register_forward_pre_hook(partial(_apply_gates, row, gates)) for layer, row in places.items()]
     try:
         yield
     finally:
@@ -121,7 +129,9 @@ def _gated(model: nn.Module, channels: Layout, gates: Scores) -> Iterator[None]:
             hook.remove()
 
 
-def _apply_gates(segments: tuple, gates: Scores, layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    read = args[0]
-    row = [gates[segment.unit] if segment.unit in gates else read.new_ones(len(read), segment.channels, 1, 1) for segment in segments]
-    return (read * torch.cat(row, 1), *args[1:])
+def _apply_gates(places: Tensor, gates: Tensor, layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    row = torch.where(places >= 0, gates[:, places.clamp_min(0)], 1.0)
+    row = row.repeat_interleave(len(args[0]) // len(row), 0)  # of a photograph that was cut into rows of pixels
+    middle = [1] * (args[0].ndim - 2)
+    shaped = row.view(len(row), *middle, -1) if _channel_axis(layer) == -1 else row.view(len(row), -1, *middle)
+    return (args[0] * shaped, *args[1:])

@@ -1,7 +1,7 @@
 """The state that MOSP moves along, and its two loops.
 
 advance()  one turn of the outer loop: frees a stride at the current peak step, in inner steps of one inner stride each
-           (order the channels, measure, solve, mask), then removes what was masked
+           (order the channels, measure with masks, solve, remove)
 finetune() one epoch
 branch()   a copy that takes shorter strides until it meets a budget exactly
 """
@@ -13,14 +13,12 @@ from torch import nn
 
 from bench.contract import Budget, Pruned, Step, Trainer
 from bench.errors import Infeasible
-from bench.memory.graph import trace
 from bench.memory.groups import PruningGroup, peak_group
-from bench.memory.layout import Layout, layout
+from bench.memory.layout import Layout
 from bench.memory.peak_model import floor_widths
 from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import compose, remove
-from bench.surgery.importance import Scores, activations, gate_gradients, norms, random_scores
-from bench.surgery.masks import masked
+from bench.surgery.channels import compose, pretended, remove
+from bench.surgery.importance import Scores, activations, gate_gradients, most_important, norms, random_scores
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sensitivities
 
@@ -118,44 +116,43 @@ class Trajectory:
         trainer.fit(self.network, trainer.recipe.steps_per_epoch, phase="search")
 
     def advance(self, target_bytes: int) -> None:
-        """Frees at least `target_bytes` at the current peak step, and removes the channels for good."""
-        group = peak_group(self.peaks, self.widths)
-        kept = {unit: list(range(self.widths[unit])) for unit in group.per_channel}
-        freed_bytes = 0
+        """Frees at least `target_bytes` at the current peak step."""
+        group, before = peak_group(self.peaks, self.widths), self.widths
+        inner_bytes, freed_bytes = self.inner_bytes or max(group.per_channel.values()), 0
         while freed_bytes < target_bytes:
-            inner_bytes = self.inner_bytes or max(group.per_channel.values())
-            with masked(self.network, self.layout, kept):
-                cut = self._inner_step(group, kept, min(inner_bytes, target_bytes - freed_bytes), inner_bytes)
-            for unit, gone in cut.items():
-                kept[unit] = sorted(set(kept[unit]) - set(gone))
-                freed_bytes += group.per_channel[unit] * len(gone)
-        self._remove(group, kept)
+            cut = self._inner_step(group, min(inner_bytes, target_bytes - freed_bytes), inner_bytes)
+            freed_bytes += sum(group.per_channel[unit] * (self.widths[unit] - len(indices)) for unit, indices in cut.items())
+            self._remove(cut)
+        gone = {unit: width - self.widths[unit] for unit, width in before.items() if width > self.widths[unit]}
+        self.note(f"{group.name}: " + ", ".join(f"{unit} -{count}" for unit, count in gone.items()))
 
-    def _inner_step(self, group: PruningGroup, kept: dict[str, list[int]], need_bytes: int, inner_bytes: int) -> dict[str, list[int]]:
-        """Unit -> channels to remove next: the cheapest that free `need_bytes` at the step of the group."""
-        scores = self.measure.scores(self.network, self.layout)
-        order = {unit: sorted(channels, key=lambda channel: float(scores[unit][channel])) for unit, channels in kept.items()}
-        boxes = {unit: self._box(unit, inner_bytes // group.per_channel[unit], len(channels)) for unit, channels in kept.items()}
+    def _inner_step(self, group: PruningGroup, need_bytes: int, inner_bytes: int) -> dict[str, list[int]]:
+        """Unit -> channels that stay, so that the cheapest cut frees `need_bytes` at the step of the group."""
+        boxes = {unit: self._box(unit, inner_bytes // each) for unit, each in group.per_channel.items()}
         boxes = {unit: box for unit, box in boxes.items() if box > 0}
         if not boxes:
             raise Infeasible(f"all units alive at {group.name} are at their least width", self.peaks.peak_bytes(self.floor))
+        scores, trainer = self.measure.scores(self.network, self.layout), self.measure.trainer
+
+        def staying(unit: str, count: int) -> dict[str, list[int]]:
+            return {unit: most_important(scores[unit], self.widths[unit] - count)}
 
         def loss(unit: str, count: int) -> float:
-            with masked(self.network, self.layout, {unit: order[unit][count:]}):
-                return self.measure.trainer.loss(self.network)
+            with pretended(self.network, self.layout, staying(unit, count), self.budget.input_shape) as smaller:
+                return trainer.loss(smaller)
 
-        rises = sensitivities(loss, self.measure.trainer.loss(self.network), boxes, self.measure.points)
+        rises = sensitivities(loss, trainer.loss(self.network), boxes, self.measure.points)
         cut = cheapest_cut(rises, group.per_channel, boxes, need_bytes)
-        return {unit: order[unit][:count] for unit, count in cut.items()}
+        return {unit: indices for name, count in cut.items() for unit, indices in staying(name, count).items()}
 
-    def _box(self, unit: str, stride_channels: int, width: int) -> int:
+    def _box(self, unit: str, stride_channels: int) -> int:
         """The most channels of a unit that one inner step may remove."""
+        width = self.widths[unit]
         quarter = -(-width // MOST_OF_A_UNIT)
         return min(max(1, min(stride_channels, quarter)), width - self.floor[unit])
 
-    def _remove(self, group: PruningGroup, kept: dict[str, list[int]]) -> None:
-        gone = {unit: self.widths[unit] - len(indices) for unit, indices in kept.items() if len(indices) < self.widths[unit]}
-        self.network = remove(self.network, kept, self.budget.input_shape)
+    def _remove(self, kept: dict[str, list[int]]) -> None:
+        """For good."""
+        self.network = remove(self.network, kept, self.budget.input_shape, self.layout)
         self.kept = compose(self.kept, kept, self.peaks.widths)
-        self.layout = layout(trace(self.network, self.budget.input_shape))
-        self.note(f"{group.name}: " + ", ".join(f"{unit} -{count}" for unit, count in gone.items()))
+        self.layout = self.layout.without(kept)

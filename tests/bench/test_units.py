@@ -3,7 +3,7 @@
 import pytest
 
 from bench.errors import ConfigError
-from bench.units import format_duration, format_mib, format_shape, mib, parse_shape
+from bench.units import format_duration, format_mib, format_shape, mib, parse_shape, parse_shapes, shapes_of
 
 
 def test_a_mebibyte_is_two_to_the_twenty_bytes() -> None:
@@ -19,6 +19,14 @@ def test_a_shape_survives_the_round_trip() -> None:
 def test_a_text_that_is_no_shape_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r"write for example 1x3x256x256"):
         parse_shape(text)
+
+
+def test_several_shapes_are_joined_by_commas() -> None:
+    assert parse_shapes("1x3x64x64, 1x1x64x64") == ((1, 3, 64, 64), (1, 1, 64, 64))
+    assert format_shape(parse_shapes("1x3x64x64,1x1x64x64")) == "1x3x64x64,1x1x64x64"
+    assert shapes_of((1, 3, 64, 64)) == parse_shapes("1x3x64x64")
+    with pytest.raises(ConfigError, match="shape ''"):
+        parse_shapes("1x3x64x64,")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.surgery.importance import norms
 from methods.global_l2 import GlobalL2
-from tests.networks import SHAPE, layout_of, unet
+from tests.networks.small import SHAPE, layout_of, unet
 
 
 def _half(network: nn.Module) -> Budget:

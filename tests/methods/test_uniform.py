@@ -9,7 +9,7 @@ from bench.memory.profile import peak_memory
 from bench.units import MIB
 from methods.uniform import Uniform
 from tasks.models.unet import UNet
-from tests.networks import SHAPE, unet
+from tests.networks.small import SHAPE, unet
 
 FULL_HD = (1, 3, 1024, 2048)
 

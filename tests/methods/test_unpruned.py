@@ -6,7 +6,7 @@ from bench.contract import Budget
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
 from methods.unpruned import Unpruned
-from tests.networks import SHAPE, unet
+from tests.networks.small import SHAPE, unet
 
 
 def test_it_gives_back_the_network_where_its_peak_fits() -> None:

@@ -32,7 +32,8 @@ class Op:
 
     @property
     def kind(self) -> str:
-        return type(self.call).__name__ if isinstance(self.call, nn.Module) else self.call.__name__
+        """Name of the function, or of the class of torch.nn whose computation a layer does."""
+        return type(self.call).forward.__qualname__.split(".")[0] if isinstance(self.call, nn.Module) else self.call.__name__
 
     def reads(self) -> list[int]:
         """Numbers of the values that are read, in the order of the arguments."""
@@ -52,39 +53,60 @@ def tensors(tree: Any) -> list[Tensor]:
 
 
 class Tape(TorchFunctionMode):
-    """Records the operators of one forward pass. Tensors that no operator made (weights, buffers) stay in the calls as they are."""
+    """Records the operators of one forward pass.
 
-    def __init__(self, model: nn.Module, x: Tensor) -> None:
+    Args:
+        inputs: of the network; they are the values 0, 1, ...
+        constants: number -> tensor that no operator made (a weight, a buffer).
+        result: what the network returned, with Refs in place of values.
+    """
+
+    def __init__(self, model: nn.Module, inputs: list[Tensor]) -> None:
         super().__init__()
         self.ops: list[Op] = []
+        self.constants: dict[int, Tensor] = {}
         self.names = {module: name for name, module in model.named_modules()}
-        self.known: dict[int, tuple[Ref, Tensor]] = {id(x): (Ref(0), x)}  # holds every tensor, so that no id is used twice
+        self.known = {id(x): (Ref(number), x) for number, x in enumerate(inputs)}  # holds every tensor, so that no id is used twice
         self.inside = False
         call = nn.Module.__call__
 
         def recorded(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            leaf = type(module).__module__.startswith("torch.nn") and not isinstance(module, nn.Sequential)
-            return self.write(module, self.names[module], call, (module, *args), kwargs) if leaf else call(module, *args, **kwargs)
+            return (
+                self.write(module, self.names[module], call, (module, *args), kwargs) if is_leaf(module) else call(module, *args, **kwargs)
+            )
 
         with self, patch.object(nn.Module, "__call__", recorded):
-            result = model(x)
+            result = model(*inputs)
         self.result = tree_map(self.ref, result)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.write(func, func.__name__, func, args, kwargs or {})
 
     def write(self, what: Any, name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Does a call, and records it unless it is part of another one or gives no tensor."""
         if self.inside:
             return call(*args, **kwargs)
         self.inside = True
-        read = tree_map(self.ref, (args[1:] if isinstance(what, nn.Module) else args, kwargs))
         out = call(*args, **kwargs)
         self.inside = False
         if tensors(out):
+            read = tree_map(self.ref, (args[1:] if isinstance(what, nn.Module) else args, kwargs))
             for tensor in tensors(out):
                 self.known.setdefault(id(tensor), (Ref(len(self.known)), tensor))
             self.ops.append(Op(name, what, *read, tree_map(self.ref, out)))
         return out
 
     def ref(self, leaf: Any) -> Any:
-        return self.known[id(leaf)][0] if id(leaf) in self.known else leaf
+        """The Ref of a tensor; a tensor that is not known yet is a constant."""
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if id(leaf) not in self.known:
+            ref = Ref(len(self.known))
+            self.known[id(leaf)] = (ref, leaf)
+            self.constants[ref.number] = leaf
+        return self.known[id(leaf)][0]
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module computes what a layer of torch.nn computes; a subclass may set it up."""
+    return (type(module).forward.__module__ or "").startswith("torch.nn.") and not isinstance(module, nn.Sequential)

@@ -8,7 +8,8 @@ liveness is computed on shapes: the network runs, and the bytes are those of rea
      Eager    calls each operator as written. A dispatch mode hands every storage that ATen allocates to the watch.
      Planned  holds no value but its memory: `Value` = the storages it lies in, and which elements of them it is. A view (concat and
               PixelShuffle too) is a new Value in old storages; an elementwise operator writes into an operand's storages when nobody
-              reads them later. What an operator gets to see is a temporary copy that is not watched.
+              reads them later. What an operator gets to see is a temporary copy that is not watched. Weights are Values too, in
+              storages that are not watched and never written.
 3. After each operator that allocated its output the watch adds up the storages that are still alive: one time step.
 
 Both executors must end with the network's own output: a plan that destroys a value that is still needed does not pass.
@@ -27,8 +28,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from tests.oracles.tape import Op, Ref, Tape, numbers, tensors
 
+Shape = tuple[int, ...]
 COPYING_VIEWS = {"cat", "concat", "concatenate", "pixel_shuffle", "pixel_unshuffle", "PixelShuffle", "PixelUnshuffle"}
-POINTWISE_WITHOUT_TAG = {"aten::_prelu_kernel", "aten::hardswish", "aten::hardswish_", "aten::log_sigmoid_forward"}
+POINTWISE_WITHOUT_TAG = {
+    *("aten::_prelu_kernel", "aten::hardswish", "aten::hardswish_", "aten::mish_", "aten::threshold_", "aten::log_sigmoid_forward"),
+    *("aten::rrelu_with_noise", "aten::rrelu_with_noise_"),  # without noise in eval mode
+}
+COPIES = {"aten::clone"}  # tagged as pointwise, but asked for because of the copy
 
 
 class Watch:
@@ -58,11 +64,17 @@ class Calls(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         for tensor in tensors(out):
             self.made(tensor)
-        if not func.is_view:
+        if not func.is_view and not func.name().startswith("aten::empty"):
             self.mutates |= func._schema.is_mutable
-            normalises_by_constants = func.name() == "aten::native_batch_norm" and args[5] is False
-            self.pointwise.append(torch.Tag.pointwise in func.tags or func.name() in POINTWISE_WITHOUT_TAG or normalises_by_constants)
+            self.pointwise.append(is_pointwise(func, args))
         return out
+
+
+def is_pointwise(func: Any, args: Any) -> bool:
+    """Whether an ATen call computes each element from those at the same place; BatchNorm does if its statistics are given."""
+    if func.name() == "aten::native_batch_norm":
+        return args[5] is False
+    return func.name() in POINTWISE_WITHOUT_TAG or (torch.Tag.pointwise in func.tags and func.name() not in COPIES)
 
 
 class Eager:
@@ -72,15 +84,19 @@ class Eager:
         self.ops, self.watch = tape.ops, watch
         self.last_use = {number: now for now, op in enumerate(tape.ops) for number in op.reads()}
         self.last_use |= dict.fromkeys(numbers(tape.result), len(tape.ops))
-        self.values: dict[int, Any] = {}
+        self.values: dict[int, Any] = {number: self.constant(tensor) for number, tensor in tape.constants.items()}
 
-    def run(self, x: Tensor) -> list[tuple[str, int]]:
-        """Replays the tape on a copy of `x` that nobody else holds."""
+    def run(self, inputs: list[Tensor]) -> list[tuple[str, int]]:
+        """Replays the tape on copies of the inputs that nobody else holds; an input that nobody reads is let go of at once."""
         steps = []
-        self.bind(Ref(0), x.clone())
+        for number, x in enumerate(inputs):
+            if number in self.last_use:
+                self.bind(Ref(number), x.clone())
         for now, op in enumerate(self.ops):
+            held = list(self.values.values())  # what an operator reads is there to its end, also where its result replaces an operand
             if self.execute(op, now):
                 steps.append((op.name, self.watch.live_bytes()))
+            del held
             self.values = {number: value for number, value in self.values.items() if self.last_use.get(number, -1) > now}
         return steps
 
@@ -90,6 +106,9 @@ class Eager:
 
     def hold(self, tensor: Tensor) -> Any:
         self.watch.add(tensor)
+        return tensor
+
+    def constant(self, tensor: Tensor) -> Any:
         return tensor
 
     def read(self, number: int) -> Tensor:
@@ -106,7 +125,10 @@ class Eager:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor as its memory: element e is element where[e] of the flat storages laid end to end."""
+    """A tensor as its memory: element e is element where[e] of the flat storages laid end to end.
+
+    `where` is contiguous, and so is what is read: a reshape of it is a view.
+    """
 
     storages: tuple[Tensor, ...]
     where: Tensor
@@ -121,6 +143,10 @@ class Value:
             storage.copy_(part)
         return self
 
+    def is_injective(self) -> bool:
+        """Whether every element has a place of its own: not so where a value was expanded, or joined with itself."""
+        return len(self.where.unique()) == self.where.numel()
+
     def within(self, storages: list[Tensor]) -> Tensor:
         """`where`, counted in a longer row of storages."""
         start = {id(storage): sum(len(other) for other in storages[:place]) for place, storage in enumerate(storages)}
@@ -130,24 +156,35 @@ class Value:
 class Planned(Eager):
     """Runs the same operators with views for concat and PixelShuffle and with elementwise operators in place."""
 
+    def __init__(self, tape: Tape, watch: Watch) -> None:
+        self.weights: dict[int, Tensor] = {}  # by id; holds them, so that no id is used twice
+        super().__init__(tape, watch)
+
     def hold(self, tensor: Tensor | Value) -> Value:
         if isinstance(tensor, Value):
             return tensor
-        storage = tensor.clone(memory_format=torch.contiguous_format).flatten()
-        self.watch.add(storage)
-        return Value((storage,), torch.arange(len(storage)).view(tensor.shape))
+        value = in_own_storage(tensor)
+        self.watch.add(value.storages[0])
+        return value
+
+    def constant(self, tensor: Tensor) -> Value:
+        value = in_own_storage(tensor)
+        self.weights[id(value.storages[0])] = value.storages[0]
+        return value
 
     def read(self, number: int) -> Tensor:
         return self.values[number].read()
 
     def execute(self, op: Op, now: int) -> bool:
         copies = {number: self.read(number) for number in op.reads()}
-        own = {StorageWeakRef(tensor.untyped_storage()) for tensor in copies.values()}
+        own = {StorageWeakRef(tensor.untyped_storage()): number for number, tensor in copies.items()}
         with Calls() as calls:
             out = op.run(copies)
-        in_copy = all(StorageWeakRef(tensor.untyped_storage()) in own for tensor in tensors(out))
-        if op.kind in COPYING_VIEWS or (in_copy and not calls.mutates):
-            self.bind(op.out, self.view(op))
+        made = {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors(out)}
+        if op.kind in COPYING_VIEWS:
+            self.bind(op.out, self.view(op, op.reads()))
+        elif made <= own.keys() and not calls.mutates:
+            self.bind(op.out, self.view(op, [own[storage] for storage in made]))
         elif calls.pointwise and all(calls.pointwise) and (operand := self.overwritable(op, out, now)):
             self.bind(op.out, operand.overwrite(out))
         else:
@@ -155,36 +192,45 @@ class Planned(Eager):
             return True
         return False
 
-    def view(self, op: Op) -> Any:
-        """The operator runs on the places of the elements instead of the elements."""
-        read = {number: self.values[number] for number in op.reads()}
-        storages = list({id(storage): storage for value in read.values() for storage in value.storages}.values())
-        places = op.run({number: value.within(storages).double() for number, value in read.items()})
-        return tree_map(lambda place: Value(tuple(storages), place.long()), places)
+    def view(self, op: Op, sources: list[int]) -> Any:
+        """The operator runs on the places of the elements instead of the elements; the result lies where its sources lie."""
+        first = {number: self.values[number] for number in [*sources, *op.reads()]}  # the sources' storages come first
+        storages = list({id(storage): storage for value in first.values() for storage in value.storages}.values())
+        lies_in = tuple({id(storage): storage for number in sources for storage in self.values[number].storages}.values())
+        places = op.run({number: value.within(storages).double() for number, value in first.items()})
+        return tree_map(lambda place: Value(lies_in, place.long().contiguous()), places)
 
     def overwritable(self, op: Op, out: Tensor, now: int) -> Value | None:
         """The first operand like the output whose storages nobody reads later; in place, later readers read the result instead."""
         others = [value for number, value in self.values.items() if self.last_use.get(number, -1) > now and number not in numbers(op.out)]
-        needed = {id(storage) for value in others for storage in value.storages}
+        needed = {id(storage) for value in others for storage in value.storages} | self.weights.keys()
         for value in (self.values[number] for number in op.reads()):
             like = value.where.shape == out.shape and value.storages[0].dtype == out.dtype
-            if like and needed.isdisjoint(id(storage) for storage in value.storages):
+            if like and value.is_injective() and needed.isdisjoint(id(storage) for storage in value.storages):
                 return value
         return None
 
 
+def in_own_storage(tensor: Tensor) -> Value:
+    """A copy of a tensor, as memory."""
+    storage = tensor.clone(memory_format=torch.contiguous_format).flatten()
+    return Value((storage,), torch.arange(len(storage)).view(tensor.shape))
+
+
 @torch.no_grad()
-def watch(model: nn.Module, shape: tuple[int, ...], convention: str) -> list[tuple[str, int]]:
-    """Runs the network on an input of `shape` and returns (operator, live bytes) of each time step, in order."""
+def watch(model: nn.Module, shape: Shape | tuple[Shape, ...], convention: str) -> list[tuple[str, int]]:
+    """Runs the network on an input of `shape`, or on several; returns (operator, live bytes) of each time step, in order."""
     model = deepcopy(model).eval()
+    shapes = shape if isinstance(shape[0], tuple) else (shape,)
+    dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(shape, generator=generator)
-    expected = model(x.clone())
-    tape = Tape(model, x.clone())
-    constants = [*model.parameters(), *model.buffers(), *(leaf for op in tape.ops for leaf in tensors((op.args, op.kwargs)))]
+    inputs = [torch.rand(each, generator=generator, dtype=dtype) for each in shapes]
+    expected = model(*(x.clone() for x in inputs))
+    tape = Tape(model, [x.clone() for x in inputs])
+    constants = [*model.parameters(), *model.buffers(), *tape.constants.values()]
     executor = {"eager": Eager, "planned": Planned}[convention](tape, Watch(constants))
     tape.known.clear()
-    steps = executor.run(x)
-    restored = [executor.read(number) for number in numbers(tape.result)]
-    torch.testing.assert_close(restored, tensors(expected))
+    steps = executor.run(inputs)
+    restored = tree_map(lambda ref: executor.read(ref.number) if isinstance(ref, Ref) else ref, tape.result)
+    torch.testing.assert_close(tensors(restored), tensors(expected), rtol=1e-3, atol=1e-3)
     return steps

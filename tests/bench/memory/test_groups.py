@@ -2,7 +2,7 @@
 
 from bench.memory.groups import group_at, peak_group
 from bench.memory.peak_model import peak_model
-from tests.networks import SHAPE, unet
+from tests.networks.small import SHAPE, unet
 
 FULL = SHAPE[2] * SHAPE[3] * 4  # bytes of one full-resolution channel
 

@@ -4,7 +4,7 @@ import pytest
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
-from tests.networks import Residual, layout_of, unet
+from tests.networks.small import Residual, layout_of, unet
 
 
 class _Shared(nn.Module):
@@ -27,7 +27,8 @@ def test_the_output_convolution_is_no_unit() -> None:
 
 def test_a_concat_reads_the_upsampled_value_first_then_the_skip() -> None:
     channels = layout_of(unet(4))
-    assert [(start, segment.unit) for start, segment in channels.offsets("decoder.d1.d11")] == [(0, "up.u1"), (4, "encoder.0.c12")]
+    up, skip = (range(channels.units[unit].start, channels.units[unit].start + 4) for unit in ("up.u1", "encoder.0.c12"))
+    assert channels.reads["decoder.d1.d11"].tolist() == [*up, *skip]
 
 
 def test_layers_whose_outputs_are_added_share_a_unit() -> None:
@@ -42,4 +43,4 @@ def test_a_unit_that_is_added_to_the_input_is_fixed() -> None:
 
 def test_a_layer_that_is_called_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="'conv' is called twice"):
-        layout_of(_Shared())
+        layout_of(_Shared()).check_prunable()

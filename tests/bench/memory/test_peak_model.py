@@ -7,7 +7,7 @@ from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory, timeline
 from bench.surgery.channels import remove
-from tests.networks import SHAPE, Residual, layout_of, random_kept, unet
+from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 FULL_HD = (1, 3, 1024, 2048)
 # full-resolution channels alive at each step of a width-32 U-Net, by hand: input 3, skips 32 / 16 / 8 / 4, ...

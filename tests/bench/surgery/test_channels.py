@@ -7,7 +7,7 @@ from torch import nn
 from bench.errors import ConfigError
 from bench.surgery.channels import compose, remove
 from bench.surgery.masks import masked
-from tests.networks import SHAPE, Residual, layout_of, random_kept, unet
+from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])

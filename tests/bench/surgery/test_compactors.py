@@ -6,7 +6,7 @@ import torch
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.surgery.compactors import insert, long_skips
-from tests.networks import SHAPE, Residual, layout_of, unet
+from tests.networks.small import SHAPE, Residual, layout_of, unet
 
 
 def test_a_unet_has_four_long_skips_and_a_residual_network_none() -> None:

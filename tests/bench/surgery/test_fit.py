@@ -6,7 +6,7 @@ from bench.contract import Budget
 from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
 from bench.surgery.fit import largest_fitting
-from tests.networks import SHAPE, unet
+from tests.networks.small import SHAPE, unet
 
 
 def _family(position: int) -> dict[str, int]:

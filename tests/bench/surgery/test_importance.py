@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from bench.surgery.importance import activations, fan_in, gate_gradients, most_important, norms
-from tests.networks import SHAPE, Residual, layout_of, unet
+from tests.networks.small import SHAPE, Residual, layout_of, unet
 
 
 def _loss(restored: Tensor, clean: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.surgery.masks import masked
-from tests.networks import SHAPE, layout_of, unet
+from tests.networks.small import SHAPE, layout_of, unet
 
 
 def test_weights_are_put_back_exactly_even_after_an_error() -> None:

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
-from bench.memory.graph import count_macs, trace
-from tests.networks import SHAPE, unet
+from bench.memory.profile import count_macs
+from bench.memory.reading import trace
+from tests.networks.small import SHAPE, unet
 
 
 class _Decides(nn.Module):

@@ -5,9 +5,9 @@ import random
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Shape
-from bench.memory.graph import trace
+from bench.contract import Inputs, Shape
 from bench.memory.layout import Layout, layout
+from bench.memory.reading import trace
 from bench.surgery.compactors import insert, long_skips
 from tasks.models.unet import UNet, initialise
 
@@ -42,13 +42,18 @@ class Residual(nn.Module):
         return self.tail(y)
 
 
+def layout_at(network: nn.Module, shape: Inputs) -> Layout:
+    """The layout at a shape."""
+    return layout(trace(network, shape))
+
+
 def layout_of(network: nn.Module) -> Layout:
     """The layout at the small test shape."""
-    return layout(trace(network, SHAPE))
+    return layout_at(network, SHAPE)
 
 
-def random_kept(channels: Layout, seed: int) -> dict[str, list[int]]:
-    """A random set of at least one channel of about four in five units."""
+def random_kept(channels: Layout, seed: int, least: int = 1) -> dict[str, list[int]]:
+    """A random set of at least `least` channels (or all) of about four in five units."""
     rng = random.Random(seed)
     cut = {unit: full for unit, full in channels.widths.items() if rng.random() < 0.8}
-    return {unit: sorted(rng.sample(range(full), rng.randint(1, full))) for unit, full in cut.items()}
+    return {unit: sorted(rng.sample(range(full), rng.randint(min(least, full), full))) for unit, full in cut.items()}

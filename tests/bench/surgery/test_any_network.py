@@ -1,0 +1,105 @@
+"""Surgery on public and on random networks: equal to masks where a mask exists, really smaller, and trainable afterwards."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from bench.contract import Budget
+from bench.errors import ConfigError
+from bench.memory.profile import peak_memory
+from bench.surgery.anatomy import anatomy
+from bench.surgery.channels import pretended, remove
+from bench.surgery.masks import masked
+from tests.networks.generated import generated
+from tests.networks.habits import HABITS
+from tests.networks.habits import SHAPE as SMALL
+from tests.networks.public import PUBLIC, inputs_of, shape_of
+from tests.networks.refused import REFUSED
+from tests.networks.small import layout_at, random_kept
+
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+def outputs(network: nn.Module, shape: tuple, dtype: torch.dtype) -> list[Tensor]:
+    with torch.no_grad():
+        return tree_leaves(network(*inputs_of(shape, dtype=dtype)))
+
+
+def assert_equal_to_masks(network: nn.Module, shape: tuple, seed: int) -> None:
+    channels = layout_at(network, shape)
+    kept = random_kept(channels, seed)
+    for dtype, tolerance in TOLERANCES.items():
+        network.to(dtype)
+        with masked(network, channels, kept):
+            expected = outputs(network, shape, dtype)
+        for one, other in zip(expected, outputs(remove(network, kept, shape), shape, dtype), strict=True):
+            assert (one - other).abs().max() <= tolerance * one.abs().max().clamp_min(1.0)
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if "nafnet" not in name])
+def test_a_pruned_public_network_computes_what_the_masked_one_does(name: str) -> None:
+    for seed in range(3):
+        assert_equal_to_masks(PUBLIC[name](), shape_of(name), seed)
+
+
+@pytest.mark.parametrize("habit", [habit for habit in HABITS if "softmax" not in habit])
+def test_what_people_write_computes_pruned_what_it_does_masked(habit: str) -> None:
+    for seed in range(3):
+        assert_equal_to_masks(HABITS[habit](), SMALL, seed)
+
+
+def test_frozen_weights_stay_frozen() -> None:
+    network = PUBLIC["dncnn"]()
+    network.requires_grad_(False)
+    smaller = remove(network, {unit: [0] for unit in layout_at(network, shape_of("dncnn")).units}, shape_of("dncnn"))
+    assert not any(weight.requires_grad for weight in smaller.parameters())
+
+
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])
+def test_a_layer_that_computes_its_weight_is_refused(norm) -> None:
+    with pytest.raises(ConfigError, match=r"computes its weight|ParametrizedConv2d"):
+        peak_memory(nn.Sequential(norm(nn.Conv2d(3, 4, 3)), nn.ReLU()), (1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_pruned_random_network_computes_what_the_masked_one_does(seed: int) -> None:
+    network = generated(seed)
+    channels = layout_at(network, network.shape)
+    if channels.across:
+        with pytest.raises(ConfigError, match="no mask equals a removal"), masked(network, channels, {}):
+            pass
+        with pretended(network, channels, random_kept(channels, seed), network.shape) as smaller:
+            assert all(output.isfinite().all() for output in outputs(smaller, network.shape, torch.float32))
+    else:
+        assert_equal_to_masks(network, network.shape, seed)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_pruned_public_network_is_smaller_in_every_way_and_trains_on(name: str) -> None:
+    network, shape = PUBLIC[name](), shape_of(name)
+    channels = layout_at(network, shape)
+    smaller = remove(network, {unit: [0] for unit in channels.units}, shape)
+    assert sum(weight.numel() for weight in smaller.parameters()) < sum(weight.numel() for weight in network.parameters())
+    assert peak_memory(smaller, shape) < peak_memory(network, shape)
+    assert layout_at(smaller, shape).fixed.keys() >= channels.fixed.keys()
+    sum(output.square().mean() for output in tree_leaves(smaller.train()(*inputs_of(shape)))).backward()
+    trained = [weight for weight in smaller.parameters() if weight.requires_grad]
+    assert all(weight.grad is not None and weight.grad.shape == weight.shape for weight in trained)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_measured_or_pruned_is_refused_in_one_line_that_names_it(name: str) -> None:
+    make, stage = REFUSED[name]
+    budget = Budget(1, (1, 3, 16, 16))
+    if stage == "prune":
+        assert peak_memory(make(), budget.input_shape) > 0
+    says = "no channel of this network can be removed" if stage == "prune" else r"refused\.py:\d+"
+    with pytest.raises(ConfigError, match=says) as refused:
+        anatomy(make(), budget)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_layer_that_cannot_be_pruned_is_named_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match="'tail': it is joined to an input of the network"):
+        remove(PUBLIC["ridnet"](), {"tail": [0]}, shape_of("ridnet"))

@@ -1,0 +1,147 @@
+"""Small networks with what people write in forward functions: head -> middle -> tail, each middle a habit of its own."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.networks.public import seeded
+
+WIDTH = 8
+SHAPE = (1, 3, 16, 16)
+
+
+def conv(c_in: int, c_out: int) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, 3, padding=1)
+
+
+class Habit(nn.Module):
+    """All layers that some middle needs; `middle` is called with the module and the output of the head."""
+
+    def __init__(self, middle: Callable[["Habit", Tensor], Tensor]) -> None:
+        super().__init__()
+        self.middle = middle
+        self.head, self.body, self.wide, self.tail = conv(3, WIDTH), conv(WIDTH, WIDTH), conv(WIDTH, 3 * WIDTH), conv(WIDTH, 3)
+        self.relu, self.writing, self.pad, self.same = nn.ReLU(), nn.ReLU(inplace=True), nn.ReflectionPad2d(1), nn.Identity()
+        self.squeeze, self.excite = nn.Linear(WIDTH, 4), nn.Linear(4, WIDTH)
+        self.mean = nn.Buffer(torch.rand(1, WIDTH, 1, 1))
+        self.order = nn.Buffer(torch.arange(WIDTH).flip(0))
+        self.scale, self.slope = nn.Parameter(torch.rand(1, WIDTH, 1, 1)), nn.Parameter(torch.rand(WIDTH))
+        self.position = nn.Parameter(torch.rand(1, WIDTH, 16, 16))
+        self.running, self.softmax = nn.InstanceNorm2d(WIDTH, affine=True, track_running_stats=True), nn.Softmax()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        return self.tail(self.middle(self, self.head(x)))
+
+
+def same_name_as_a_layer(net: Habit, x: Tensor) -> Tensor:
+    y = F.relu(x)
+    return net.relu(F.pad(net.body(y), (1, 1, 1, 1))[..., 1:-1, 1:-1]) + net.pad(y)[..., 1:-1, 1:-1]
+
+
+def same_name_as_a_buffer(net: Habit, x: Tensor) -> Tensor:
+    return x * x.mean((2, 3), keepdim=True) - net.mean
+
+
+def weight_first(net: Habit, x: Tensor) -> Tensor:
+    return net.position + net.body(x)
+
+
+def channels_in_another_order(net: Habit, x: Tensor) -> Tensor:
+    return net.body(x)[:, [2, 1, 0, 3, 4, 5, 6, 7]] + net.body(x)[:, net.order]
+
+
+def written_under_another_name(net: Habit, x: Tensor) -> Tensor:
+    skip = net.same(x)
+    y = net.writing(x)
+    return net.body(y) + skip
+
+
+def written_twice(net: Habit, x: Tensor) -> Tensor:
+    y = net.writing(x)
+    y += net.body(y)
+    return net.relu(y) + x
+
+
+def squeeze_and_excite(net: Habit, x: Tensor) -> Tensor:
+    b, c, _, _ = x.size()
+    gate = net.excite(net.squeeze(F.adaptive_avg_pool2d(x, 1).view(b, c)).relu()).sigmoid().view(b, c, 1, 1)
+    return x * gate.expand_as(x)
+
+
+def squeeze_by_axis(net: Habit, x: Tensor) -> Tensor:
+    gate = net.excite(net.squeeze(x.mean(axis=(2, 3))).relu())[:, :, None, None]
+    return torch.cat((x, x * gate), axis=1)[:, :, ::1].chunk(2, dim=1)[1]
+
+
+def attention_over_channels(net: Habit, x: Tensor) -> Tensor:
+    b, c, h, w = x.shape
+    q, k, v = net.wide(x).chunk(3, 1)
+    q, k, v = q.reshape(b, 2, c // 2, h * w), k.reshape(b, 2, c // 2, h * w), v.reshape(b, 2, c // 2, h * w)
+    return x + ((q @ k.transpose(-2, -1)).softmax(dim=-1) @ v).reshape(b, c, h, w)
+
+
+def scaled_by_its_width(net: Habit, x: Tensor) -> Tensor:
+    return net.body(x) * x.shape[1] ** -0.5
+
+
+def shaped_like_another(net: Habit, x: Tensor) -> Tensor:
+    b, c, h, w = x.shape
+    return net.body(x).view(b, c, h, w)
+
+
+def slope_for_each_channel(net: Habit, x: Tensor) -> Tensor:
+    return F.prelu(net.body(x), net.slope)
+
+
+def tied_convolution(net: Habit, x: Tensor) -> Tensor:
+    return F.conv_transpose2d(net.body(x).relu(), net.body.weight, padding=1)
+
+
+def expanded_by_a_number(net: Habit, x: Tensor) -> Tensor:
+    return x * net.body(x).mean((2, 3), keepdim=True).expand(-1, 8, 16, 16)
+
+
+def pixels_as_rows(net: Habit, x: Tensor) -> Tensor:
+    n, h, w = x.shape[0], x.shape[2], x.shape[3]
+    rows = net.excite(net.squeeze(x.permute(dims=(0, 2, 3, 1)).reshape(n * h * w, -1)).relu())
+    return rows.view(n, h, w, -1).permute(0, 3, 1, 2)
+
+
+def axes_swapped(net: Habit, x: Tensor) -> Tensor:
+    return net.body(x.swapaxes(axis0=2, axis1=3)).transpose(-1, -2)
+
+
+def running_statistics(net: Habit, x: Tensor) -> Tensor:
+    return net.running(net.body(x))
+
+
+def softmax_without_an_axis(net: Habit, x: Tensor) -> Tensor:
+    return net.softmax(net.body(x))
+
+
+HABITS: dict[str, Callable[[], nn.Module]] = {
+    middle.__name__.replace("_", " "): (lambda middle=middle: seeded(lambda: Habit(middle)))  # type: ignore[misc]
+    for middle in (
+        same_name_as_a_layer,
+        same_name_as_a_buffer,
+        weight_first,
+        channels_in_another_order,
+        written_under_another_name,
+        written_twice,
+        squeeze_and_excite,
+        squeeze_by_axis,
+        attention_over_channels,
+        scaled_by_its_width,
+        shaped_like_another,
+        slope_for_each_channel,
+        tied_convolution,
+        expanded_by_a_number,
+        pixels_as_rows,
+        axes_swapped,
+        running_statistics,
+        softmax_without_an_axis,
+    )
+}

@@ -1,0 +1,171 @@
+"""Public restoration networks with several sizes of feature maps: Res-U-Net, HINet and NAFNet. Written anew after their papers and
+repositories; the default widths are small.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tests.networks.chains import conv
+
+
+class ResUNetBlock(nn.Module):
+    """Two activated convolutions, and a 1x1 convolution of the block's input beside them; nothing after the sum."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.beside = conv(c_in, c_out), conv(c_out, c_out), conv(c_in, c_out, 1)
+        self.act1, self.act2 = nn.LeakyReLU(inplace=True), nn.LeakyReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H, W)."""
+        return self.act2(self.conv2(self.act1(self.conv1(x)))) + self.beside(x)
+
+
+class ResUNet(nn.Module):
+    """The U-Net of the Uformer repository (Wang et al. 2022): residual blocks, learned down-sampling, 3x3 output convolution.
+
+    At width 32: 9,503,779 parameters; planned peak 32.75 MiB at 1x3x256x256, 32 MiB without the global residual.
+    """
+
+    def __init__(self, width: int = 2, global_residual: bool = True) -> None:
+        super().__init__()
+        self.global_residual = global_residual
+        c = [width * 2**level for level in range(5)]
+        self.encoder = nn.ModuleList(ResUNetBlock(c_in, c_out) for c_in, c_out in zip([3, *c[:3]], c[:4], strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(channels, channels, 4, stride=2, padding=1) for channels in c[:4])
+        self.middle = ResUNetBlock(c[3], c[4])
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * channels, channels, 2, stride=2) for channels in c[3::-1])
+        self.decoder = nn.ModuleList(ResUNetBlock(2 * channels, channels) for channels in c[3::-1])
+        self.out = conv(c[0], 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W), with H and W multiples of 16."""
+        y, skips = x, []
+        for block, down in zip(self.encoder, self.down, strict=True):
+            skips.append(block(y))
+            y = down(skips[-1])
+        y = self.middle(y)
+        for up, block in zip(self.up, self.decoder, strict=True):
+            y = block(torch.cat((up(y), skips.pop()), 1))
+        return x + self.out(y) if self.global_residual else self.out(y)
+
+
+class HalfInstanceNormBlock(nn.Module):
+    """Chen et al. 2021: half of the channels are normalised, the other half is not."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.beside, self.conv1, self.conv2 = conv(c_in, c_out, 1), conv(c_in, c_out), conv(c_out, c_out)
+        self.norm = nn.InstanceNorm2d(c_out // 2, affine=True)
+        self.act1, self.act2 = nn.LeakyReLU(0.2), nn.LeakyReLU(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H, W)."""
+        normalised, plain = torch.chunk(self.conv1(x), 2, dim=1)
+        y = self.act1(torch.cat([self.norm(normalised), plain], dim=1))
+        y = self.act2(self.conv2(y))
+        y += self.beside(x)
+        return y
+
+
+class HINet(nn.Module):
+    """One stage: half-instance-norm blocks on the way down, plain ones on the way up."""
+
+    def __init__(self, width: int = 4, levels: int = 3) -> None:
+        super().__init__()
+        c = [width * 2**level for level in range(levels)]
+        self.head, self.tail = conv(3, width), conv(width, 3)
+        self.encoder = nn.ModuleList(HalfInstanceNormBlock(c_in, c_out) for c_in, c_out in zip([width, *c[:-1]], c, strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(channels, channels, 4, stride=2, padding=1, bias=False) for channels in c[:-1])
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * channels, channels, 2, stride=2) for channels in c[-2::-1])
+        self.skips = nn.ModuleList(conv(channels, channels) for channels in c[-2::-1])
+        self.decoder = nn.ModuleList(ResUNetBlock(2 * channels, channels) for channels in c[-2::-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W), with H and W multiples of 4."""
+        y, skips = self.head(x), []
+        for level, block in enumerate(self.encoder):
+            y = block(y)
+            if level < len(self.down):
+                skips.append(y)
+                y = self.down[level](y)
+        for up, skip, block in zip(self.up, self.skips, self.decoder, strict=True):
+            y = block(torch.cat([up(y), skip(skips.pop())], dim=1))
+        return self.tail(y) + x
+
+
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of (N, C, H, W), written out; the weights have (1, C, 1, 1), or (C,) and are viewed so."""
+
+    def __init__(self, channels: int, flat: bool = False, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.flat, self.eps = flat, eps
+        shape = (channels,) if flat else (1, channels, 1, 1)
+        self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        centred = x - x.mean(1, keepdim=True)
+        y = centred / (centred.pow(2).mean(1, keepdim=True) + self.eps).sqrt()
+        if self.flat:
+            return self.weight.view(1, -1, 1, 1) * y + self.bias.view(1, -1, 1, 1)
+        return y * self.weight + self.bias
+
+
+class SimpleGate(nn.Module):
+    """The product of the two halves of the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 2 C, H, W) -> (N, C, H, W)."""
+        first, second = x.chunk(2, dim=1)
+        return first * second
+
+
+class NAFBlock(nn.Module):
+    """Chen et al. 2022: no activation but the gate; simplified channel attention; both halves scaled by learned weights."""
+
+    def __init__(self, channels: int, flat: bool = False) -> None:
+        super().__init__()
+        self.norm1, self.norm2, self.gate = ChannelNorm(channels, flat), ChannelNorm(channels, flat), SimpleGate()
+        self.widen = conv(channels, 2 * channels, 1)
+        self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.attention = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(channels, channels, 1))
+        self.narrow = conv(channels, channels, 1)
+        self.forth, self.back = conv(channels, 2 * channels, 1), conv(channels, channels, 1)
+        self.beta, self.gamma = (nn.Parameter(torch.full((1, channels, 1, 1), scale)) for scale in (0.5, 0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        y = self.gate(self.depthwise(self.widen(self.norm1(x))))
+        y = self.narrow(y * self.attention(y))
+        x = x + y * self.beta
+        return x + self.back(self.gate(self.forth(self.norm2(x)))) * self.gamma
+
+
+class NAFNet(nn.Module):
+    """A U of NAF blocks: strided 2x2 convolutions down, 1x1 convolution and PixelShuffle up, skips added."""
+
+    def __init__(self, width: int = 4, levels: int = 2, flat: bool = False) -> None:
+        super().__init__()
+        c = [width * 2**level for level in range(levels + 1)]
+        self.head, self.tail = conv(3, width), conv(width, 3)
+        self.encoder = nn.ModuleList(NAFBlock(channels, flat) for channels in c[:-1])
+        self.down = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 2, stride=2) for channels in c[:-1])
+        self.middle = NAFBlock(c[-1], flat)
+        self.up = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(2 * channels, 4 * channels, 1, bias=False), nn.PixelShuffle(2)) for channels in c[-2::-1]
+        )
+        self.decoder = nn.ModuleList(NAFBlock(channels, flat) for channels in c[-2::-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W), with H and W multiples of 2 ** levels."""
+        y, skips = self.head(x), []
+        for block, down in zip(self.encoder, self.down, strict=True):
+            skips.append(block(y))
+            y = down(skips[-1])
+        y = self.middle(y)
+        for up, block in zip(self.up, self.decoder, strict=True):
+            y = up(y)
+            y = y + skips.pop()
+            y = block(y)
+        return self.tail(y) + x
