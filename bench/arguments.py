@@ -90,13 +90,22 @@ def _backbone_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _profile_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("backbone", metavar="BACKBONE")
+    parser.add_argument("backbone", metavar="BACKBONE", help="name of a backbone, or PATH.py:NAME of a network of your own")
     _backbone_arguments(parser)
     parser.add_argument("--set", action="append", default=[], metavar="K=V", help="an option of the backbone")
-    parser.add_argument("--shape", metavar="1x3x1024x2048", help="input (N, C, H, W); by default the task's")
+    parser.add_argument("--shape", metavar="1x3x1024x2048", help="input (N, C, H, W), several with commas; by default the task's")
     parser.add_argument("--convention", choices=CONVENTIONS, default="planned")
     parser.add_argument("--compactors", action="store_true", help="with a compactor on every long skip connection")
+    parser.add_argument("--top", type=_count, metavar="N", help="print only the N time steps with the most bytes")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the timeline as .png, .svg or .pdf")
     parser.add_argument("--json", action="store_true")
+
+
+def _count(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
 
 
 def _positive(text: str) -> float:

@@ -1,11 +1,15 @@
 """What there is to choose from: methods, tasks, backbones, studies, each as a list of plain dictionaries that begin with a name."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from itertools import takewhile
 from typing import Any
 
-from bench.contract import Task
+from torch import nn
+
+from bench.contract import Shape, Task
 from bench.errors import ConfigError
+from bench.options import configured
 from bench.registry import METHODS, TASKS, unknown
 from bench.study import packaged_studies, study_path
 from bench.units import format_shape
@@ -29,6 +33,24 @@ def task_class(backbone: str, task: str | None = None) -> type[Task]:
             unknown(f"backbone of task {task}" if task else "backbone", backbone, {name for cls in classes for name in cls.backbones})
         )
     return having[0]
+
+
+def built(backbone: str, task: str | None, options: Mapping[str, Any]) -> tuple[nn.Module, Shape]:
+    """A new backbone in eval mode, and the input at which its task is measured.
+
+    Args:
+        backbone: its name.
+        task: by default the first that has the backbone.
+        options: of the backbone.
+
+    Raises:
+        ConfigError: unknown task, backbone or option, or a value that the backbone refuses.
+    """
+    one = configured(task_class(backbone, task), {}, "task")
+    try:
+        return one.build(backbone, **options).eval(), one.measured_at
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"backbone {backbone}: {error}") from error
 
 
 def _options(cls: type) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -128,24 +127,24 @@ def sync(arguments: argparse.Namespace) -> int:
 
 
 def profile(arguments: argparse.Namespace) -> None:
-    """prunebench profile BACKBONE."""
-    from bench.catalogue import task_class
+    """prunebench profile BACKBONE: as text or JSON, and as a picture."""
     from bench.memory.profile import profile as measure
-    from bench.options import configured
+    from bench.report.bands import check_ending, draw
     from bench.report.timeline import text
     from bench.surgery.compactors import insert, long_skips
-    from bench.units import parse_shape
 
-    task = configured(task_class(arguments.backbone, arguments.task), {}, "task")
-    shape = parse_shape(arguments.shape) if arguments.shape else task.measured_at
-    model = _built(arguments, task)
+    if arguments.plot:
+        check_ending(arguments.plot)
+    model, shape = _network(arguments)
     if arguments.compactors:
         model = insert(model, long_skips(model, shape), shape)
     measured = measure(model, shape, arguments.convention)
+    if arguments.plot:
+        draw(arguments.backbone, measured, arguments.plot)
     if arguments.json:
         print(json.dumps({"backbone": arguments.backbone} | measured.to_json(), indent=1))
     else:
-        print(text(arguments.backbone, measured))
+        print(text(arguments.backbone, measured, arguments.top))
 
 
 def listing(arguments: argparse.Namespace) -> None:
@@ -248,21 +247,24 @@ def _executor(arguments: argparse.Namespace, study: Any) -> Any:
     return Serial() if arguments.executor == "serial" or workers <= 1 else Processes(workers)
 
 
-def _built(arguments: argparse.Namespace, task: Any) -> Any:
-    """The backbone with --width and --set. Raises ConfigError."""
-    options: dict[str, Any] = {} if arguments.width is None else {"width": arguments.width}
-    for text in arguments.set:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ConfigError(f"--set {text} is not of the form OPTION=VALUE; write for example --set width=16")
-        try:
-            options[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[name.strip()] = value.strip()
-    try:
-        return task.build(arguments.backbone, **options).eval()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"backbone {arguments.backbone}: {error}") from error
+def _network(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The network that is profiled, a task's or from a file of the user's, and its input (several: a tuple). Raises ConfigError."""
+    from bench.catalogue import built
+    from bench.network_file import is_file, load
+    from bench.options import assigned
+    from bench.units import parse_shapes
+
+    options = ({} if arguments.width is None else {"width": arguments.width}) | assigned(arguments.set)
+    shapes = parse_shapes(arguments.shape) if arguments.shape else ()
+    asked = shapes[0] if len(shapes) == 1 else shapes
+    if not is_file(arguments.backbone):
+        model, measured_at = built(arguments.backbone, arguments.task, options)
+        return model, asked or measured_at
+    if arguments.task:
+        raise ConfigError(f"{arguments.backbone} is a network of your own and belongs to no task; leave --task out")
+    if not asked:
+        raise ConfigError(f"{arguments.backbone} has no task to take its input from; give it, for example --shape 1x3x256x256")
+    return load(arguments.backbone, options), asked
 
 
 COMMANDS = {

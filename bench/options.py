@@ -1,8 +1,9 @@
 """Options from a user's table onto a frozen dataclass (a method, a task, a recipe): names and types are checked, nothing is guessed."""
 
+import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -46,6 +47,20 @@ def checked(cls: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:
         if name not in known:
             raise ConfigError(unknown(f"option of {what}", name, known))
     return {name: _fitted(value, known[name], f"{what}: option {name}") for name, value in options.items()}
+
+
+def assigned(texts: Sequence[str]) -> dict[str, Any]:
+    """ "width=16" and the like as option -> value; what is no TOML value is taken as text. Raises ConfigError."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise ConfigError(f"--set {text} is not of the form OPTION=VALUE; write for example --set width=16")
+        try:
+            options[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[name] = value
+    return options
 
 
 def plain(instance: Any) -> dict[str, Any]:

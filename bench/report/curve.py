@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Any
 from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
 from bench.report.frame import rows, section
-from bench.report.style import NEUTRAL, RC, styles
+from bench.report.style import NEUTRAL, RC, save, styles
 from bench.report.table import title
 from bench.units import mib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 PANEL_INCHES = (7.0, 4.5)
-DOTS_PER_INCH = 200
 
 
 def draw(records: Sequence[Record], path: Path | str) -> Path:
@@ -45,14 +43,8 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
         FigureCanvasAgg(figure)
         for axes, panel in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
             _panel(axes, panel, look)
-        _save(figure, Path(path))
+        save(figure, Path(path))
     return Path(path)
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    """Without a date inside, so that equal records give equal files."""
-    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    figure.savefig(path, dpi=DOTS_PER_INCH, metadata=dated.get(path.suffix))
 
 
 def _panels(records: Sequence[Record]) -> list[list[Row]]:

@@ -4,8 +4,14 @@ Colours are seaborn's "colorblind" palette, in the order of the labels; beyond i
 """
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 200
+ENDINGS = (".png", ".svg", ".pdf")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 LINES = ("-", "--", "-.", ":")
 NEUTRAL = "0.35"  # grey, for what is not a method: the unpruned network, budgets
@@ -36,3 +42,9 @@ def styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
         line = LINES[place // len(palette) % len(LINES)]
         looks[label] = {"color": palette[place % len(palette)], "marker": MARKERS[place % len(MARKERS)], "linestyle": line}
     return looks
+
+
+def save(figure: "Figure", path: Path, dots_per_inch: int = DOTS_PER_INCH) -> None:
+    """Writes a figure; the ending of `path` chooses the format. Without a date inside, so that equal figures give equal files."""
+    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    figure.savefig(path, dpi=dots_per_inch, metadata=dated.get(path.suffix.lower()))

@@ -20,6 +20,19 @@ methods = ["unpruned", "narrow"]
 ratios = [0.5, 0.75]
 """
 
+TWO_INPUTS = """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.only = nn.Conv2d(4, 3, 1)
+
+    def forward(self, picture, mask):
+        return self.only(torch.cat([picture, mask], 1))
+"""
+
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -94,6 +107,10 @@ def test_table_and_report_work_from_the_records_alone(workplace: Path, capsys: p
         ("profile tinny", "did you mean 'tiny'"),
         ("profile tiny --shape 3x3", "shape '3x3' is not of the form"),
         ("profile tiny --set wide=3", "wide"),
+        ("profile tiny --set wide", "--set wide is not of the form OPTION=VALUE"),
+        ("profile tiny --shape 1x3x8x8,", "shape '' is not of the form"),
+        ("profile tiny --plot tiny.gif", "one of .png, .svg, .pdf"),
+        ("profile tiny --plot nowhere/tiny.png", "there is no folder nowhere"),
         ("prune narow --backbone tiny --ratio 0.5", "did you mean 'narrow'"),
         ("prune narrow --backbone tiny --peak-mib 99999", "is outside (0, "),
         ("prune narrow --backbone tiny --ratio 1.5", "ratio 1.5 is outside (0, 1]"),
@@ -110,7 +127,13 @@ def test_a_mistake_is_one_line_and_nothing_is_written(words: str, answer: str, w
 
 @pytest.mark.parametrize(
     "words",
-    ["rin tiny.toml", "prune narrow --backbone tiny", "prune narrow --backbone tiny --peak-mib nan", "profile tiny --convention other"],
+    [
+        "rin tiny.toml",
+        "prune narrow --backbone tiny",
+        "prune narrow --backbone tiny --peak-mib nan",
+        "profile tiny --convention other",
+        "profile tiny --top 0",
+    ],
 )
 def test_a_wrong_command_line_is_one_line_too(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -144,6 +167,30 @@ def test_profile_with_compactors_has_more_parameters_and_the_same_peak(capsys: p
     main([*words, "--compactors"])
     compacted = json.loads(capsys.readouterr().out)
     assert compacted["peak_bytes"] == plain["peak_bytes"] and compacted["parameters"] > plain["parameters"]
+
+
+def test_profile_measures_a_network_of_the_users_own(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "net.py").write_text("from torch import nn\n\n\ndef build(width=2):\n    return nn.Sequential(nn.Conv2d(3, width, 1))\n")
+    words = ["profile", "net.py:build", "--shape", "1x3x8x8"]
+    assert main([*words, "--set", "width=5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["backbone"], found["peak_bytes"]) == ("net.py:build", 4 * 8 * 8 * (3 + 5))
+    assert main([*words, "--top", "1"]) == 0
+    assert "net.py:build at 1x3x8x8" in capsys.readouterr().out
+    assert sorted(path.name for path in workplace.iterdir()) == ["net.py", "tiny.toml"]
+
+
+def test_profile_takes_several_inputs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "two.py").write_text(TWO_INPUTS)
+    assert main(["profile", "two.py:Two", "--shape", "1x3x8x8,1x1x8x8"]) == 0
+    assert "two.py:Two at 1x3x8x8,1x1x8x8, convention planned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["here.png", "here.svg"])
+def test_profile_draws_the_timeline(name: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "unet", "--width", "4", "--shape", "1x3x64x64", "--plot", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["backbone"] == "unet"
+    assert (workplace / name).stat().st_size > 1000
 
 
 @pytest.mark.parametrize(("kind", "name"), [("methods", "narrow"), ("tasks", "fake"), ("backbones", "tiny"), ("studies", "smoke")])

@@ -81,3 +81,52 @@ def test_a_study_that_is_no_toml_names_the_line(tmp_path: Path, monkeypatch, cap
     (tmp_path / "broken.toml").write_text('tasks = ["denoising"]\nratios = [0.5\nseeds = 1\n')
     monkeypatch.chdir(tmp_path)
     assert "line 3" in _refused(["run", "broken.toml"], tmp_path, capsys)
+
+
+NETS = """
+import torch
+from torch import nn
+
+def build(width=4):
+    return nn.Sequential(nn.Conv2d(3, width, 3))
+
+class Sorted(nn.Module):
+    def forward(self, x):
+        return torch.linalg.qr(x)
+
+def broken():
+    raise RuntimeError("two\\nlines")
+
+class Nothing(nn.Module):
+    def forward(self, x):
+        return x
+
+class Constant(nn.Module):
+    def forward(self, x):
+        return x + torch.zeros(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("nets.py:build", "nets.py:build has no task to take its input from; give it, for example --shape 1x3x256x256"),
+        ("nets.py:build --shape 1x3x64x64 --task denoising", "leave --task out"),
+        ("nets.py:build --shape 3x64", "shape '3x64' is not of the form"),
+        ("nets.py:build --shape 1x4x64x64", "does not accept an input of 1x4x64x64"),
+        ("nets.py:build --shape 1x3x64x64 --plot net.bmp", "one of .png, .svg, .pdf"),
+        ("nets.py:build --shape 1x3x64x64 --set height=3", "unknown option of nets.py:build 'height'"),
+        ("nets.py:biuld --shape 1x3x64x64", "did you mean 'build'"),
+        ("nets.py:broken --shape 1x3x64x64", "raises RuntimeError in line 13 of nets.py: two"),
+        ("nets.py:Sorted --shape 1x3x64x64", "'linalg_qr' (at linalg_qr, nets.py:10)"),
+        ("nets.py:Nothing --shape 1x3x64x64", "allocates nothing"),
+        ("nets.py:Constant --shape 1x3x64x64", "nets.py:21): not followed; register it as a buffer"),
+        ("nets.py:build --shape 1x3x64x64,1x3x8x8", "takes 1 inputs, and 2 shapes were given"),
+        ("nets.py --shape 1x3x64x64", "nets.py offers Constant, Nothing, Sorted, broken, build"),
+        ("nest.py:build --shape 1x3x64x64", "there is no file nest.py"),
+    ],
+)
+def test_networks_of_the_users_own_that_cannot_be_measured(words: str, names: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    assert names in _refused(["profile", *words.split()], tmp_path, capsys)

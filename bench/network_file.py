@@ -1,0 +1,164 @@
+"""A network of the user's own, named as PATH.py:NAME: a function or a class in that file that builds it, or the network itself.
+
+The file is run, as Python would run it, with its folder first on the path. Our own packages are imported before, so that neighbours of the
+same name do not take their place, and nothing is written next to the file. Its mistakes become one line that names the place.
+"""
+
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from importlib.util import module_from_spec, spec_from_file_location
+from inspect import Parameter, signature
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from bench.errors import ConfigError
+from bench.registry import discover, unknown
+
+ENDING = ".py"
+OURS = ("bench", "methods", "tasks")
+
+
+def is_file(backbone: str) -> bool:
+    """Whether a name on the command line means a file, and not a backbone of a task."""
+    return ":" in backbone or backbone.endswith(ENDING)
+
+
+def load(asked: str, options: Mapping[str, Any]) -> nn.Module:
+    """The network that is named, in eval mode.
+
+    Args:
+        asked: "PATH.py:NAME".
+        options: what a function or a class is called with.
+
+    Raises:
+        ConfigError: there is no such file or name, it is no network and builds none, or the user's code raises.
+    """
+    path, name = _parts(asked)
+    with _beside(path.parent.resolve()):
+        module = _run(path)
+        if not name:
+            example = next(iter(_offered(module)), "NAME")
+            offered = f"{path} offers {', '.join(_offered(module)) or 'nothing that builds one'}"
+            raise ConfigError(f"which network of the file? {offered}; write for example {path}:{example}")
+        if name not in vars(module):
+            raise ConfigError(unknown(f"name in {path}", name, _offered(module)))
+        return _built(f"{path}:{name}", vars(module)[name], options, path).eval()
+
+
+def _parts(asked: str) -> tuple[Path, str]:
+    """The file and the name in it, "" where none is given."""
+    file, _, name = (asked, "", "") if asked.endswith(ENDING) else asked.rpartition(":")
+    if not file.endswith(ENDING):
+        raise ConfigError(f"'{asked}' does not name a network in a Python file; write for example my_net.py:build")
+    if not Path(file).is_file():
+        raise ConfigError(f"there is no file {file}")
+    return Path(file), name
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """While it lasts, the folder's modules can be imported, without byte code written there; what they print goes to stderr."""
+    discover()
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.path.insert(0, str(folder))
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.dont_write_bytecode = before
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+
+
+def _run(path: Path) -> ModuleType:
+    """The file as a module, under a name that no other module has. Raises ConfigError if its code raises."""
+    spec = spec_from_file_location(f"prunebench_network_file_{path.stem}", path.resolve())
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} cannot be read as a Python file")
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickling look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
+        raise ConfigError(_mistake(str(path), error, path)) from error
+    return module
+
+
+def _offered(module: ModuleType) -> list[str]:
+    """Public names of what is a network or may build one: modules, their classes, functions that are written in the file."""
+    return sorted(name for name, value in vars(module).items() if not name.startswith("_") and _offers(value, module.__name__))
+
+
+def _offers(value: Any, home: str) -> bool:
+    if isinstance(value, type):
+        return issubclass(value, nn.Module) and not value.__module__.startswith("torch.")
+    return isinstance(value, nn.Module) or (callable(value) and getattr(value, "__module__", None) == home)
+
+
+def _built(asked: str, found: Any, options: Mapping[str, Any], path: Path) -> nn.Module:
+    """The network that was found, or that is built by what was found. Raises ConfigError."""
+    if isinstance(found, nn.Module):
+        if options:
+            raise ConfigError(f"{asked} is a network already and takes no options; name a function or a class to use {', '.join(options)}")
+        return found
+    if not callable(found) or (isinstance(found, type) and not issubclass(found, nn.Module)):
+        raise ConfigError(f"{asked} is {_said(found)}; name a torch.nn.Module, or a function or a class that builds one")
+    _check_options(asked, found, options)
+    try:
+        model = found(**options)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(_mistake(asked, error, path)) from error
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"{asked} builds {_said(model)}, not a torch.nn.Module")
+    return model
+
+
+def _check_options(asked: str, builder: Any, options: Mapping[str, Any]) -> None:
+    """Raises ConfigError for an option that the builder does not take, and for one that it needs and did not get."""
+    try:
+        takes = signature(builder).parameters.values()
+    except (TypeError, ValueError):  # something written in C; calling it will tell
+        return
+    named = {one.name: one.default for one in takes if one.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)}
+    takes_any = any(one.kind is Parameter.VAR_KEYWORD for one in takes)
+    for name in options:
+        if name not in named and not takes_any:
+            raise ConfigError(unknown(f"option of {asked}", name, named))
+    needed = [name for name, default in named.items() if default is Parameter.empty and name not in options]
+    if needed:
+        raise ConfigError(f"{asked} needs {', '.join(needed)}; give {' '.join(f'--set {name}=VALUE' for name in needed)}")
+
+
+def _said(value: Any) -> str:
+    """What a value is, for a sentence."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
+    return f"of type {type(value).__name__}" if callable(value) else f"a value of type {type(value).__name__}"
+
+
+def _mistake(what: str, error: BaseException, path: Path) -> str:
+    """The exception that the user's code raised, and where, in one line."""
+    folder, text = path.parent.resolve(), str(error).strip()
+    said = f": {text.splitlines()[0]}" if text else ""
+    hidden = [name for name in OURS if (folder / name).is_dir() or (folder / f"{name}.py").is_file()]
+    hint = f" ('{hidden[0]}' there is hidden by prunebench's own package of that name)" if hidden and isinstance(error, ImportError) else ""
+    return f"{what} raises {type(error).__name__}{_place(error, folder)}{said}{hint}"
+
+
+def _place(error: BaseException, folder: Path) -> str:
+    """The last line of the user's own files that was reached."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" in line {error.lineno} of {Path(error.filename).name}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if folder in Path(frame.filename).parents]
+    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    return f" in line {own[-1].lineno} of {Path(own[-1].filename).relative_to(folder)}" if own else ""
