@@ -9,6 +9,7 @@ Channels that reach an input or an output of the network are fixed, and those th
 `Layout.fixed` says why.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -223,11 +224,12 @@ def _units(members: Mapping[str, np.ndarray], fixed: set[int], count: int) -> tu
                 labels_of.setdefault(int(kinds[one]), {})[one] = None
                 layers_of.setdefault(int(kinds[one]), {})[layer] = None
     units: dict[str, Unit] = {}
+    twins: Counter[str] = Counter()
     start = 0
     for kind, found in labels_of.items():
         first, *others = layers_of[kind]
-        twins = sum(unit.layers[0] == first for unit in units.values())
-        name = f"{first}:{twins + 1}" if twins else first
+        twins[first] += 1
+        name = f"{first}:{twins[first]}" if twins[first] > 1 else first
         units[name] = Unit(name, len(found), (first, *others), start)
         place_of[list(found)] = np.arange(start, start := start + len(found))
     return units, place_of

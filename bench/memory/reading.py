@@ -213,7 +213,7 @@ class _Reading:
 
 
 def _reads(node: Node) -> list[Node]:
-    """The tensors that a node reads, in the order of its arguments, each as often as it stands there."""
+    """The nodes that a node reads, in the order of its arguments, each as often as it stands there."""
     found: list[Node] = []
     map_arg((node.args, node.kwargs), lambda read: found.append(read))
     return found
