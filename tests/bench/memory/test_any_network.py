@@ -17,6 +17,7 @@ from tests.networks.pyramids import ResUNet
 from tests.networks.small import layout_at, random_kept
 from tests.oracles.watched_memory import watch
 
+pytestmark = pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")
 CONVENTIONS = ("planned", "eager")
 SEEDS = range(200)
 
