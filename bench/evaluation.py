@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.contract import Pair, Task
-from bench.training import evaluating
+from bench.modes import evaluating
 
 MULTIPLE = 16
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]  # test set -> photograph -> metric -> value

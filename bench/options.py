@@ -56,11 +56,16 @@ def assigned(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name:
             raise ConfigError(f"--set {text} is not of the form OPTION=VALUE; write for example --set width=16")
-        try:
-            options[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[name] = value
+        options[name] = toml_value(value)
     return options
+
+
+def toml_value(text: str) -> Any:
+    """A value as TOML writes it; what is none is taken as text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
 
 
 def plain(instance: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from bench.contract import Budget
 from bench.errors import PluginError
 from bench.memory.profile import MemoryProfile, profile
-from bench.training import evaluating
+from bench.modes import evaluating
 from bench.units import format_mib, shapes_of
 
 PROBE_PIXELS = 64

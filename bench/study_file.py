@@ -10,7 +10,7 @@ import torch
 from bench.cell import digest
 from bench.contract import Convention, Recipe, Task
 from bench.errors import ConfigError
-from bench.options import checked, configured, plain
+from bench.options import checked, configured, plain, toml_value
 from bench.registry import METHODS, TASKS, unknown
 from bench.units import parse_shape
 
@@ -49,10 +49,7 @@ def override(content: dict[str, Any], text: str) -> None:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {text}: '{name}' is a value, not a table")
-    try:
-        table[names[-1]] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        table[names[-1]] = value.strip()
+    table[names[-1]] = toml_value(value)
 
 
 def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:

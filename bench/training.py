@@ -25,6 +25,7 @@ from torch import Generator, Tensor, nn
 from bench.cell import digest
 from bench.contract import Objective, Phase, Recipe, Task
 from bench.errors import ConfigError, PluginError
+from bench.modes import evaluating
 
 TICK_SECONDS = 0.5
 WARMUP_STEPS = 200  # of any phase, but no more than a quarter of it
@@ -266,15 +267,3 @@ class TaskTrainer:
         if not math.isfinite(value):
             raise PluginError(f"the loss is {value} at step {done} of {steps} of phase '{phase}'; lower the recipe's rate")
         self._progress(phase, done, steps)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module is in the mode in which it was."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -39,7 +39,7 @@ class Uniform(Method):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
         body = anatomy(model, budget)
-        grid = min(width for width in body.widths.values() if width > 1 or max(body.widths.values()) == 1)
+        grid = min((width for width in body.widths.values() if width > 1), default=1)
         floor = trainer.recipe.min_width
 
         def widths(position: int) -> dict[str, int]:

@@ -21,6 +21,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.errors": 0,
     "bench.units": 0,
     "bench.atomic": 0,
+    "bench.modes": 0,
     "bench.registry": 1,
     "bench.cell": 1,
     "bench.memory.": 1,

@@ -22,8 +22,7 @@ def _mix(flow: Flow, op: Op) -> None:
         if op.arguments["transposed"]:
             flow.pin(f"'{op.name}' is a grouped transposed convolution", inputs, outputs)
         for atoms in (inputs, outputs):
-            first, *others = atoms.reshape(groups, -1)
-            flow.tie(np.tile(first, groups - 1), np.concatenate(others))
+            flow.tie_parts(atoms.reshape(groups, -1))
     flow.rows[op.makes[0]] = Row(axis, outputs)
 
 
@@ -101,7 +100,12 @@ def _keep_own(flow: Flow, op: Op) -> None:
 def _expand(flow: Flow, op: Op) -> None:
     """The same, where the code may say how many channels there are."""
     keep(flow, op)
-    row, sizes = flow.rows[op.makes[0]], op.arguments["sizes"]
+    pin_if_counted(flow, op)
+
+
+def pin_if_counted(flow: Flow, op: Op) -> None:
+    """Channels stay where the code writes their number into the shape of the result."""
+    row, sizes = flow.rows[op.makes[0]], op.arguments.get("sizes", ())
     if row is not None and len(sizes) == len(flow.shape(op.makes[0])) and sizes[row.axis] == len(row.atoms):
         flow.pin(f"the code says how many channels '{op.name}' gives", row)
 
@@ -125,9 +129,8 @@ def _group_norm(flow: Flow, op: Op) -> None:
         return
     if groups == len(row.atoms):
         flow.pin(f"'{op.name}' has as many groups as channels", row)
-    elif groups > 1:
-        first, *others = row.atoms.reshape(groups, -1)
-        flow.tie(np.tile(first, groups - 1), np.concatenate(others))
+    else:
+        flow.tie_parts(row.atoms.reshape(groups, -1))
 
 
 def _layer_norm(flow: Flow, op: Op) -> None:

@@ -12,6 +12,7 @@ The rules are in `bench.memory.computing` and `bench.memory.moving`, one for eac
 `bench.memory.layout` applies them and makes units of the atoms.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,6 +70,11 @@ class Flow:
         """Each atom goes only together with its partner."""
         if atoms is not others:
             self.ties.append((atoms, others))
+
+    def tie_parts(self, parts: Sequence[Atoms] | np.ndarray) -> None:
+        """Parts of equal length keep the same places."""
+        for part in parts[1:]:
+            self.tie(parts[0], part)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Of a value."""

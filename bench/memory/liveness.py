@@ -85,7 +85,7 @@ class _Walk:
             if self.overlaps(op, viewed):
                 self.overlapping.update(op.makes)
         elif effect == "elementwise" and (overwritten := self.overwritten(place, op)):
-            self.place_in(op.name, overwritten)
+            self.place_in(op.makes[0], overwritten)
         else:
             self.allocate(op.makes[0], place)
             self.steps.append(place)
@@ -99,7 +99,7 @@ class _Walk:
         if self.convention == "eager":
             return self.lies_in[op.reads[0]] if op.written_in_place else []
         values = self.graph.values
-        result = values[op.name]
+        result = values[op.makes[0]]
         for read in op.reads:
             same = (values[read].shape, values[read].dtype) == (result.shape, result.dtype)
             if (
@@ -120,9 +120,10 @@ class _Walk:
             return True
         if len(viewed) == 1:
             return self.graph.values[op.makes[0]].size_bytes > self.graph.values[viewed[0]].size_bytes
-        storages = [storage for name in viewed for storage in self.lies_in[name]]
-        parts = len(set(viewed)) == len(viewed) and len({name.partition("[")[0] for name in viewed if "[" in name}) == 1
-        return len({id(storage) for storage in storages}) < len(storages) and not (parts and all("[" in name for name in viewed))
+        homes = [id(storage) for name in viewed for storage in self.lies_in[name]]
+        calls = {name.rpartition("[")[0] for name in viewed}  # "chunk" of "chunk[1]", nothing of any other name
+        parts = len(set(viewed)) == len(viewed) and len(calls) == 1 and "" not in calls
+        return len(set(homes)) < len(homes) and not parts
 
 
 def liveness(graph: Graph, convention: Convention) -> Liveness:

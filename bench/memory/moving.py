@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.memory.computing import keep, opaque
+from bench.memory.computing import keep, opaque, pin_if_counted
 from bench.memory.flow import FIXED, Atoms, Flow, Row
 from bench.memory.graph import Op
 
@@ -23,30 +23,24 @@ def _concat(flow: Flow, op: Op) -> None:
 
 def _chunk(flow: Flow, op: Op) -> None:
     """Equal parts, also when there are fewer channels: each part keeps the same."""
-    row, dim = flow.rows[op.reads[0]], op.arguments.get("dim", 0) % len(flow.shape(op.reads[0]))
-    if row is None or row.axis != dim:
-        flow.rows |= dict.fromkeys(op.makes, row)
-        return
-    parts = _cut(flow, op, row)
+    parts = _cut(flow, op)
     if len({len(part) for part in parts}) > 1:
-        flow.pin(f"'{op.name}' cuts it into unequal parts", row)
+        flow.pin(f"'{op.name}' cuts it into unequal parts", *parts)
     else:
-        for part in parts[1:]:
-            flow.tie(parts[0], part)
+        flow.tie_parts(parts)
 
 
 def _split(flow: Flow, op: Op) -> None:
     """Parts whose sizes the code says."""
+    flow.pin(f"'{op.name}' cuts it into parts of sizes that the code says", *_cut(flow, op))
+
+
+def _cut(flow: Flow, op: Op) -> list[Atoms]:
+    """The parts of a row, one for each value that the operator makes; none where it cuts along another axis than that of channels."""
     row, dim = flow.rows[op.reads[0]], op.arguments.get("dim", 0) % len(flow.shape(op.reads[0]))
     if row is None or row.axis != dim:
         flow.rows |= dict.fromkeys(op.makes, row)
-        return
-    _cut(flow, op, row)
-    flow.pin(f"'{op.name}' cuts it into parts of sizes that the code says", row)
-
-
-def _cut(flow: Flow, op: Op, row: Row) -> list[Atoms]:
-    """The parts of a row, one for each value that the operator makes."""
+        return []
     ends = np.cumsum([flow.shape(name)[row.axis] for name in op.makes])
     parts = np.split(row.atoms, ends[:-1])
     flow.rows |= {name: Row(row.axis, part) for name, part in zip(op.makes, parts, strict=True)}
@@ -54,11 +48,10 @@ def _cut(flow: Flow, op: Op, row: Row) -> list[Atoms]:
 
 
 def _index(flow: Flow, op: Op) -> None:
-    """x[...]: the axis of channels must be taken whole."""
+    """x[...] of slices: the axis of channels must be taken whole."""
     row, index = flow.rows[op.reads[0]], op.arguments["index"]
     parts = list(index) if isinstance(index, tuple) else [index]
-    plain = all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
-    if row is None or not plain:
+    if row is None:
         return opaque(flow, op)
     used = sum(part is not None and part is not Ellipsis for part in parts)
     whole = [slice(None)] * (len(flow.shape(op.reads[0])) - used)
@@ -80,14 +73,11 @@ def _reshape(flow: Flow, op: Op) -> None:
         return
     front = np.cumprod([1, *after])[:-1]
     fits = [axis for axis, size in enumerate(after) if size == before[row.axis] and front[axis] == np.prod(before[: row.axis], dtype=int)]
-    sizes = op.arguments.get("sizes", ())
-    if fits and len(sizes) == len(after) and sizes[fits[0]] == after[fits[0]]:
-        flow.pin(f"the code says how many channels '{op.name}' gives", row)
+    flow.rows[op.makes[0]] = Row(fits[0], row.atoms) if fits else None
     if fits:
-        flow.rows[op.makes[0]] = Row(fits[0], row.atoms)
+        pin_if_counted(flow, op)
     else:
         flow.pin(f"'{op.name}' does not keep the axis of its channels whole", row)
-        flow.rows[op.makes[0]] = None
 
 
 def _permute(flow: Flow, op: Op) -> None:
@@ -113,7 +103,7 @@ def _shuffle(flow: Flow, op: Op) -> None:
     if row is None or row.axis != len(flow.shape(op.reads[0])) - 3:
         return opaque(flow, op)
     blocks = row.atoms.reshape(-1, square)
-    flow.tie(np.repeat(blocks[:, 0], square - 1), blocks[:, 1:].ravel())
+    flow.tie_parts(blocks.T)
     flow.rows[op.makes[0]] = Row(row.axis, blocks[:, 0])
 
 

@@ -10,19 +10,21 @@ has no mask; for it, only that it runs is verified.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch_pruning.ops import OPTYPE
 from torch_pruning.pruner.function import BasePruningFunc, PrunerBox
 
-from bench.contract import Inputs, Kept
-from bench.errors import ConfigError, PluginError
+from bench.contract import Inputs, Kept, Shape
+from bench.errors import PluginError
 from bench.memory.layout import Layout, layout
 from bench.memory.reading import trace
+from bench.modes import evaluating
 from bench.surgery.masks import masked
 from bench.units import shapes_of
 
@@ -92,25 +94,30 @@ def compose(outer: Kept, inner: Kept, channels: Mapping[str, int]) -> dict[str, 
     return result
 
 
-def _take(layer: nn.Module, gone: np.ndarray, inputs: bool = False) -> None:
+def _take(layer: nn.Module, gone: np.ndarray, inputs: bool = False, depthwise: bool = False) -> None:
     """Takes output or input channels out of a layer."""
-    kind = next(kind for cls, kind in KINDS.items() if isinstance(layer, cls))
-    pruner: BasePruningFunc = PrunerBox[OPTYPE.BN if getattr(layer, "running_mean", None) is not None else kind]
+    if not gone.any():
+        return
+    pruner: BasePruningFunc = PrunerBox[OPTYPE.DEPTHWISE_CONV if depthwise else _kind(layer)]
     frozen = [name for name, weight in layer.named_parameters(recurse=False) if not weight.requires_grad]
-    if gone.any():
-        (pruner.prune_in_channels if inputs else pruner.prune_out_channels)(layer, gone.nonzero()[0].tolist())
+    (pruner.prune_in_channels if inputs else pruner.prune_out_channels)(layer, gone.nonzero()[0].tolist())
     for name in frozen:  # the library makes new ones
         layer.get_parameter(name).requires_grad_(False)
+
+
+def _kind(layer: nn.Module) -> OPTYPE:
+    """What a layer is to the library; one with running statistics is cut like a BatchNorm."""
+    if getattr(layer, "running_mean", None) is not None:
+        return OPTYPE.BN
+    return next(kind for cls, kind in KINDS.items() if isinstance(layer, cls))
 
 
 def _take_follower(model: nn.Module, name: str, axis: int, gone: np.ndarray) -> None:
     """The same for a layer or a weight that has an entry for each channel."""
     owner, _, last = name.rpartition(".")
     found = getattr(model.get_submodule(owner), last)
-    if isinstance(found, nn.Conv2d | nn.ConvTranspose2d) and gone.any():
-        PrunerBox[OPTYPE.DEPTHWISE_CONV].prune_out_channels(found, gone.nonzero()[0].tolist())
-    elif isinstance(found, nn.Module):
-        _take(found, gone)
+    if isinstance(found, nn.Module):
+        _take(found, gone, depthwise=isinstance(found, nn.Conv2d | nn.ConvTranspose2d))
     elif gone.any():
         rest = found.detach().index_select(axis, torch.from_numpy((~gone).nonzero()[0]).to(found.device))
         smaller: Tensor = nn.Parameter(rest, found.requires_grad) if isinstance(found, nn.Parameter) else rest
@@ -119,31 +126,31 @@ def _take_follower(model: nn.Module, name: str, axis: int, gone: np.ndarray) -> 
 
 def _verify(model: nn.Module, smaller: nn.Module, before: Layout, kept: Kept, input_shape: Inputs) -> None:
     """Raises PluginError if the smaller network does not run, or computes something else than the masked one."""
-    shapes = shapes_of(input_shape)
-    small = tuple((1, channels, min(height, PROBE), min(width, PROBE)) for _, channels, height, width in shapes)
+    with nullcontext() if before.across else masked(model, before, kept):
+        probes, expected = _accepted(model, shapes_of(input_shape))
     try:
-        trace(model, small)
-    except ConfigError:  # too small for this network
-        small = shapes
-    try:
-        found = _outputs(smaller, small)
+        found = _outputs(smaller, probes)
     except RuntimeError as error:
         raise PluginError(f"surgery went wrong: the smaller network does not run: {error}") from error
-    if not before.across:
-        with masked(model, before, kept):
-            expected = _outputs(model, small)
-        for one, other in zip(expected, found, strict=True):
-            difference = float((one - other).abs().max())
-            if not difference <= SAME * max(float(one.abs().max()), 1e-6):
-                raise PluginError(f"surgery went wrong: the smaller network is off by {difference:.2g}")
+    if before.across:
+        return
+    for one, other in zip(expected, found, strict=True):
+        difference = float((one - other).abs().max())
+        if not difference <= SAME * max(float(one.abs().max()), 1e-6):
+            raise PluginError(f"surgery went wrong: the smaller network is off by {difference:.2g}")
 
 
-def _outputs(model: nn.Module, shapes: tuple) -> list[Tensor]:
+def _accepted(model: nn.Module, shapes: tuple[Shape, ...]) -> tuple[tuple[Shape, ...], list[Tensor]]:
+    """Shapes of small inputs, or of whole ones where the network does not accept those, and what it makes of them."""
+    small = tuple((1, channels, min(height, PROBE), min(width, PROBE)) for _, channels, height, width in shapes)
+    try:
+        return small, _outputs(model, small)
+    except Exception:  # whatever a user's network raises: too small for it
+        return shapes, _outputs(model, shapes)
+
+
+def _outputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
     """What a network makes of seeded random inputs, in eval mode; every tensor of it."""
-    like, was_training = next(model.parameters()), model.training
-    draws = torch.Generator().manual_seed(0)
-    inputs = [torch.rand(shape, generator=draws).to(like) for shape in shapes]
-    with torch.no_grad():
-        result = model.eval()(*inputs)
-    model.train(was_training)
-    return torch.utils._pytree.tree_leaves(result)
+    like, draws = next(model.parameters()), torch.Generator().manual_seed(0)
+    with torch.no_grad(), evaluating(model):
+        return tree_leaves(model(*[torch.rand(shape, generator=draws).to(like) for shape in shapes]))

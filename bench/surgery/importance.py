@@ -29,9 +29,9 @@ def norms(model: nn.Module, channels: Layout, order: int = 2) -> Scores:
     """Unit -> (C,): norm of each output channel's weights, biases excluded; over tied layers the root mean square."""
     squares, members = torch.zeros(2, channels.size + 1, dtype=torch.float64)
     for layer, places in channels.makes.items():
-        norm = _norm(model.get_submodule(layer), order, len(places)).double()
-        squares.index_add_(0, torch.from_numpy(places) % len(squares), norm.square())
-        members.index_add_(0, torch.from_numpy(places) % len(squares), torch.ones_like(norm))
+        norm, at = _norm(model.get_submodule(layer), order, len(places)).double(), torch.from_numpy(places) % len(squares)
+        squares.index_add_(0, at, norm.square())
+        members.index_add_(0, at, torch.ones_like(norm))
     return _by_unit(channels, (squares / members.clamp_min(1)).sqrt().float())
 
 

@@ -134,16 +134,16 @@ class Trajectory:
             raise Infeasible(f"all units alive at {group.name} are at their least width", self.peaks.peak_bytes(self.floor))
         scores, trainer = self.measure.scores(self.network, self.layout), self.measure.trainer
 
-        def staying(unit: str, count: int) -> dict[str, list[int]]:
-            return {unit: most_important(scores[unit], self.widths[unit] - count)}
+        def staying(unit: str, count: int) -> list[int]:
+            return most_important(scores[unit], self.widths[unit] - count)
 
         def loss(unit: str, count: int) -> float:
-            with pretended(self.network, self.layout, staying(unit, count), self.budget.input_shape) as smaller:
+            with pretended(self.network, self.layout, {unit: staying(unit, count)}, self.budget.input_shape) as smaller:
                 return trainer.loss(smaller)
 
         rises = sensitivities(loss, trainer.loss(self.network), boxes, self.measure.points)
         cut = cheapest_cut(rises, group.per_channel, boxes, need_bytes)
-        return {unit: indices for name, count in cut.items() for unit, indices in staying(name, count).items()}
+        return {unit: staying(unit, count) for unit, count in cut.items()}
 
     def _box(self, unit: str, stride_channels: int) -> int:
         """The most channels of a unit that one inner step may remove."""

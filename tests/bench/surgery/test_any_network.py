@@ -1,5 +1,7 @@
 """Surgery on public and on random networks: equal to masks where a mask exists, really smaller, and trainable afterwards."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -49,11 +51,23 @@ def test_what_people_write_computes_pruned_what_it_does_masked(habit: str) -> No
         assert_equal_to_masks(HABITS[habit](), SMALL, seed)
 
 
-def test_frozen_weights_stay_frozen() -> None:
-    network = PUBLIC["dncnn"]()
+def depthwise() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, groups=6), nn.Conv2d(6, 3, 3))
+
+
+@pytest.mark.parametrize("make", [PUBLIC["dncnn"], depthwise])
+def test_frozen_weights_stay_frozen(make: Callable[[], nn.Module]) -> None:
+    network, shape = make(), shape_of("dncnn")
     network.requires_grad_(False)
-    smaller = remove(network, {unit: [0] for unit in layout_at(network, shape_of("dncnn")).units}, shape_of("dncnn"))
+    smaller = remove(network, {unit: [0] for unit in layout_at(network, shape).units}, shape)
     assert not any(weight.requires_grad for weight in smaller.parameters())
+
+
+def test_every_layer_stays_in_its_mode() -> None:
+    network = depthwise().train()
+    network[1].eval()
+    remove(network, {"0": [0, 1]}, shape_of("dncnn"))
+    assert [layer.training for layer in network] == [True, False, True]
 
 
 @pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])
