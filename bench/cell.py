@@ -7,7 +7,7 @@ key: they do not change the answer.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from bench.contract import Convention, Recipe, Shape
@@ -61,6 +61,11 @@ class Cell:
     def key(self) -> str:
         """Names the answer in the store."""
         return digest({"schema": SCHEMA} | {name: value for name, value in asdict(self).items() if name not in NOT_IN_KEY})
+
+    @property
+    def trained_by(self) -> Recipe:
+        """The recipe as methods see it: matched steps only where the study asks for matched compute."""
+        return self.recipe if self.compute == "matched" else replace(self.recipe, matched_steps=0)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Cell":

@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Generator, Tensor, device, nn
@@ -39,12 +40,9 @@ Convention = Literal["planned", "eager"]
 
 @dataclass(frozen=True)
 class Budget:
-    """The most memory that the activations of one forward pass may need.
+    """The most memory that the activations of one forward pass may need, weights not counted.
 
-    Args:
-        peak_bytes: the limit in bytes; weights are not counted.
-        input_shape: the (N, C, H, W) at which it holds, or several.
-        convention: "planned" (the least that a good executor needs) or "eager" (the operators as written).
+    The convention is "planned" (the least that a good executor needs) or "eager" (the operators as written).
     """
 
     peak_bytes: int
@@ -67,7 +65,7 @@ class Pruned:
 
     Args:
         model: the smaller network (a torch.fx.GraphModule where compactors were inserted).
-        finish: what the harness does with it: "finetune"; "none"; "scratch" (new weights, pretraining and fine-tuning schedule).
+        finish: what the harness then does: "finetune"; "none"; "scratch" (new weights, pretraining and fine-tuning schedule).
         kept: unit -> kept channels in the unpruned numbering; units that are not named keep all.
         inserted: names of the values that got a compactor, in order of insertion.
         trace: the method's diary.
@@ -88,8 +86,7 @@ class Recipe:
 
     Each learning rate is halved `drops - 1` times, at equal distances within its phase. A method that trains after pretraining
     (`adapt_steps` once, `steps_per_epoch` after each round of a search) is metered. Where a study asks for matched compute, the harness
-    fine-tunes for `matched_steps` less what the method has spent, so that every pruned row has the same training after pretraining;
-    otherwise it fine-tunes for `finetune_steps`.
+    fine-tunes for `matched_steps` less what the method has spent; otherwise `matched_steps` is 0, and it does so for `finetune_steps`.
     """
 
     patch: int = 64
@@ -106,6 +103,11 @@ class Recipe:
     calibration_crops: int = 16
     min_width: int = 1
     threads: int = 1
+
+    @property
+    def tuning_steps(self) -> int:
+        """What every network is trained for after pretraining; where a method asks for no finish, by the method itself."""
+        return self.matched_steps or self.finetune_steps
 
 
 class Crops(Protocol):
@@ -134,6 +136,7 @@ class Trainer(Protocol):
     recipe: Recipe
     seed: int
     device: device
+    folder: Path | None  # what a method keeps there is there again when a killed run is repeated; None: nowhere
 
     @property
     def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
@@ -170,11 +173,9 @@ class Trainer(Protocol):
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: Callable[[int, float], bool | None] | None = None,
     ) -> int:
-        """Trains in place with a fresh Adam; returns the steps done.
+        """Trains in place with a fresh Adam, `steps` at most; returns the steps done.
 
         Args:
-            model: the network.
-            steps: how many steps at most.
             phase: what they are booked as; it chooses the learning rates.
             objective: replaces criterion(model(degraded), clean).
             penalty: added to the objective.
@@ -190,16 +191,15 @@ class Trainer(Protocol):
 class NoTrainer:
     """Stands for "no data": usable by methods that look at weights alone; any other use is the caller's mistake.
 
-    Raises:
-        ConfigError: something that needs data was asked for.
+    Raises ConfigError where something that needs data is asked for.
     """
 
     recipe = Recipe()
     seed = 0
     device = device("cpu")
+    folder = None
 
-    def branch(self) -> AbstractContextManager[None]:
-        """Nothing is metered, so nothing is to be forgotten."""
+    def branch(self) -> AbstractContextManager[None]:  # nothing is metered, so nothing is to be forgotten
         return nullcontext()
 
     def __getattr__(self, name: str) -> Any:
@@ -240,9 +240,9 @@ class Method(ABC):
                     outcome = impossible
                 yield budget, outcome
 
-    def expected_finish(self) -> Finish:
-        """How its networks will be finished: for forecasts of time only, what counts is `Pruned.finish`."""
-        return "finetune"
+    def expected_steps(self, recipe: Recipe) -> int:
+        """Training steps after the shared pretraining that a budget will take, its finish included: for forecasts of time only."""
+        return recipe.tuning_steps
 
 
 def largest_first(budgets: Sequence[Budget]) -> list[Budget]:

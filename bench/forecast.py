@@ -1,7 +1,7 @@
 """What a study will cost, before it starts: training steps from the recipe, seconds from a few timed steps of the unpruned network.
 
-A smaller network trains faster; a step at ratio r is taken to last 0.3 + 0.7 r of an unpruned one. Tests, searches and, with compute
-"own", the steps that a method takes by itself are not in the forecast; a run corrects it as it goes.
+A smaller network trains faster; a step at ratio r is taken to last 0.3 + 0.7 r of an unpruned one. Tests, searches and what makes a step of
+a method dearer than plain training are not in the forecast; a run corrects it as it goes.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,6 @@ from time import perf_counter
 import torch
 
 from bench.cell import Cell, digest
-from bench.contract import Finish
 from bench.options import cell_task, configured
 from bench.pretrained import PACKAGED, find, pretrained_key
 from bench.registry import METHODS
@@ -80,11 +79,8 @@ def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecas
 
 def foreseen_steps(cell: Cell) -> int:
     """Training steps after pretraining: exact with compute "matched", the harness's own share otherwise."""
-    finish: Finish = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}").expected_finish()
-    if finish == "none":
-        return 0
-    tuning = cell.recipe.matched_steps if cell.compute == "matched" else cell.recipe.finetune_steps
-    return tuning + (cell.recipe.pretrain_steps if finish == "scratch" else 0)
+    steps: int = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}").expected_steps(cell.trained_by)
+    return steps
 
 
 def timed_step_seconds(cell: Cell, device: str) -> float:

@@ -74,7 +74,8 @@ class _Contest:
     def trainer(self, stream: str) -> TaskTrainer:
         """A trainer with its own random streams and meter."""
         cell = self.first
-        return TaskTrainer(self.task, cell.data, cell.recipe, cell.seed, self.device, self.progress.step, stream)
+        folder = self.store.work_folder(cell)
+        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, self.device, self.progress.step, stream, folder)
 
 
 def _prepare(job: Job, store: Store, device: str, progress: Progress) -> _Contest:
@@ -184,9 +185,9 @@ def _finish(trainer: TaskTrainer, model: nn.Module, pruned: Pruned, cell: Cell, 
     if pruned.finish == "scratch":
         trainer.reinitialise(model)
         trainer.fit(model, cell.recipe.pretrain_steps, phase="pretrain")
-    steps = cell.recipe.finetune_steps
+    steps = cell.trained_by.tuning_steps
     if cell.compute == "matched":
-        steps = cell.recipe.matched_steps - sum(count for phase, count in spent.items() if phase != "pretrain")
+        steps -= sum(count for phase, count in spent.items() if phase != "pretrain")
     trainer.fit(model, max(0, steps), phase="finetune")
     return f"the method alone took {-steps} steps more than the {cell.recipe.matched_steps} that every row gets" if steps < 0 else ""
 

@@ -4,6 +4,7 @@
     DIR/records/KEY.json         one record, with the checksum of its content
     DIR/models/KEY/              its network (bench.saved)
     DIR/pretrained/              unpruned networks (bench.pretrained)
+    DIR/work/KEY/                what a method keeps to go on from after a kill; KEY is of its job, which serves all budgets
 
 Files appear whole or not at all. To resume is to find the key there, with a checksum that agrees; a damaged file is set aside and its cell
 is computed again. Nothing is created before there is something to write.
@@ -37,6 +38,10 @@ class Store:
     def model_folder(self, key: str) -> Path:
         """Where the network of a record is; not every record has one."""
         return self.folder / "models" / key
+
+    def work_folder(self, cell: Cell) -> Path:
+        """What the method of a cell may use while it works, whatever the budget; not made here."""
+        return self.folder / "work" / replace(cell, ratio=1.0).key
 
     def write(self, record: Record) -> None:
         """Keeps a record, in place of an older one with its key."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -120,12 +121,21 @@ class TaskTrainer:
         device: "cpu", "cuda", ...
         progress: called with (phase, steps done, steps) at most every half second.
         stream: names the batches: trainers of different streams see different ones.
+        folder: where a method may keep what a killed run resumes; None for nowhere.
     """
 
     def __init__(
-        self, task: Task, data: str, recipe: Recipe, seed: int, device: str = "cpu", progress: OnStep | None = None, stream: str = "method"
+        self,
+        task: Task,
+        data: str,
+        recipe: Recipe,
+        seed: int,
+        device: str = "cpu",
+        progress: OnStep | None = None,
+        stream: str = "method",
+        folder: Path | None = None,
     ) -> None:
-        self.task, self.data, self.recipe = task, data, recipe
+        self.task, self.data, self.recipe, self.folder = task, data, recipe, folder
         self.device = torch.device(device)
         self.seed = derived_seed(seed, stream)
         self.meter = Meter()

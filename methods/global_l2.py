@@ -10,17 +10,16 @@ The norms of layers with different fan-in are compared as they are; `norm` offer
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
 from bench.memory.groups import peak_group
 from bench.memory.layout import Layout
-from bench.memory.peak_model import PeakModel, floor_widths
+from bench.memory.peak_model import floor_widths
 from bench.registry import method
-from bench.surgery.anatomy import anatomy
+from bench.surgery.anatomy import Anatomy, anatomy
 from bench.surgery.channels import remove
-from bench.surgery.fit import largest_fitting
+from bench.surgery.families import one_list_widths, removable
 from bench.surgery.importance import Scores, fan_in, norms
 
 
@@ -43,9 +42,8 @@ class GlobalL2(Method):
         body = anatomy(model, budget)
         body.peaks.check(budget, trainer.recipe.min_width)
         scores = self._scores(model, body.layout)
-        floor = floor_widths(body.widths, trainer.recipe.min_width)
-        shrink = _shrink_peak if self.peak_aware else _shrink_all
-        kept = body.keep(scores, shrink(scores, floor, body.peaks, budget))
+        fitted = _peak_aware_widths if self.peak_aware else one_list_widths
+        kept = body.keep(scores, fitted(scores, body, budget, trainer.recipe.min_width))
         return Pruned(remove(model, kept, budget.input_shape), kept=kept)
 
     def _scores(self, model: nn.Module, channels: Layout) -> Scores:
@@ -55,28 +53,10 @@ class GlobalL2(Method):
         return scores if self.norm == "l2" else {unit: score / fan_in(model, channels, unit) ** 0.5 for unit, score in scores.items()}
 
 
-def _removable(scores: Tensor, floor: int) -> Tensor:
-    """The scores of a unit, ascending, without the `floor` channels that must stay."""
-    return scores.sort().values[: len(scores) - floor]
-
-
-def _shrink_all(scores: Scores, floor: dict[str, int], peaks: PeakModel, budget: Budget) -> dict[str, int]:
-    """Widths after the shortest fitting prefix of one list over all units."""
-    removable = [_removable(scores[unit], floor[unit]) for unit in peaks.widths]
-    owners = torch.cat([torch.full((len(part),), column) for column, part in enumerate(removable)])
-    order = owners[torch.cat(removable).argsort(stable=True)]
-
-    def widths(stay: int) -> dict[str, int]:
-        gone = order[: len(order) - stay].bincount(minlength=len(removable)).tolist()
-        return {unit: full - count for (unit, full), count in zip(peaks.widths.items(), gone, strict=True)}
-
-    return widths(largest_fitting(widths, len(order) + 1, peaks, budget))
-
-
-def _shrink_peak(scores: Scores, floor: dict[str, int], peaks: PeakModel, budget: Budget) -> dict[str, int]:
+def _peak_aware_widths(scores: Scores, body: Anatomy, budget: Budget, min_width: int) -> dict[str, int]:
     """Widths after removing, one by one, the smallest channel that is alive at the peak step."""
-    widths = dict(peaks.widths)
-    queues = {unit: _removable(score, floor[unit]).tolist()[::-1] for unit, score in scores.items()}
+    peaks, widths, floor = body.peaks, dict(body.widths), floor_widths(body.widths, min_width)
+    queues = {unit: removable(score, floor[unit]).tolist()[::-1] for unit, score in scores.items()}
     while peaks.peak_bytes(widths) > budget.peak_bytes:
         smallest = min((unit for unit in peak_group(peaks, widths).per_channel if queues[unit]), key=lambda unit: queues[unit][-1])
         queues[smallest].pop()

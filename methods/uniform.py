@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Finish, Method, Pruned, Trainer
+from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Trainer
 from bench.registry import method
 from bench.surgery.anatomy import anatomy
 from bench.surgery.channels import remove
-from bench.surgery.fit import largest_fitting
+from bench.surgery.families import uniform_widths
 from bench.surgery.importance import norms
 
 
@@ -32,19 +32,13 @@ class Uniform(Method):
     paper: ClassVar[str] = "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, AAAI 2023, baseline 'scale'"
     start: Literal["scratch", "slice"] = "scratch"
 
-    def expected_finish(self) -> Finish:
-        """From scratch, or fine-tuned."""
-        return "scratch" if self.start == "scratch" else "finetune"
+    def expected_steps(self, recipe: Recipe) -> int:
+        """From scratch, the pretraining again."""
+        return recipe.tuning_steps + (recipe.pretrain_steps if self.start == "scratch" else 0)
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
         body = anatomy(model, budget)
-        grid = min((width for width in body.widths.values() if width > 1), default=1)
-        floor = trainer.recipe.min_width
-
-        def widths(position: int) -> dict[str, int]:
-            return {unit: max(min(floor, full), full * (position + 1) // grid) for unit, full in body.widths.items()}
-
-        kept = body.keep(norms(model, body.layout), widths(largest_fitting(widths, grid, body.peaks, budget)))
+        kept = body.keep(norms(model, body.layout), uniform_widths(body, budget, trainer.recipe.min_width))
         smaller = remove(model, kept, budget.input_shape)
-        return Pruned(smaller, finish=self.expected_finish(), kept=kept)
+        return Pruned(smaller, finish="scratch" if self.start == "scratch" else "finetune", kept=kept)

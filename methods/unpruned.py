@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Finish, Method, Pruned, Trainer
+from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Trainer
 from bench.memory.peak_model import impossible
 from bench.memory.profile import peak_memory
 from bench.registry import method
@@ -26,13 +26,13 @@ class Unpruned(Method):
     paper: ClassVar[str] = "none: the reference that every method starts from"
     finetune: bool = False
 
-    def expected_finish(self) -> Finish:
-        """As it is, or trained on."""
-        return "finetune" if self.finetune else "none"
+    def expected_steps(self, recipe: Recipe) -> int:
+        """None, or those of every pruned network."""
+        return recipe.tuning_steps if self.finetune else 0
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The network itself. Raises Infeasible if its peak exceeds the budget."""
         peak_bytes = peak_memory(model, budget.input_shape, budget.convention)
         if peak_bytes > budget.peak_bytes:
             raise impossible(budget, peak_bytes)
-        return Pruned(model, finish=self.expected_finish())
+        return Pruned(model, finish="finetune" if self.finetune else "none")

@@ -100,8 +100,8 @@ class Narrow(Method):
     fault: str = ""
     fault_below: float = 1.0
 
-    def expected_finish(self) -> Finish:
-        return self.finishing
+    def expected_steps(self, recipe: Recipe) -> int:
+        return {"none": 0, "finetune": recipe.tuning_steps, "scratch": recipe.pretrain_steps + recipe.tuning_steps}[self.finishing]
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         old = model.first.weight.shape[0]

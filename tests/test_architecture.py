@@ -23,6 +23,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.atomic": 0,
     "bench.modes": 0,
     "bench.registry": 1,
+    "bench.staged": 1,
     "bench.cell": 1,
     "bench.memory.": 1,
     "bench.surgery.": 2,
@@ -51,7 +52,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
 }
 
 MAY_IMPORT = {
-    "methods": ("bench.contract", "bench.registry", "bench.errors", "bench.memory.", "bench.surgery."),
+    "methods": ("bench.contract", "bench.staged", "bench.registry", "bench.errors", "bench.memory.", "bench.surgery."),
     "tasks": ("bench.contract", "bench.registry", "bench.errors", "tasks."),
 }
 

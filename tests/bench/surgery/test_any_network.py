@@ -13,6 +13,7 @@ from bench.memory.profile import peak_memory
 from bench.surgery.anatomy import anatomy
 from bench.surgery.channels import pretended, remove
 from bench.surgery.masks import masked
+from bench.surgery.slices import Sliced
 from tests.networks.generated import generated
 from tests.networks.habits import HABITS
 from tests.networks.habits import SHAPE as SMALL
@@ -117,3 +118,23 @@ def test_what_cannot_be_measured_or_pruned_is_refused_in_one_line_that_names_it(
 def test_a_layer_that_cannot_be_pruned_is_named_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="'tail': it is joined to an input of the network"):
         remove(PUBLIC["ridnet"](), {"tail": [0]}, shape_of("ridnet"))
+
+
+def assert_slices_equal_surgery(network: nn.Module, shape: tuple, seed: int) -> None:
+    channels, photographs = layout_at(network.eval(), shape), inputs_of(shape)
+    kept = random_kept(channels, seed)
+    with torch.no_grad():
+        found, expected = Sliced(network, channels)(kept, *photographs), remove(network, kept, shape)(*photographs)
+    for one, other in zip(tree_leaves(found), tree_leaves(expected), strict=True):
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max().clamp_min(1.0)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_network_runs_on_slices_of_its_weights(name: str) -> None:
+    assert_slices_equal_surgery(PUBLIC[name](), shape_of(name), 0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_random_network_runs_on_slices_of_its_weights(seed: int) -> None:
+    network = generated(seed)
+    assert_slices_equal_surgery(network, network.shape, seed)
