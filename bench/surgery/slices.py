@@ -19,6 +19,14 @@ from bench.contract import Kept
 from bench.memory.layout import Layout
 from bench.surgery.masks import input_slices, output_slices
 
+COUNTS = {  # layers that follow the channels of others and look at a number of their own
+    nn.Conv2d: "groups",
+    nn.ConvTranspose2d: "groups",
+    nn.LayerNorm: "normalized_shape",
+    nn.InstanceNorm1d: "num_features",
+    nn.InstanceNorm2d: "num_features",
+}
+
 
 class Sliced:
     """Runs a network at any widths.
@@ -56,14 +64,14 @@ class Sliced:
 
     @contextmanager
     def _told(self, kept: Kept) -> Iterator[None]:
-        """Inside, layers that count their own channels (depthwise convolutions, layer norms) know the kept ones."""
+        """Inside, layers that count their own channels know the kept ones."""
         stays, undo = self.channels.stays(kept), []
         for name, (_, places) in self.channels.follows.items():
             layer, count = _layer(self.model, name), int(stays[places].sum())
-            attribute: str = "groups" if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) else "normalized_shape"
-            if layer is not None and hasattr(layer, attribute) and count < len(places):
+            attribute = next((attribute for kind, attribute in COUNTS.items() if isinstance(layer, kind)), None)
+            if attribute and count < len(places):
                 undo.append((layer, attribute, getattr(layer, attribute)))
-                setattr(layer, attribute, count if attribute == "groups" else (count,))
+                setattr(layer, attribute, (count,) if attribute == "normalized_shape" else count)
         try:
             yield
         finally:
