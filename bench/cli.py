@@ -99,10 +99,11 @@ def pretrain(arguments: argparse.Namespace) -> None:
 
 def table(arguments: argparse.Namespace) -> None:
     """prunebench table DIR."""
+    from bench.report.against import render_against
     from bench.report.table import render
 
     store = _store(arguments.folder)
-    print(render(store.records(), arguments.format, store.cells()))
+    print((render_against if arguments.against else render)(store.records(), arguments.format, store.cells()))
 
 
 def report(arguments: argparse.Namespace) -> None:

@@ -183,16 +183,17 @@ class Trainer(Protocol):
         """
         ...
 
+    def counted(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Counts the calls of a network inside. Plain copies of the one that was passed in are counted anyway."""
+        ...
+
     def branch(self) -> AbstractContextManager[None]:
         """What is drawn and metered inside is forgotten at its end: one budget's own work inside a sweep."""
         ...
 
 
 class NoTrainer:
-    """Stands for "no data": usable by methods that look at weights alone; any other use is the caller's mistake.
-
-    Raises ConfigError where something that needs data is asked for.
-    """
+    """Stands for "no data": usable by methods that look at weights alone. Raises ConfigError where data would be needed."""
 
     recipe = Recipe()
     seed = 0

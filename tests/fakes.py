@@ -13,6 +13,8 @@ from torch import Generator, Tensor, nn
 from bench.contract import NO_TRAINER, Budget, Crops, Finish, Method, Pair, Pruned, Recipe, Shape, Step, Task, Trainer
 from bench.errors import Infeasible
 from bench.registry import method, task
+from tasks.models.unet import UNet
+from tests.networks.small import Residual, Shuffled
 
 RECIPE = Recipe(patch=16, batch=2, pretrain_steps=6, adapt_steps=2, finetune_steps=4, steps_per_epoch=2, calibration_crops=4, threads=1)
 
@@ -46,7 +48,12 @@ class FakeTask(Task):
     noise: float = 0.1
     measured_at: ClassVar[Shape] = (1, 3, 32, 32)
     recipe: ClassVar[Recipe] = RECIPE
-    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"tiny": Tiny}
+    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
+        "tiny": Tiny,
+        "small_unet": UNet,
+        "residual": Residual,
+        "shuffled": Shuffled,
+    }
 
     def build(self, backbone: str, **options: Any) -> nn.Module:
         return self.backbones[backbone](**options)

@@ -23,7 +23,7 @@ WORST_FIRST = ("failed", "infeasible", "pending", "done")
 LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager")
 AVERAGED = ("parameters", "parameters_stored", "macs", "psnr_db", "ssim", "steps", "pretrain_steps_spent", "input_psnr_db", "input_ssim")
 WHOLE = (*LARGEST, "parameters", "parameters_stored", "macs", "steps", "pretrain_steps_spent")
-SPREAD = ("peak_bytes", "parameters", "psnr_db", "ssim", "steps")
+SPREAD = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", "steps")
 SAME = ("task", "backbone", "method", "label", "ratio", "convention", "measured_at", "compute", "data", "data_fingerprint")
 SAME_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
 

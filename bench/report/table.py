@@ -8,6 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -18,8 +19,31 @@ from bench.units import mib
 
 Row = Mapping[str, Any]
 FORMATS = ("md", "csv", "tex", "json")
-HEADERS = ("label", "ratio", "budget MiB", "peak MiB", "eager MiB", "parameters", "PSNR dB", "SSIM", "steps", "status")
 MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How a format writes emphasis, a spread and plain text."""
+
+    bold: str
+    plus_minus: str
+    escape: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Face:
+    """What a table for people shows of the rows.
+
+    Args:
+        headers: the first and the last column are texts, the others numbers.
+        columns: the texts of one row of a section, in the order of the headers.
+        caption: sentences, without full stop, on a section.
+    """
+
+    headers: Sequence[str]
+    columns: Callable[[Sequence[Row], Row, Marks], list[str]]
+    caption: Callable[[Sequence[Row]], list[str]]
 
 
 def render(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:
@@ -33,18 +57,23 @@ def render(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = (
     Raises:
         ConfigError: an unknown format.
     """
-    writers: dict[str, Callable[[list[dict[str, Any]]], str]] = {"md": _markdown, "csv": _csv, "tex": _latex, "json": _json}
+    return render_rows(rows(records, cells), fmt, Face(HEADERS, _columns, caption))
+
+
+def render_rows(merged: list[dict[str, Any]], fmt: str, face: Face) -> str:
+    """The same for rows; csv and json have all of their fields, whatever the face. Raises ConfigError for an unknown format."""
+    writers: dict[str, Callable[[list[dict[str, Any]], Face], str]] = {"md": _markdown, "csv": _csv, "tex": _latex, "json": _json}
     if fmt not in writers:
         raise ConfigError(f"unknown table format '{fmt}'; choose one of {', '.join(FORMATS)}")
-    return writers[fmt](rows(records, cells))
+    return writers[fmt](merged, face)
 
 
-def _json(merged: list[dict[str, Any]]) -> str:
+def _json(merged: list[dict[str, Any]], _: Face) -> str:
     """A list of rows; bytes and counts are integers."""
     return json.dumps(merged, indent=1)
 
 
-def _csv(merged: list[dict[str, Any]]) -> str:
+def _csv(merged: list[dict[str, Any]], _: Face) -> str:
     """One line per row; options and recipe as JSON."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(merged[0]) if merged else ["task", "backbone", "method", "label"], lineterminator="\n")
@@ -54,15 +83,15 @@ def _csv(merged: list[dict[str, Any]]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _markdown(merged: list[dict[str, Any]]) -> str:
+def _markdown(merged: list[dict[str, Any]], face: Face) -> str:
     """A heading, an aligned table, a caption and the reasons, per section."""
     from tabulate import tabulate
 
-    parts = []
+    parts, marks = [], Marks("**{}**", " ± ", _escaped_bar)
     for group in _sections(merged):
-        columns = [_columns(group, row, "**{}**", " ± ", _escaped_bar) for row in group]
-        table = tabulate(columns, HEADERS, tablefmt="pipe", disable_numparse=True, colalign=["left", *["right"] * 8, "left"])
-        notes = [f"- {line}" for line in caption(group) + reasons(group)]
+        columns, align = [face.columns(group, row, marks) for row in group], ["left", *["right"] * (len(face.headers) - 2), "left"]
+        table = tabulate(columns, face.headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+        notes = [f"- {line}" for line in face.caption(group) + reasons(group)]
         parts.append("\n".join([f"### {title(group[0])}", "", table, "", *notes]))
     return "\n\n".join(parts) or "No records and no cells: nothing has been asked here yet."
 
@@ -72,16 +101,16 @@ def _escaped_bar(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _latex(merged: list[dict[str, Any]]) -> str:
+def _latex(merged: list[dict[str, Any]], face: Face) -> str:
     """A table environment per section, with a rule between the ratios; needs \\usepackage{booktabs}."""
-    parts = []
+    parts, marks, align = [], Marks("\\textbf{{{}}}", " $\\pm$ ", _tex), f"l{'r' * (len(face.headers) - 2)}l"
     for group in _sections(merged):
         blocks = [list(block) for _, block in groupby(group, key=lambda row: row["ratio"])]
-        lines = [[_tex_line(_columns(group, row, "\\textbf{{{}}}", " $\\pm$ ", _tex)) for row in block] for block in blocks]
+        lines = [[_tex_line(face.columns(group, row, marks)) for row in block] for block in blocks]
         body = "\n\\midrule\n".join("\n".join(block) for block in lines)
-        text = " ".join(_tex(f"{line}.") for line in [title(group[0]), *caption(group), *reasons(group)])
-        head = f"\\begin{{table}}\n\\centering\n\\caption{{{text}}}\n\\begin{{tabular}}{{l{'r' * 8}l}}\n\\toprule\n"
-        parts.append(f"{head}{_tex_line(HEADERS)}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}")
+        text = " ".join(_tex(f"{line}.") for line in [title(group[0]), *face.caption(group), *reasons(group)])
+        head = f"\\begin{{table}}\n\\centering\n\\caption{{{text}}}\n\\begin{{tabular}}{{{align}}}\n\\toprule\n"
+        parts.append(f"{head}{_tex_line(face.headers)}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}")
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts)
 
 
@@ -99,22 +128,26 @@ def _sections(merged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [list(group) for _, group in groupby(merged, key=section)]
 
 
-def _columns(group: Sequence[Row], row: Row, bold: str, plus_minus: str, escape: Callable[[str], str]) -> list[str]:
+HEADERS = ("label", "ratio", "budget MiB", "peak MiB", "eager MiB", "parameters", "stored", "PSNR dB", "SSIM", "steps", "status")
+
+
+def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
     """The cells of one row, in the order of HEADERS."""
-    psnr = _number(row, "psnr_db", ".2f", plus_minus)
+    psnr = number(row, "psnr_db", ".2f", marks)
     return [
-        escape(row["label"]),
+        marks.escape(row["label"]),
         f"{row['ratio']:g}",
         *(MISSING if row[name] is None else f"{mib(row[name]):.1f}" for name in ("budget_bytes", "peak_bytes", "peak_bytes_eager")),
-        _number(row, "parameters", ",d", plus_minus),
-        bold.format(psnr) if _is_best(group, row) else psnr,
-        _number(row, "ssim", ".4f", plus_minus),
-        _number(row, "steps", ",d", plus_minus),
-        escape(status_text(row)),
+        number(row, "parameters", ",d", marks),
+        number(row, "parameters_stored", ",d", marks) if row["parameters_stored"] != row["parameters"] else MISSING,
+        marks.bold.format(psnr) if _is_best(group, row) else psnr,
+        number(row, "ssim", ".4f", marks),
+        number(row, "steps", ",d", marks),
+        marks.escape(status_text(row)),
     ]
 
 
-def _number(row: Row, name: str, form: str, plus_minus: str) -> str:
+def number(row: Row, name: str, form: str, marks: Marks) -> str:
     """A mean, with its standard deviation if there are several seeds and they differ."""
     if row[name] is None:
         return MISSING
@@ -122,7 +155,7 @@ def _number(row: Row, name: str, form: str, plus_minus: str) -> str:
     exact = form == ",d"
     if spread is None or (exact and spread == 0):
         return format(row[name], form)
-    return format(row[name], form) + plus_minus + format(round(spread) if exact else spread, form)
+    return format(row[name], form) + marks.plus_minus + format(round(spread) if exact else spread, form)
 
 
 def _is_best(group: Sequence[Row], row: Row) -> bool:
@@ -156,6 +189,8 @@ def caption(group: Sequence[Row]) -> list[str]:
         f"Data {_named(group, 'data')}; {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}{several}",
         _training(group),
     ]
+    if any((row["parameters_stored"] or 0) > (row["parameters"] or 0) for row in group):
+        lines.append("Parameters are those that are executed; stored: where more must be stored, because several widths share them")
     degraded = [row for row in group if row["input_psnr_db"] is not None]
     if degraded:
         lines.append(f"The degraded input has {degraded[0]['input_psnr_db']:.2f} dB, SSIM {degraded[0]['input_ssim'] or 0:.4f}")

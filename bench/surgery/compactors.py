@@ -39,7 +39,6 @@ def insert(model: nn.Module, values: Sequence[str], input_shape: Inputs) -> Grap
     """
     graph = trace(model, input_shape)
     compacted = deepcopy(trace_module(model))
-    compacted._forward_hooks.update(model._forward_hooks)  # as in any copy: who counts its forward passes goes on counting
     for value in values:
         readers = _concats(graph, value) if value in graph.values else []
         if not readers:

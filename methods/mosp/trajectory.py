@@ -42,10 +42,11 @@ class Measure:
     def scores(self, network: nn.Module, channels: Layout) -> Scores:
         """Unit -> importance of its channels; the least goes first."""
         calibration, criterion = self.trainer.calibration, self.trainer.criterion
-        if self.importance in ("gradient", "fisher"):
-            return gate_gradients(network, channels, calibration, criterion, power=2 if self.importance == "fisher" else 1)
-        if self.importance == "activation":
-            return activations(network, channels, calibration)
+        with self.trainer.counted(network):
+            if self.importance in ("gradient", "fisher"):
+                return gate_gradients(network, channels, calibration, criterion, power=2 if self.importance == "fisher" else 1)
+            if self.importance == "activation":
+                return activations(network, channels, calibration)
         if self.importance == "random":
             return random_scores(channels, self.trainer.seed)
         return norms(network, channels, order=int(self.importance[1]))

@@ -42,6 +42,23 @@ class Residual(nn.Module):
         return self.tail(y)
 
 
+class Shuffled(nn.Module):
+    """Works at half resolution and returns through PixelShuffle."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, width, 3, stride=2, padding=1)
+        self.body = nn.Conv2d(width, width, 3, padding=1)
+        self.act = nn.LeakyReLU(0.2, inplace=True)
+        self.up = nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2))
+        self.tail = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W), even H and W."""
+        y = self.head(x)
+        return self.tail(self.up(y + self.act(self.body(y))))
+
+
 def layout_at(network: nn.Module, shape: Inputs) -> Layout:
     """The layout at a shape."""
     return layout(trace(network, shape))

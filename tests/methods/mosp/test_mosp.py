@@ -106,6 +106,13 @@ def test_the_network_that_is_passed_in_is_untouched() -> None:
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
 
 
+@pytest.mark.parametrize("importance", ["l1", "gradient"])
+def test_the_passes_that_judge_channels_are_counted_also_where_compactors_were_put_in(importance: str) -> None:
+    network, trainer = insert(unet(4), long_skips(unet(4), SHAPE), SHAPE), _trainer()
+    Measure(trainer, importance, 3).scores(network, layout_of(network))
+    assert trainer.meter.forward_passes == (len(trainer.calibration) if importance == "gradient" else 0)
+
+
 def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
     network, trainer = unet(4), _trainer()
     pruned = Mosp(compactors=False).prune(network, *_budgets(network, 0.8), trainer)

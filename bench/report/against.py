@@ -1,0 +1,118 @@
+"""Our rows beside the paper's Table 1 (Shi et al., AAAI 2023: U-Net of width 32 on SIDD), which lies in `paper/table1.csv` as printed.
+
+The first row of a method, in the order of the study, stands for the paper's row of that method; variants have no counterpart. Ranks are
+among the methods that both tables have at a ratio, 1 for the best PSNR. Absolute PSNR of different data cannot be compared; order can.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, groupby
+from pathlib import Path
+from typing import Any
+
+from bench.cell import Cell, Record
+from bench.report.frame import rows, section
+from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
+
+TABLE1 = Path(__file__).parent / "paper" / "table1.csv"
+SAME_QUESTION = {"task": "denoising", "backbone": "unet"}
+UNITS = {"M": 10**6, "K": 10**3}
+HEADERS = (
+    "label", "ratio", "params, paper", "share", "params, here", "share", "PSNR, paper", "PSNR, here", "rank, paper", "rank, here",
+    "difference", "status",
+)  # fmt: skip
+RANKS = (("paper_rank", "d"), ("rank", "d"), ("rank_difference", "+d"))
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of the paper: parameters as printed (cut off after two decimals, not rounded)."""
+
+    ratio: float
+    method: str
+    params: str
+    psnr_db: float
+
+    @property
+    def parameters(self) -> float:
+        """The printed number."""
+        return float(self.params[:-1]) * UNITS[self.params[-1]]
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """Table 1 of the paper."""
+    with TABLE1.open(encoding="utf-8", newline="") as file:
+        return tuple(Published(float(row["scale"]), row["method"], row["params"], float(row["psnr_db"])) for row in csv.DictReader(file))
+
+
+def render_against(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:
+    """Our table with the paper's numbers and ranks, without a newline at its end. Raises ConfigError for an unknown format."""
+    return render_rows(beside(rows(records, cells)), fmt, Face(HEADERS, _columns, _caption))
+
+
+def beside(merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the paper's parameters (as printed) and PSNR, both ranks, and their difference (ours - paper's); None for none."""
+    empty = dict.fromkeys(("paper_parameters", "paper_psnr_db", *(name for name, _ in RANKS)))
+    result = [row | empty for row in merged]
+    for _, group in groupby(result, key=section):
+        _pair(list(group))
+    return result
+
+
+def _pair(group: list[dict[str, Any]]) -> None:
+    """Adds the paper's numbers and both ranks to the rows of one section."""
+    for ratio, block in groupby(group, key=lambda row: row["ratio"]):
+        first = {row["method"]: row for row in reversed(list(block))}
+        pairs = [(first[one.method], one) for one in published() if one.ratio == ratio and one.method in first]
+        pairs = [(row, one) for row, one in pairs if all(row[name] == value for name, value in SAME_QUESTION.items())]
+        ranked = [(row, one) for row, one in pairs if row["psnr_db"] is not None]
+        for row, one in pairs:
+            row.update(paper_parameters=one.params, paper_psnr_db=one.psnr_db)
+        for row, one in ranked if len(ranked) > 1 else []:
+            row["paper_rank"] = 1 + sum(other.psnr_db > one.psnr_db for _, other in ranked)
+            row["rank"] = 1 + sum(other["psnr_db"] > row["psnr_db"] for other, _ in ranked)
+            row["rank_difference"] = row["rank"] - row["paper_rank"]
+
+
+def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
+    """The cells of one row, in the order of HEADERS."""
+    whole = next((other["parameters_stored"] for other in group if other["ratio"] == 1 and other["parameters_stored"]), None)
+    one = next((one for one in published() if (one.ratio, one.method) == (row["ratio"], row["method"]) and row["paper_psnr_db"]), None)
+    unpruned = next(one.parameters for one in published() if one.ratio == 1)
+    stored = row["parameters_stored"]
+    return [
+        marks.escape(row["label"]),
+        f"{row['ratio']:g}",
+        one.params if one else MISSING,
+        _share(one.parameters / unpruned, marks) if one else MISSING,
+        number(row, "parameters_stored", ",d", marks),
+        _share(stored / whole, marks) if stored and whole else MISSING,
+        f"{one.psnr_db:.2f}" if one else MISSING,
+        number(row, "psnr_db", ".2f", marks),
+        *(MISSING if row[name] is None else f"{row[name]:{form}}" for name, form in RANKS),
+        marks.escape(status_text(row)),
+    ]
+
+
+def _share(share: float, marks: Marks) -> str:
+    return marks.escape(f"{share:.2%}" if share < 0.01 else f"{share:.0%}")
+
+
+def _caption(group: Sequence[Row]) -> list[str]:
+    """What may be compared, and how many pairs of methods stand in the paper's order."""
+    lines = [
+        "Paper: Table 1 of Shi et al., AAAI 2023, U-Net of width 32 on SIDD, 80 epochs of pretraining and 20 of fine-tuning; "
+        "here other data, widths and steps: compare the order, not the decibels",
+        "Parameters are those that must be stored, share is of the unpruned network; rank 1 is the best PSNR among the methods of both "
+        "tables; difference is rank here minus rank in the paper",
+    ]
+    for ratio, block in groupby(group, key=lambda row: row["ratio"]):
+        ranked = [row for row in block if row["rank"] is not None]
+        pairs = list(combinations(ranked, 2))
+        agree = sum((one["rank"] - other["rank"]) * (one["paper_rank"] - other["paper_rank"]) > 0 for one, other in pairs)
+        if pairs:
+            lines.append(f"Ratio {ratio:g}: {agree} of {len(pairs)} pairs of methods stand in the paper's order")
+    return lines

@@ -1,0 +1,123 @@
+"""What every method promises, on three small networks at three budgets: plain, tied by additions, with a PixelShuffle head."""
+
+import json
+import subprocess
+import sys
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench import saved
+from bench.contract import Budget, Method, Pruned, Recipe
+from bench.memory.profile import peak_memory
+from bench.options import configured
+from bench.referee import referee
+from bench.registry import METHODS
+from bench.training import TaskTrainer
+from tests.fakes import FakeTask
+from tests.networks.small import SHAPE
+
+ROOT = Path(__file__).parents[2]
+NAMES = [name for name in METHODS.names() if METHODS.get(name).__module__.startswith("methods.") and name != "unpruned"]
+OPTIONS: dict[str, dict[str, Any]] = {"dhp": {"least_width": 1}, "random_search": {"samples": 4}}  # for networks this small
+BACKBONES = {"small_unet": {"width": 4}, "residual": {"width": 6}, "shuffled": {"width": 6}}
+RATIOS = (0.9, 0.7, 0.5)
+RECIPE = Recipe(
+    patch=32, batch=2, pretrain_steps=6, adapt_steps=2, finetune_steps=6, matched_steps=6, steps_per_epoch=1, calibration_crops=4
+)
+every_method = pytest.mark.parametrize("name", NAMES)
+every_network = pytest.mark.parametrize("backbone", BACKBONES)
+
+
+def method(name: str) -> Method:
+    return configured(METHODS.get(name), OPTIONS.get(name, {}), name)
+
+
+def trainer() -> TaskTrainer:
+    return TaskTrainer(FakeTask(), "embedded", RECIPE, seed=0)
+
+
+@cache
+def network(backbone: str) -> nn.Module:
+    """Fixed weights, in eval mode; whoever changes it breaks a test below."""
+    model = FakeTask().build(backbone, **BACKBONES[backbone])
+    FakeTask().initialise(model, torch.Generator().manual_seed(1))
+    return model.eval()
+
+
+@cache
+def swept(name: str, backbone: str) -> dict[Budget, Pruned]:
+    """What one sweep gives for each budget."""
+    model = network(backbone)
+    budgets = [Budget(int(ratio * peak_memory(model, SHAPE)), SHAPE) for ratio in RATIOS]
+    torch.manual_seed(0)
+    return {budget: outcome for budget, outcome in method(name).sweep(model, budgets, trainer()) if isinstance(outcome, Pruned)}
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    left, right = one.state_dict(), other.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+@every_method
+@every_network
+def test_every_budget_gets_a_plain_network_that_fits_it_and_keeps_the_shape_of_the_output(name: str, backbone: str) -> None:
+    assert len(swept(name, backbone)) == len(RATIOS)
+    for budget, pruned in swept(name, backbone).items():
+        referee(pruned.model, network(backbone), budget, name)
+
+
+@every_method
+@every_network
+def test_a_budget_alone_gets_the_network_that_it_gets_in_a_sweep(name: str, backbone: str) -> None:
+    for budget, expected in swept(name, backbone).items():
+        torch.manual_seed(0)
+        alone = method(name).prune(network(backbone), budget, trainer())
+        assert (dict(alone.kept), alone.finish) == (dict(expected.kept), expected.finish)
+        assert same_weights(alone.model, expected.model)
+
+
+@every_method
+@every_network
+def test_the_network_that_is_passed_in_is_untouched(name: str, backbone: str) -> None:
+    before = deepcopy(network(backbone))
+    swept(name, backbone)
+    after = network(backbone)
+    assert same_weights(before, after)
+    assert not after.training
+    assert [path for path, _ in before.named_modules()] == [path for path, _ in after.named_modules()]
+
+
+@every_method
+def test_every_network_is_smaller_in_channels_that_it_names(name: str) -> None:
+    for backbone in BACKBONES:
+        for pruned in swept(name, backbone).values():
+            assert pruned.kept
+            assert all(list(indices) == sorted(set(indices)) for indices in pruned.kept.values())
+
+
+def test_one_fresh_process_loads_everything_that_was_saved(tmp_path: Path) -> None:
+    probe, expected = torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)), {}
+    for name in NAMES:
+        for backbone, options in BACKBONES.items():
+            for budget, pruned in swept(name, backbone).items():
+                folder = tmp_path / f"{name}-{backbone}-{budget.peak_bytes}"
+                place = {"task": "fake", "task_options": {}, "backbone": backbone, "backbone_options": options}
+                saved.save(folder, pruned.model, **place, kept=pruned.kept, inserted=pruned.inserted)
+                with torch.no_grad():
+                    expected[folder.name] = float(pruned.model.eval()(probe).double().sum())
+    code = (
+        "import json, sys, torch, tests.fakes\nfrom pathlib import Path\nfrom bench.saved import load\n"
+        f"probe = torch.rand({SHAPE}, generator=torch.Generator().manual_seed(5))\n"
+        "with torch.no_grad():\n"
+        "    found = {f.name: float(load(f).eval()(probe).double().sum()) for f in Path(sys.argv[1]).iterdir()}\n"
+        "print(json.dumps(found))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == pytest.approx(expected, rel=1e-5, abs=1e-4)
