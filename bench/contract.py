@@ -177,8 +177,7 @@ class Trainer(Protocol):
 
         Args:
             phase: what they are booked as; it chooses the learning rates.
-            objective: replaces criterion(model(degraded), clean).
-            penalty: added to the objective.
+            objective, penalty: the one replaces criterion(model(degraded), clean), the other is added to it.
             after_step: called with (index, learning rate) after each step; True ends the phase.
         """
         ...
