@@ -88,7 +88,10 @@ def run_study(
         with suppress(PluginError, RuntimeError):  # the jobs of a network that cannot be trained will say so, each in its rows
             pretrain(cell, (store.pretrained_folder, PACKAGED), device, progress)
     progress.working("")
-    for record in executor.run_all(study.jobs(missing), Work(store.folder, device), progress):
+    jobs = study.jobs(missing)
+    if executor.workers > 1:  # the longest first, so that no long one is left alone at the end
+        jobs.sort(key=lambda job: -sum(foreseen_seconds[cell.key] for cell in job.cells))
+    for record in executor.run_all(jobs, Work(store.folder, device), progress):
         store.write(record)
         progress.finished(record)
     return store.records()

@@ -187,3 +187,29 @@ def test_a_terminal_gets_one_line_that_is_rewritten(study, store):
     run_study(study(), store, progress=TextProgress(text))
     assert "\r\x1b[K[1/3] narrow, ratio 0.75, seed 0: finetune 4/4 (2 left, about" in text.getvalue()
     assert text.getvalue().count("\n") == 4
+
+
+class TwoWorkers(Serial):
+    """Says that it has two workers, and notes what it is given."""
+
+    workers = 2
+
+    def run_all(self, jobs, work, progress):
+        self.labels = [job.cells[0].label for job in jobs]
+        return super().run_all(jobs, work, progress)
+
+
+def test_several_workers_begin_with_the_longest_job(study, store):
+    rows = "methods=['unpruned', {method='narrow', label='short'}, {method='narrow', label='long', finishing='scratch'}]"
+    executor = TwoWorkers()
+    run_study_with(study(rows), store, executor)
+    assert executor.labels == ["long", "short", "unpruned"]
+
+
+def test_a_method_has_one_folder_of_its_own_for_all_budgets(study, store, monkeypatch):
+    folders = []
+    monkeypatch.setattr(Narrow, "prune", lambda self, model, budget, trainer: folders.append(trainer.folder))
+    run_study(study("methods=['narrow', {method='narrow', label='another', train_steps=1}]"), store)
+    assert len(folders) == 4
+    assert len(set(folders)) == 2
+    assert all(folder.parent == store.folder / "work" and not folder.exists() for folder in folders)
