@@ -52,7 +52,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
 }
 
 MAY_IMPORT = {
-    "methods": ("bench.contract", "bench.staged", "bench.registry", "bench.errors", "bench.memory.", "bench.surgery."),
+    "methods": ("bench.contract", "bench.staged", "bench.modes", "bench.registry", "bench.errors", "bench.memory.", "bench.surgery."),
     "tasks": ("bench.contract", "bench.registry", "bench.errors", "tasks."),
 }
 

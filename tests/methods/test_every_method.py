@@ -24,7 +24,11 @@ from tests.networks.small import SHAPE
 
 ROOT = Path(__file__).parents[2]
 NAMES = [name for name in METHODS.names() if METHODS.get(name).__module__.startswith("methods.") and name != "unpruned"]
-OPTIONS: dict[str, dict[str, Any]] = {"dhp": {"least_width": 1}, "random_search": {"samples": 4}}  # for networks this small
+OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
+    "dhp": {"least_width": 1},
+    "random_search": {"samples": 4},
+    "us_net": {"least": 0.1},
+}
 BACKBONES = {"small_unet": {"width": 4}, "residual": {"width": 6}, "shuffled": {"width": 6}}
 RATIOS = (0.9, 0.7, 0.5)
 RECIPE = Recipe(

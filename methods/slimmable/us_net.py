@@ -1,0 +1,74 @@
+"""US-Net: a slimmable network that runs at any width (Yu and Huang, Universally Slimmable Networks, ICCV 2019).
+
+Sandwich rule: each step trains the widest network, the narrowest and n - 2 of random width; all but the widest learn from its output
+(in-place distillation). A width is one scale for all units, with divisor 1: restoration networks are too narrow for the paper's 8.
+
+A budget takes the largest width of the uniform grid that fits; its quantum is one step of that grid. What is narrower than `least` was
+never trained and is not offered. The paper does not fine-tune; with `finetune` half of the training goes to the slice instead.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
+from bench.errors import ConfigError
+from bench.registry import method
+from bench.staged import StagedMethod
+from bench.surgery.families import positions, scaled
+from bench.surgery.fit import largest_fitting
+from methods.slimmable.training import Slimmable, Start, sandwich, train
+
+
+@method("us_net")
+@dataclass(frozen=True)
+class USNet(StagedMethod[Slimmable]):
+    """One network for every width.
+
+    Args:
+        least: the smallest share of the channels that is trained.
+        samples: networks in each step, at least 2: the widest, the narrowest, and random ones.
+        start: "scratch" (the whole schedule of a network of its own, as in the paper) or "pretrained" (for short demonstrations).
+        finetune: give half of the training after pretraining to the network that was cut out.
+    """
+
+    paper: ClassVar[str] = "Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019"
+    least: float = 0.25
+    samples: int = 4
+    start: Start = "scratch"
+    finetune: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0 < self.least <= 1 and self.samples >= 2):
+            raise ConfigError(f"us_net: least = {self.least} must lie in (0, 1] and samples = {self.samples} must be 2 or more")
+
+    def expected_steps(self, recipe: Recipe) -> int:
+        """Of the shared network and, if asked, of the slice."""
+        return recipe.tuning_steps + (recipe.pretrain_steps if self.start == "scratch" else 0)
+
+    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
+        """Trains one network at all widths."""
+        slimmable, draws = Slimmable(model, budget), torch.Generator().manual_seed(trainer.seed)
+        narrowest, *_ = family = self.widths(slimmable, trainer.recipe.min_width)
+
+        def others() -> list[Widths]:
+            chosen = torch.randint(len(family), (self.samples - 2,), generator=draws)
+            return [narrowest, *(family[place] for place in chosen.tolist())]
+
+        steps = trainer.recipe.tuning_steps // (2 if self.finetune else 1)
+        train(slimmable, sandwich(slimmable, others, trainer), self.start, steps, trainer)
+        return slimmable
+
+    def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:
+        """The largest width that fits. Raises Infeasible if the narrowest that was trained does not."""
+        family = self.widths(prepared, trainer.recipe.min_width)
+        largest = largest_fitting(lambda place: family[place], len(family), prepared.body.peaks, budget)
+        return prepared.cut(family[largest], "finetune" if self.finetune else "none", trainer)
+
+    def widths(self, slimmable: Slimmable, min_width: int) -> list[Widths]:
+        """The widths of each position of the uniform grid from `least` on."""
+        grid = positions(slimmable.body)
+        lowest = max(1, -int(-self.least * grid // 1))  # the first position that is not below `least`
+        return [scaled(slimmable.body, position, min_width) for position in range(lowest, grid + 1)]
