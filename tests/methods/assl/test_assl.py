@@ -1,0 +1,128 @@
+"""ASSL as a method: the budget, what it changes before fine-tuning (check (b)), and that it works on every kind of network."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.contract import Budget, Pruned
+from bench.errors import ConfigError, Infeasible
+from bench.memory.profile import peak_memory
+from bench.referee import referee
+from bench.surgery.anatomy import anatomy
+from bench.surgery.families import positions, scaled
+from bench.training import TaskTrainer
+from methods.assl import Assl
+from methods.uniform import Uniform
+from tests.fakes import RECIPE, FakeTask
+from tests.networks.public import PUBLIC, seeded, shape_of
+from tests.networks.small import SHAPE, Residual, unet
+
+
+class AnySize(FakeTask):
+    """For networks whose output is larger than the clean crop."""
+
+    def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
+        return super().loss(nn.functional.adaptive_avg_pool2d(restored, clean.shape[-1]), clean)
+
+
+def _trainer() -> TaskTrainer:
+    return TaskTrainer(FakeTask(), "embedded", RECIPE, seed=0)
+
+
+def _budget(network: nn.Module, ratio: float = 0.5) -> Budget:
+    return Budget(int(ratio * peak_memory(network, SHAPE)), SHAPE)
+
+
+def _weights(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.55, 0.8])
+def test_widths_and_parameters_are_those_of_uniform_and_one_grid_step_more_breaks_the_budget(ratio: float) -> None:
+    network = unet(8)
+    budget, body = _budget(network, ratio), anatomy(network, _budget(network, ratio))
+    pruned, uniform = Assl(epochs=1).prune(network, budget, _trainer()), Uniform().prune(network, budget)
+    assert _weights(pruned.model) == _weights(uniform.model)
+    assert {unit: len(kept) for unit, kept in pruned.kept.items()} == {unit: len(kept) for unit, kept in uniform.kept.items()}
+    position = len(pruned.kept["encoder.0.c11"])
+    assert body.peaks.peak_bytes(scaled(body, position, 1)) <= budget.peak_bytes < body.peaks.peak_bytes(scaled(body, position + 1, 1))
+    assert positions(body) == 8
+
+
+class Watching(TaskTrainer):
+    """Keeps what the trained network makes of a probe before surgery, (1, 3, H, W)."""
+
+    probe = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
+
+    def fit(self, model: nn.Module, *args: object, **options: object) -> int:
+        steps = super().fit(model, *args, **options)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.whole = model.eval()(self.probe)
+        return steps
+
+
+def test_the_longer_the_phases_the_less_surgery_changes() -> None:
+    network, changes, rises = seeded(lambda: Residual(8)), [], []
+    _trainer().fit(network, 150, phase="pretrain")
+    for epochs in (5, 20, 80):
+        trainer = Watching(FakeTask(), "embedded", RECIPE, seed=0)
+        smaller = Assl(epochs=epochs, penalty=100.0).prune(network, _budget(network, 0.7), trainer).model.eval()
+        with torch.no_grad():
+            changes.append(float((smaller(trainer.probe) - trainer.whole).abs().max() / trainer.whole.abs().max()))
+        rises.append(trainer.loss(smaller) - trainer.loss(network))
+    assert changes == sorted(changes, reverse=True)
+    assert changes[-1] < 0.05 * changes[0]
+    assert rises == sorted(rises, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["edsr x2", "edsr x4", "srresnet x2", "dncnn", "res-u-net", "nafnet", "ridnet", "hinet"])
+def test_it_works_on_networks_with_ties_pixel_shuffle_and_normalisations(name: str) -> None:
+    network, shape = PUBLIC[name](), shape_of(name)
+    budget = Budget(int(0.7 * peak_memory(network, shape)), shape)
+    pruned = Assl(epochs=2).prune(network, budget, TaskTrainer(AnySize(), "embedded", RECIPE, seed=0))
+    referee(pruned.model, network, budget, "assl")
+    assert type(pruned.model) is type(network)
+    assert _weights(pruned.model) < _weights(network)
+
+
+def test_the_diary_tells_the_phases_and_only_networks_with_ties_align() -> None:
+    network, tied = unet(4), FakeTask().build("residual")
+    notes = [step.note.split(":")[0] for step in Assl(epochs=10).prune(network, _budget(network), _trainer()).trace]
+    assert notes == ["grown", "stabilised", "removed"]
+    pruned = Assl(epochs=10).prune(tied, _budget(tied, 0.7), _trainer())
+    assert [step.note.split(":")[0] for step in pruned.trace] == ["aligned", "grown", "stabilised", "removed"]
+    assert [step.peak_bytes for step in pruned.trace[:-1]] == [peak_memory(tied, SHAPE)] * 3
+    assert pruned.trace[-1].peak_bytes == peak_memory(pruned.model, SHAPE)
+
+
+def test_all_steps_are_metered_and_foreseen() -> None:
+    network, trainer = unet(4), _trainer()
+    Assl(epochs=3).prune(network, _budget(network), trainer)
+    assert trainer.meter.steps == {"search": 3 * RECIPE.steps_per_epoch}
+    assert Assl(epochs=3).expected_steps(RECIPE) == 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
+    assert Assl(epochs=3).expected_steps(replace(RECIPE, matched_steps=50)) == 50
+
+
+def test_the_same_seed_gives_the_same_network_and_the_passed_one_is_untouched() -> None:
+    network = FakeTask().build("residual")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    one, other = (Assl(epochs=4).prune(network, _budget(network, 0.7), _trainer()) for _ in range(2))
+    assert one.kept == other.kept
+    assert all(torch.equal(a, b) for a, b in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True))
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_at_the_full_budget_nothing_is_trained() -> None:
+    network, trainer = unet(4), _trainer()
+    pruned: Pruned = Assl().prune(network, _budget(network, 1.0), trainer)
+    assert not pruned.kept
+    assert not trainer.meter.steps
+
+
+def test_impossible_budgets_and_options_are_refused() -> None:
+    with pytest.raises(Infeasible, match="the least is"):
+        Assl().prune(unet(), Budget(1000, SHAPE), _trainer())
+    with pytest.raises(ConfigError, match="interval"):
+        Assl(interval=0)
