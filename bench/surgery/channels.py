@@ -98,14 +98,14 @@ def _take(layer: nn.Module, gone: np.ndarray, inputs: bool = False, depthwise: b
     """Takes output or input channels out of a layer."""
     if not gone.any():
         return
-    pruner: BasePruningFunc = PrunerBox[OPTYPE.DEPTHWISE_CONV if depthwise else _kind(layer)]
+    pruner: BasePruningFunc = PrunerBox[OPTYPE.DEPTHWISE_CONV if depthwise else kind_of(layer)]
     frozen = [name for name, weight in layer.named_parameters(recurse=False) if not weight.requires_grad]
     (pruner.prune_in_channels if inputs else pruner.prune_out_channels)(layer, gone.nonzero()[0].tolist())
     for name in frozen:  # the library makes new ones
         layer.get_parameter(name).requires_grad_(False)
 
 
-def _kind(layer: nn.Module) -> OPTYPE:
+def kind_of(layer: nn.Module) -> OPTYPE:
     """What a layer is to the library; one with running statistics is cut like a BatchNorm."""
     if getattr(layer, "running_mean", None) is not None:
         return OPTYPE.BN
