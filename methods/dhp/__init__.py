@@ -13,17 +13,18 @@ a latent does not remove a channel (B0, B1 and B2 generate on), so channels are 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Budget, Pruned, Recipe, Step, Trainer
+from bench.contract import Budget, Phase, Pruned, Recipe, Step, Trainer
 from bench.registry import method
 from bench.staged import StagedMethod
 from bench.surgery.anatomy import Anatomy, anatomy
 from bench.surgery.channels import remove
 from bench.surgery.families import one_list_widths
+from bench.surgery.importance import norms
 from methods.dhp.hypernetwork import Hypernetwork
 
 
@@ -47,6 +48,8 @@ class DHP(StagedMethod[Searched]):
         threshold: below it a latent counts as small.
         least_width: channels that every unit keeps.
         embedding: m, the size of the vector that each weight is made from.
+        start: "scratch" (new weights, a search as long as pretraining, as in the paper) or "pretrained" (for short demonstrations: a
+            hypernetwork that generates the pretrained weights, with norms as latents, and half of the later training as search).
     """
 
     paper: ClassVar[str] = "Li et al., DHP: Differentiable Meta Pruning via HyperNetworks, ECCV 2020"
@@ -54,26 +57,27 @@ class DHP(StagedMethod[Searched]):
     threshold: float = 5e-3
     least_width: int = 4
     embedding: int = 8
+    start: Literal["scratch", "pretrained"] = "scratch"
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """The search lasts as long as pretraining."""
-        return recipe.pretrain_steps + recipe.tuning_steps
+        """From scratch the search lasts as long as pretraining."""
+        return recipe.tuning_steps + (recipe.pretrain_steps if self.start == "scratch" else 0)
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Searched:
         """The search."""
         body = anatomy(model, budget)
-        trainer.reinitialise(model)
-        hypernetwork = Hypernetwork(model, body.layout, self.embedding, trainer.seed)
-        steps = trainer.recipe.pretrain_steps
-        shrink = self._proximal_step(hypernetwork.latents, body, sum(trainer.learning_rates("pretrain", steps)))
+        hypernetwork = self._hypernetwork(model, body, trainer)
         before = self._small(hypernetwork.latents, body)
+        phase: Phase = "pretrain" if self.start == "scratch" else "search"
+        steps = trainer.recipe.pretrain_steps if self.start == "scratch" else trainer.recipe.tuning_steps // 2
+        shrink = self._proximal_step(hypernetwork.latents, body, sum(trainer.learning_rates(phase, steps)))
 
         def objective(_: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
             return trainer.criterion(hypernetwork.run(model, degraded), clean)
 
         model.train()
         with trainer.counted(model):
-            trainer.fit(hypernetwork, steps, phase="pretrain", objective=objective, after_step=lambda _, rate: shrink(rate))
+            trainer.fit(hypernetwork, steps, phase=phase, objective=objective, after_step=lambda _, rate: shrink(rate))
         model.eval()
         with torch.no_grad():
             for name, weight in hypernetwork.weights().items():
@@ -90,6 +94,20 @@ class DHP(StagedMethod[Searched]):
         kept = prepared.body.keep(prepared.scores, widths)
         smaller = remove(prepared.network, kept, budget.input_shape, prepared.body.layout)
         return Pruned(smaller, kept=kept, trace=(Step(prepared.body.peaks.peak_bytes(widths), widths, prepared.note),))
+
+    def _hypernetwork(self, model: nn.Module, body: Anatomy, trainer: Trainer) -> Hypernetwork:
+        """As it starts."""
+        if self.start == "pretrained":
+            relative = [score / score.mean().clamp_min(1e-12) for score in norms(model, body.layout).values()]
+            hypernetwork = Hypernetwork(model, body.layout, self.embedding, trainer.seed)
+            hypernetwork.reproduce(model, torch.cat(relative))
+            return hypernetwork
+        trainer.reinitialise(model)
+        for layer in body.layout.makes:
+            bias = model.get_submodule(layer).bias
+            if isinstance(bias, Tensor):
+                nn.init.zeros_(bias)
+        return Hypernetwork(model, body.layout, self.embedding, trainer.seed)
 
     def _small(self, latents: Tensor, body: Anatomy) -> str:
         """ "12 of 400"."""

@@ -8,7 +8,7 @@ A latent belongs to a place of the layout, so layers share it as they share chan
 r * r filters of a channel behind PixelShuffle repeat theirs. Channels that cannot be removed have a latent that never shrinks, one for each
 layer. W1 and W2 start uniform, so that a generated weight has the variance mean(a**2) mean(z**2) / (c_in k*k), all B at zero, biases too.
 
-Biases, normalisations, depthwise convolutions and free weights are not generated: they are trained as in any network.
+Biases, normalisations, depthwise convolutions and free weights are not generated: they are trained as in any network. Frozen layers stay.
 """
 
 import math
@@ -52,10 +52,19 @@ class LayerWeights(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """The weight, as the layer has it."""
-        outer = torch.outer(latents[self.outputs], latents[self.inputs]) + self.b0
-        embedded = outer[..., None] * self.w1 + self.b1
-        pairs = (self.w2 @ embedded[..., None])[..., 0] + self.b2
+        pairs = (self.w2 @ self.embedded(latents)[..., None])[..., 0] + self.b2
         return pairs.unflatten(2, self.kernel).movedim(0, self.axis) if self.kernel else pairs[..., 0]
+
+    def embedded(self, latents: Tensor) -> Tensor:
+        """E, (c_out, c_in, m)."""
+        return (torch.outer(latents[self.outputs], latents[self.inputs]) + self.b0)[..., None] * self.w1 + self.b1
+
+    def reproduce(self, weight: Tensor, latents: Tensor) -> None:
+        """Sets W2 to the smallest that generates `weight`."""
+        pairs, embedded = weight.movedim(self.axis, 0).flatten(2), self.embedded(latents)
+        if not self.kernel:
+            pairs = pairs[..., None]
+        self.w2.copy_(pairs[..., None] * embedded[:, :, None] / embedded.square().sum(-1)[..., None, None])
 
 
 class Hypernetwork(nn.Module):
@@ -71,17 +80,28 @@ class Hypernetwork(nn.Module):
     def __init__(self, network: nn.Module, channels: Layout, embedding: int, seed: int) -> None:
         super().__init__()
         draws = torch.Generator().manual_seed(seed)
-        count, self.names, device = channels.size, [f"{layer}.weight" for layer in channels.makes], next(network.parameters()).device
+        paths = [path for path in channels.makes if network.get_parameter(f"{path}.weight").requires_grad]
+        count, self.names, device = channels.size, [f"{path}.weight" for path in paths], next(network.parameters()).device
         self.layers = nn.ModuleList()
-        for path in channels.makes:
+        for path in paths:
             layer = network.get_submodule(path)
             outputs, count = numbered(channels.makes[path], count)
             inputs, count = numbered(channels.reads[path], count)
             self.layers.append(LayerWeights(layer, outputs.to(device), inputs.to(device), embedding, draws))
-            if isinstance(layer.bias, Tensor):
-                nn.init.zeros_(layer.bias)
         self.latents = nn.Parameter(torch.randn(count, generator=draws).to(device))
         self.free = nn.ParameterList(weight for name, weight in network.named_parameters() if name not in self.names)
+
+    @torch.no_grad()
+    def reproduce(self, network: nn.Module, norms: Tensor) -> None:
+        """Starts at the weights of a network: each latent is a norm, and W2 the smallest that generates the weight.
+
+        Args:
+            network: whose weights they are.
+            norms: (places,) of the channels, relative to those of their units; what stays has 1.
+        """
+        self.latents.fill_(1)[: len(norms)] = norms.clamp_min(1e-3)
+        for name, layer in zip(self.names, self.layers, strict=True):
+            layer.reproduce(network.get_parameter(name), self.latents)  # type: ignore[operator]
 
     def weights(self) -> dict[str, Tensor]:
         """Name -> generated weight."""
