@@ -8,6 +8,7 @@ never trained and is not offered. The paper does not fine-tune; with `finetune` 
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 import torch
@@ -68,7 +69,7 @@ class USNet(StagedMethod[Slimmable]):
         return prepared.cut(family[largest], "finetune" if self.finetune else "none", trainer)
 
     def widths(self, slimmable: Slimmable, min_width: int) -> list[Widths]:
-        """The widths of each position of the uniform grid from `least` on."""
-        grid = positions(slimmable.body)
-        lowest = max(1, -int(-self.least * grid // 1))  # the first position that is not below `least`
-        return [scaled(slimmable.body, position, min_width) for position in range(lowest, grid + 1)]
+        """The widths of the share `least` and of each position of the uniform grid above it."""
+        grid, least = positions(slimmable.body), Fraction(str(self.least))
+        narrowest = scaled(slimmable.body, least.numerator, min_width, least.denominator)
+        return [narrowest, *(scaled(slimmable.body, one, min_width) for one in range(1, grid + 1) if Fraction(one, grid) > least)]
