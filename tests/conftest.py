@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # networks are small here: two threads are slower than one, and much slower beside other work
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,126 @@
+"""AutoSlim: the greedy path on losses that are known, and on a trained network."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.contract import Budget, Recipe, Widths
+from bench.errors import Infeasible
+from bench.memory.groups import peak_group
+from bench.memory.peak_model import floor_widths, peak_model
+from bench.memory.profile import peak_memory
+from bench.training import TaskTrainer
+from methods.slimmable.autoslim import AutoSlim, Path
+from tests.fakes import FakeTask
+from tests.networks.small import SHAPE, Residual, unet
+
+RECIPE = Recipe(patch=32, batch=2, pretrain_steps=10, finetune_steps=4, steps_per_epoch=1, calibration_crops=2, threads=1)
+MODEL = peak_model(unet(4), SHAPE)
+
+
+def trainer(**changes: int) -> TaskTrainer:
+    return TaskTrainer(FakeTask(), "embedded", replace(RECIPE, **changes), seed=0)
+
+
+def budget_of(network: torch.nn.Module, ratio: float) -> Budget:
+    return Budget(int(ratio * peak_memory(network, SHAPE)), SHAPE)
+
+
+def linear_errors(cost: dict[str, float]):
+    """Error = sum over units of cost x removed channels."""
+
+    def errors(trials: Sequence[Widths]) -> list[float]:
+        return [sum(cost[unit] * (MODEL.widths[unit] - width) for unit, width in trial.items()) for trial in trials]
+
+    return errors
+
+
+def path(cost: dict[str, float], peak_aware: bool = False) -> Path:
+    return Path(MODEL, floor_widths(MODEL.widths, 1), 32, peak_aware, linear_errors(cost))
+
+
+def test_units_go_in_the_order_of_what_a_channel_costs() -> None:
+    draws = torch.rand(len(MODEL.widths), generator=torch.Generator().manual_seed(0))
+    cost = dict(zip(MODEL.widths, draws.tolist(), strict=True))
+    one = path(cost)
+    for _ in range(3 * sum(1 for _ in MODEL.widths)):
+        one.advance()
+    removed = [unit for unit, _, _ in one.history]
+    first = list(dict.fromkeys(removed))
+    group = {unit: max(1, full // 32) for unit, full in MODEL.widths.items()}
+    assert first == sorted(first, key=lambda unit: cost[unit] * group[unit])
+    assert [removed.count(unit) * group[unit] for unit in first[:-1]] == [MODEL.widths[unit] - 1 for unit in first[:-1]]
+
+
+def test_of_equal_errors_the_first_unit_goes() -> None:
+    one = path(dict.fromkeys(MODEL.widths, 0.0))
+    one.advance()
+    assert one.history[0][0] == next(iter(MODEL.widths))
+
+
+@pytest.mark.parametrize("peak_aware", [False, True])
+def test_every_step_shrinks_one_unit_by_one_group_and_no_peak_rises(peak_aware: bool) -> None:
+    one = path(dict.fromkeys(MODEL.widths, 1.0), peak_aware)
+    for _ in range(12):
+        before, alive = dict(one.widths), peak_group(MODEL, one.widths).per_channel
+        one.advance()
+        (unit,) = [unit for unit in before if one.widths[unit] != before[unit]]
+        assert before[unit] - one.widths[unit] == max(1, MODEL.widths[unit] // 32)
+        assert MODEL.peak_bytes(one.widths) <= MODEL.peak_bytes(before)
+        assert not peak_aware or unit in alive
+
+
+def test_the_peak_aware_path_takes_the_least_rise_for_a_byte() -> None:
+    bytes_each = peak_group(MODEL, MODEL.widths).per_channel
+    cost = dict.fromkeys(MODEL.widths, 1.0) | {unit: 2.0 * size for unit, size in bytes_each.items()}
+    bargain = list(bytes_each)[-1]
+    one = path(cost | {bargain: 1.0 * bytes_each[bargain]}, peak_aware=True)
+    one.advance()
+    assert one.history[0][0] == bargain
+
+
+@pytest.mark.parametrize("peak_aware", [False, True])
+def test_undoing_the_last_step_breaks_the_budget_and_smaller_budgets_extend_the_path(peak_aware: bool) -> None:
+    network = unet(4)
+    method = AutoSlim(peak_aware=peak_aware, epochs=2, finish="finetune")
+    outcomes = list(method.sweep(network, [budget_of(network, ratio) for ratio in (0.5, 0.8)], trainer()))
+    (large, first), (small, second) = outcomes
+    for budget, pruned in outcomes:
+        unit = pruned.trace[0].note.split("last of ")[1].split(":")[0]
+        widths = pruned.trace[0].widths
+        group = max(1, MODEL.widths[unit] // 32)
+        assert MODEL.peak_bytes(widths) <= budget.peak_bytes < MODEL.peak_bytes(widths | {unit: widths[unit] + group})
+    assert large.peak_bytes > small.peak_bytes
+    assert all(second.trace[0].widths[unit] <= width for unit, width in first.trace[0].widths.items())
+
+
+def test_the_chosen_network_is_better_than_the_mean_of_its_candidates() -> None:
+    network, teacher = Residual(), trainer(steps_per_epoch=5, batch=4)
+    note = AutoSlim(finish="finetune").prune(network, budget_of(network, 0.6), teacher).trace[0].note
+    error, mean = (float(note.split(word)[1].split(",")[0]) for word in ("error ", "candidates "))
+    assert error < mean
+
+
+def test_a_budget_costs_the_path_up_to_it() -> None:
+    network, passes = unet(4), []
+    for ratio in (0.9, 0.6):
+        listening = trainer()
+        with listening.counted(network):
+            AutoSlim(epochs=1).prune(network, budget_of(network, ratio), listening)
+        passes.append(listening.meter.forward_passes)
+    assert passes[0] < passes[1]
+
+
+@pytest.mark.parametrize(("start", "steps"), [("scratch", {"pretrain": 2}), ("pretrained", {"adapt": 3})])
+def test_the_slimmable_network_is_trained_where_it_is_said(start, steps: dict[str, int]) -> None:
+    network, listening = unet(4), trainer()
+    pruned = AutoSlim(start=start, epochs=3).prune(network, budget_of(network, 0.9), listening)
+    assert (dict(listening.meter.steps), pruned.finish) == (steps, "scratch")
+
+
+def test_a_budget_below_the_floor_is_infeasible() -> None:
+    network = unet(4)
+    with pytest.raises(Infeasible, match="the least is"):
+        AutoSlim(epochs=1).prune(network, Budget(100, SHAPE), trainer())
