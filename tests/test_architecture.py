@@ -59,7 +59,7 @@ MAY_IMPORT = {
 DOORS = {
     "torch.fx": ("bench/memory/tracing.py", "bench/memory/reading.py"),
     "torch.export": ("bench/memory/tracing.py",),
-    "torch_pruning": ("bench/surgery/channels.py",),
+    "torch_pruning": ("bench/surgery/channels.py", "bench/surgery/library_importance.py"),
     "scipy": ("methods/mosp/allocation.py",),
     "optuna": ("methods/random_search.py",),
     "skimage": ("tasks/metrics.py", "tasks/data/embedded.py"),
