@@ -25,8 +25,8 @@ every_importance = pytest.mark.parametrize("importance", get_args(Library))
 NETWORKS: dict[str, Callable[[], nn.Module]] = {"unet": unet} | {
     make.__name__: partial(seeded, make) for make in (Residual, Shuffled, Grouped)
 }
-NETWORKS |= {name: PUBLIC[name] for name in ("edsr x2", "srresnet x2", "dncnn")}
-DEAR = {name: PUBLIC[name] for name in ("res-u-net", "hinet", "nafnet")}
+NETWORKS |= {"edsr x2": PUBLIC["edsr x2"]}
+DEAR = {name: PUBLIC[name] for name in ("srresnet x2", "dncnn", "res-u-net", "nafnet")}
 KINDS = [(name, importance) for name in NETWORKS for importance in get_args(Library)] + [
     (name, importance) for name in DEAR for importance in ("fpgm", "hessian")
 ]
@@ -58,10 +58,10 @@ def test_it_works_on_every_kind_of_network(name: str, importance: Library) -> No
 
 
 @every_importance
-@pytest.mark.parametrize("ratio", [0.3, 0.6])
-def test_one_quantum_more_breaks_the_budget(ratio: float, importance: Library) -> None:
+def test_one_quantum_more_breaks_the_budget(importance: Library) -> None:
     network, trainer = unet(8), _trainer()
-    budget, body = _budget(network, ratio), anatomy(network, _budget(network, ratio))
+    budget = _budget(network, 0.4)
+    body = anatomy(network, budget)
     uniform, one_list = (TorchPruning(importance, ranking).prune(network, budget, trainer).kept for ranking in ("uniform", "global"))
     position = len(uniform["encoder.0.c11"])
     assert body.peaks.peak_bytes(scaled(body, position, 1)) <= budget.peak_bytes < body.peaks.peak_bytes(scaled(body, position + 1, 1))
