@@ -1,43 +1,60 @@
-"""The scores of Torch-Pruning at matched peak memory (Fang et al., DepGraph, CVPR 2023).
+"""The criteria of Torch-Pruning (Fang et al., DepGraph, CVPR 2023) at matched peak memory.
 
-The importance of a channel is the library's own: magnitude, LAMP, FPGM, first-order Taylor, Hessian, random. The widths are ours: the same
-share of every unit (quantum: one step of the uniform grid), as the library's pruners do by default, or one list over all units (quantum:
-one channel), its `global_pruning`. So what people know from the library stands in the same table.
+Scores are the library's own arithmetic (bench.surgery.library_importance); widths are fitted by our ruler, because the library aims at a
+share of the channels and not at bytes:
+
+    uniform    every unit keeps the same share, the library's default      (quantum: one step of the uniform grid)
+    global     one list of the scores of all units, which the library normalises within each unit      (quantum: one channel)
 """
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
+from bench.contract import Budget, Pruned, Trainer
 from bench.registry import method
-from bench.surgery.anatomy import anatomy
+from bench.staged import StagedMethod
+from bench.surgery.anatomy import Anatomy, anatomy
 from bench.surgery.channels import remove
 from bench.surgery.families import one_list_widths, uniform_widths
-from bench.surgery.library_importance import library_scores
+from bench.surgery.importance import Scores
+from bench.surgery.library_importance import FROM_GRADIENTS, Library, library_scores
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A network, its units, and the scores of their channels."""
+
+    network: nn.Module
+    body: Anatomy
+    scores: Scores
 
 
 @method("torch_pruning")
 @dataclass(frozen=True)
-class TorchPruning(Method):
-    """Torch-Pruning's importance, fitted by our ruler.
+class TorchPruning(StagedMethod[Scored]):
+    """Removes the channels that a criterion of the library calls the least important.
 
     Args:
-        importance: which of the library's scores; "taylor" and "hessian" need data.
-        ranking: "uniform" (the same share of every unit) or "global" (one list over all units).
+        importance: the criterion.
+        ranking: channels compete within their unit ("uniform") or all with each other ("global").
     """
 
-    paper: ClassVar[str] = "Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, and the papers of its scores"
-    importance: Literal["magnitude", "lamp", "fpgm", "taylor", "hessian", "random"] = "magnitude"
+    paper: ClassVar[str] = "Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, and the library Torch-Pruning 1.6"
+    importance: Library = "magnitude"
     ranking: Literal["uniform", "global"] = "uniform"
 
-    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """The most important channels that fit. Raises Infeasible if the least widths do not."""
-        body, needs_data = anatomy(model, budget), self.importance in ("taylor", "hessian")
-        batches, criterion = (trainer.calibration, trainer.criterion) if needs_data else ((), nn.functional.l1_loss)
-        scores = library_scores(deepcopy(model), body.layout, self.importance, batches, criterion, trainer.seed)
-        uniform, least = self.ranking == "uniform", trainer.recipe.min_width
-        kept = body.keep(scores, uniform_widths(body, budget, least) if uniform else one_list_widths(scores, body, budget, least))
-        return Pruned(remove(model, kept, budget.input_shape, body.layout), kept=kept)
+    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Scored:
+        """The scores."""
+        body, model = anatomy(model, budget), model.to(trainer.device)
+        data = (trainer.calibration, trainer.criterion) if self.importance in FROM_GRADIENTS else ()
+        return Scored(model, body, library_scores(model, body.layout, self.importance, trainer.seed, *data))
+
+    def cut(self, prepared: Scored, budget: Budget, trainer: Trainer) -> Pruned:
+        """The best channels that fit. Raises Infeasible if the least widths do not."""
+        body, scores, floor = prepared.body, prepared.scores, trainer.recipe.min_width
+        uniform = self.ranking == "uniform"
+        widths = uniform_widths(body, budget, floor) if uniform else one_list_widths(scores, body, budget, floor)
+        kept = body.keep(scores, widths)
+        return Pruned(remove(prepared.network, kept, budget.input_shape, body.layout), kept=kept)

@@ -1,27 +1,44 @@
-"""Importance as Torch-Pruning computes it, on groups that our layout decides.
+"""The importance classes of torch-pruning 1.6.1, on the units of our layout. A door to torch-pruning.
 
-The library's scores take a Group: pairs of a layer's pruning function and the indices that go together. Its own DependencyGraph makes
-wrong ones for some networks (channels.py says which), so they are made from the layout here: for every unit the output channels of the
-layers that make it, the entries of the layers that follow, and the input channels of the layers that read it, a row of indices for each
-place. What the library makes of a group (norms, LAMP, FPGM, Taylor, Hessian) is its own arithmetic.
+    magnitude   squared norm of the weights that make and that read a channel     (Li et al. 2017, grouped as in DepGraph, CVPR 2023)
+    lamp        the same, over what is left of the unit when all smaller ones are gone     (Lee et al., ICLR 2021)
+    fpgm        sum of the distances to the other channels of the unit     (He et al., CVPR 2019)
+    taylor      sum of |w dL/dw|     (Molchanov et al., CVPR 2019)
+    hessian     sum of w**2 times the mean over photographs of (dL/dw)**2     (LeCun et al. 1990)
+    random      uniform numbers
+
+The arithmetic is the library's own, with its defaults: each layer gives a number a channel, the mean over the layers of the group is
+taken, and a unit is divided by its own mean (lamp: by its tail). What belongs to a group is told by our layout, because the library's own
+analysis is wrong on many restoration networks (bench.surgery.channels); where it is right, tests compare the scores.
+Taken as it is: magnitude and hessian also count the scales of a BatchNorm, taylor does not; depthwise layers and bare weights never count.
+
+Where we differ, each time because the library would fail or mislead:
+
+    - several channels of a layer at one place (PixelShuffle, chunk, groups) are added up before the unit is normalised; the library
+      normalises over channels, which for groups comes to the same except with lamp
+    - hessian: `accumulate_grad` of this version looks its sums up under another key than it stores them, so that only the last
+      photograph counts; the mean of the squares is handed over instead, where the class reads it
+    - fpgm raises an error where a grouped convolution reads a channel: that item is left out
+    - a unit of which no channel matters at all (0 / 0) gets zeros
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch_pruning.dependency import Dependency, Group, Node
+from torch_pruning.ops import OPTYPE
 from torch_pruning.pruner import importance as library
 from torch_pruning.pruner.function import PrunerBox
 
-from bench.memory.layout import Layout
-from bench.surgery.channels import kind_of
+from bench.memory.layout import Layout, Places
+from bench.surgery.channels import KINDS
 from bench.surgery.importance import Batches, Criterion, Scores
 
-Kind = Literal["magnitude", "lamp", "fpgm", "taylor", "hessian", "random"]
-SCORES = {
+Library = Literal["magnitude", "lamp", "fpgm", "taylor", "hessian", "random"]
+CLASSES = {
     "magnitude": library.GroupMagnitudeImportance,
     "lamp": library.LAMPImportance,
     "fpgm": library.FPGMImportance,
@@ -29,78 +46,88 @@ SCORES = {
     "hessian": library.GroupHessianImportance,
     "random": library.RandomImportance,
 }
+Member = tuple[Node, Any, Places]  # a layer, what the library would do to it, the places of its channels
+FROM_GRADIENTS = ("taylor", "hessian")
 
 
-def library_scores(model: nn.Module, channels: Layout, kind: Kind, batches: Batches, criterion: Criterion, seed: int) -> Scores:
-    """Unit -> (C,): the library's importance of each channel.
+def library_scores(
+    model: nn.Module,
+    channels: Layout,
+    importance: Library,
+    seed: int = 0,
+    batches: Batches = (),
+    criterion: Criterion = nn.functional.l1_loss,
+) -> Scores:
+    """Unit -> (C,): what the library's class of that name makes of each channel.
 
     Args:
-        model: its gradients are overwritten where the score needs some.
+        model: left untouched; a copy runs in eval mode.
         channels: its layout.
-        kind: "taylor" and "hessian" need gradients, the others look at weights alone.
-        batches: of (degraded, clean), each (N, C, H, W), for the gradients.
-        criterion: mean loss over a batch.
+        importance: names the class.
         seed: of "random".
+        batches: of (degraded, clean), each (N, C, H, W); for those that need gradients.
+        criterion: mean loss over a batch.
     """
-    if kind in ("taylor", "hessian"):
-        _put_gradients(model.eval(), batches, criterion, squared=kind == "hessian")
-    score: Any = SCORES[kind]()
+    copy, scorer = deepcopy(model).eval().requires_grad_(), CLASSES[importance]()
+    if importance in FROM_GRADIENTS:
+        note_gradients(copy, batches, criterion, squared=importance == "hessian")
+    normaliser, scorer.normalizer = getattr(scorer, "normalizer", None), None
+    members = list(_members(copy, channels, grouped=importance != "fpgm"))
+
+    def scores(unit: str, width: int) -> Tensor:
+        raw = scorer(group(channels.places(unit), members))[:width]  # as long as the channels of its first layer: the rest is empty
+        normalised: Tensor = scorer._normalize(raw, normaliser) if normaliser else raw
+        return normalised.nan_to_num(0.0).cpu()
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = {unit: score(group_of(model, channels, unit)).cpu() for unit in channels.units}
-    found = {unit: values.nan_to_num() for unit, values in found.items()}  # FPGM has nothing to compare a single channel with
-    model.zero_grad(set_to_none=True)
+        return {unit: scores(unit, width) for unit, width in channels.widths.items()}
+
+
+def group(unit: slice, members: Iterable[Member]) -> Any:
+    """The library's Group of a unit: each layer that has some of its channels, which these are, and their places in the unit.
+
+    Args:
+        unit: its places.
+        members: all layers; those that make channels first.
+    """
+    found = Group()
+    for node, act, places in members:
+        at = ((places >= unit.start) & (places < unit.stop)).nonzero()[0]
+        if len(at):
+            found.add_dep(Dependency(act, act, node, node), at.tolist())
+            found[-1].root_idxs = (places[at] - unit.start).tolist()
     return found
 
 
-def group_of(model: nn.Module, channels: Layout, unit: str) -> Group:
-    """The library's group of all channels of a unit: layers that make them first, in the order of execution."""
-    group, own = Group(), channels.places(unit)
-    for layer, places, outputs in _ends(model, channels):
-        pruner, node = PrunerBox[kind_of(layer)], Node(layer, None)
-        function = pruner.prune_out_channels if outputs else pruner.prune_in_channels
-        for indices in _rows(places, own):
-            group.add_dep(Dependency(function, function, node, node), indices)
-            group[-1].root_idxs = list(range(own.stop - own.start))
-    return group
-
-
-def _ends(model: nn.Module, channels: Layout) -> Iterator[tuple[nn.Module, np.ndarray, bool]]:
-    """(layer, places, whether of its outputs). Of groups alike one stands for all; the library cannot score what grouped layers read."""
-    for name, places in channels.makes.items():
-        layer = model.get_submodule(name)
-        shared = getattr(layer, "groups", 1) if isinstance(layer, nn.ConvTranspose2d) else 1
-        yield layer, places[: len(places) // shared], True
-    for name, (_, places) in channels.follows.items():
-        follower = dict(model.named_modules()).get(name)
-        if isinstance(follower, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
-            yield follower, places, True
-    for name, places in channels.reads.items():
-        layer = model.get_submodule(name)
-        if getattr(layer, "groups", 1) == 1:
-            yield layer, places, False
-
-
-def _rows(places: np.ndarray, own: slice) -> Iterator[list[int]]:
-    """Rows of indices in the order of the unit's places: the first channel of each place, the second, ..."""
-    at = ((places >= own.start) & (places < own.stop)).nonzero()[0]
-    if len(at):
-        yield from at[places[at].argsort(kind="stable")].reshape(own.stop - own.start, -1).T.tolist()
-
-
-def _put_gradients(model: nn.Module, batches: Batches, criterion: Criterion, squared: bool) -> None:
-    """Leaves in each weight's gradient the mean over photographs of dL/dw, or of its square.
-
-    The squares are summed here: the library's own sum (1.6.1) keeps only the last photograph.
-    """
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    totals, count = [torch.zeros_like(weight) for weight in weights], 0
+def note_gradients(model: nn.Module, batches: Batches, criterion: Criterion, squared: bool) -> None:
+    """Sets `.grad` of each weight to the mean over photographs of its gradient, or of the square of it."""
+    weights, photographs = list(model.parameters()), 0
+    totals = [torch.zeros_like(weight) for weight in weights]
     for degraded, clean in batches:
-        for one, truth in zip(degraded.split(1 if squared else len(degraded)), clean.split(1 if squared else len(clean)), strict=True):
-            gradients = torch.autograd.grad(criterion(model(one), truth), weights, allow_unused=True)
-            for total, gradient in zip(totals, gradients, strict=True):
-                if gradient is not None:
-                    total += gradient.square() if squared else gradient
-            count += 1
+        size = 1 if squared else len(degraded)
+        for one, its in zip(degraded.split(size), clean.split(size), strict=True):
+            loss = criterion(model(one), its) * len(one)
+            for total, gradient in zip(totals, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True):
+                total += gradient.square() if squared else gradient
+            photographs += len(one)
     for weight, total in zip(weights, totals, strict=True):
-        weight.grad = total / count
+        weight.grad = total / photographs
+
+
+def _members(model: nn.Module, channels: Layout, grouped: bool) -> Iterator[Member]:
+    """What the library's classes may score; with or without grouped convolutions as readers. Bare weights have no score."""
+    modules = dict(model.named_modules())
+    for name, places in channels.makes.items():
+        yield Node(modules[name], None, name), PrunerBox[_kind(modules[name])].prune_out_channels, places
+    for name, places in channels.reads.items():
+        if grouped or getattr(modules[name], "groups", 1) == 1:
+            yield Node(modules[name], None, name), PrunerBox[_kind(modules[name])].prune_in_channels, places
+    for name in [name for name in channels.follows if name in modules]:
+        depthwise = isinstance(modules[name], nn.Conv2d | nn.ConvTranspose2d)
+        kind = OPTYPE.DEPTHWISE_CONV if depthwise else _kind(modules[name])
+        yield Node(modules[name], None, name), PrunerBox[kind].prune_out_channels, channels.follows[name][1]
+
+
+def _kind(layer: nn.Module) -> OPTYPE:
+    return next(kind for cls, kind in KINDS.items() if isinstance(layer, cls))

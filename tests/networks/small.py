@@ -59,6 +59,19 @@ class Shuffled(nn.Module):
         return self.tail(self.up(y + self.act(self.body(y))))
 
 
+class Grouped(nn.Module):
+    """A grouped convolution behind BatchNorm: every place holds two channels of each layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.grouped, self.tail = nn.Conv2d(8, 12, 3, padding=1, groups=2), nn.Conv2d(12, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        return self.tail(torch.relu(self.grouped(torch.relu(self.norm(self.head(x))))))
+
+
 def layout_at(network: nn.Module, shape: Inputs) -> Layout:
     """The layout at a shape."""
     return layout(trace(network, shape))
