@@ -1,88 +1,253 @@
-"""DHP: the proximal step against its law, the count of small latents, budgets to the channel."""
+"""The search and the cut: checks (a), (d), (f) and (g), and that latents do shrink."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
 
-from bench.contract import Budget, Recipe
-from bench.errors import Infeasible
+from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
+from bench.errors import ConfigError, Infeasible
+from bench.memory.layout import STAYS
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
+from bench.referee import referee
 from bench.training import TaskTrainer
-from methods.dhp import DHP, ProximalStep
-from tests.fakes import FakeTask
-from tests.networks.public import PUBLIC
-from tests.networks.small import SHAPE, Residual, Shuffled, unet
+from methods import dhp
+from methods.dhp import DHP, Searched
+from methods.dhp.hypernetwork import Hypernetwork
+from methods.dhp.latents import Latents
+from tests.fakes import RECIPE, FakeTask
+from tests.networks.public import PUBLIC, inputs_of, shape_of
+from tests.networks.small import SHAPE, Residual, layout_at, layout_of, unet
 
-RECIPE = Recipe(patch=32, batch=2, pretrain_steps=20, finetune_steps=4, steps_per_epoch=1, calibration_crops=2, threads=1)
-
-
-def trainer(**changes: int) -> TaskTrainer:
-    return TaskTrainer(FakeTask(), "embedded", replace(RECIPE, **changes), seed=0)
-
-
-def budget_of(network: torch.nn.Module, ratio: float) -> Budget:
-    return Budget(int(ratio * peak_memory(network, SHAPE)), SHAPE)
+SEARCH = replace(RECIPE, pretrain_steps=12)
+NETWORKS = {name: PUBLIC[name] for name in ("edsr x2", "srresnet x2", "dncnn")} | {"unet": unet, "residual": Residual}
 
 
-def small(method: DHP, steps: int = 20) -> tuple[int, int]:
-    """Latents below the threshold before and after the search, read from the diary."""
-    network = Residual()
-    words = method.prune(network, budget_of(network, 0.9), trainer(pretrain_steps=steps)).trace[0].note.split()
-    return int(words[3]), int(words[words.index("search,") + 1])
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
-def test_the_proximal_step_shortens_by_lambda_times_the_rate_and_never_crosses_zero() -> None:
-    latents = torch.tensor([0.5, -0.5, 0.01, -0.01, 0.0, 2.0])
-    ProximalStep(latents, torch.tensor([4, 1]), torch.tensor([1, 1]), strength=2.0, threshold=5e-3)(0.05)
-    torch.testing.assert_close(latents, torch.tensor([0.4, -0.4, 0.0, 0.0, 0.0, 2.0]))  # the last is not prunable, the fifth alone
+@dataclass(frozen=True)
+class AnyScale(FakeTask):
+    """Compares at the size of the clean crop, whatever a network magnifies."""
+
+    def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
+        return (functional.adaptive_avg_pool2d(restored, clean.shape[-2:]) - clean).abs().mean()
 
 
-def test_a_unit_stops_shrinking_at_its_least_width() -> None:
-    latents = torch.tensor([1.0, 1.0, 1e-3, 1.0, 1.0, 1.0])
-    step = ProximalStep(latents, torch.tensor([3, 3]), torch.tensor([2, 2]), strength=1.0, threshold=5e-3)
-    step(0.5)
-    torch.testing.assert_close(latents, torch.tensor([1.0, 1.0, 1e-3, 0.5, 0.5, 0.5]))
+def _trainer(recipe: Recipe = SEARCH, seed: int = 0) -> TaskTrainer:
+    return TaskTrainer(AnyScale(), "embedded", recipe, seed)
 
 
-def test_small_latents_become_more_with_the_search_and_with_its_strength() -> None:
-    counts = [small(DHP(shrinkage=strength, least_width=1))[1] for strength in (0.0, 0.3, 1.0)]
-    assert counts[0] < counts[1] < counts[2]
-    before, after = small(DHP(least_width=1))
-    assert before < after
+def _budget(network: nn.Module, ratio: float, shape: Any = SHAPE) -> Budget:
+    return Budget(int(ratio * peak_memory(network, shape)), shape)
 
 
-def test_without_shrinkage_the_proximal_steps_make_no_latent_small() -> None:
-    before, after = small(DHP(shrinkage=0.0, least_width=1), steps=1)
-    assert before == after
+def _searched(method: DHP, network: nn.Module, trainer: TaskTrainer | None = None) -> Searched:
+    return method.prepare(network, _budget(network, 1), trainer or _trainer())
 
 
-@pytest.mark.parametrize("make", [unet, Residual, PUBLIC["dncnn"], Shuffled], ids=["u-net", "residual", "dncnn", "shuffled"])
-def test_one_more_channel_breaks_the_budget(make) -> None:
-    network = make().eval()
-    method, peaks, budget = DHP(least_width=1), peak_model(network, SHAPE), budget_of(network, 0.7)
-    prepared = method.prepare(network, budget, trainer())
-    kept = method.cut(prepared, budget, trainer()).kept
-    widths = {unit: len(kept.get(unit, range(full))) for unit, full in peaks.widths.items()}
-    gone = {unit: max(prepared.scores[unit][[one for one in range(peaks.widths[unit]) if one not in kept[unit]]]) for unit in kept}
-    assert peaks.peak_bytes(widths) <= budget.peak_bytes
-    last = max(gone, key=lambda unit: (float(gone[unit]), list(peaks.widths).index(unit)))  # ties go by unit
-    assert peaks.peak_bytes(widths | {last: widths[last] + 1}) > budget.peak_bytes
+@cache
+def _searched_unet() -> Searched:
+    """A search on a U-Net of width 8, for those that only cut."""
+    return _searched(DHP(), unet(8))
 
 
-def test_every_unit_keeps_its_least_width_and_a_budget_below_that_is_infeasible() -> None:
-    network = unet(8)
-    kept = DHP(least_width=4).prune(network, budget_of(network, 0.6), trainer()).kept
-    assert min(len(indices) for indices in kept.values()) >= 4
+def _at_zero(searched: Searched) -> int:
+    return sum(int((scores < 0).sum()) for scores in searched.scores.values())
+
+
+@pytest.fixture
+def hypernetworks(monkeypatch: pytest.MonkeyPatch) -> list[Hypernetwork]:
+    """Those that were made, to look at after a search."""
+    made: list[Hypernetwork] = []
+
+    class Noted(Hypernetwork):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(dhp, "Hypernetwork", Noted)
+    return made
+
+
+def _masked(network: nn.Module, weights: dict[str, Tensor], kept: Any, shape: Any) -> dict[str, Tensor]:
+    """Generated weights and free biases times 0 or 1, for each output and each input channel."""
+    channels = layout_at(network, shape)
+    gone = {channels.units[unit].start + one for unit in kept for one in range(channels.widths[unit]) if one not in kept[unit]}
+    masked = dict(weights)
+    for layer in channels.makes:
+        ends = [
+            torch.tensor([float(place == STAYS or place not in gone) for place in end[layer]]) for end in (channels.makes, channels.reads)
+        ]
+        weight, bias = weights.get(f"{layer}.weight"), network.get_submodule(layer).bias
+        if weight is None:  # frozen
+            continue
+        transposed = isinstance(network.get_submodule(layer), nn.ConvTranspose2d)
+        rows, columns = reversed(ends) if transposed else ends
+        masked[f"{layer}.weight"] = weight * rows.view(-1, 1, 1, 1) * columns.view(1, -1, 1, 1)
+        if bias is not None:
+            masked[f"{layer}.bias"] = bias * ends[0]
+    return masked
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_converted_network_computes_what_the_hypernetwork_does_with_masked_generated_weights(
+    name: str, hypernetworks: list[Hypernetwork]
+) -> None:
+    network, shape = NETWORKS[name](), shape_of(name)
+    trainer = _trainer()
+    searched = DHP(least_width=2).prepare(network, _budget(network, 1, shape), trainer)
+    pruned = DHP(least_width=2).cut(searched, _budget(network, 0.7, shape), trainer)
+    (hypernetwork,) = hypernetworks
+    assert all((one.b0 != 0).any() and (one.b1 != 0).any() and (one.b2 != 0).any() for one in hypernetwork.layers)
+    assert (hypernetwork.latents.abs() < 5e-3).any()
+    with torch.no_grad():
+        masked = _masked(searched.network, hypernetwork.weights(), pruned.kept, shape)
+        for seed in range(2):
+            (x,) = inputs_of(shape, seed)
+            expected, found = functional_call(searched.network, masked, (x,)), pruned.model.eval()(x)
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_repeat_theirs(hypernetworks: list[Hypernetwork]) -> None:
+    network = PUBLIC["edsr x2"]()
+    pruned = DHP(least_width=1).prune(network, _budget(network, 0.6), _trainer())
+    weights, kept, smaller = hypernetworks[0].weights(), pruned.kept, pruned.model
+    trunk, shuffled = kept["head"], kept["up.0"]
+    assert 1 <= len(trunk) < 6
+    assert 1 <= len(shuffled) < 6
+    assert torch.equal(smaller.head.weight, weights["head.weight"][trunk])
+    for index, block in enumerate(smaller.blocks):
+        inner = kept.get(f"blocks.{index}.0", range(6))
+        assert torch.equal(block[0].weight, weights[f"blocks.{index}.0.weight"][inner][:, trunk])
+        assert torch.equal(block[2].weight, weights[f"blocks.{index}.2.weight"][trunk][:, inner])
+    assert torch.equal(smaller.body_end.weight, weights["body_end.weight"][trunk][:, trunk])
+    filters = [4 * channel + corner for channel in shuffled for corner in range(4)]
+    assert torch.equal(smaller.up[0].weight, weights["up.0.weight"][filters][:, trunk])
+
+
+@pytest.mark.parametrize(("least_width", "min_width"), [(4, 1), (3, 5), (1, 1)])
+def test_no_unit_goes_below_the_least_width_and_less_than_that_is_infeasible(least_width: int, min_width: int) -> None:
+    network, floor, trainer = unet(4), max(least_width, min_width), _trainer(replace(SEARCH, min_width=min_width))
+    least = peak_model(network, SHAPE).least_bytes(floor)
+    searched = _searched(DHP(least_width=least_width), network, trainer)
+    pruned = DHP(least_width=least_width).cut(searched, Budget(least, SHAPE), trainer)
+    assert peak_memory(pruned.model, SHAPE) == least
+    assert min(layout_of(pruned.model).widths.values()) == min(floor, 4)
     with pytest.raises(Infeasible, match="the least is"):
-        DHP(least_width=4).prune(network, budget_of(network, 0.3), trainer())
+        DHP(least_width=least_width).cut(searched, Budget(least - 1, SHAPE), trainer)
 
 
-@pytest.mark.parametrize("start", ["scratch", "pretrained"])
-def test_every_step_costs_one_forward_pass_and_is_booked_where_it_belongs(start) -> None:
-    network, listening = unet(4), trainer()
-    with listening.counted(network):
-        DHP(start=start, least_width=1).prepare(network, budget_of(network, 0.7), listening)
-    assert dict(listening.meter.steps) == ({"pretrain": 20} if start == "scratch" else {"search": 2})
-    assert listening.meter.forward_passes == sum(listening.meter.steps.values())
+@pytest.mark.parametrize("ratio", [0.9, 0.75, 0.5])
+def test_restoring_the_last_removed_channel_breaks_the_budget(ratio: float) -> None:
+    network, searched = unet(8), _searched_unet()
+    budget, model = _budget(network, ratio), peak_model(network, SHAPE)
+    (step,) = DHP().cut(searched, budget, _trainer()).trace
+    gone = [(float(score), unit) for unit, row in searched.scores.items() for score in row.sort().values[: len(row) - step.widths[unit]]]
+    assert model.peak_bytes(step.widths) <= budget.peak_bytes
+    last = [unit for score, unit in gone if score == max(gone)[0]]
+    assert any(model.peak_bytes({**step.widths, unit: step.widths[unit] + 1}) > budget.peak_bytes for unit in last)
+
+
+def test_what_stays_is_above_one_threshold_except_at_the_least_width() -> None:
+    searched = _searched_unet()
+    kept = DHP().cut(searched, _budget(unet(8), 0.75), _trainer()).kept
+    gone = [
+        float(row[one]) for unit, row in searched.scores.items() for one in range(len(row)) if one not in kept.get(unit, range(len(row)))
+    ]
+    stays = [float(searched.scores[unit][indices].min()) for unit, indices in kept.items() if len(indices) > 4]
+    assert len(stays) > 5
+    assert max(gone) <= min(stays)
+
+
+def test_more_shrinkage_brings_more_latents_to_0_and_none_brings_none() -> None:
+    counts = [_at_zero(_searched(DHP(shrinkage=shrinkage), unet(4))) for shrinkage in (0.0, 0.6, 1.2)]
+    assert counts[0] == 0
+    assert counts == sorted(set(counts))
+    places = layout_of(unet(4)).size
+    assert counts[1] == pytest.approx(0.45 * places, rel=0.2)  # of normal numbers, 45 in 100 are shorter than 0.6
+
+
+def test_small_latents_become_more_with_every_quarter_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, shrink = [], Latents.shrink
+
+    def noting(latents: Latents, amount: float) -> None:
+        shrink(latents, amount)
+        small.append(latents.small())
+
+    monkeypatch.setattr(Latents, "shrink", noting)
+    searched = _searched(DHP(), unet(4))
+    quarters = small[2::3]
+    assert quarters == sorted(set(quarters))
+    assert f"{small[-1]} after it" in searched.note
+    assert "shrinkage 1: " in searched.note
+
+
+def test_the_search_is_booked_as_pretraining_and_each_pass_is_counted_once() -> None:
+    trainer, network = _trainer(), unet(4)
+    _searched(DHP(), network, trainer)
+    assert trainer.meter.steps == {"pretrain": SEARCH.pretrain_steps}
+    assert trainer.meter.forward_passes == SEARCH.pretrain_steps
+    assert not any(layer._forward_hooks for layer in network.modules())
+    assert DHP().expected_steps(SEARCH) == SEARCH.pretrain_steps + SEARCH.tuning_steps
+
+
+def test_from_the_pretrained_network_half_of_the_later_training_is_search() -> None:
+    trainer, network = _trainer(), unet(4)
+    _searched(DHP(start="pretrained"), network, trainer)
+    assert trainer.meter.steps == {"search": SEARCH.tuning_steps // 2}
+    assert DHP(start="pretrained").expected_steps(SEARCH) == SEARCH.tuning_steps
+
+
+def test_statistics_biases_and_free_weights_are_trained_in_the_network_that_comes_out() -> None:
+    network = PUBLIC["srresnet x2"]()
+    fresh = PUBLIC["srresnet x2"]()
+    _trainer().reinitialise(fresh)
+    before = fresh.state_dict()
+    after = _searched(DHP(), network).network.state_dict()
+    assert int(after["blocks.0.1.num_batches_tracked"]) == int(before["blocks.0.1.num_batches_tracked"]) + SEARCH.pretrain_steps
+    unmoved = [name for name, value in after.items() if torch.equal(value, before[name])]
+    assert not unmoved
+    assert 0 < float(after["head.0.bias"].abs().max()) < 0.1  # it started at 0
+
+
+def test_a_search_lowers_the_loss() -> None:
+    losses = []
+    for steps in (1, 60):
+        trainer = _trainer(replace(SEARCH, pretrain_steps=steps))
+        losses.append(trainer.loss(_searched(DHP(shrinkage=0.1), Residual(), trainer).network))
+    assert losses[1] < 0.7 * losses[0], losses
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None:
+    network = Residual()
+    one, same, other = (DHP().prune(network, _budget(network, 1.0), _trainer(seed=seed)).model for seed in (0, 0, 1))
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, same.state_dict()[name])
+    assert not torch.equal(one.tail.weight, other.tail.weight)
+
+
+@pytest.mark.parametrize("name", ["nafnet", "hinet", "res-u-net", "ridnet"])
+def test_other_networks_fit_their_budget_too(name: str) -> None:
+    network, shape = PUBLIC[name](), shape_of(name)
+    budget = _budget(network, 0.8, shape)
+    pruned = DHP(least_width=1).prune(network, budget, _trainer(replace(SEARCH, patch=32, pretrain_steps=2)))
+    assert isinstance(pruned, Pruned)
+    referee(pruned.model, network, budget, "dhp")
+
+
+def test_without_data_the_method_says_that_it_needs_some() -> None:
+    with pytest.raises(ConfigError, match=r"needs data.*pass trainer="):
+        DHP().prune(unet(4), _budget(unet(4), 0.5), NO_TRAINER)

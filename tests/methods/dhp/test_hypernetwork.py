@@ -1,118 +1,213 @@
-"""The hypernetwork: its law, what it starts with, and that its masked weights are what conversion keeps."""
+"""Generated weights: the equations pair by pair, checks (c) and (e), and who shares a latent with whom."""
+
+from copy import deepcopy
+from itertools import product
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from bench.memory.layout import STAYS, Layout
-from bench.surgery.channels import remove
+from bench.memory.layout import STAYS
 from bench.surgery.importance import norms
-from methods.dhp.hypernetwork import Hypernetwork
-from tasks.models.unet import UNet
-from tests.networks.public import PUBLIC, inputs_of, shape_of
-from tests.networks.small import SHAPE, Residual, layout_at, layout_of, random_kept, unet
+from methods.dhp.hypernetwork import Hypernetwork, LayerWeights, Mixed
+from tests.networks.public import PUBLIC, shape_of
+from tests.networks.small import SHAPE, layout_at, layout_of, unet
+
+PACE = 0.25
 
 
-def hypernetwork(network: nn.Module, channels: Layout) -> Hypernetwork:
-    return Hypernetwork(network, channels, embedding=8, seed=0)
+def _hypernetwork(network: nn.Module) -> Hypernetwork:
+    return Hypernetwork(network, layout_of(network), 8, PACE, 0)
 
 
-def masked(weight: Tensor, axis: int, gone: Tensor) -> Tensor:
-    return weight.index_fill(axis, gone.nonzero()[:, 0], 0.0)
+def _of_pair(one: LayerWeights, row: int, column: int, latents: Tensor) -> Tensor:
+    """(pixels,): the equations for one input and one output channel."""
+    w1, w2, b0, b1, b2 = (PACE * stored for stored in (one.w1, one.w2, one.b0, one.b1, one.b2))
+    outer = latents[one.of_rows[row]] * latents[one.of_columns[column]] + b0[row, column]
+    embedded = outer * w1[:, row, column] + b1[:, row, column]
+    pixels = (slice(None), slice(column, None, b0.shape[1]))
+    return w2[:, row][pixels].T @ embedded + b2[row][pixels[1]]
 
 
-@pytest.mark.parametrize("name", ["u-net", "edsr", "residual", "srresnet"])
-def test_the_converted_network_is_the_hypernetwork_with_masked_generated_weights(name: str) -> None:
-    network, shape = (unet(4), SHAPE) if name == "u-net" else (Residual(), SHAPE) if name == "residual" else (edsr(name), shape_of(name))
-    channels = layout_at(network, shape)
-    generated, kept = hypernetwork(network, channels).weights(), random_kept(channels, 1)
-    stays, photographs = torch.from_numpy(channels.stays(kept)), inputs_of(shape)
-    weights: dict[str, Tensor] = {}
-    for layer, places in channels.makes.items():  # rows of what makes them, columns of what reads them, biases: by hand
-        axis = int(isinstance(network.get_submodule(layer), nn.ConvTranspose2d))
-        weight = generated.get(f"{layer}.weight", network.get_submodule(layer).weight)  # frozen ones are not generated
-        weights[f"{layer}.weight"] = masked(weight, axis, ~stays[places])
-        weights[f"{layer}.weight"] = masked(weights[f"{layer}.weight"], 1 - axis, ~stays[channels.reads[layer]])
-        if network.get_submodule(layer).bias is not None:
-            weights[f"{layer}.bias"] = masked(network.get_submodule(layer).bias, 0, ~stays[places])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 6, 3),
+        nn.Conv2d(4, 6, (1, 5), groups=2),
+        nn.ConvTranspose2d(4, 6, 2, stride=2),
+        nn.ConvTranspose2d(4, 6, 3, groups=2),
+        nn.Linear(4, 6),
+        nn.Conv1d(4, 6, 3),
+    ],
+    ids=str,
+)
+def test_the_weights_of_each_pair_of_channels_follow_the_equations(layer: nn.Module) -> None:
+    draws, groups = torch.Generator().manual_seed(0), getattr(layer, "groups", 1)
+    outputs, inputs = torch.arange(6 // groups).repeat(groups), 6 + torch.arange(4 // groups).repeat(groups)  # alike in all groups
+    one, latents = LayerWeights(layer, outputs, inputs, 3, PACE, draws), torch.randn(10, generator=draws)
     with torch.no_grad():
-        expected = functional_call(network, weights, tuple(photographs))
-        for path, weight in generated.items():
-            network.get_parameter(path).copy_(weight)
-        found = remove(network, kept, shape)(*photographs)
-    assert float((found - expected).abs().max()) <= 1e-5 * max(1.0, float(expected.abs().max()))
+        for parameter in one.parameters():
+            parameter.normal_(generator=draws)
+        weight = one(latents)
+        assert weight.shape == layer.weight.shape
+        transposed = isinstance(layer, nn.ConvTranspose2d)
+        for row, column in product(*map(range, weight.shape[:2])):
+            assert int(one.of_rows[row]) == (inputs[row] if transposed else outputs[row])
+            assert int(one.of_columns[column]) == (outputs[column] if transposed else inputs[column])
+            torch.testing.assert_close(weight[row, column].flatten(), _of_pair(one, row, column, latents))
 
 
-def edsr(name: str) -> nn.Module:
-    return PUBLIC[next(each for each in PUBLIC if each.startswith(name))]()
+def test_the_sum_over_the_embedding_has_the_gradient_of_its_formula() -> None:
+    draws = torch.Generator().manual_seed(0)
+    w2 = torch.randn(3, 2, 4, 5, generator=draws, dtype=torch.float64, requires_grad=True)
+    embedded = torch.randn(3, 2, 1, 5, generator=draws, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(Mixed.apply(w2, embedded), (w2 * embedded).sum(0))
+    assert torch.autograd.gradcheck(Mixed.apply, (w2, embedded))
 
 
-def test_a_weight_is_what_the_three_equations_say() -> None:
+def test_the_loss_reaches_every_latent_and_every_part_of_the_hypernetwork() -> None:
+    network = unet(2).train()
+    hypernetwork = _hypernetwork(network)
+    hypernetwork.run(network, torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))).square().mean().backward()
+    for name, parameter in hypernetwork.named_parameters():
+        assert parameter.grad is not None, name
+        assert (parameter.grad != 0).any(), name
+    assert (hypernetwork.latents.grad != 0).all()
+
+
+def test_weights_start_with_the_variance_of_the_fan_in_of_their_whole_input() -> None:
+    network = unet(16)
+    hypernetwork = _hypernetwork(network)
+    wide = {name: one for name, one in zip(hypernetwork.names, hypernetwork.layers, strict=True) if min(one.b0.shape) >= 64}
+    assert len(wide) == 11
+    weights, latents = {name: weight.detach() for name, weight in hypernetwork.weights().items()}, hypernetwork.latents.detach()
+    for name, one in wide.items():
+        layer = network.get_submodule(name.removesuffix(".weight"))
+        moments = [latents[part].square().mean() for part in (one.of_rows, one.of_columns)]
+        fan_in = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]  # of a concat, both segments
+        expected = float(moments[0] * moments[1]) / fan_in
+        assert float(weights[name].var()) == pytest.approx(expected, rel=0.2), name
+        assert float(weights[name].mean()) == pytest.approx(0, abs=0.1 * expected**0.5)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(128, 64, 3, groups=2), nn.ConvTranspose2d(128, 64, 3, groups=2)], ids=str)
+def test_in_a_grouped_convolution_the_fan_in_is_that_of_one_group(layer: nn.Module) -> None:
+    draws = torch.Generator().manual_seed(0)
+    one = LayerWeights(layer, torch.zeros(64, dtype=torch.int64), torch.zeros(128, dtype=torch.int64), 8, PACE, draws)
+    assert float(one(torch.ones(1)).detach().var()) == pytest.approx(1 / (64 * 9), rel=0.1)
+
+
+def test_a_pace_starts_from_the_same_weights_and_slows_what_they_are_made_of() -> None:
+    latents, everywhere, moved = torch.linspace(0.5, 1, 4), torch.arange(4), []
+    ones = [LayerWeights(nn.Conv2d(4, 4, 3), everywhere, everywhere, 8, pace, torch.Generator().manual_seed(0)) for pace in (1.0, 0.25)]
+    before = [one(latents).detach() for one in ones]
+    torch.testing.assert_close(*before)
+    for one, start in zip(ones, before, strict=True):
+        optimizer = torch.optim.Adam(one.parameters(), lr=1e-3)
+        one(latents).sum().backward()
+        optimizer.step()
+        moved.append((start - one(latents)).detach())
+    torch.testing.assert_close(moved[1], 0.25 * moved[0], rtol=0.02, atol=1e-5)
+    outer = torch.outer(latents, latents)
+    assert float((moved[0].mean((2, 3)) / (1e-3 * (1 + 8 * outer * 3**0.5 / 2))).mean()) == pytest.approx(1, rel=0.2)  # 1 + sum |E|
+
+
+def test_tied_layers_share_latents_and_those_before_a_pixel_shuffle_repeat_them() -> None:
+    network = PUBLIC["edsr x2"]()
+    hypernetwork = _hypernetwork(network)
+    layers = dict(zip(hypernetwork.names, hypernetwork.layers, strict=True))
+    trunk = layers["head.weight"].of_rows
+    for name in ("blocks.0.2", "blocks.1.2", "body_end"):
+        assert torch.equal(layers[f"{name}.weight"].of_rows, trunk)
+    assert torch.equal(layers["up.0.weight"].of_columns, trunk)
+    assert torch.equal(layers["up.0.weight"].of_rows, layers["tail.weight"].of_columns.repeat_interleave(4))
+    others = [layers[name].of_rows for name in ("blocks.0.0.weight", "blocks.1.0.weight")]
+    assert len(torch.cat([trunk, *others, layers["tail.weight"].of_columns]).unique()) == 4 * 6
+
+
+def test_behind_a_skip_a_layer_has_the_latents_of_both_segments_in_their_order() -> None:
     network = unet(4)
-    channels = layout_of(network)
-    hyper = hypernetwork(network, channels)
-    layer = hyper.layers[hyper.names.index("decoder.d1.d11.weight")]
-    with torch.no_grad():
-        for bias in (layer.b0, layer.b1, layer.b2):
-            bias.normal_()
-    output, column = 1, 6  # reads the third channel of the skip
-    latents = hyper.latents[layer.outputs[output]] * hyper.latents[layer.inputs[column]]
-    pair = latents + layer.b0[output, column]
-    embedded = pair * layer.w1[output, column] + layer.b1[output, column]
-    expected = layer.w2[output, column] @ embedded + layer.b2[output, column]
-    torch.testing.assert_close(hyper.weights()["decoder.d1.d11.weight"][output, column].flatten(), expected)
+    hypernetwork = _hypernetwork(network)
+    layers = dict(zip(hypernetwork.names, hypernetwork.layers, strict=True))
+    both = [layers["up.u1.weight"].of_columns, layers["encoder.0.c12.weight"].of_rows]
+    assert torch.equal(layers["decoder.d1.d11.weight"].of_columns, torch.cat(both))
 
 
-def test_both_readers_of_a_skip_and_the_layer_that_makes_it_share_its_latents() -> None:
+def test_channels_that_stay_have_latents_of_their_own_in_each_layer() -> None:
     network = unet(4)
-    hyper = hypernetwork(network, layout_of(network))
-    layers = dict(zip(hyper.names, hyper.layers, strict=True))
-    makes, below, above = (layers[f"{name}.weight"] for name in ("encoder.0.c12", "encoder.1.c21", "decoder.d1.d11"))
-    assert makes.outputs.tolist() == below.inputs.tolist() == above.inputs.tolist()[4:]
+    channels, hypernetwork = layout_of(network), _hypernetwork(network)
+    own: list[int] = []
+    for name, one in zip(hypernetwork.names, hypernetwork.layers, strict=True):
+        path = name.removesuffix(".weight")
+        transposed = isinstance(network.get_submodule(path), nn.ConvTranspose2d)
+        ends = (
+            (channels.makes, one.of_columns if transposed else one.of_rows),
+            (channels.reads, one.of_rows if transposed else one.of_columns),
+        )
+        for places, found in ((places[path], found.numpy()) for places, found in ends):
+            assert (found[places != STAYS] == places[places != STAYS]).all()
+            own += found[places == STAYS].tolist()
+    assert sorted(own) == list(range(channels.size, len(hypernetwork.latents)))
 
 
-def test_the_filters_behind_pixel_shuffle_repeat_the_latent_of_their_channel() -> None:
-    network = edsr("edsr")
-    channels = layout_at(network, shape_of("edsr"))
-    hyper = hypernetwork(network, channels)
-    rows = [layer.outputs.reshape(-1, 4) for layer, name in zip(hyper.layers, hyper.names, strict=True) if "up" in name or "tail.0" in name]
-    repeated = [row for row in rows if len(row) and bool((row == row[:, :1]).all())]
-    assert repeated
+def test_frozen_layers_stay_and_what_is_not_generated_is_trained_as_it_is() -> None:
+    network = PUBLIC["edsr x2"]()
+    before = deepcopy(network)
+    hypernetwork = _hypernetwork(network)
+    hypernetwork.write(network)
+    for shift in ("sub_mean", "add_mean"):
+        for one, other in zip(network.get_submodule(shift).parameters(), before.get_submodule(shift).parameters(), strict=True):
+            assert torch.equal(one, other)
+    assert len(hypernetwork.names) == 8
+    assert {id(weight) for weight in hypernetwork.free} == {
+        id(network.get_submodule(name.removesuffix(".weight")).bias) for name in hypernetwork.names
+    }
+    hypernetwork.zero_biases(network)
+    assert all((weight == 0).all() for weight in hypernetwork.free)
 
 
-def test_a_generated_weight_starts_with_the_variance_of_its_fan_in() -> None:
-    network = UNet(32)
-    hyper = hypernetwork(network, layout_of(network))
-    for name, layer in zip(hyper.names, hyper.layers, strict=True):
-        if min(layer.w1.shape[:2]) >= 64:
-            latents = hyper.latents.detach()
-            moments = latents[layer.outputs].square().mean() * latents[layer.inputs].square().mean()
-            expected = moments / (layer.w1.shape[1] * layer.w2.shape[2])
-            assert float(layer(latents).detach().var()) == pytest.approx(float(expected), rel=0.2), name
+@pytest.mark.parametrize("name", ["edsr x2", "srresnet x2", "nafnet"])
+def test_it_can_start_at_the_weights_of_a_network(name: str) -> None:
+    network = PUBLIC[name]()
+    before, channels = deepcopy(network), layout_at(network, shape_of(name))
+    hypernetwork = _hypernetwork(network)
+    hypernetwork.reproduce(network, torch.cat([score / score.mean() for score in norms(network, channels).values()]))
+    hypernetwork.write(network)
+    for one, other in zip(network.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_a_gradient_reaches_latents_and_every_part_of_every_layer() -> None:
-    network = unet(4)
-    hyper = hypernetwork(network, layout_of(network))
-    hyper.run(network, torch.rand(1, 3, 32, 32)).square().sum().backward()
-    assert hyper.latents.grad is not None
-    for layer in hyper.layers:
-        assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in layer.parameters())
+@pytest.mark.parametrize("name", ["nafnet", "srresnet x2", "hinet"])
+def test_every_trainable_weight_is_either_generated_or_free(name: str) -> None:
+    network = PUBLIC[name]()
+    hypernetwork = Hypernetwork(network, layout_at(network, shape_of(name)), 8, PACE, 0)
+    free = [one for one, weight in network.named_parameters() if any(weight is other for other in hypernetwork.free)]
+    assert sorted([*free, *hypernetwork.names]) == sorted(one for one, _ in network.named_parameters())
+    mixing = [
+        f"{path}.weight"
+        for path, layer in network.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and getattr(layer, "groups", 1) == 1
+    ]
+    assert sorted(hypernetwork.names) == sorted(mixing)
 
 
-@pytest.mark.parametrize("network", [unet(4), Residual(), edsr("edsr")], ids=["u-net", "residual", "edsr"])
-def test_it_can_start_at_the_weights_of_a_network(network: nn.Module) -> None:
-    channels = layout_at(network, SHAPE)
-    hyper = hypernetwork(network, channels)
-    hyper.reproduce(network, torch.cat(list(norms(network, channels).values())))
-    for name, weight in hyper.weights().items():
-        torch.testing.assert_close(weight, network.get_parameter(name), rtol=1e-4, atol=1e-5)
+class Twice(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.one, self.two, self.tail = (nn.Conv2d(*pair, 3, padding=1) for pair in ((3, 6), (6, 6), (6, 6), (6, 3)))
+        self.two.weight = self.one.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tail(self.two(self.one(self.head(x))))
 
 
-def test_what_stays_has_latents_of_its_own() -> None:
-    network = unet(4)
-    channels = layout_of(network)
-    hyper = hypernetwork(network, channels)
-    fixed = sum(int((row == STAYS).sum()) for rows in (channels.makes, channels.reads) for row in rows.values())
-    assert len(hyper.latents) == channels.size + fixed
+def test_a_weight_that_two_layers_share_is_generated_once_for_both() -> None:
+    network = Twice()
+    hypernetwork = Hypernetwork(network, layout_of(network), 8, PACE, 0)
+    x = torch.rand(SHAPE)
+    restored = hypernetwork.run(network, x)
+    hypernetwork.write(network)
+    assert network.two.weight is network.one.weight
+    torch.testing.assert_close(network(x), restored)
