@@ -105,6 +105,20 @@ def test_every_network_is_smaller_in_channels_that_it_names(name: str) -> None:
             assert all(list(indices) == sorted(set(indices)) for indices in pruned.kept.values())
 
 
+@every_network
+def test_methods_with_a_uniform_share_agree_on_every_width(backbone: str) -> None:
+    for found in zip(*(swept(name, backbone).values() for name in ("uniform", "group_lasso", "assl")), strict=True):
+        widths = [{unit: len(indices) for unit, indices in pruned.kept.items()} for pruned in found]
+        assert widths[0] == widths[1] == widths[2]
+
+
+@every_network
+@pytest.mark.parametrize("name", ["s_net", "us_net"])
+def test_slimmable_networks_must_be_stored_whole(name: str, backbone: str) -> None:
+    whole = sum(weight.numel() for weight in network(backbone).parameters())
+    assert {pruned.stored_parameters for pruned in swept(name, backbone).values()} == {whole}
+
+
 def test_one_fresh_process_loads_everything_that_was_saved(tmp_path: Path) -> None:
     probe, expected = torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)), {}
     for name in NAMES:
