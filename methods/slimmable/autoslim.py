@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer, Widths, largest_first
-from bench.errors import Infeasible
+from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import PeakModel, floor_widths, impossible
 from bench.modes import evaluating
@@ -57,9 +57,17 @@ class AutoSlim(Method):
     groups: int = 32
     crops: int = 16
 
+    def __post_init__(self) -> None:
+        if not (0 < self.least <= 1 and self.groups >= 1 and self.crops >= 1 and self.epochs >= 0):
+            raise ConfigError(
+                f"autoslim: least = {self.least} must lie in (0, 1], groups = {self.groups} and crops = {self.crops} must be 1 or more, "
+                f"epochs = {self.epochs} 0 or more"
+            )
+
     def expected_steps(self, recipe: Recipe) -> int:
-        """Of the network that was found; the slimmable one's are part of it."""
-        return recipe.tuning_steps + (recipe.pretrain_steps if self.finish == "scratch" else 0)
+        """Of the network that was found; the slimmable one's are part of it, unless it has a share of a pretraining of its own."""
+        own = recipe.pretrain_steps // SHARE_OF_PRETRAINING if self.start == "scratch" else 0
+        return own + recipe.tuning_steps + (recipe.pretrain_steps if self.finish == "scratch" else 0)
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The first network of the path that fits. Raises Infeasible if the last does not."""
@@ -89,14 +97,12 @@ class AutoSlim(Method):
         """A copy, trained at independent random widths."""
         slimmable, draws, recipe = Slimmable(deepcopy(model), budget), torch.Generator().manual_seed(trainer.seed), trainer.recipe
 
-        def with_shares(shares: Sequence[float]) -> Widths:
-            body = zip(slimmable.body.widths.items(), shares, strict=True)
-            return {unit: max(min(recipe.min_width, full), int(full * share)) for (unit, full), share in body}
+        full, narrowest = slimmable.body.widths, slimmable.at(self.least, recipe.min_width)
 
         def others() -> list[Widths]:
-            units = len(slimmable.body.widths)
-            random = self.least + (1 - self.least) * torch.rand(2, units, generator=draws)
-            return [with_shares([self.least] * units), *(with_shares(row) for row in random.tolist())]
+            shares = self.least + (1 - self.least) * torch.rand(2, len(full), generator=draws)
+            random = [dict(zip(full, row, strict=True)) for row in shares.tolist()]
+            return [narrowest, *({unit: max(narrowest[unit], int(full[unit] * share)) for unit, share in row.items()} for row in random)]
 
         objective = sandwich(slimmable, others, trainer)
         if self.start == "scratch":

@@ -7,7 +7,7 @@ Restoration networks have no BatchNorm, so the paper's switchable statistics hav
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -17,7 +17,6 @@ from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
 from bench.errors import ConfigError
 from bench.registry import method
 from bench.staged import StagedMethod
-from bench.surgery.families import scaled
 from bench.surgery.fit import largest_fitting
 from methods.slimmable.training import Slimmable, Start, train
 
@@ -38,7 +37,7 @@ class SNet(StagedMethod[Slimmable]):
 
     def __post_init__(self) -> None:
         numbers = all(isinstance(share, int | float) for share in self.switches)
-        if not numbers or sorted({*self.switches, 1.0}) != list(self.switches) or self.switches[0] <= 0:
+        if not numbers or self.switches[-1:] != (1.0,) or not all(one < other for one, other in pairwise((0.0, *self.switches))):
             raise ConfigError(f"s_net: switches = {list(self.switches)} must be numbers above 0 that rise to 1, such as [0.25, 0.5, 1.0]")
 
     def expected_steps(self, recipe: Recipe) -> int:
@@ -63,6 +62,5 @@ class SNet(StagedMethod[Slimmable]):
         return prepared.cut(switches[largest], "none", trainer)
 
     def widths(self, slimmable: Slimmable, min_width: int) -> list[Widths]:
-        """The widths of each switch: max(w_min, floor(s c)), s as it is written."""
-        shares = [Fraction(str(share)) for share in self.switches]
-        return [scaled(slimmable.body, share.numerator, min_width, share.denominator) for share in shares]
+        """The widths of each switch."""
+        return [slimmable.at(share, min_width) for share in self.switches]

@@ -10,6 +10,7 @@ US-Net); a network without BatchNorm is left as it is.
 """
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from bench.contract import Budget, Finish, Objective, Pruned, Trainer, Widths
 from bench.surgery.anatomy import Anatomy, anatomy
 from bench.surgery.channels import remove
+from bench.surgery.families import scaled
 from bench.surgery.slices import Sliced
 
 Start = Literal["scratch", "pretrained"]
@@ -40,6 +42,11 @@ class Slimmable:
     def run(self, widths: Widths, degraded: Tensor) -> Tensor:
         """What the network restores at these widths, (N, C, H, W)."""
         return self.sliced(self.prefix(widths), degraded)
+
+    def at(self, share: float, min_width: int) -> dict[str, int]:
+        """Unit -> max(w_min, floor(s c)), the share s as it is written: 0.29 of 100 channels are 29, though not in floating point."""
+        exact = Fraction(str(share))
+        return scaled(self.body, exact.numerator, min_width, exact.denominator)
 
     def prefix(self, widths: Widths) -> dict[str, range]:
         """Unit -> its first channels, for the units that lose some."""

@@ -71,5 +71,5 @@ class USNet(StagedMethod[Slimmable]):
     def widths(self, slimmable: Slimmable, min_width: int) -> list[Widths]:
         """The widths of the share `least` and of each position of the uniform grid above it."""
         grid, least = positions(slimmable.body), Fraction(str(self.least))
-        narrowest = scaled(slimmable.body, least.numerator, min_width, least.denominator)
-        return [narrowest, *(scaled(slimmable.body, one, min_width) for one in range(1, grid + 1) if Fraction(one, grid) > least)]
+        wider = [scaled(slimmable.body, one, min_width) for one in range(1, grid + 1) if Fraction(one, grid) > least]
+        return [slimmable.at(self.least, min_width), *wider]
