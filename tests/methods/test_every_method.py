@@ -25,7 +25,7 @@ from tests.networks.small import SHAPE
 ROOT = Path(__file__).parents[2]
 NAMES = [name for name in METHODS.names() if METHODS.get(name).__module__.startswith("methods.") and name != "unpruned"]
 OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
-    "autoslim": {"groups": 4},
+    "autoslim": {"groups": 4, "crops": 2},
     "dhp": {"least_width": 1},
     "random_search": {"samples": 4},
     "us_net": {"least": 0.1},
@@ -131,7 +131,7 @@ def test_one_fresh_process_loads_everything_that_was_saved(tmp_path: Path) -> No
                 with torch.no_grad():
                     expected[folder.name] = float(pruned.model.eval()(probe).double().sum())
     code = (
-        "import json, sys, torch, tests.fakes\nfrom pathlib import Path\nfrom bench.saved import load\n"
+        "import json, sys, torch, tests.fakes\ntorch.set_num_threads(1)\nfrom pathlib import Path\nfrom bench.saved import load\n"
         f"probe = torch.rand({SHAPE}, generator=torch.Generator().manual_seed(5))\n"
         "with torch.no_grad():\n"
         "    found = {f.name: float(load(f).eval()(probe).double().sum()) for f in Path(sys.argv[1]).iterdir()}\n"
