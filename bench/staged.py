@@ -1,4 +1,6 @@
-"""Methods in two stages: work that serves every budget, done once, then a cut for each budget.
+"""Methods whose work serves several budgets: they are their sweep, and one budget is a sweep of one.
+
+Most have two stages: work that serves every budget, done once, then a cut for each budget.
 
     prepared = prepare(model, shape, trainer)        one slimmable network, one lasso training, one pool of random networks, ...
     for each budget, largest first: cut(prepared, budget, trainer)
@@ -20,7 +22,24 @@ from bench.errors import Infeasible
 Prepared = TypeVar("Prepared")
 
 
-class StagedMethod(Method, Generic[Prepared]):
+class SweptMethod(Method):
+    """A method that is its sweep."""
+
+    @abstractmethod
+    def sweep(
+        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
+    ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
+        """Every budget once, largest first. What is yielded for a budget does not depend on the other budgets."""
+
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        """What a sweep of one budget yields. Raises Infeasible if no network of the family fits."""
+        ((_, outcome),) = self.sweep(model, [budget], trainer)
+        if isinstance(outcome, Infeasible):
+            raise outcome
+        return outcome
+
+
+class StagedMethod(SweptMethod, Generic[Prepared]):
     """A method whose work before the first cut serves every budget."""
 
     @abstractmethod
@@ -36,13 +55,6 @@ class StagedMethod(Method, Generic[Prepared]):
     @abstractmethod
     def cut(self, prepared: Prepared, budget: Budget, trainer: Trainer) -> Pruned:
         """The network for one budget. Raises Infeasible if no network of the family fits."""
-
-    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """Both stages, for one budget. Raises Infeasible if no network of the family fits."""
-        ((_, outcome),) = self.sweep(model, [budget], trainer)
-        if isinstance(outcome, Infeasible):
-            raise outcome
-        return outcome
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER

@@ -26,11 +26,12 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer, largest_first
+from bench.contract import NO_TRAINER, Budget, Pruned, Trainer, largest_first
 from bench.errors import ConfigError, Infeasible
 from bench.memory.peak_model import impossible
 from bench.memory.profile import peak_memory
 from bench.registry import method
+from bench.staged import SweptMethod
 from bench.surgery.compactors import insert, long_skips
 from methods.mosp.trajectory import Measure, Trajectory
 
@@ -39,7 +40,7 @@ CHANNEL = "channel"
 
 @method("mosp")
 @dataclass(frozen=True)
-class Mosp(Method):
+class Mosp(SweptMethod):
     """Prunes the units that are alive at the peak step.
 
     Args:
@@ -61,13 +62,6 @@ class Mosp(Method):
         _fraction("outer_stride", self.outer_stride)
         if self.inner_stride != CHANNEL:
             _fraction("inner_stride", self.inner_stride)
-
-    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """The network at the first point of the trajectory that fits. Raises Infeasible if the least widths do not."""
-        ((_, outcome),) = self.sweep(model, [budget], trainer)
-        if isinstance(outcome, Infeasible):
-            raise outcome
-        return outcome
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER

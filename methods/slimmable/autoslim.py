@@ -21,12 +21,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer, Widths, largest_first
+from bench.contract import NO_TRAINER, Budget, Pruned, Recipe, Step, Trainer, Widths, largest_first
 from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import PeakModel, floor_widths, impossible
 from bench.modes import evaluating
 from bench.registry import method
+from bench.staged import SweptMethod
 from methods.slimmable.training import Slimmable, Start, sandwich
 
 Errors = Callable[[Sequence[Widths]], Sequence[float]]
@@ -35,7 +36,7 @@ SHARE_OF_PRETRAINING = 5  # from scratch, a fifth of it trains the slimmable net
 
 @method("autoslim")
 @dataclass(frozen=True)
-class AutoSlim(Method):
+class AutoSlim(SweptMethod):
     """Greedy slimming of a slimmable network.
 
     Args:
@@ -68,13 +69,6 @@ class AutoSlim(Method):
         """Of the network that was found; the slimmable one's are part of it, unless it has a share of a pretraining of its own."""
         own = recipe.pretrain_steps // SHARE_OF_PRETRAINING if self.start == "scratch" else 0
         return own + recipe.tuning_steps + (recipe.pretrain_steps if self.finish == "scratch" else 0)
-
-    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """The first network of the path that fits. Raises Infeasible if the last does not."""
-        ((_, outcome),) = self.sweep(model, [budget], trainer)
-        if isinstance(outcome, Infeasible):
-            raise outcome
-        return outcome
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
