@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 
 from bench.errors import ConfigError
+from bench.report.against import published
 from bench.study import load_study, method_source, packaged_studies
 from tests.fakes import Narrow
 
@@ -109,11 +110,13 @@ def test_an_unknown_study_is_answered_with_the_nearest(tmp_path):
         load_study(tmp_path / "absent.toml")
 
 
-@pytest.mark.parametrize("name", ["smoke", "table1"])
-def test_packaged_studies_are_valid(name):
-    assert name in packaged_studies()
+@pytest.mark.parametrize("name", packaged_studies())
+def test_packaged_studies_have_every_method_of_the_paper_at_three_ratios(name):
     cells = load_study(name).cells()
-    assert len(cells) == 20 == len({cell.key for cell in cells}) and cells[0].label == "unpruned"
+    assert len(cells) == len({cell.key for cell in cells})
+    assert cells[0].label == "unpruned"
+    for ratio in (0.25, 0.5, 0.75):
+        assert {one.method for one in published() if one.ratio == ratio} <= {cell.method for cell in cells if cell.ratio == ratio}
 
 
 def test_a_changed_source_is_another_question(tmp_path, monkeypatch, study):
