@@ -78,7 +78,7 @@ def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecas
 
 
 def foreseen_steps(cell: Cell) -> int:
-    """Training steps after pretraining: exact with compute "matched", the harness's own share otherwise."""
+    """Training steps after pretraining, as the method expects them."""
     steps: int = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}").expected_steps(cell.trained_by)
     return steps
 

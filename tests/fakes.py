@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from bench.contract import NO_TRAINER, Budget, Crops, Finish, Method, Pair, Pruned, Recipe, Shape, Step, Task, Trainer
 from bench.errors import Infeasible
@@ -82,6 +83,14 @@ class FakeTask(Task):
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
         error = float(((restored.clamp(0, 1) - clean) ** 2).mean())
         return {"psnr_db": -10 * torch.log10(torch.tensor(error)).item(), "ssim": 1 / (1 + error)}
+
+
+@dataclass(frozen=True)
+class AnyScale(FakeTask):
+    """Compares at the size of the clean crop, whatever a network magnifies."""
+
+    def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
+        return (functional.adaptive_avg_pool2d(restored, clean.shape[-2:]) - clean).abs().mean()
 
 
 def tiny_peak_bytes(width: int, shape: Shape) -> int:

@@ -38,7 +38,12 @@ class Published:
     @property
     def parameters(self) -> float:
         """The printed number."""
-        return float(self.params[:-1]) * UNITS[self.params[-1]]
+        return count(self.params)
+
+
+def count(printed: str) -> float:
+    """ "0.48M" as a number."""
+    return float(printed[:-1]) * UNITS[printed[-1]]
 
 
 @cache
@@ -80,17 +85,16 @@ def _pair(group: list[dict[str, Any]]) -> None:
 def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
     """The cells of one row, in the order of HEADERS."""
     whole = next((other["parameters_stored"] for other in group if other["ratio"] == 1 and other["parameters_stored"]), None)
-    one = next((one for one in published() if (one.ratio, one.method) == (row["ratio"], row["method"]) and row["paper_psnr_db"]), None)
     unpruned = next(one.parameters for one in published() if one.ratio == 1)
-    stored = row["parameters_stored"]
+    stored, printed, psnr_db = row["parameters_stored"], row["paper_parameters"], row["paper_psnr_db"]
     return [
         marks.escape(row["label"]),
         f"{row['ratio']:g}",
-        one.params if one else MISSING,
-        _share(one.parameters / unpruned, marks) if one else MISSING,
+        printed or MISSING,
+        _share(count(printed) / unpruned, marks) if printed else MISSING,
         number(row, "parameters_stored", ",d", marks),
         _share(stored / whole, marks) if stored and whole else MISSING,
-        f"{one.psnr_db:.2f}" if one else MISSING,
+        f"{psnr_db:.2f}" if psnr_db else MISSING,
         number(row, "psnr_db", ".2f", marks),
         *(MISSING if row[name] is None else f"{row[name]:{form}}" for name, form in RANKS),
         marks.escape(status_text(row)),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.memory.layout import Layout
-from bench.surgery.masks import input_slices, output_slices
+from bench.surgery.masks import channel_axis, input_slices, output_slices
 
 Scores = dict[str, Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -102,12 +102,8 @@ def _by_unit(channels: Layout, scores: Tensor) -> Scores:
 
 
 def _note_squares(seen: list[Tensor], layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-    axis = _channel_axis(layer) % args[0].ndim
+    axis = channel_axis(layer) % args[0].ndim
     seen.append(args[0].square().mean([other for other in range(args[0].ndim) if other != axis]))
-
-
-def _channel_axis(layer: nn.Module) -> int:
-    return -1 if isinstance(layer, nn.Linear) else -3
 
 
 def _norm(layer: nn.Module, order: int, channels_out: int) -> Tensor:
@@ -133,5 +129,5 @@ def _apply_gates(places: Tensor, gates: Tensor, layer: nn.Module, args: tuple[Te
     row = torch.where(places >= 0, gates[:, places.clamp_min(0)], 1.0)
     row = row.repeat_interleave(len(args[0]) // len(row), 0)  # of a photograph that was cut into rows of pixels
     middle = [1] * (args[0].ndim - 2)
-    shaped = row.view(len(row), *middle, -1) if _channel_axis(layer) == -1 else row.view(len(row), -1, *middle)
+    shaped = row.view(len(row), *middle, -1) if channel_axis(layer) == -1 else row.view(len(row), -1, *middle)
     return (args[0] * shaped, *args[1:])

@@ -23,6 +23,7 @@ from torch.utils.hooks import RemovableHandle
 from bench.contract import Kept
 from bench.memory.layout import Layout
 from bench.modes import evaluating
+from bench.surgery.masks import channel_axis
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 ITERATIONS = 10  # of conjugate gradients
@@ -69,7 +70,7 @@ def update_weights(
         handles[name].remove()  # below, the layer runs on its own
         places = channels.makes[name] if name in channels.makes else channels.follows[name][1]
         rest = stays[places].nonzero()[:, 0].to(inputs.device)
-        target = before[name].index_select(_channel_axis(layer), rest)
+        target = before[name].index_select(channel_axis(layer), rest)
         for weight, step in zip(layer.parameters(), _solved(layer, args[0], target, ridge, iterations).values(), strict=True):
             weight.add_(step)
 
@@ -87,7 +88,7 @@ def _solved(layer: nn.Module, inputs: Tensor, target: Tensor, ridge: float, iter
 
     own = {name: weight.detach() for name, weight in layer.named_parameters()}
     made, adjoint = vjp(product, own)[:2]
-    energy = ridge * inputs.square().mean() * (target.numel() / target.shape[_channel_axis(layer)])
+    energy = ridge * inputs.square().mean() * (target.numel() / target.shape[channel_axis(layer)])
     return _conjugate_gradients(product, lambda residual: adjoint(residual)[0], target - made, energy, iterations)
 
 
@@ -111,10 +112,6 @@ def _conjugate_gradients(
 
 def _square(weights: Weights) -> Tensor:
     return torch.stack([part.square().sum() for part in weights.values()]).sum()
-
-
-def _channel_axis(layer: nn.Module) -> int:
-    return -1 if isinstance(layer, nn.Linear) else -3
 
 
 def _run(model: nn.Module, inputs: Tensor, hooks: Iterable[RemovableHandle]) -> None:

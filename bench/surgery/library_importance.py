@@ -34,7 +34,7 @@ from torch_pruning.pruner import importance as library
 from torch_pruning.pruner.function import PrunerBox
 
 from bench.memory.layout import Layout, Places
-from bench.surgery.channels import KINDS
+from bench.surgery.channels import kind_of
 from bench.surgery.importance import Batches, Criterion, Scores
 
 Library = Literal["magnitude", "lamp", "fpgm", "taylor", "hessian", "random"]
@@ -119,15 +119,11 @@ def _members(model: nn.Module, channels: Layout, grouped: bool) -> Iterator[Memb
     """What the library's classes may score; with or without grouped convolutions as readers. Bare weights have no score."""
     modules = dict(model.named_modules())
     for name, places in channels.makes.items():
-        yield Node(modules[name], None, name), PrunerBox[_kind(modules[name])].prune_out_channels, places
+        yield Node(modules[name], None, name), PrunerBox[kind_of(modules[name])].prune_out_channels, places
     for name, places in channels.reads.items():
         if grouped or getattr(modules[name], "groups", 1) == 1:
-            yield Node(modules[name], None, name), PrunerBox[_kind(modules[name])].prune_in_channels, places
+            yield Node(modules[name], None, name), PrunerBox[kind_of(modules[name])].prune_in_channels, places
     for name in [name for name in channels.follows if name in modules]:
         depthwise = isinstance(modules[name], nn.Conv2d | nn.ConvTranspose2d)
-        kind = OPTYPE.DEPTHWISE_CONV if depthwise else _kind(modules[name])
+        kind = OPTYPE.DEPTHWISE_CONV if depthwise else kind_of(modules[name])
         yield Node(modules[name], None, name), PrunerBox[kind].prune_out_channels, channels.follows[name][1]
-
-
-def _kind(layer: nn.Module) -> OPTYPE:
-    return next(kind for cls, kind in KINDS.items() if isinstance(layer, cls))

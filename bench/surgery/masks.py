@@ -42,6 +42,11 @@ def masked(model: nn.Module, channels: Layout, kept: Kept) -> Iterator[None]:
                 weight.index_copy_(axis, gone, values)
 
 
+def channel_axis(layer: nn.Module) -> int:
+    """The axis of channels in what a layer that mixes channels reads and makes, counted from the end."""
+    return -1 if isinstance(layer, nn.Linear) else -3
+
+
 def input_slices(layer: nn.Module) -> tuple[Tensor, int]:
     """The weight of a layer that mixes channels, and its axis of input channels (1, in transposed convolutions 0)."""
     return layer.weight, 0 if isinstance(layer, nn.ConvTranspose2d) else 1  # type: ignore[return-value]

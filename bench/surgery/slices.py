@@ -6,7 +6,7 @@ The slices are those that surgery would leave: after a concat, the kept part of 
 kept channel. So the output is that of `remove(model, kept)`, without copying the network, and its cost is that of the narrow one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,23 +38,18 @@ class Sliced:
 
     def __init__(self, model: nn.Module, channels: Layout) -> None:
         self.model, self.channels = model, channels
-        self.axes = weight_axes(model, channels)
+        self.axes, self.counting = weight_axes(model, channels), _counting(model, channels)
 
     def __call__(self, kept: Kept, *inputs: Tensor) -> Tensor:
         """What the network computes with the kept channels: `inputs` (N, C, H, W), in its present mode."""
-        with self._told(kept):
-            restored: Tensor = functional_call(self.model, self.weights(kept), inputs)
+        stays = self.channels.stays(kept)
+        with self._told(stays):
+            restored: Tensor = functional_call(self.model, self._weights(stays), inputs)
         return restored
 
-    def weights(self, kept: Kept, of: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Name -> the slice that is left of a weight or buffer, for those that lose something.
-
-        Args:
-            kept: unit -> channels that stay.
-            of: weights in place of the model's own.
-        """
-        stays, own = self.channels.stays(kept), dict(self.model.named_parameters()) | dict(self.model.named_buffers()) | dict(of or {})
-        left: dict[str, Tensor] = dict(of or {})
+    def _weights(self, stays: np.ndarray) -> dict[str, Tensor]:
+        """Name -> the slice that is left of a weight or buffer, for those that lose something."""
+        own, left = dict(self.model.named_parameters()) | dict(self.model.named_buffers()), dict[str, Tensor]()
         for name, axes in self.axes.items():
             for axis, places in axes.items():
                 if not (rest := stays[places]).all():
@@ -63,20 +58,24 @@ class Sliced:
         return left
 
     @contextmanager
-    def _told(self, kept: Kept) -> Iterator[None]:
+    def _told(self, stays: np.ndarray) -> Iterator[None]:
         """Inside, layers that count their own channels know the kept ones."""
-        stays, undo = self.channels.stays(kept), []
-        for name, (_, places) in self.channels.follows.items():
-            layer, count = _layer(self.model, name), int(stays[places].sum())
-            attribute = next((attribute for kind, attribute in COUNTS.items() if isinstance(layer, kind)), None)
-            if attribute and count < len(places):
-                undo.append((layer, attribute, getattr(layer, attribute)))
-                setattr(layer, attribute, (count,) if attribute == "normalized_shape" else count)
+        whole = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in self.counting]
         try:
+            for layer, attribute, places in self.counting:
+                count = int(stays[places].sum())
+                if count < len(places):
+                    setattr(layer, attribute, (count,) if attribute == "normalized_shape" else count)
             yield
         finally:
-            for layer, attribute, value in undo:
+            for layer, attribute, value in whole:
                 setattr(layer, attribute, value)
+
+
+def _counting(model: nn.Module, channels: Layout) -> list[tuple[nn.Module, str, np.ndarray]]:
+    """The layers that look at a number of channels of their own: layer, name of the number, places of its channels."""
+    layers = [(layer, channels.follows[name][1]) for name, layer in model.named_modules() if name in channels.follows]
+    return [(layer, attribute, places) for layer, places in layers for kind, attribute in COUNTS.items() if isinstance(layer, kind)]
 
 
 def weight_axes(model: nn.Module, channels: Layout) -> dict[str, dict[int, np.ndarray]]:
@@ -93,17 +92,13 @@ def weight_axes(model: nn.Module, channels: Layout) -> dict[str, dict[int, np.nd
         module = model.get_submodule(layer)
         note(f"{layer}.weight", *output_slices(module), places)
         note(f"{layer}.bias", module.bias, 0, places)
+    layers, loose = dict(model.named_modules()), dict(model.named_parameters()) | dict(model.named_buffers())
     for name, (axis, places) in channels.follows.items():
-        owner = _layer(model, name)
+        owner = layers.get(name)
         if owner is None:
-            note(name, dict(model.named_parameters()).get(name, dict(model.named_buffers()).get(name)), axis, places)
+            note(name, loose.get(name), axis, places)
             continue
         for own, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)):
             if tensor.ndim and len(tensor) == len(places):
                 note(f"{name}.{own}", tensor, 0, places)
     return axes
-
-
-def _layer(model: nn.Module, name: str) -> nn.Module | None:
-    """The layer of that name; None if it is a weight's."""
-    return dict(model.named_modules()).get(name)

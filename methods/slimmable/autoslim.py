@@ -76,7 +76,7 @@ class AutoSlim(SweptMethod):
         """Every budget once, largest first, along one path: a budget costs the path up to it."""
         slimmable = self._slimmable(model, budgets[0], trainer)
         peaks, floor = slimmable.body.peaks, floor_widths(slimmable.body.widths, trainer.recipe.min_width)
-        path = Path(peaks, floor, self.groups, self.peak_aware, lambda trials: self._errors(slimmable, trials, trainer))
+        path = Path(peaks, floor, self.groups, self.peak_aware, self._errors(slimmable, trainer))
         for budget in largest_first(budgets):
             if peaks.peak_bytes(floor) > budget.peak_bytes:
                 yield budget, impossible(budget, peaks.peak_bytes(floor))
@@ -106,12 +106,16 @@ class AutoSlim(SweptMethod):
             trainer.fit(slimmable.model, self.epochs * recipe.steps_per_epoch, phase="adapt", objective=objective)
         return slimmable
 
-    def _errors(self, slimmable: Slimmable, trials: Sequence[Widths], trainer: Trainer) -> list[float]:
-        """The criterion of each of some networks on the same crops."""
+    def _errors(self, slimmable: Slimmable, trainer: Trainer) -> Errors:
+        """Measures the criterion of each of some networks on the same crops."""
         degraded, clean = (torch.cat(part)[: self.crops] for part in zip(*trainer.calibration, strict=True))
-        with evaluating(slimmable.model), torch.inference_mode():
-            found: list[float] = torch.stack([trainer.criterion(slimmable.run(widths, degraded), clean) for widths in trials]).tolist()
-        return found
+
+        def errors(trials: Sequence[Widths]) -> list[float]:
+            with evaluating(slimmable.model), torch.inference_mode():
+                found: list[float] = torch.stack([trainer.criterion(slimmable.run(widths, degraded), clean) for widths in trials]).tolist()
+            return found
+
+        return errors
 
 
 @dataclass

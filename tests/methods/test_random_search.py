@@ -1,8 +1,7 @@
 """Random search: checks (a) to (e), that the best of many is worth more than one, and that a killed run ends where it would have ended."""
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -13,8 +12,7 @@ import pytest
 import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
 from bench.errors import ConfigError, Infeasible
@@ -24,28 +22,12 @@ from bench.referee import referee
 from bench.surgery.anatomy import Anatomy, anatomy
 from bench.training import TaskTrainer
 from methods.random_search import JOURNAL, RandomSearch, fitted
-from tests.fakes import RECIPE, FakeTask
+from tests.fakes import RECIPE, AnyScale, FakeTask
 from tests.networks.public import PUBLIC
 from tests.networks.small import SHAPE, Residual, layout_of, unet
 
 SAMPLERS = ("random", "tpe", "nsga2")
 CROPS = replace(RECIPE, patch=16, batch=4, calibration_crops=8)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@dataclass(frozen=True)
-class AnyScale(FakeTask):
-    """Compares at the size of the clean crop, whatever a network magnifies."""
-
-    def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
-        return (functional.adaptive_avg_pool2d(restored, clean.shape[-2:]) - clean).abs().mean()
 
 
 class Counting(TaskTrainer):

@@ -1,6 +1,5 @@
 """Updating weights by least squares: against a direct solution, and that it brings the outputs of cut networks back."""
 
-from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
@@ -17,14 +16,6 @@ from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 NETWORKS = {"u-net": unet, "residual": lambda: _seeded(Residual), **{name: PUBLIC[name] for name in ("edsr x2", "dncnn", "srresnet x2")}}
 NETWORKS |= {name: PUBLIC[name] for name in ("nafnet", "hinet")}  # depthwise and normalising over channels
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _seeded(make: type[nn.Module]) -> nn.Module:

@@ -1,7 +1,6 @@
 """The search and the cut: checks (a), (d), (f) and (g), and that latents do shrink."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
 from bench.errors import ConfigError, Infeasible
@@ -22,28 +20,12 @@ from methods import dhp
 from methods.dhp import DHP, Searched
 from methods.dhp.hypernetwork import Hypernetwork
 from methods.dhp.latents import Latents
-from tests.fakes import RECIPE, FakeTask
+from tests.fakes import RECIPE, AnyScale
 from tests.networks.public import PUBLIC, inputs_of, shape_of
 from tests.networks.small import SHAPE, Residual, layout_at, layout_of, unet
 
 SEARCH = replace(RECIPE, pretrain_steps=12)
 NETWORKS = {name: PUBLIC[name] for name in ("edsr x2", "srresnet x2", "dncnn")} | {"unet": unet, "residual": Residual}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@dataclass(frozen=True)
-class AnyScale(FakeTask):
-    """Compares at the size of the clean crop, whatever a network magnifies."""
-
-    def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
-        return (functional.adaptive_avg_pool2d(restored, clean.shape[-2:]) - clean).abs().mean()
 
 
 def _trainer(recipe: Recipe = SEARCH, seed: int = 0) -> TaskTrainer:

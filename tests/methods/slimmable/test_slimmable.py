@@ -23,7 +23,6 @@ from tests.networks.small import SHAPE, Residual, Shuffled, layout_of, unet
 
 RECIPE = Recipe(patch=32, batch=2, pretrain_steps=3, finetune_steps=4, steps_per_epoch=1, calibration_crops=2, threads=1)
 PHOTOGRAPHS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-HALF = {"width": 0.5}
 
 
 def trainer(**changes: int) -> TaskTrainer:
