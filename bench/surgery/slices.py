@@ -19,7 +19,7 @@ from bench.contract import Kept
 from bench.memory.layout import Layout
 from bench.surgery.masks import input_slices, output_slices
 
-COUNTS = {  # layers that follow the channels of others and look at a number of their own
+COUNTS: dict[type[nn.Module], str] = {  # layers that follow the channels of others and look at a number of their own
     nn.Conv2d: "groups",
     nn.ConvTranspose2d: "groups",
     nn.LayerNorm: "normalized_shape",
