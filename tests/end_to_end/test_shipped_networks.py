@@ -1,24 +1,29 @@
-"""The unpruned network that comes with the package: whole, worth pruning, and pruned better by MOSP than by chance."""
+"""The unpruned network that comes with the package: worth pruning, and pruned by each method into the shape that the paper reports."""
 
 import random
+from dataclasses import replace
 from statistics import fmean
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from bench.cell import Cell
-from bench.contract import Budget
+from bench.contract import Budget, Pruned
 from bench.evaluation import evaluate, input_scores, means
 from bench.memory.groups import peak_group
 from bench.memory.profile import peak_memory
-from bench.options import cell_task
+from bench.options import cell_task, configured
 from bench.pretrained import PACKAGED, find, pretrained
+from bench.registry import METHODS
 from bench.study import load_study
 from bench.surgery.channels import remove
 from bench.training import TaskTrainer
 from methods.mosp.trajectory import Measure, Trajectory
 from tests.tasks.test_denoising import non_local_means
+
+DEEPEST = ("encoder.4.c51", "encoder.4.c52")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,35 @@ def test_the_cut_of_mosp_costs_less_loss_than_random_cuts_of_equal_bytes(cell: C
     freed_channels = (group.bytes - int(path.peaks.step_bytes(path.widths)[group.step])) // channel_bytes
     chance = [_random_cut(network, budget, list(group.per_channel), freed_channels, seed) for seed in range(5)]
     assert trainer.loss(path.network) < fmean(trainer.loss(cut) for cut in chance)
+
+
+@pytest.mark.parametrize(
+    "name, options", [("global_l2", {}), ("autoslim", {"groups": 4, "crops": 1, "epochs": 4})], ids=["global_l2", "autoslim"]
+)
+def test_as_published_they_empty_the_middle_of_the_network(cell: Cell, network: nn.Module, name: str, options: dict[str, Any]) -> None:
+    """The paper's Table 1 at 0.25: 2.40K and 0.99K parameters of 7.75M."""
+    pruned = _at_a_quarter(cell, network, name, options)
+    assert {len(pruned.kept[unit]) for unit in DEEPEST} == {1}
+    assert _parameters(pruned.model) < 0.01 * _parameters(network)
+
+
+def test_mosp_keeps_most_weights_of_the_deepest_level(cell: Cell, network: nn.Module) -> None:
+    """The paper's Table 1 at 0.25: 7.27M parameters of 7.75M, where uniform scale has 0.48M."""
+    pruned = _at_a_quarter(cell, network, "mosp", {})
+    assert all(len(pruned.kept.get(unit, range(256))) > 128 for unit in DEEPEST)
+    assert _parameters(pruned.model) > 0.5 * _parameters(network)
+
+
+def _at_a_quarter(cell: Cell, network: nn.Module, name: str, options: dict[str, Any]) -> Pruned:
+    """The cut of a method, with hardly any training."""
+    recipe = replace(cell.recipe, steps_per_epoch=1, calibration_crops=2, adapt_steps=4)
+    budget = Budget(peak_memory(network, cell.measured_at) // 4, cell.measured_at)
+    method = configured(METHODS.get(name), options, name)
+    return method.prune(network, budget, TaskTrainer(cell_task(cell), cell.data, recipe, cell.seed))
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def _random_cut(network: nn.Module, budget: Budget, units: list[str], count: int, seed: int) -> nn.Module:
