@@ -68,10 +68,10 @@ def _methods() -> list[dict[str, Any]]:
 
 
 def _tasks() -> list[dict[str, Any]]:
-    classes = [(name, TASKS.get(name)) for name in TASKS.names()]
+    tasks = [(name, configured(TASKS.get(name), {}, f"task {name}")) for name in TASKS.names()]
     return [
-        {"name": name, "backbones": list(cls.backbones), "measured_at": format_shape(cls.measured_at), "options": _options(cls)}
-        for name, cls in classes
+        {"name": name, "backbones": list(one.backbones), "measured_at": format_shape(one.measured_at), "options": _options(type(one))}
+        for name, one in tasks
     ]
 
 

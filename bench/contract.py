@@ -36,6 +36,7 @@ Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of the kept ch
 Phase = Literal["pretrain", "adapt", "search", "finetune"]
 Finish = Literal["finetune", "none", "scratch"]
 Convention = Literal["planned", "eager"]
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]  # of (network, degraded, clean), a scalar
 
 
 @dataclass(frozen=True)
@@ -114,20 +115,16 @@ class Crops(Protocol):
     """A source of training crops."""
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """`count` random (degraded, clean) crops, float32 in [0, 1], clean of (count, C, patch, patch); all randomness from `generator`."""
-        ...
+        """`count` random crops, float32 in [0, 1]: degraded, and clean (count, C, patch, patch); all randomness from `generator`."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One test photograph: degraded and clean, float32 in [0, 1], each (C, H, W)."""
+    """One photograph: degraded and clean, float32 in [0, 1], each (C, H, W)."""
 
     name: str
     degraded: Tensor
     clean: Tensor
-
-
-Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 class Trainer(Protocol):
@@ -140,28 +137,22 @@ class Trainer(Protocol):
 
     @property
     def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
-        """Fixed batches of (degraded, clean) crops from the training side, (N, C, patch, patch) each."""
-        ...
+        """Fixed batches of (degraded, clean) crops from the training side, clean ones (N, C, patch, patch)."""
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """`count` random training batches of (degraded, clean)."""
-        ...
 
     def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
         """The task's differentiable loss, a scalar."""
-        ...
 
     def loss(self, model: nn.Module) -> float:
         """The criterion on the calibration crops, in eval mode, without gradient."""
-        ...
 
     def reinitialise(self, model: nn.Module) -> None:
         """New weights by the backbone's own initialisation, seeded."""
-        ...
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
         """The learning rate of each of `steps` steps."""
-        ...
 
     def fit(
         self,
@@ -180,24 +171,20 @@ class Trainer(Protocol):
             objective, penalty: the one replaces criterion(model(degraded), clean), the other is added to it.
             after_step: called with (index, learning rate) after each step; True ends the phase.
         """
-        ...
 
     def counted(self, model: nn.Module) -> AbstractContextManager[None]:
         """Counts the calls of a network inside. Plain copies of the one that was passed in are counted anyway."""
-        ...
 
     def branch(self) -> AbstractContextManager[None]:
         """What is drawn and metered inside is forgotten at its end: one budget's own work inside a sweep."""
-        ...
 
 
 class NoTrainer:
     """Stands for "no data": usable by methods that look at weights alone. Raises ConfigError where data would be needed."""
 
     recipe = Recipe()
-    seed = 0
+    seed, folder = 0, None
     device = device("cpu")
-    folder = None
 
     def branch(self) -> AbstractContextManager[None]:  # nothing is metered, so nothing is to be forgotten
         return nullcontext()
@@ -257,10 +244,15 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    measured_at: ClassVar[Shape]  # the input at which peak memory is measured
+    multiple: ClassVar[int] = 1  # of which the backbones want the height and width of their input
     recipe: ClassVar[Recipe]
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]
     decided: ClassVar[Mapping[str, Any]] = {}  # arguments of the backbones that are no options: the task decides them
+
+    @property
+    @abstractmethod
+    def measured_at(self) -> Shape:
+        """The input at which peak memory is measured."""
 
     @classmethod
     def options(cls, backbone: str) -> dict[str, Any]:
@@ -286,6 +278,14 @@ class Task(ABC):
     @abstractmethod
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """Named test sets; the same pairs at every call."""
+
+    def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """All that there is, by split: the test sets and, where known, "train" and "calibration"; read when it is looked at."""
+        return self.test_sets(data)
+
+    def unrestored(self, degraded: Tensor) -> Tensor:
+        """What a viewer has without a network, (C, H, W), as large as the clean image."""
+        return degraded
 
     @abstractmethod
     def fingerprint(self, data: str) -> str:

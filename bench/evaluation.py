@@ -1,6 +1,6 @@
 """Scores of a network on a task's test photographs.
 
-A photograph is padded to a multiple of 16 (by reflection where that is possible), restored in one pass, and cut back; clamping and
+A photograph is padded to the task's multiple (by reflection where that is possible), restored in one pass, and cut back; clamping and
 rounding are the metric's.
 """
 
@@ -14,7 +14,6 @@ from torch.nn import functional
 from bench.contract import Pair, Task
 from bench.modes import evaluating
 
-MULTIPLE = 16
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]  # test set -> photograph -> metric -> value
 
 
@@ -22,12 +21,12 @@ def evaluate(task: Task, model: nn.Module, data: str, device: str = "cpu") -> Sc
     """Scores of every restored test photograph: {test set: {photograph: {metric: value}}}."""
     model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     with evaluating(model), torch.inference_mode():
-        return _scored(task, data, lambda pair: restore(model, pair.degraded.to(device)).cpu())
+        return _scored(task, data, lambda pair: restore(model, pair.degraded.to(device), task.multiple).cpu())
 
 
 def input_scores(task: Task, data: str) -> Scores:
-    """The same for the degraded photographs; empty where they have another size than the clean ones."""
-    return _scored(task, data, lambda pair: pair.degraded)
+    """The same for what a viewer has without a network."""
+    return _scored(task, data, lambda pair: task.unrestored(pair.degraded))
 
 
 def means(scores: Scores) -> dict[str, float]:
@@ -36,18 +35,18 @@ def means(scores: Scores) -> dict[str, float]:
     return {metric: fmean(metrics[metric] for metrics in photographs) for metric in (photographs[0] if photographs else ())}
 
 
-def restore(model: nn.Module, degraded: Tensor) -> Tensor:
-    """(C, H, W) -> (C, s H, s W), where s is the network's magnification."""
+def restore(model: nn.Module, degraded: Tensor, multiple: int = 1) -> Tensor:
+    """(C, H, W) -> (C, s H, s W), where s is the network's magnification; it sees H and W rounded up to a multiple."""
     height, width = degraded.shape[-2:]
-    padded = padded_to_multiple(degraded[None]).to(memory_format=torch.channels_last)
+    padded = padded_to_multiple(degraded[None], multiple).to(memory_format=torch.channels_last)
     restored = model(padded)[0]
     scale = restored.shape[-1] // padded.shape[-1]
     return restored[:, : height * scale, : width * scale].contiguous()
 
 
-def padded_to_multiple(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> the same with H and W rounded up to a multiple of 16, by reflection or, where x is too small, replication."""
-    down, right = (-x.shape[-2] % MULTIPLE, -x.shape[-1] % MULTIPLE)
+def padded_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """(N, C, H, W) -> the same with H and W rounded up to a multiple, by reflection or, where x is too small, replication."""
+    down, right = (-x.shape[-2] % multiple, -x.shape[-1] % multiple)
     if not down and not right:
         return x
     mode = "reflect" if down < x.shape[-2] and right < x.shape[-1] else "replicate"
@@ -59,7 +58,5 @@ def _scored(task: Task, data: str, image: Callable[[Pair], Tensor]) -> Scores:
     for name, pairs in task.test_sets(data).items():
         scores[name] = {}
         for pair in pairs:
-            candidate = image(pair)
-            if candidate.shape == pair.clean.shape:
-                scores[name][pair.name] = dict(task.score(candidate, pair.clean))
+            scores[name][pair.name] = dict(task.score(image(pair), pair.clean))
     return scores

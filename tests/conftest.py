@@ -19,3 +19,9 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.fail(f"PRUNEBENCH_DATA is set to '{text}', and there is no such folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_photographs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded photographs go to a folder of these tests."""
+    os.environ["PRUNEBENCH_CACHE"] = str(tmp_path_factory.mktemp("photographs"))

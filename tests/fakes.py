@@ -48,6 +48,7 @@ class FakeTask(Task):
 
     noise: float = 0.1
     measured_at: ClassVar[Shape] = (1, 3, 32, 32)
+    multiple: ClassVar[int] = 16
     recipe: ClassVar[Recipe] = RECIPE
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "tiny": Tiny,

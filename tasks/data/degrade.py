@@ -1,4 +1,4 @@
-"""Camera-like noise: what a sensor adds to a photograph.
+"""Camera-like noise, and darkness: what a sensor adds to a photograph, and what it makes of one with little light.
 
 A photosite counts photons, so that the variance of its signal grows with the light (shot noise); its circuits add a constant part (read
 noise). Both act on light, before the camera brightens the shadows. For a clean sRGB value s in [0, 1]:
@@ -48,6 +48,34 @@ class CameraNoise:
         deviation = (light * self.shot).add_(self.read**2).sqrt_()
         noise = torch.randn(clean.shape, generator=generator)
         return to_srgb(noise.mul_(deviation).add_(light).clamp_(0, 1)).mul_(255).round_().div_(255)
+
+
+@dataclass(frozen=True)
+class Darkness:
+    """A short exposure: a share of the light, then noise in what is left.
+
+        x = light * linear(s),   then as above
+
+    Args:
+        light: the share of the light, in (0, 1].
+        shot, read: of the noise; full scale is that of the long exposure.
+
+    Raises:
+        ConfigError: the light is outside (0, 1], or a strength is not a number of at least 0.
+    """
+
+    light: float = 0.08
+    shot: float = 0.001
+    read: float = 0.002
+
+    def __post_init__(self) -> None:
+        if isinstance(self.light, bool) or not isinstance(self.light, int | float) or not 0 < self.light <= 1:
+            raise ConfigError(f"light is {self.light!r}; give a number in (0, 1], the share of the light, such as {type(self)().light}")
+        CameraNoise(self.shot, self.read)
+
+    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
+        """The dark twin of `clean`, any shape, float32 in [0, 1], on 256 levels; all randomness from `generator` (CPU)."""
+        return CameraNoise(self.shot, self.read)(to_srgb(to_linear(clean).mul_(self.light)), generator)
 
 
 def to_linear(srgb: Tensor) -> Tensor:

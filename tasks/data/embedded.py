@@ -26,8 +26,8 @@ from torch import Tensor
 
 from bench.contract import Pair
 from bench.errors import ConfigError
-from tasks.data.degrade import CameraNoise
-from tasks.data.pairs import Scene
+from tasks.data.library import cut_to_multiple
+from tasks.data.pairs import Change, Scene
 from tasks.data.photographs import as_float, read_photograph
 
 SPLIT_VERSION = 1  # raise it when the split, the crops, their colours or the noise change in a way that no file and no option shows
@@ -48,9 +48,15 @@ def scenes(files: Sequence[str]) -> list[Scene]:
 
 
 @lru_cache(maxsize=4)
-def test_pairs(noise: CameraNoise) -> tuple[Pair, ...]:
-    """The test photographs; their noise depends on `noise` and the name of the photograph alone, never on a seed of a training."""
-    return tuple(_test_pair(scene, noise) for scene in scenes(TEST))
+def pairs(files: Sequence[str], degrade: Change, multiple: int = 1) -> tuple[Pair, ...]:
+    """Photographs and their degraded twins, which depend on `degrade` and the name of the photograph alone, never on a seed of a training.
+
+    Args:
+        files: names of photographs.
+        degrade: hashable.
+        multiple: of height and width, to which the clean ones are cut.
+    """
+    return tuple(_pair(scene, degrade, multiple) for scene in scenes(files))
 
 
 def fingerprint_parts() -> list[bytes]:
@@ -73,10 +79,10 @@ def _middle(image: Tensor) -> Tensor:
     return image[:, top : top + MIDDLE_PIXELS, left : left + MIDDLE_PIXELS].contiguous()
 
 
-def _test_pair(scene: Scene, noise: CameraNoise) -> Pair:
-    clean = as_float(scene.images[0])
+def _pair(scene: Scene, degrade: Change, multiple: int) -> Pair:
+    clean = as_float(cut_to_multiple(scene.images[0], multiple))
     seed = int(hashlib.sha256(f"test noise of {scene.name}".encode()).hexdigest()[:15], 16)
-    return Pair(scene.name, noise(clean, torch.Generator().manual_seed(seed)), clean)
+    return Pair(scene.name, degrade(clean, torch.Generator().manual_seed(seed)), clean)
 
 
 def _path(file: str) -> Path:

@@ -1,4 +1,4 @@
-"""Random training crops, with the same cut and the same symmetry for degraded and clean.
+"""Random training crops, with the same cut and the same symmetry for degraded and clean. A patch is counted in pixels of the clean one.
 
 A photograph is drawn with a probability proportional to its area, so that every part of the training side is seen about equally often;
 the place in it is uniform; then one of the eight symmetries of the square (flips, 90-degree rotations, transposes).
@@ -8,7 +8,7 @@ All randomness comes from the caller's generator (CPU): the same generator state
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -20,10 +20,13 @@ Change = Callable[[Tensor, Generator], Tensor]  # (N, C, H, W) -> another of equ
 
 
 class Scene(NamedTuple):
-    """What is known of one photograph: (clean,) or (degraded, clean), each (C, H, W), of equal size, uint8 or float32 in [0, 1]."""
+    """What is known of one photograph: (clean,) or (degraded, clean), each (C, H, W), uint8 or float32 in [0, 1].
+
+    The clean one may be larger by a whole factor. Besides tensors there are images on disk, of which an index gives a tensor.
+    """
 
     name: str
-    images: tuple[Tensor, ...]
+    images: tuple[Any, ...]
 
 
 class DegradedCrops:
@@ -39,7 +42,7 @@ class DegradedCrops:
         self._scenes, self._degrade, self._vary = Scenes(scenes), degrade, vary
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """`count` random (degraded, clean) crops, (count, C, patch, patch). Raises ConfigError if a photograph is smaller than `patch`."""
+        """`count` random (degraded, clean) crops, clean (count, C, patch, patch). Raises ConfigError if `patch` does not fit."""
         (clean,) = self._scenes.crops(count, patch, generator)
         clean = self._vary(clean, generator) if self._vary else clean
         return self._degrade(clean, generator), clean
@@ -56,7 +59,7 @@ class PairedCrops:
         self._scenes = Scenes(scenes)
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """`count` random (degraded, clean) crops, (count, C, patch, patch). Raises ConfigError if a photograph is smaller than `patch`."""
+        """`count` random (degraded, clean) crops, clean (count, C, patch, patch). Raises ConfigError if `patch` does not fit."""
         degraded, clean = self._scenes.crops(count, patch, generator)
         return degraded, clean
 
@@ -69,9 +72,10 @@ class Scenes:
         sizes = [scene.images[-1].shape[-2:] for scene in scenes]
         self._areas = list(accumulate(height * width for height, width in sizes))
         self._smallest = min(range(len(sizes)), key=lambda index: min(sizes[index]))
+        self._scale = sizes[0][-1] // scenes[0].images[0].shape[-1]
 
     def crops(self, count: int, patch: int, generator: Generator) -> list[Tensor]:
-        """One (count, C, patch, patch) of float32 in [0, 1] for each image of a scene, cut at the same places."""
+        """One (count, C, patch, patch) of float32 in [0, 1] for each image of a scene, cut at the same places; smaller where it is."""
         self._check(patch)
         draws = torch.randint(2**62, (count, 4), generator=generator).tolist()
         cuts = [self._cut(draw, patch) for draw in draws]
@@ -81,9 +85,14 @@ class Scenes:
         """The crop that four random integers stand for: photograph, row, column, symmetry."""
         area, row, column, symmetry = draw
         images = self._scenes[bisect_right(self._areas, area % self._areas[-1])].images
-        height, width = images[-1].shape[-2:]
-        top, left = row % (height - patch + 1), column % (width - patch + 1)
-        return [oriented(as_float(image[:, top : top + patch, left : left + patch]), symmetry % 8) for image in images]
+        height, width = images[0].shape[-2:]
+        coarse = patch // self._scale
+        top, left = row % (height - coarse + 1), column % (width - coarse + 1)
+        crops = []
+        for image in images:
+            step = image.shape[-1] // width
+            crops.append(image[:, top * step : (top + coarse) * step, left * step : (left + coarse) * step])
+        return [oriented(as_float(crop), symmetry % 8) for crop in crops]
 
     def _check(self, patch: int) -> None:
         name, images = self._scenes[self._smallest]
@@ -92,6 +101,10 @@ class Scenes:
             raise ConfigError(
                 f"training photograph {name} has {width} x {height} pixels, less than the patch of {patch}; "
                 f"remove it or choose a smaller patch (a multiple of 16, at most {min(height, width)}: --set recipe.patch=...)"
+            )
+        if patch % self._scale:
+            raise ConfigError(
+                f"recipe: patch = {patch} must be a multiple of the scale, {self._scale}; choose another: --set recipe.patch=..."
             )
 
 

@@ -1,6 +1,7 @@
 """Backbones from the options of a study: what may be set, and to what."""
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -21,7 +22,7 @@ def build(
         backbone: one of the names.
         options: what the user chose.
         defaults: the options that there are, with their defaults.
-        decided: what the task decides (channels of the images): no options.
+        decided: what the task decides (channels of the images), for the constructors that ask for it: no options.
 
     Raises:
         ConfigError: unknown backbone or option, or a value that is none for it.
@@ -32,7 +33,11 @@ def build(
         if name not in defaults:
             raise ConfigError(unknown(f"option of backbone {backbone}", name, defaults))
         _check(backbone, name, value, switch=isinstance(defaults[name], bool))
-    return backbones[backbone](**decided, **options)
+    asked = signature(backbones[backbone]).parameters
+    try:
+        return backbones[backbone](**{name: value for name, value in decided.items() if name in asked}, **options)
+    except ValueError as error:
+        raise ConfigError(f"backbone {backbone}: {error}") from error
 
 
 def _check(backbone: str, name: str, value: Any, switch: bool) -> None:

@@ -7,13 +7,11 @@ Names: c11 ... c52 encoder convolutions (level, place), u4 ... u1 transposed con
 At width 32: 7,759,683 parameters; planned peak 768 MiB at 1x3x1024x2048, in d11, the first convolution after the last concat.
 """
 
-import math
+from torch import Tensor, nn
 
-import torch
-from torch import Generator, Tensor, nn
+from tasks.models.encoder_decoder import EncoderDecoder
 
 SLOPE = 0.2
-LEVELS = 5
 
 
 def _double(level: str, c_in: int, c_out: int) -> nn.Sequential:
@@ -25,48 +23,32 @@ def _double(level: str, c_in: int, c_out: int) -> nn.Sequential:
     return block
 
 
-class UNet(nn.Module):
-    """(N, C_in, H, W) -> (N, C_out, H, W), with H and W multiples of 16.
+class UNet(EncoderDecoder):
+    """(N, C_in, H, W) -> (N, C_out, H, W), with H and W multiples of 2 ** (levels - 1).
 
     Args:
         width: channels of the first level.
+        levels: resolutions, 2 to 5.
         channels: of the input and, unless `channels_out` is given, of the output.
         channels_out: of the output.
-        residual: adds the input to the output.
+        global_residual: adds the input to the output.
+
+    Raises:
+        ValueError: another number of levels.
     """
 
-    def __init__(self, width: int = 32, channels: int = 3, channels_out: int | None = None, residual: bool = False) -> None:
-        super().__init__()
-        c = [channels] + [width * 2**level for level in range(LEVELS)]
-        self.residual = residual
-        self.encoder = nn.ModuleList(_double(f"c{k}", c[k - 1], c[k]) for k in range(1, LEVELS + 1))
-        self.up = nn.ModuleDict({f"u{k}": nn.ConvTranspose2d(c[k + 1], c[k], 2, 2, bias=False) for k in range(LEVELS - 1, 0, -1)})
-        self.decoder = nn.ModuleDict({f"d{k}": _double(f"d{k}", 2 * c[k], c[k]) for k in range(LEVELS - 1, 0, -1)})
+    def __init__(
+        self, width: int = 32, levels: int = 5, channels: int = 3, channels_out: int | None = None, global_residual: bool = False
+    ) -> None:
+        super().__init__(levels, global_residual)
+        c = [channels] + [width * 2**level for level in range(levels)]
+        above = range(levels - 1, 0, -1)
+        self.encoder = nn.ModuleList(_double(f"c{k}", c[k - 1], c[k]) for k in range(1, levels + 1))
+        self.up = nn.ModuleDict({f"u{k}": nn.ConvTranspose2d(c[k + 1], c[k], 2, 2, bias=False) for k in above})
+        self.decoder = nn.ModuleDict({f"d{k}": _double(f"d{k}", 2 * c[k], c[k]) for k in above})
         self.out = nn.Conv2d(c[1], channels_out or channels, 1)
         self.pool = nn.MaxPool2d(2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Restores (N, C, H, W)."""
-        degraded = x if self.residual else None
-        skips: list[Tensor] = []
-        for block in self.encoder:
-            x = block(self.pool(x) if skips else x)
-            skips.append(x)
-        skips.pop()  # the deepest goes on, it skips nothing; each skip is let go of where it is read
-        for up, block in zip(self.up.values(), self.decoder.values(), strict=True):
-            x = block(torch.cat((up(x), skips.pop()), 1))
-        return self.out(x) if degraded is None else degraded + self.out(x)
-
-
-def initialise(model: nn.Module, generator: Generator) -> None:
-    """He initialisation for LeakyReLU(0.2); transposed convolutions with std sqrt(1 / c_in); zero bias.
-
-    PyTorch's default lets the signal vanish over the nineteen layers: 0.5 to 3.6 dB are lost in short trainings.
-    """
-    for layer in model.modules():
-        if isinstance(layer, nn.ConvTranspose2d):
-            nn.init.normal_(layer.weight, std=math.sqrt(1 / layer.in_channels), generator=generator)
-        elif isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, a=SLOPE, generator=generator)
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    def shrunk(self, x: Tensor, level: int) -> Tensor:
+        """The larger of four neighbours."""
+        return self.pool(x)

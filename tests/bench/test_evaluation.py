@@ -18,7 +18,7 @@ class Halves(nn.Module):
 
 def test_a_photograph_of_any_size_comes_back_in_its_size():
     photo = torch.rand(3, 37, 50)
-    assert torch.equal(restore(Halves(), photo), photo)
+    assert torch.equal(restore(Halves(), photo, 16), photo)
 
 
 def test_a_network_that_magnifies_is_cut_at_its_scale():
@@ -27,8 +27,8 @@ def test_a_network_that_magnifies_is_cut_at_its_scale():
 
 def test_padding_reflects_and_replicates_where_there_is_too_little_to_reflect():
     wide = torch.arange(20.0).expand(1, 3, 20, 20)
-    assert padded_to_multiple(wide)[0, 0, 0, 20:].tolist() == [float(18 - k) for k in range(12)]
-    assert padded_to_multiple(torch.ones(1, 3, 2, 5)).shape == (1, 3, 16, 16)
+    assert padded_to_multiple(wide, 16)[0, 0, 0, 20:].tolist() == [float(18 - k) for k in range(12)]
+    assert padded_to_multiple(torch.ones(1, 3, 2, 5), 16).shape == (1, 3, 16, 16)
 
 
 def test_the_identity_scores_like_the_input():

@@ -10,8 +10,9 @@ from functools import partial
 import torch
 from torch import nn
 
+from tasks.models.res_unet import ResUNet
 from tests.networks.chains import EDSR, DnCNN, GuidedFilter, NoiseMapDenoiser, RIDNet, SRResNet
-from tests.networks.pyramids import HINet, NAFNet, ResUNet
+from tests.networks.pyramids import HINet, NAFNet
 from tests.networks.stages import MPRNet
 
 Shape = tuple[int, int, int, int]
@@ -49,8 +50,8 @@ CLASSES: dict[str, Callable[[], nn.Module]] = {
     "nafnet": NAFNet,
     "nafnet, viewed weights": partial(NAFNet, flat=True),
     "hinet": HINet,
-    "res-u-net": ResUNet,
-    "res-u-net, no global residual": partial(ResUNet, global_residual=False),
+    "res-u-net": partial(ResUNet, width=2),
+    "res-u-net, no global residual": partial(ResUNet, width=2, global_residual=False),
     "noise map denoiser": NoiseMapDenoiser,
     "guided filter": GuidedFilter,
 }

@@ -1,53 +1,12 @@
-"""Public restoration networks with several sizes of feature maps: Res-U-Net, HINet and NAFNet. Written anew after their papers and
-repositories; the default widths are small.
+"""Public restoration networks with several sizes of feature maps: HINet and NAFNet. Written anew after their papers and repositories; the
+default widths are small.
 """
 
 import torch
 from torch import Tensor, nn
 
+from tasks.models.res_unet import Block
 from tests.networks.chains import conv
-
-
-class ResUNetBlock(nn.Module):
-    """Two activated convolutions, and a 1x1 convolution of the block's input beside them; nothing after the sum."""
-
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2, self.beside = conv(c_in, c_out), conv(c_out, c_out), conv(c_in, c_out, 1)
-        self.act1, self.act2 = nn.LeakyReLU(inplace=True), nn.LeakyReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, C_out, H, W)."""
-        return self.act2(self.conv2(self.act1(self.conv1(x)))) + self.beside(x)
-
-
-class ResUNet(nn.Module):
-    """The U-Net of the Uformer repository (Wang et al. 2022): residual blocks, learned down-sampling, 3x3 output convolution.
-
-    At width 32: 9,503,779 parameters; planned peak 32.75 MiB at 1x3x256x256, 32 MiB without the global residual.
-    """
-
-    def __init__(self, width: int = 2, global_residual: bool = True) -> None:
-        super().__init__()
-        self.global_residual = global_residual
-        c = [width * 2**level for level in range(5)]
-        self.encoder = nn.ModuleList(ResUNetBlock(c_in, c_out) for c_in, c_out in zip([3, *c[:3]], c[:4], strict=True))
-        self.down = nn.ModuleList(nn.Conv2d(channels, channels, 4, stride=2, padding=1) for channels in c[:4])
-        self.middle = ResUNetBlock(c[3], c[4])
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * channels, channels, 2, stride=2) for channels in c[3::-1])
-        self.decoder = nn.ModuleList(ResUNetBlock(2 * channels, channels) for channels in c[3::-1])
-        self.out = conv(c[0], 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 3, H, W), with H and W multiples of 16."""
-        y, skips = x, []
-        for block, down in zip(self.encoder, self.down, strict=True):
-            skips.append(block(y))
-            y = down(skips[-1])
-        y = self.middle(y)
-        for up, block in zip(self.up, self.decoder, strict=True):
-            y = block(torch.cat((up(y), skips.pop()), 1))
-        return x + self.out(y) if self.global_residual else self.out(y)
 
 
 class HalfInstanceNormBlock(nn.Module):
@@ -79,7 +38,7 @@ class HINet(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(channels, channels, 4, stride=2, padding=1, bias=False) for channels in c[:-1])
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * channels, channels, 2, stride=2) for channels in c[-2::-1])
         self.skips = nn.ModuleList(conv(channels, channels) for channels in c[-2::-1])
-        self.decoder = nn.ModuleList(ResUNetBlock(2 * channels, channels) for channels in c[-2::-1])
+        self.decoder = nn.ModuleList(Block(2 * channels, channels) for channels in c[-2::-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W), with H and W multiples of 4."""

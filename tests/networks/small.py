@@ -9,14 +9,15 @@ from bench.contract import Inputs, Shape
 from bench.memory.layout import Layout, layout
 from bench.memory.reading import trace
 from bench.surgery.compactors import insert, long_skips
-from tasks.models.unet import UNet, initialise
+from tasks.models.initialisation import initialise
+from tasks.models.unet import UNet
 
 SHAPE: Shape = (1, 3, 32, 32)
 
 
 def unet(width: int = 4, compactors: bool = False, dtype: torch.dtype = torch.float32, residual: bool = False) -> nn.Module:
     """A U-Net with random weights, in eval mode."""
-    network: nn.Module = UNet(width, residual=residual)
+    network: nn.Module = UNet(width, global_residual=residual)
     initialise(network, torch.Generator().manual_seed(width))
     if compactors:
         network = insert(network, long_skips(network, SHAPE), SHAPE)

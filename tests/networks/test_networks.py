@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx import symbolic_trace
 
+from tasks.models.res_unet import ResUNet
 from tests.networks.chains import EDSR
 from tests.networks.generated import generated
 from tests.networks.public import PUBLIC, Shape, inputs_of, shape_of
-from tests.networks.pyramids import ResUNet
 from tests.networks.refused import REFUSED
 from tests.oracles.tape import tensors
 from tests.oracles.watched_memory import watch

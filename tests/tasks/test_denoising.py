@@ -48,7 +48,7 @@ def test_it_builds_a_network_of_the_asked_width_that_can_be_initialised() -> Non
         ("unet", {"width": 0}, "option width of backbone unet is 0; give a positive integer"),
         ("unet", {"width": True}, "option width of backbone unet is True"),
         ("unet", {"width": "8"}, "option width of backbone unet is '8'"),
-        ("unet", {"residual": 1}, "option residual of backbone unet is 1; give true or false"),
+        ("unet", {"global_residual": 1}, "option global_residual of backbone unet is 1; give true or false"),
     ],
 )
 def test_what_cannot_be_built_is_refused(backbone: str, options: dict[str, object], message: str) -> None:
@@ -68,6 +68,7 @@ def test_training_calibration_and_test_work_on_embedded_photographs() -> None:
         assert degraded.shape == clean.shape == (4, 3, 32, 32) and task.loss(degraded, clean) > 0.01
     ((name, pairs),) = task.test_sets("embedded").items()
     assert name == "embedded" and task.test_sets("embedded")["embedded"] is pairs
+    assert list(task.photographs("embedded")) == ["train", "calibration", "embedded"]
     assert set(task.score(pairs[0].degraded, pairs[0].clean)) == {"psnr_db", "ssim"}
 
 

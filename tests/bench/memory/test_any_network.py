@@ -9,11 +9,11 @@ from bench.memory.peak_model import peak_model
 from bench.memory.profile import profile, timeline
 from bench.surgery.channels import remove
 from bench.units import MIB
+from tasks.models.res_unet import ResUNet
 from tests.networks.generated import generated
 from tests.networks.habits import HABITS
 from tests.networks.habits import SHAPE as SMALL
 from tests.networks.public import PUBLIC, shape_of
-from tests.networks.pyramids import ResUNet
 from tests.networks.small import layout_at, random_kept
 from tests.oracles.watched_memory import watch
 

@@ -32,15 +32,15 @@ def test_photographs_are_rgb_and_large_enough_for_patches() -> None:
 
 
 def test_noisy_test_photographs_have_20_to_22_db() -> None:
-    for pair in embedded.test_pairs(CameraNoise()):
+    for pair in embedded.pairs(embedded.TEST, CameraNoise()):
         assert 20 < psnr_db(pair.degraded, pair.clean) < 22, pair.name
 
 
 def test_test_noise_is_the_same_whatever_else_was_drawn_and_differs_between_photographs() -> None:
-    first = embedded.test_pairs(CameraNoise())
-    embedded.test_pairs.cache_clear()
+    first = embedded.pairs(embedded.TEST, CameraNoise())
+    embedded.pairs.cache_clear()
     torch.manual_seed(1)
-    again = embedded.test_pairs(CameraNoise())
+    again = embedded.pairs(embedded.TEST, CameraNoise())
     assert all(torch.equal(one.degraded, other.degraded) for one, other in zip(first, again, strict=True))
     chelsea, flower, _ = ((pair.degraded - pair.clean)[:, :300, :451].flatten() for pair in again)
     assert abs(torch.corrcoef(torch.stack((chelsea, flower)))[0, 1]) < 0.05

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import fx
 
-from tasks.models.unet import UNet, initialise
+from tasks.models.initialisation import initialise
+from tasks.models.unet import UNet
 
 
 @pytest.mark.parametrize(("width", "parameters"), [(32, 7759683), (24, 4365555), (16, 1940899), (8, 485715)])
@@ -30,7 +31,7 @@ def test_layers_run_in_their_order_and_concatenate_up_then_skip() -> None:
 
 def test_the_residual_flag_adds_the_input() -> None:
     torch.manual_seed(0)
-    plain, residual = UNet(2), UNet(2, residual=True)
+    plain, residual = UNet(2), UNet(2, global_residual=True)
     residual.load_state_dict(plain.state_dict())
     x = torch.rand(1, 3, 32, 32)
     assert torch.allclose(residual(x), plain(x) + x)

@@ -1,0 +1,69 @@
+"""EDSR-baseline: Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR workshops 2017.
+
+A 3x3 head, residual blocks (conv, ReLU, conv, plus input) without normalisation, a 3x3 convolution and a skip around all of them, then a
+3x3 convolution to scale**2 times the channels with PixelShuffle (x4: two stages of x2), a 3x3 tail. The mean colour of DIV2K is taken off
+before and added after. Images are in [0, 1], not in [0, 255] as in the original.
+
+Everything that is added is one unit, the trunk: head, the second convolution of every block, the one behind them. A channel behind
+PixelShuffle is scale**2 channels before it.
+At width 64 and 16 blocks: 1,369,859 / 1,554,499 / 1,517,571 parameters for x2 / x3 / x4; planned peak 320 / 640 / 1280 channels of the
+low-resolution input's size, in the (last) convolution before PixelShuffle.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tasks.models.initialisation import with_gain
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+STAGES = {2: (2,), 3: (3,), 4: (2, 2)}
+BRANCH_GAIN = 0.1  # sixteen branches of full variance would double it sixteen times
+
+
+class Block(nn.Module):
+    """(N, C, H, W) -> (N, C, H, W)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.act = nn.ReLU(inplace=True)
+        self.second = with_gain(nn.Conv2d(width, width, 3, padding=1), BRANCH_GAIN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input, corrected."""
+        return x + self.second(self.act(self.first(x)))
+
+
+class EDSR(nn.Module):
+    """(N, C, H, W) -> (N, C, scale H, scale W).
+
+    Args:
+        width: channels of the trunk.
+        blocks: residual blocks.
+        scale: 2, 3 or 4.
+        channels: of the images; the mean colour is that of RGB.
+
+    Raises:
+        ValueError: another scale.
+    """
+
+    mean: Tensor
+
+    def __init__(self, width: int = 64, blocks: int = 16, scale: int = 2, channels: int = 3) -> None:
+        super().__init__()
+        if scale not in STAGES:
+            raise ValueError(f"scale = {scale}; give one of {', '.join(map(str, STAGES))}")
+        self.register_buffer("mean", torch.tensor(DIV2K_MEAN)[:channels, None, None], persistent=False)
+        self.head = nn.Conv2d(channels, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
+        self.end = with_gain(nn.Conv2d(width, width, 3, padding=1), BRANCH_GAIN)
+        self.up = nn.Sequential()
+        for stage, factor in enumerate(STAGES[scale], 1):
+            self.up.add_module(f"u{stage}", nn.Conv2d(width, factor**2 * width, 3, padding=1))
+            self.up.add_module(f"shuffle{stage}", nn.PixelShuffle(factor))
+        self.tail = nn.Conv2d(width, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enlarges (N, C, H, W)."""
+        x = self.head(x - self.mean)
+        return self.tail(self.up(x + self.end(self.blocks(x)))) + self.mean

@@ -1,0 +1,98 @@
+"""What all tasks share: photographs, embedded ones that are degraded by our own hand or those of a folder, and networks by name.
+
+A task says how it degrades, which data sets it reads, and how it scores.
+"""
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from torch import Generator, Tensor, nn
+from torch.nn.functional import l1_loss
+
+from bench.contract import Crops, Pair, Task
+from tasks.data import embedded
+from tasks.data.known import data_sets
+from tasks.data.library import DataSet, recognised
+from tasks.data.pairs import Change, DegradedCrops, PairedCrops
+from tasks.data.prepared import Prepared, prepared
+from tasks.models.building import build
+from tasks.models.initialisation import initialise
+
+EMBEDDED = "embedded"
+
+
+class Restoration(Task):
+    """A task on photographs. Subclasses are frozen dataclasses; their fields decide the degradation of embedded photographs."""
+
+    scale: int = 1  # how many times larger the clean image is
+    vary: ClassVar[Change | None] = None  # changes clean training crops before they are degraded
+
+    @property
+    @abstractmethod
+    def degradation(self) -> Change:
+        """What is done to embedded photographs; hashable."""
+
+    def build(self, backbone: str, **options: Any) -> nn.Module:
+        """A new network, (N, 3, H, W) -> (N, 3, scale H, scale W). Raises ConfigError: unknown backbone or option, value out of range."""
+        decided = {name: getattr(self, name, value) for name, value in self.decided.items()}
+        return build(self.backbones, backbone, options, self.options(backbone) if backbone in self.backbones else {}, decided)
+
+    def initialise(self, model: nn.Module, generator: Generator) -> None:
+        """New weights in place, by the rule of `tasks.models.initialisation`."""
+        initialise(model, generator)
+
+    def training_pairs(self, data: str) -> Crops:
+        """Crops for gradient steps. Raises ConfigError."""
+        if data == EMBEDDED:
+            return DegradedCrops(embedded.scenes(embedded.TRAIN), self.degradation, type(self).vary)
+        return PairedCrops(self._folder(data).train)
+
+    def calibration_pairs(self, data: str) -> Crops:
+        """Crops for judging layers, of training photographs kept back from gradient steps where there are enough. Raises ConfigError."""
+        if data == EMBEDDED:
+            return DegradedCrops(embedded.scenes(embedded.CALIBRATION), self.degradation)
+        return PairedCrops(self._folder(data).calibration)
+
+    def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """ "embedded" alone, or those of the data set. Raises ConfigError."""
+        return {EMBEDDED: self._embedded_pairs(embedded.TEST)} if data == EMBEDDED else self._folder(data).test
+
+    def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """Training photographs, those kept back for judging layers, and the test sets. Raises ConfigError."""
+        if data == EMBEDDED:
+            sides = {"train": embedded.TRAIN, "calibration": embedded.CALIBRATION, EMBEDDED: embedded.TEST}
+            return {side: self._embedded_pairs(files) for side, files in sides.items()}
+        return self._folder(data).photographs()
+
+    def fingerprint(self, data: str) -> str:
+        """SHA-256, as hex, of the photographs, the version of the split, and the degradation where it is ours. Raises ConfigError."""
+        if data == EMBEDDED:
+            return _hash([json.dumps(asdict(self), sort_keys=True).encode(), *embedded.fingerprint_parts()])  # type: ignore[call-overload]
+        return self._folder(data).fingerprint
+
+    def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
+        """Mean absolute difference of two (N, 3, H, W)."""
+        return l1_loss(restored, clean)
+
+    def data_sets(self) -> Sequence[DataSet]:
+        """The layouts of folders that this task reads."""
+        return data_sets(self.scale)[self.name]
+
+    def _embedded_pairs(self, files: Sequence[str]) -> Sequence[Pair]:
+        return embedded.pairs(tuple(files), self.degradation, self.scale)
+
+    def _folder(self, data: str) -> Prepared:
+        others = {task: sets for task, sets in data_sets(self.scale).items() if task != self.name}
+        return prepared(*recognised(data, self.data_sets(), others))
+
+
+def _hash(parts: Sequence[bytes]) -> str:
+    """SHA-256 of a sequence; where one part ends and the next begins matters."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(hashlib.sha256(part).digest())
+    return whole.hexdigest()

@@ -1,0 +1,45 @@
+"""Which data set a folder is, and what is meant where it is none."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.errors import ConfigError
+from tasks.data.folders import pairs_folder
+from tasks.data.library import cut_to_multiple, recognised
+from tasks.data.lol import LOL
+from tests.tasks.data.test_folders import pairs
+from tests.tasks.data.trees import write
+
+NOISY, LOW = pairs_folder("noisy", "clean"), pairs_folder("low", "high")
+OTHERS = {"low_light": (LOW, LOL)}
+
+
+def test_a_folder_is_the_first_data_set_that_it_has_a_mark_of(tmp_path: Path) -> None:
+    root, found = recognised(str(pairs(tmp_path)), (LOL, NOISY), OTHERS)
+    assert (root, found.name) == (tmp_path.resolve(), NOISY.name)
+
+
+@pytest.mark.parametrize(
+    ("below", "message"),
+    [
+        ("missing", "does not exist; give 'embedded' or a folder of your own pairs: train/noisy"),
+        ("camera/val/noisy/val0.png", "is a file; give"),
+        ("", r"did you mean .*camera, which looks like your own pairs\?"),
+        ("camera/train", r"did you mean .*camera, which looks like your own pairs\?"),
+        ("dark", "it looks like LOL, which task low_light reads"),
+        ("other", "is laid out like none of the data sets of this task; needed is your own pairs"),
+    ],
+)
+def test_a_wrong_folder_is_told_with_the_one_that_may_be_meant(below: str, message: str, tmp_path: Path) -> None:
+    pairs(tmp_path / "camera")
+    write(tmp_path / "dark/our485/low/1.png")
+    write(tmp_path / "other/deeper/still/1.png")
+    with pytest.raises(ConfigError, match=message):
+        recognised(str(tmp_path / below), (NOISY,), OTHERS)
+
+
+def test_photographs_are_cut_at_the_bottom_and_the_right() -> None:
+    image = torch.arange(35).view(1, 5, 7)
+    assert torch.equal(cut_to_multiple(image, 3), image[:, :3, :6])

@@ -1,0 +1,126 @@
+"""The cache of decoded photographs: decoded once, decoded anew where a file has changed, and never held in memory when it is large."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from tasks.data import prepared as module
+from tasks.data.pairs import PairedCrops
+from tasks.data.prepared import kept_back, prepared
+from tests.tasks.data.test_folders import PAIRS, pairs
+from tests.tasks.data.trees import write
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("PRUNEBENCH_CACHE", str(folder))
+    module._KEPT.clear()
+    return folder
+
+
+def test_a_photograph_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepared(pairs(tmp_path), PAIRS)
+    module._KEPT.clear()
+    monkeypatch.setattr("tasks.data.library.read_photograph", lambda path: pytest.fail(f"{path} is decoded again"))
+    again = prepared(tmp_path, PAIRS)
+    assert again.fingerprint == first.fingerprint
+    assert torch.equal(again.train[0].images[1], first.train[0].images[1])
+
+
+def test_a_changed_file_is_read_again_and_has_another_fingerprint(tmp_path: Path) -> None:
+    before = prepared(pairs(tmp_path), PAIRS)
+    assert prepared(tmp_path, PAIRS) is before
+    write(tmp_path / "train/clean/train0.png", seed=99)
+    after = prepared(tmp_path, PAIRS)
+    assert not torch.equal(after.train[0].images[1], before.train[0].images[1])
+    assert torch.equal(after.train[1].images[1], before.train[1].images[1])
+    assert after.fingerprint != before.fingerprint
+
+
+def test_the_fingerprint_is_that_of_the_files_wherever_they_lie(tmp_path: Path) -> None:
+    one, other = pairs(tmp_path / "a"), pairs(tmp_path / "b")
+    assert prepared(one, PAIRS).fingerprint == prepared(other, PAIRS).fingerprint
+
+
+@pytest.mark.parametrize("ending", ["npy", "json"])
+def test_a_damaged_cache_is_made_again(ending: str, tmp_path: Path, cache: Path) -> None:
+    before = prepared(pairs(tmp_path), PAIRS)
+    for path in cache.rglob(f"*.{ending}"):
+        path.write_bytes(b"{")
+    module._KEPT.clear()
+    after = prepared(tmp_path, PAIRS)
+    assert after.fingerprint == before.fingerprint
+    assert torch.equal(after.test["val"][0].clean, before.test["val"][0].clean)
+
+
+def test_a_killed_preparation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, done = module._decode, []
+
+    def dies(key: str, *rest: object) -> object:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(key)
+        return decode(key, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_decode", dies)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(pairs(tmp_path), PAIRS)
+    monkeypatch.setattr(module, "_decode", lambda key, *rest: (done.append(key), decode(key, *rest))[1])
+    prepared(tmp_path, PAIRS)
+    assert done == [f"train/train{index}.png" for index in range(3)] + [f"val/val{index}.png" for index in range(2)]
+
+
+def test_crops_from_disk_are_those_from_memory_at_8_and_at_16_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = numpy.random.default_rng(0).integers(0, 65536, (20, 24)).astype(numpy.uint16)
+    Image.fromarray(levels).save(pairs(tmp_path) / "train/clean/train1.png")
+    in_memory = PairedCrops(prepared(tmp_path, PAIRS).train).sample(16, 16, torch.Generator().manual_seed(0))
+    module._KEPT.clear()
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
+    from_disk = PairedCrops(prepared(tmp_path, PAIRS).train).sample(16, 16, torch.Generator().manual_seed(0))
+    assert all(torch.equal(one, other) for one, other in zip(in_memory, from_disk, strict=True))
+
+
+def test_one_in_eight_is_kept_back_for_judging_layers_from_eight_on(tmp_path: Path) -> None:
+    found = prepared(pairs(tmp_path, train=16), PAIRS)
+    back, trained = {scene.name for scene in found.calibration}, {scene.name for scene in found.train}
+    assert len(back) == 2 and len(trained) == 14 and not back & trained
+    assert kept_back([f"train{index}.png" for index in reversed(range(16))]) == tuple(sorted(back))
+    assert len(kept_back([str(index) for index in range(8)])) == 1 and not kept_back(list("abcdefg"))
+
+
+GROWTH = """
+import resource, sys, torch
+from pathlib import Path
+from tasks.data import prepared as module
+from tasks.data.pairs import PairedCrops
+from tasks.data.folders import pairs_folder
+module.IN_MEMORY_BYTES = 0
+found = module.prepared(Path(sys.argv[1]), pairs_folder("noisy", "clean"))
+draws = torch.Generator().manual_seed(0)
+for _ in range(40):
+    PairedCrops(found.train).sample(16, 64, draws)
+for pair in found.test["val"]:
+    pair.clean.mean()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_resident_memory_does_not_grow_with_the_number_of_photographs(tmp_path: Path) -> None:
+    """40 pairs of 6 MB beside 4."""
+    used = []
+    for count in (4, 40):
+        root = tmp_path / str(count)
+        for part, photos in (("train", count), ("val", 2)):
+            for index in range(photos):
+                first = write(root / part / "noisy" / f"{index}.bmp", index, (1024, 1024))
+                (root / part / "clean").mkdir(exist_ok=True)
+                (root / part / "clean" / first.name).hardlink_to(first)
+        done = subprocess.run([sys.executable, "-c", GROWTH, root], capture_output=True, text=True, check=True)
+        used.append(int(done.stdout))
+    assert used[1] < used[0] + 40

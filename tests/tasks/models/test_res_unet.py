@@ -1,0 +1,42 @@
+"""Res-U-Net, by its numbers and by what may be pruned."""
+
+import pytest
+import torch
+
+from bench.memory.layout import layout
+from bench.memory.profile import profile
+from bench.memory.reading import trace
+from bench.surgery.compactors import insert, long_skips
+from bench.units import MIB
+from tasks.models.initialisation import initialise
+from tasks.models.res_unet import ResUNet
+
+SHAPE = (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "residual", "peak_mib"),
+    [((1, 3, 1024, 2048), True, 1048), ((1, 3, 1024, 2048), False, 1024), ((1, 3, 256, 256), True, 32.75), ((1, 3, 256, 256), False, 32)],
+)
+def test_parameters_and_planned_peak_are_the_known_ones(shape: tuple[int, int, int, int], residual: bool, peak_mib: float) -> None:
+    measured = profile(ResUNet(global_residual=residual), shape)
+    assert (measured.parameters, measured.peak_bytes) == (9_503_779, peak_mib * MIB)
+
+
+def test_the_two_summands_of_a_block_are_one_unit_and_there_are_26() -> None:
+    channels = layout(trace(ResUNet(2), SHAPE))
+    assert len(channels.widths) == 26
+    assert list(channels.makes["encoder.1.second"]) == list(channels.makes["encoder.1.shortcut"])
+
+
+def test_its_four_concatenated_skips_get_compactors_and_its_sums_stay() -> None:
+    network = ResUNet(2)
+    skips = long_skips(network, SHAPE)
+    assert len(skips) == 4
+    assert len(layout(trace(insert(network, skips, SHAPE), SHAPE)).widths) == 30
+
+
+def test_initialisation_keeps_the_signal() -> None:
+    network = ResUNet(8, global_residual=False)
+    initialise(network, torch.Generator().manual_seed(0))
+    assert 0.1 < network(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))).std() < 10
