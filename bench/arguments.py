@@ -46,6 +46,8 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
     _folder_arguments(command("sync", "copy to MLflow what it does not have yet"))
     _profile_arguments(command("profile", "peak memory of a network, step by step"))
     _prune_arguments(command("prune", "prune one network to one budget and save it"))
+    data = command("data", "what a folder of photographs is to a task").add_subparsers(required=True, metavar="WHAT")
+    _data_arguments(data.add_parser("check", help="splits, sizes, quality of the input, near-twins between training and test"))
     one = command("list", "what there is to choose from")
     one.add_argument("kind", choices=KINDS)
     one.add_argument("--json", action="store_true")
@@ -83,6 +85,13 @@ def _pretrain_arguments(parser: argparse.ArgumentParser) -> None:
 def _folder_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a run folder, such as results/runs/table1")
     return parser
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help='folder of photographs, or "embedded"')
+    parser.add_argument("--task", required=True, metavar="T")
+    parser.add_argument("--set", action="append", default=[], metavar="K=V", help="an option of the task, such as scale=4")
+    parser.add_argument("--json", action="store_true")
 
 
 def _backbone_arguments(parser: argparse.ArgumentParser) -> None:

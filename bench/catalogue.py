@@ -41,16 +41,25 @@ def built(backbone: str, task: str | None, options: Mapping[str, Any]) -> tuple[
     Args:
         backbone: its name.
         task: by default the first that has the backbone.
-        options: of the backbone.
+        options: of the backbone, or of its task ("scale" of super-resolution).
 
     Raises:
         ConfigError: unknown task, backbone or option, or a value that the backbone refuses.
     """
-    one = configured(task_class(backbone, task), {}, "task")
+    cls = task_class(backbone, task)
+    of_task, of_backbone = parted(cls, backbone, options)
+    one = configured(cls, of_task, f"task {cls.name}")
     try:
-        return one.build(backbone, **options).eval(), one.measured_at
+        return one.build(backbone, **of_backbone).eval(), one.measured_at
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"backbone {backbone}: {error}") from error
+
+
+def parted(cls: type[Task], backbone: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of a task, and those of one of its backbones; unknown ones are left to the backbone to refuse."""
+    names = {entry.name for entry in fields(cls)} - cls.options(backbone).keys()  # type: ignore[arg-type]
+    of_task = {name: value for name, value in options.items() if name in names}
+    return of_task, {name: value for name, value in options.items() if name not in names}
 
 
 def _options(cls: type) -> dict[str, Any]:

@@ -148,6 +148,19 @@ def profile(arguments: argparse.Namespace) -> None:
         print(text(arguments.backbone, measured, arguments.top))
 
 
+def data(arguments: argparse.Namespace) -> None:
+    """prunebench data check DIR --task T."""
+    from dataclasses import asdict
+
+    from bench.data_check import check_data, text
+    from bench.options import assigned, configured
+    from bench.registry import TASKS
+
+    task = configured(TASKS.get(arguments.task), assigned(arguments.set), f"task {arguments.task}")
+    checked = check_data(task, arguments.folder)
+    print(json.dumps(asdict(checked), indent=1) if arguments.json else text(checked))
+
+
 def listing(arguments: argparse.Namespace) -> None:
     """prunebench list methods|tasks|backbones|studies."""
     from bench.catalogue import catalogue, text
@@ -276,6 +289,7 @@ COMMANDS = {
     "sync": sync,
     "profile": profile,
     "prune": prune,
+    "data": data,
     "list": listing,
 }
 

@@ -12,8 +12,8 @@ A *method* turns a pretrained network into a smaller one whose peak memory fits 
             return Pruned(smaller, kept={"c11": [0, 2, 5]})
 
 A *task* is a restoration problem: its backbones, training pairs, test sets, loss and score.
-The harness measures what comes back (peak memory, parameters, quality); no method reports its own score.
-Peak memory is the largest sum of bytes of live activations over the time steps of one forward pass; weights are not counted.
+The harness measures what comes back; no method reports its own score. Peak memory is the largest sum of bytes of live activations over
+the time steps of one forward pass; weights are not counted.
 """
 
 from abc import ABC, abstractmethod
@@ -41,14 +41,11 @@ Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]  # of (network, degrad
 
 @dataclass(frozen=True)
 class Budget:
-    """The most memory that the activations of one forward pass may need, weights not counted.
-
-    The convention is "planned" (the least that a good executor needs) or "eager" (the operators as written).
-    """
+    """The most memory that the activations of one forward pass may need, weights not counted."""
 
     peak_bytes: int
     input_shape: Inputs
-    convention: Convention = "planned"
+    convention: Convention = "planned"  # the least that a good executor needs; or "eager", the operators as written
 
 
 @dataclass(frozen=True)
@@ -238,10 +235,7 @@ def largest_first(budgets: Sequence[Budget]) -> list[Budget]:
 
 
 class Task(ABC):
-    """A restoration problem. Subclasses are frozen dataclasses whose fields are the options.
-
-    `data` is "embedded" (photographs that come with the dependencies) or the path of a folder.
-    """
+    """A restoration problem: a frozen dataclass whose fields are the options. `data`: "embedded" (with the dependencies), or a folder."""
 
     name: ClassVar[str]
     multiple: ClassVar[int] = 1  # of which the backbones want the height and width of their input
@@ -278,6 +272,10 @@ class Task(ABC):
     @abstractmethod
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """Named test sets; the same pairs at every call."""
+
+    def described(self, data: str) -> str:
+        """In one line what `data` is: which data set, from where, under which licence. Raises ConfigError if it is none."""
+        return data
 
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """All that there is, by split: the test sets and, where known, "train" and "calibration"; read when it is looked at."""

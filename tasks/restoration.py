@@ -8,6 +8,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Generator, Tensor, nn
@@ -61,6 +62,13 @@ class Restoration(Task):
         """ "embedded" alone, or those of the data set. Raises ConfigError."""
         return {EMBEDDED: self._embedded_pairs(embedded.TEST)} if data == EMBEDDED else self._folder(data).test
 
+    def described(self, data: str) -> str:
+        """The data set, where it comes from and its licence. Raises ConfigError if the folder is none that this task reads."""
+        if data == EMBEDDED:
+            return "embedded: photographs that come with scikit-image and scikit-learn, degraded here"
+        root, found = self._found(data)
+        return f"{root}: {found.name}, {found.source}"
+
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """Training photographs, those kept back for judging layers, and the test sets. Raises ConfigError."""
         if data == EMBEDDED:
@@ -78,16 +86,15 @@ class Restoration(Task):
         """Mean absolute difference of two (N, 3, H, W)."""
         return l1_loss(restored, clean)
 
-    def data_sets(self) -> Sequence[DataSet]:
-        """The layouts of folders that this task reads."""
-        return data_sets(self.scale)[self.name]
-
     def _embedded_pairs(self, files: Sequence[str]) -> Sequence[Pair]:
         return embedded.pairs(tuple(files), self.degradation, self.scale)
 
+    def _found(self, data: str) -> tuple[Path, DataSet]:
+        known = dict(data_sets(self.scale))
+        return recognised(data, known.pop(self.name), known)
+
     def _folder(self, data: str) -> Prepared:
-        others = {task: sets for task, sets in data_sets(self.scale).items() if task != self.name}
-        return prepared(*recognised(data, self.data_sets(), others))
+        return prepared(*self._found(data))
 
 
 def _hash(parts: Sequence[bytes]) -> str:

@@ -34,7 +34,7 @@ class SuperResolution(Restoration):
 
     scale: int = 2
 
-    recipe: ClassVar[Recipe] = Recipe(patch=96, pretrain_rate=1e-3, finetune_rate=5e-4)
+    recipe: ClassVar[Recipe] = Recipe(patch=96)
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"edsr": EDSR}
     decided: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
 

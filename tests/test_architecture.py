@@ -32,6 +32,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.training": 3,
     "bench.pretrained": 3,
     "bench.evaluation": 3,
+    "bench.data_check": 3,
     "bench.saved": 3,
     "bench.referee": 3,
     "bench.study": 4,

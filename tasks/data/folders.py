@@ -23,4 +23,4 @@ def pairs_folder(degraded: str, clean: str) -> DataSet:
         return Library(train, {"val": val})
 
     marks = tuple(f"{part}/{side}" for part in PARTS for side in (degraded, clean))
-    return DataSet("your own pairs", layout, "photographs of your own", marks, open_)
+    return DataSet(f"your own pairs, {degraded} and {clean}", layout, "not a published data set", marks, open_)

@@ -179,10 +179,10 @@ class _Sources:
         self._root, self._stamps, self._checksums = root, dict[Path, list[Any]](), dict[Path, str]()
 
     def stamp(self, file: Path) -> list[Any]:
-        """[name below the root, bytes, time of the last change in ns]."""
+        """[name as seen from the root, bytes, time of the last change in ns]."""
         if file not in self._stamps:
             status = file.stat()
-            self._stamps[file] = [file.relative_to(self._root).as_posix(), status.st_size, status.st_mtime_ns]
+            self._stamps[file] = [Path(os.path.relpath(file, self._root)).as_posix(), status.st_size, status.st_mtime_ns]
         return self._stamps[file]
 
     def full(self, file: Path) -> list[Any]:

@@ -1,0 +1,82 @@
+"""SID-Sony in its official layout. A stand-in for rawpy develops pictures that are as bright as it was asked: no raw file is needed."""
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy
+import pytest
+
+from tasks.data.prepared import prepared
+from tasks.data.sid import SID
+from tests.tasks.data.trees import Faults, assert_refused
+
+PAIRS = {
+    "Sony_train_list.txt": ("00001_00_0.04s", "00001_00_0.1s", "00002_00_0.1s"),
+    "Sony_test_list.txt": ("10003_00_0.1s", "10034_00_0.1s"),
+}
+
+
+def sid(root: Path) -> Path:
+    for name, shorts in PAIRS.items():
+        lines = []
+        for short in shorts:
+            lines.append(f"./Sony/short/{short}.ARW ./Sony/long/{short[:8]}_10s.ARW ISO200 F8")
+            for file in (f"short/{short}", f"long/{short[:8]}_10s"):
+                (root / "Sony" / file).parent.mkdir(parents=True, exist_ok=True)
+                (root / "Sony" / f"{file}.ARW").write_bytes(file.encode())
+        (root / name).write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture
+def rawpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture is 12 x 16 and as bright as its amplification says; a file that is empty raises."""
+
+    @contextmanager
+    def imread(path: str) -> Any:
+        if not Path(path).read_bytes():
+            raise OSError("unexpected end of file")
+        yield SimpleNamespace(postprocess=lambda bright, **_: numpy.full((12, 16, 3), min(255, round(bright)), numpy.uint8))
+
+    monkeypatch.setitem(sys.modules, "rawpy", SimpleNamespace(imread=imread))
+
+
+def test_short_exposures_are_amplified_by_the_ratio_of_the_exposures(tmp_path: Path, rawpy: None) -> None:
+    found = prepared(sid(tmp_path), SID)
+    assert [(scene.name, int(scene.images[0][0, 0, 0])) for scene in found.train] == [
+        ("00001_00_0.04s", 250),
+        ("00001_00_0.1s", 100),
+        ("00002_00_0.1s", 100),
+    ]
+    assert found.train[0].images[1].shape == (3, 12, 16)
+
+
+def test_scenes_with_a_shift_are_not_tested_on(tmp_path: Path, rawpy: None) -> None:
+    assert [pair.name for pair in prepared(sid(tmp_path), SID).test["sid_sony"]] == ["10003_00_0.1s"]
+
+
+def test_where_rawpy_is_missing_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    assert_refused(sid(tmp_path), SID, lambda root: None, r"need rawpy: pip install 'prunebench\[raw\]'")
+
+
+FAULTS: Faults = {
+    "no list": (lambda root: (root / "Sony_test_list.txt").unlink(), r"Sony_test_list\.txt is missing"),
+    "half a pair": (
+        lambda root: (root / "Sony/long/00002_00_10s.ARW").unlink(),
+        r"1 files of Sony_train_list\.txt are missing: Sony/long/00002_00_10s\.ARW",
+    ),
+    "half a line": (lambda root: (root / "Sony_test_list.txt").write_text("./Sony/short/x.ARW\n"), r"has the line '\./Sony/short/x\.ARW'"),
+    "cut short": (
+        lambda root: (root / "Sony/long/00001_00_10s.ARW").write_bytes(b""),
+        r"10s\.ARW cannot be developed \(OSError: unexpected",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_line_says_what_is_wrong(fault: str, tmp_path: Path, rawpy: None) -> None:
+    assert_refused(sid(tmp_path), SID, *FAULTS[fault])

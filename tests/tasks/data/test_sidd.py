@@ -1,0 +1,86 @@
+"""SIDD-Medium in its official layout, with its validation blocks."""
+
+import shutil
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from scipy.io import savemat
+
+from tasks.data.prepared import prepared
+from tasks.data.sidd import BLOCKS, SIDD
+from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, write
+
+SCENES = ("0001_001_S6_00100_00060_3200_L", "0002_001_S6_00100_00020_3200_N")
+SIZE = (2, 3, 16, 16, 3)
+
+
+def blocks(root: Path, name: str, size: tuple[int, ...] = SIZE, kind: type = numpy.uint8) -> numpy.ndarray:
+    array = numpy.random.default_rng(len(name)).integers(0, 256, size).astype(kind)
+    savemat(root / f"{name}.mat", {name: array})
+    return array
+
+
+def sidd(root: Path) -> Path:
+    for scene in SCENES:
+        for side in ("NOISY", "GT"):
+            for shot in ("010", "011"):
+                write(root / "SIDD_Medium_Srgb/Data" / scene / f"{scene[:4]}_{side}_SRGB_{shot}.PNG", seed=int(shot) + len(side))
+    for name in BLOCKS:
+        blocks(root, name)
+    return root
+
+
+def data(root: Path) -> Path:
+    return root / "SIDD_Medium_Srgb/Data"
+
+
+def test_both_shots_of_every_scene_are_trained_on(tmp_path: Path) -> None:
+    found = prepared(sidd(tmp_path), SIDD)
+    names = [f"{scene}/{scene[:4]}_NOISY_SRGB_{shot}.PNG" for scene in SCENES for shot in ("010", "011")]
+    assert [scene.name for scene in found.train] == names
+    assert not torch.equal(*found.train[0].images)
+
+
+def test_every_validation_block_is_a_test_photograph(tmp_path: Path) -> None:
+    found = prepared(sidd(tmp_path), SIDD).test["sidd_validation"]
+    assert [pair.name for pair in found] == [f"{scene:02d}-{block:02d}" for scene in range(2) for block in range(3)]
+    noisy, clean = (blocks(tmp_path, name)[1, 2] for name in BLOCKS)
+    assert torch.equal((found[5].degraded * 255).round().byte().permute(1, 2, 0), torch.from_numpy(noisy))
+    assert torch.equal((found[5].clean * 255).round().byte().permute(1, 2, 0), torch.from_numpy(clean))
+
+
+def test_the_folder_of_the_archive_may_be_given_itself(tmp_path: Path) -> None:
+    assert len(prepared(sidd(tmp_path) / "SIDD_Medium_Srgb", SIDD).train) == 4
+
+
+FAULTS: Faults = {
+    "half a pair": (
+        lambda root: (data(root) / SCENES[0] / "0001_GT_SRGB_011.PNG").unlink(),
+        r"0001_001.*no partner for 0001_NOISY_SRGB_011\.PNG",
+    ),
+    "raw images": (
+        lambda root: [path.rename(path.with_name(path.name.replace("SRGB", "RAW"))) for path in (data(root) / SCENES[1]).iterdir()],
+        r"0002_001.*no \*NOISY_SRGB\* image",
+    ),
+    "other size": (
+        lambda root: write(data(root) / SCENES[0] / "0001_GT_SRGB_010.PNG", size=(30, 20)),
+        r"differ in size \(.* 24 x 20 and .* 30 x 20",
+    ),
+    "cut short": (
+        lambda root: cut_short(data(root) / SCENES[0] / "0001_GT_SRGB_010.PNG"),
+        r"0001_GT_SRGB_010\.PNG cannot be read as an image",
+    ),
+    "no scenes": (lambda root: emptied(data(root)), r"Data has no folders of scenes"),
+    "blocks only": (lambda root: shutil.rmtree(root / "SIDD_Medium_Srgb"), r"SIDD_Medium_Srgb/Data is missing, the training half"),
+    "no blocks": (lambda root: (root / f"{BLOCKS[1]}.mat").unlink(), r"has no ValidationGtBlocksSrgb\.mat"),
+    "other blocks": (lambda root: blocks(root, BLOCKS[0], (2, 2, 16, 16, 3)), r"blocks of SIDD differ in size: .*\(2, 2, 16, 16, 3\)"),
+    "wrong depth": (lambda root: blocks(root, BLOCKS[0], kind=numpy.float64), r"NoisyBlocksSrgb\.mat holds .*double.* of uint8"),
+    "no .mat": (lambda root: (root / f"{BLOCKS[0]}.mat").write_text("text"), r"NoisyBlocksSrgb\.mat cannot be read as a \.mat file"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_line_says_what_is_wrong(fault: str, tmp_path: Path) -> None:
+    assert_refused(sidd(tmp_path), SIDD, *FAULTS[fault])
