@@ -102,7 +102,7 @@ def _backbone_arguments(parser: argparse.ArgumentParser) -> None:
 def _profile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backbone", metavar="BACKBONE", help="name of a backbone, or PATH.py:NAME of a network of your own")
     _backbone_arguments(parser)
-    parser.add_argument("--set", action="append", default=[], metavar="K=V", help="an option of the backbone")
+    parser.add_argument("--set", action="append", default=[], metavar="K=V", help="an option of the backbone or its task")
     parser.add_argument("--shape", metavar="1x3x1024x2048", help="input (N, C, H, W), several with commas; by default the task's")
     parser.add_argument("--convention", choices=CONVENTIONS, default="planned")
     parser.add_argument("--compactors", action="store_true", help="with a compactor on every long skip connection")
@@ -135,4 +135,4 @@ def _prune_arguments(parser: argparse.ArgumentParser) -> None:
     _backbone_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the network; results/pruned/NAME by default")
-    _setting_arguments(parser, "an option of the method, or a key of a study such as recipe.finetune_steps=50")
+    _setting_arguments(parser, "an option of the method, backbone or task, or a key of a study such as recipe.finetune_steps=50")

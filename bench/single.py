@@ -8,17 +8,17 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bench import atomic, saved
-from bench.catalogue import task_class
+from bench.catalogue import parted, task_class
 from bench.cell import UNPRUNED, Cell, Record
 from bench.errors import BenchError, ConfigError, Infeasible, PluginError
 from bench.execution.serial import Serial
 from bench.memory.profile import peak_memory
-from bench.options import configured
+from bench.options import assigned, configured
 from bench.progress import Progress
 from bench.registry import METHODS
 from bench.run import run_study
@@ -37,7 +37,7 @@ class Wish:
         ratio: budget / unpruned peak; or None, and `peak_bytes` is the budget.
         data: "embedded" or a folder.
         seed, convention: as in a study.
-        overrides: "KEY=VALUE", an option of the method, or any key of a study ("recipe.finetune_steps=50").
+        overrides: "KEY=VALUE", an option of the method, the backbone or the task, or any key of a study ("recipe.finetune_steps=50").
     """
 
     method: str
@@ -58,15 +58,24 @@ def study_of(wish: Wish) -> Study:
     if wish.method == UNPRUNED:
         raise ConfigError(f"'{UNPRUNED}' is the reference and removes nothing; choose a method that prunes (prunebench list methods)")
     task = task_class(wish.backbone, wish.task)
+    of_method = {entry.name for entry in fields(METHODS.get(wish.method))}  # type: ignore[arg-type]
+    places, overrides = set(task.options(wish.backbone)) | {entry.name for entry in fields(task)} - of_method, []  # type: ignore[arg-type]
+    elsewhere: dict[str, Any] = {}
+    for text in wish.overrides:
+        name = text.partition("=")[0].strip()
+        if name in places:
+            elsewhere |= assigned([text])
+        else:
+            overrides.append(text if "." in name else f"options.{wish.method}.{text}")
+    of_task, of_backbone = parted(task, wish.backbone, elsewhere)
     asked = {
-        "tasks": [task.name],
-        "backbones": [{"backbone": wish.backbone, **wish.backbone_options}],
+        "tasks": [{"task": task.name, **of_task}],
+        "backbones": [{"backbone": wish.backbone, **wish.backbone_options, **of_backbone}],
         "methods": [UNPRUNED, wish.method],
         "data": wish.data,
         "seeds": [wish.seed],
         "convention": wish.convention,
     }
-    overrides = [text if "." in text.partition("=")[0] else f"options.{wish.method}.{text}" for text in wish.overrides]
     first = _loaded(asked | {"ratios": [wish.ratio if wish.ratio is not None else 1.0]}, overrides)
     return first if wish.ratio is not None else _loaded(asked | {"ratios": [_ratio(first.cells()[0], wish)]}, overrides)
 

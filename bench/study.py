@@ -78,6 +78,8 @@ class Study:
             base |= {"data": self.data, "data_fingerprint": task.fingerprint(self.data)}
             base |= {"convention": self.convention, "measured_at": self.measured_at or task.measured_at}
             for backbone, backbone_options in self.backbones:
+                if backbone not in task.backbones:  # it is another task's
+                    continue
                 place = base | {"backbone": backbone, "backbone_options": task.options(backbone) | dict(backbone_options)}
                 for row in self.rows:
                     asked = place | {"method": row.method, "method_options": dict(row.options), "label": row.label}

@@ -59,9 +59,11 @@ def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(unknown("study key", key, KEYS))
     tasks, backbones = tuple(_entries(content, "tasks", "task")), tuple(_entries(content, "backbones", "backbone"))
     known_tasks = [configured(TASKS.get(task), options, f"task {task}") for task, options in tasks]
+    for backbone, options in backbones:
+        _check_backbone(known_tasks, backbone, options)
     for task in known_tasks:
-        for backbone, options in backbones:
-            _check_backbone(task, backbone, options)
+        if not any(backbone in task.backbones for backbone, _ in backbones):
+            raise ConfigError(f"no backbone of the study belongs to task {task.name}; add one of {', '.join(task.backbones)}")
     data = content.get("data", "embedded")
     if not isinstance(data, str):
         raise ConfigError(f'data = {data!r} cannot be used; give "embedded" or the path of a folder, in quotes')
@@ -96,13 +98,16 @@ def _entries(content: Mapping[str, Any], key: str, word: str) -> list[tuple[str,
     return found
 
 
-def _check_backbone(task: Task, backbone: str, options: Mapping[str, Any]) -> None:
-    """Builds it once, without memory for its weights. Raises ConfigError."""
-    if backbone not in task.backbones:
-        raise ConfigError(unknown(f"backbone of task {task.name}", backbone, task.backbones))
+def _check_backbone(tasks: Sequence[Task], backbone: str, options: Mapping[str, Any]) -> None:
+    """Builds it once for each task that has it, without memory for its weights. Raises ConfigError, also if no task has it."""
+    having = [task for task in tasks if backbone in task.backbones]
+    if not having:
+        known = {name for task in tasks for name in task.backbones}
+        raise ConfigError(unknown(f"backbone of task {' or '.join(task.name for task in tasks)}", backbone, known))
     try:
         with torch.device("meta"):
-            task.build(backbone, **options)
+            for task in having:
+                task.build(backbone, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"backbone {backbone}: {error}") from error
 

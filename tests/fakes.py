@@ -14,6 +14,8 @@ from torch.nn import functional
 from bench.contract import NO_TRAINER, Budget, Crops, Finish, Method, Pair, Pruned, Recipe, Shape, Step, Task, Trainer
 from bench.errors import Infeasible
 from bench.registry import method, task
+from tasks.models.edsr import EDSR
+from tasks.models.res_unet import ResUNet
 from tasks.models.unet import UNet
 from tests.networks.small import Residual, Shuffled
 
@@ -53,6 +55,8 @@ class FakeTask(Task):
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "tiny": Tiny,
         "small_unet": UNet,
+        "res_unet": ResUNet,
+        "edsr": EDSR,
         "residual": Residual,
         "shuffled": Shuffled,
     }

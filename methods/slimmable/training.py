@@ -69,12 +69,12 @@ def train(slimmable: Slimmable, objective: Objective, start: Start, steps: int, 
     trainer.fit(slimmable.model, steps, phase="adapt", objective=objective)
 
 
-def sandwich(slimmable: Slimmable, others: Callable[[], Sequence[Widths]], trainer: Trainer) -> Objective:
-    """The objective of US-Net: the widest network against the truth, the `others` of a step against the output of the widest."""
+def sandwich(slimmable: Slimmable, others: Callable[[], Sequence[Widths]], trainer: Trainer, distilled: bool = True) -> Objective:
+    """The objective of US-Net: the widest network against the truth, the `others` of a step against the output of the widest, or the truth."""
 
     def objective(model: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
         widest = model(degraded)
-        target = widest.detach()
+        target = widest.detach() if distilled else clean
         losses = [trainer.criterion(slimmable.run(widths, degraded), target) for widths in others()]
         return trainer.criterion(widest, clean) + torch.stack(losses).sum()
 

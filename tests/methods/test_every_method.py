@@ -1,4 +1,4 @@
-"""What every method promises, on three small networks at three budgets: plain, tied by additions, with a PixelShuffle head."""
+"""What every method promises, on small widths of all backbones at three budgets: plain, tied by additions, with a PixelShuffle head."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ from bench.options import configured
 from bench.referee import referee
 from bench.registry import METHODS
 from bench.training import TaskTrainer
-from tests.fakes import FakeTask
+from tests.fakes import AnyScale
 from tests.networks.small import SHAPE
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
     "random_search": {"samples": 4},
     "us_net": {"least": 0.1},
 }
-BACKBONES = {"small_unet": {"width": 4}, "residual": {"width": 6}, "shuffled": {"width": 6}}
+BACKBONES = {"small_unet": {"width": 4}, "res_unet": {"width": 4, "levels": 3}, "edsr": {"width": 6, "blocks": 2}}
 RATIOS = (0.9, 0.7, 0.5)
 RECIPE = Recipe(
     patch=32, batch=2, pretrain_steps=6, adapt_steps=2, finetune_steps=6, matched_steps=6, steps_per_epoch=1, calibration_crops=4
@@ -44,14 +44,14 @@ def method(name: str) -> Method:
 
 
 def trainer() -> TaskTrainer:
-    return TaskTrainer(FakeTask(), "embedded", RECIPE, seed=0)
+    return TaskTrainer(AnyScale(), "embedded", RECIPE, seed=0)
 
 
 @cache
 def network(backbone: str) -> nn.Module:
     """Fixed weights, in eval mode; whoever changes it breaks a test below."""
-    model = FakeTask().build(backbone, **BACKBONES[backbone])
-    FakeTask().initialise(model, torch.Generator().manual_seed(1))
+    model = AnyScale().build(backbone, **BACKBONES[backbone])
+    AnyScale().initialise(model, torch.Generator().manual_seed(1))
     return model.eval()
 
 

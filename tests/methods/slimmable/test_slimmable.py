@@ -76,17 +76,18 @@ def test_weights_beyond_the_widest_slice_get_no_gradient_and_the_least_slice_get
     assert gradients[1][:2, :2].abs().sum() > 0
 
 
-def test_in_distillation_the_widest_learns_from_the_truth_and_is_no_pupils_to_change() -> None:
+@pytest.mark.parametrize("distilled", [True, False])
+def test_the_widest_learns_from_the_truth_and_its_output_is_no_pupils_to_change(distilled: bool) -> None:
     network = unet(4)
     one, teacher = slimmable(network), trainer()
     narrow = scaled(one.body, 1, 1, 4)
     clean = torch.rand_like(PHOTOGRAPHS)
-    sandwich(one, lambda: [narrow], teacher)(network, PHOTOGRAPHS, clean).backward()
+    sandwich(one, lambda: [narrow], teacher, distilled)(network, PHOTOGRAPHS, clean).backward()
     found = network.encoder[0].c11.weight.grad.clone()
     network.zero_grad()
     target = network(PHOTOGRAPHS)
     teacher.criterion(target, clean).backward()
-    teacher.criterion(one.run(narrow, PHOTOGRAPHS), target.detach()).backward()
+    teacher.criterion(one.run(narrow, PHOTOGRAPHS), target.detach() if distilled else clean).backward()
     torch.testing.assert_close(found, network.encoder[0].c11.weight.grad)
 
 
