@@ -70,7 +70,7 @@ def train(slimmable: Slimmable, objective: Objective, start: Start, steps: int, 
 
 
 def sandwich(slimmable: Slimmable, others: Callable[[], Sequence[Widths]], trainer: Trainer, distilled: bool = True) -> Objective:
-    """The objective of US-Net: the widest network against the truth, the `others` of a step against the output of the widest, or the truth."""
+    """The objective of US-Net: the widest network against the truth, the `others` of a step against its output, or the truth."""
 
     def objective(model: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
         widest = model(degraded)
