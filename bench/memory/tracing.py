@@ -42,11 +42,11 @@ def node_names(traced: GraphModule) -> dict[Node, str]:
     return names
 
 
-def insert_layer(traced: GraphModule, value: str, layer_name: str, layer: nn.Module, readers: list[str]) -> None:
-    """Puts a layer behind a value, in place; only the named readers read its result."""
+def insert_layer(traced: GraphModule, value: str, layer_name: str, layer: nn.Module, readers: list[str], late: bool = False) -> None:
+    """Puts a layer behind a value, in place; only the named readers read its result. It runs at once, or `late`: before they do."""
     nodes = {name: node for node, name in node_names(traced).items()}
     traced.add_submodule(layer_name, layer)
-    with traced.graph.inserting_after(nodes[value]):
+    with traced.graph.inserting_before(nodes[readers[0]]) if late else traced.graph.inserting_after(nodes[value]):
         inserted = traced.graph.call_module(layer_name, (nodes[value],))
     for reader in readers:
         nodes[reader].replace_input_with(nodes[value], inserted)

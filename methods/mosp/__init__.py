@@ -32,7 +32,7 @@ from bench.memory.peak_model import impossible
 from bench.memory.profile import peak_memory
 from bench.registry import method
 from bench.staged import SweptMethod
-from bench.surgery.compactors import insert, long_skips
+from bench.surgery.compactors import insert, long_skips, long_sums
 from methods.mosp.trajectory import Measure, Trajectory
 
 CHANNEL = "channel"
@@ -45,6 +45,7 @@ class Mosp(SweptMethod):
 
     Args:
         compactors: put a 1x1 convolution on every long skip.
+        pairs: also put a pair of them on every long skip that is added, such as the one around all blocks of EDSR.
         outer_stride: share of the unpruned peak that is freed between two fine-tunings, as a fraction.
         inner_stride: share that is freed between two measurements of sensitivity; "channel" is the dearest channel of the group.
         importance: the order in which the channels of a unit go; see bench.surgery.importance.
@@ -53,6 +54,7 @@ class Mosp(SweptMethod):
 
     paper: ClassVar[str] = "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, AAAI 2023"
     compactors: bool = True
+    pairs: bool = False
     outer_stride: str = "1/12"
     inner_stride: str = CHANNEL
     importance: Literal["gradient", "fisher", "activation", "l1", "l2", "random"] = "gradient"
@@ -87,6 +89,7 @@ class Mosp(SweptMethod):
     def _start(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Trajectory:
         """The network with compactors, before any training."""
         skips = tuple(long_skips(model, budget.input_shape)) if self.compactors else ()
+        skips += tuple(long_sums(model, budget.input_shape)) if self.pairs else ()
         network = insert(model, skips, budget.input_shape) if skips else deepcopy(model)
         peak_bytes = peak_memory(model, budget.input_shape, budget.convention)
         outer, inner = _fraction("outer_stride", self.outer_stride), self.inner_stride

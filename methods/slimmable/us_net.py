@@ -11,6 +11,7 @@ steps from scratch; the loss on calibration crops at four widths), beside S-Net 
     in-place distillation    0.0859    0.0780    0.0666    0.0572
     the truth for all        0.0755    0.0630    0.0549    0.0453
     S-Net                    0.0697    0.0514    0.0468    0.0436
+    S-Net, distilled         0.0880    0.0735    0.0646    0.0569
 
 A budget takes the largest width of the uniform grid that fits; its quantum is one step of that grid. What is narrower than `least` was
 never trained and is not offered. The paper does not fine-tune; with `finetune` half of the training goes to the slice instead.

@@ -5,8 +5,11 @@ import torch
 
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.compactors import insert, long_skips
-from tests.networks.small import SHAPE, Residual, layout_of, unet
+from bench.surgery.channels import remove
+from bench.surgery.compactors import insert, long_skips, long_sums
+from tasks.models.edsr import EDSR
+from tasks.models.res_unet import ResUNet
+from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 
 def test_a_unet_has_four_long_skips_and_a_residual_network_none() -> None:
@@ -39,3 +42,26 @@ def test_some_skips_only_can_be_compacted() -> None:
 def test_a_value_that_is_no_long_skip_is_refused_and_the_skips_are_named() -> None:
     with pytest.raises(ConfigError, match=r"'pool' is not a long skip; long skips are: encoder.0.act2"):
         insert(unet(), ["pool"], SHAPE)
+
+
+def test_only_the_sum_around_all_blocks_is_long() -> None:
+    assert long_sums(EDSR(4, blocks=3), SHAPE) == ["head"]
+    assert [long_sums(network, SHAPE) for network in (EDSR(4, blocks=1), Residual(), ResUNet(2), unet())] == [[], [], [], []]
+
+
+def test_a_pair_keeps_output_and_peak_and_frees_what_waits() -> None:
+    network, x = EDSR(8, blocks=3).eval(), torch.rand(SHAPE)
+    paired = insert(network, ["head"], SHAPE)
+    assert (paired(x) - network(x)).abs().max() <= 1e-6
+    assert peak_memory(paired, SHAPE) == peak_memory(network, SHAPE)
+    channels = layout_of(paired)
+    assert channels.consumers("compactors.head") == ["expanders.head"]
+    assert "expanders.head" not in channels.widths  # tied to the trunk
+
+
+def test_a_narrow_pair_waits_with_its_own_channels_through_all_blocks() -> None:
+    network = insert(EDSR(8, blocks=3), ["head"], SHAPE)
+    smaller = remove(network, {"compactors.head": [0, 5], "up.u1": [1]}, SHAPE)
+    assert peak_memory(smaller, SHAPE) == (2 + 3 * 8) * 4 * 32 * 32
+    kept = random_kept(layout_of(network), seed=1)
+    assert remove(network, kept, SHAPE)(torch.rand(SHAPE)).shape == (1, 3, 64, 64)

@@ -1,11 +1,13 @@
 """The loop: checks (b), (e), (g) of MOSP, one trajectory for a sweep, and that its cut is worth making."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from bench import saved
 from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
 from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
@@ -16,7 +18,7 @@ from bench.surgery.compactors import insert, long_skips
 from bench.training import TaskTrainer
 from methods.mosp import Mosp
 from methods.mosp.trajectory import Measure, Trajectory
-from tests.fakes import FakeTask
+from tests.fakes import AnyScale, FakeTask
 from tests.networks.small import SHAPE, layout_of, unet
 
 RECIPE = Recipe(patch=32, batch=4, adapt_steps=1, steps_per_epoch=1, calibration_crops=4, finetune_rate=1e-4, threads=1)
@@ -155,3 +157,16 @@ def test_without_data_the_method_says_that_it_needs_some() -> None:
 def test_a_stride_that_is_no_share_of_the_peak_is_refused(stride: str) -> None:
     with pytest.raises(ConfigError, match="outer_stride"):
         Mosp(outer_stride=stride)
+
+
+def test_with_pairs_the_skip_around_all_blocks_of_edsr_has_its_own_channels_and_comes_back_from_disk(tmp_path: Path) -> None:
+    task = AnyScale()
+    network = task.build("edsr", width=6, blocks=3).eval()
+    pruned = Mosp(pairs=True).prune(network, *_budgets(network, 0.55), TaskTrainer(task, "embedded", RECIPE, seed=0))
+    assert pruned.inserted == ("head",)
+    assert peak_memory(pruned.model, SHAPE) <= 0.55 * peak_memory(network, SHAPE)
+    assert layout_of(pruned.model).widths.keys() >= {"head", "compactors.head"}
+    place = {"task": "fake", "task_options": {}, "backbone": "edsr", "backbone_options": {"width": 6, "blocks": 3}}
+    saved.save(tmp_path, pruned.model, **place, kept=pruned.kept, inserted=pruned.inserted)
+    x = torch.rand(SHAPE)
+    torch.testing.assert_close(saved.load(tmp_path)(x), pruned.model.eval()(x))
