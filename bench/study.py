@@ -110,11 +110,24 @@ def load_study(
         ConfigError: no such study, broken TOML, or any key, name, option or value that cannot be used.
     """
     path = study_path(source)
-    content = parsed(path.read_bytes(), str(path))
+    content = _content(path)
     for change in overrides:
         override(content, change)
     given = {"data": data, "seeds": list(seeds) if seeds is not None else None, "convention": convention}
     return Study(path.stem, **checked_fields(content | {key: value for key, value in given.items() if value is not None}))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a file says, on top of the packaged study that it is `like`. Raises ConfigError."""
+    content = parsed(path.read_bytes(), str(path))
+    model = content.pop("like", None)
+    if model is None:
+        return content
+    if model == path.stem or model not in packaged_studies():
+        raise ConfigError(unknown("packaged study", str(model), packaged_studies()) + f"; {path} names it in 'like'")
+    base = _content(PACKAGED / f"{model}.toml")
+    tables = {key: base.get(key, {}) | content[key] for key in ("recipe", "options") if isinstance(content.get(key), dict)}
+    return base | content | tables
 
 
 def packaged_studies() -> list[str]:

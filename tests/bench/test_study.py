@@ -111,12 +111,41 @@ def test_an_unknown_study_is_answered_with_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("name", packaged_studies())
-def test_packaged_studies_have_every_method_of_the_paper_at_three_ratios(name):
-    cells = load_study(name).cells()
-    assert len(cells) == len({cell.key for cell in cells})
-    assert cells[0].label == "unpruned"
-    for ratio in (0.25, 0.5, 0.75):
-        assert {one.method for one in published() if one.ratio == ratio} <= {cell.method for cell in cells if cell.ratio == ratio}
+def test_packaged_studies_have_every_method_of_the_paper(name):
+    study = load_study(name)
+    assert study.rows[0].label == "unpruned"
+    assert set(study.ratios) == ({0.5} if name == "smoke_tasks" else {0.25, 0.5, 0.75})
+    for ratio in study.ratios:
+        assert {one.method for one in published() if one.ratio == ratio} <= {row.method for row in study.rows}
+    if study.data == "embedded":
+        cells = study.cells()
+        assert len(cells) == len({cell.key for cell in cells})
+
+
+def test_a_study_that_is_like_another_differs_in_what_it_says(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "smoke"\nratios = [0.5]\n[recipe]\nbatch = 2\n')
+    mine, smoke = load_study(path), load_study("smoke")
+    assert (mine.name, mine.rows, mine.ratios) == ("mine", smoke.rows, (0.5,))
+    assert mine.recipe == {**smoke.recipe, "batch": 2}
+    path.write_text('like = "smok"')
+    with pytest.raises(ConfigError, match=r"unknown packaged study 'smok'; did you mean 'smoke'.* names it in 'like'"):
+        load_study(path)
+
+
+def test_a_study_of_several_tasks_asks_each_for_the_backbones_that_it_has(tmp_path):
+    cells = load_study("smoke_tasks").cells()
+    assert list(dict.fromkeys((cell.task, cell.backbone) for cell in cells)) == [
+        ("denoising", "unet"),
+        ("denoising", "res_unet"),
+        ("low_light", "unet"),
+        ("low_light", "res_unet"),
+        ("super_resolution", "edsr"),
+    ]
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "smoke"\ntasks = ["denoising", "super_resolution"]')
+    with pytest.raises(ConfigError, match="no backbone of the study belongs to task super_resolution; add one of edsr"):
+        load_study(path)
 
 
 def test_a_changed_source_is_another_question(tmp_path, monkeypatch, study):
