@@ -17,7 +17,7 @@ from bench.registry import method, task
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
 from tasks.models.unet import UNet
-from tests.networks.small import Residual, Shuffled
+from tests.networks.small import Residual
 
 RECIPE = Recipe(patch=16, batch=2, pretrain_steps=6, adapt_steps=2, finetune_steps=4, steps_per_epoch=2, calibration_crops=4, threads=1)
 
@@ -55,10 +55,9 @@ class FakeTask(Task):
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "tiny": Tiny,
         "small_unet": UNet,
-        "res_unet": ResUNet,
-        "edsr": EDSR,
+        "small_res_unet": ResUNet,
+        "small_edsr": EDSR,
         "residual": Residual,
-        "shuffled": Shuffled,
     }
 
     def build(self, backbone: str, **options: Any) -> nn.Module:

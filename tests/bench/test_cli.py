@@ -1,6 +1,7 @@
 """The command line, in this process: what it prints, what it writes, its exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import tests.fakes  # noqa: F401  registers the task "fake" and the method "narrow"
 from bench.cli import main
 from bench.saved import load
+from bench.single import Wish, study_of
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -158,6 +160,29 @@ def test_profile_as_json_has_the_promised_keys(capsys: pytest.CaptureFixture[str
     profile = json.loads(capsys.readouterr().out)
     assert {"backbone", "shape", "convention", "peak_bytes", "peak_mib", "peak_step", "parameters", "macs", "timeline"} <= set(profile)
     assert {"step", "op", "bytes", "live"} <= set(profile["timeline"][0])
+
+
+def test_profile_takes_options_of_the_backbone_and_of_its_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "edsr", "--set", "scale=4", "--set", "blocks=2", "--width", "8", "--json"]) == 0
+    profile = json.loads(capsys.readouterr().out)
+    assert (profile["shape"], profile["peak_bytes"]) == ([1, 3, 256, 512], 20 * 8 * 4 * 256 * 512)
+    assert main(["profile", "edsr", "--set", "scale=5"]) == 2
+    assert capsys.readouterr().err == "prunebench: scale = 5 is not one of 2, 3, 4\n"
+
+
+def test_prune_gives_each_option_to_the_method_the_backbone_or_the_task() -> None:
+    texts = ["scale=4", "blocks=2", "pairs=true", "recipe.batch=1"]
+    wish = Wish("mosp", "edsr", None, {"width": 8}, 0.5, None, "embedded", 0, "planned", texts)
+    cell = study_of(wish).cells()[1]
+    assert (cell.task_options, cell.backbone_options) == ({"scale": 4}, {"width": 8, "blocks": 2})
+    assert (cell.method_options["pairs"], cell.recipe.batch) == (True, 1)
+
+
+def test_data_check_prints_the_splits_and_gives_them_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "embedded", "--task", "fake"]) == 0
+    assert re.search(r"photos +2 photographs, 27 x 20 to 32 x 32 +input \d\d\.\d\d dB", capsys.readouterr().out)
+    assert main(["data", "check", "embedded", "--task", "fake", "--set", "noise=0.2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["splits"][0]["photographs"] == 2
 
 
 def test_profile_with_compactors_has_more_parameters_and_the_same_peak(capsys: pytest.CaptureFixture[str]) -> None:

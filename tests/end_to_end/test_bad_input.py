@@ -51,6 +51,22 @@ def _refused(words: list[str], workplace: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["data", "check", "data", "--task", "low_light"], "looks like your own pairs, noisy and clean, which task denoising reads"),
+        (["data", "check", "data", "--task", "denoise"], "unknown task 'denoise'; did you mean 'denoising'"),
+        (["data", "check", "nowhere", "--task", "denoising"], "data folder 'nowhere' does not exist"),
+        (["data", "check", "data/train", "--task", "denoising"], "did you mean .*data, which looks like your own pairs"),
+        (["run", "table1_paper"], "data folder 'SIDD' does not exist; give 'embedded' or a folder of .*SIDD-Medium"),
+    ],
+)
+def test_a_wrong_folder_or_task_is_told_with_the_right_one(words: list[str], names: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    _pairs(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    assert re.search(names, _refused(words, tmp_path, capsys))
+
+
+@pytest.mark.parametrize(
     ("spoil", "names"), [(_empty, "no photographs|empty|no image"), (_mismatch, "other"), (_truncate, "1.png"), (_shrink, "16 x 16")]
 )
 def test_photographs_that_cannot_be_used(spoil, names: str, tmp_path: Path, monkeypatch, capsys) -> None:

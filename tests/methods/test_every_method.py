@@ -30,7 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
     "random_search": {"samples": 4},
     "us_net": {"least": 0.1},
 }
-BACKBONES = {"small_unet": {"width": 4}, "res_unet": {"width": 4, "levels": 3}, "edsr": {"width": 6, "blocks": 2}}
+BACKBONES = {"small_unet": {"width": 4}, "small_res_unet": {"width": 4, "levels": 3}, "small_edsr": {"width": 6, "blocks": 2}}
 RATIOS = (0.9, 0.7, 0.5)
 RECIPE = Recipe(
     patch=32, batch=2, pretrain_steps=6, adapt_steps=2, finetune_steps=6, matched_steps=6, steps_per_epoch=1, calibration_crops=4

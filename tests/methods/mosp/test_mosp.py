@@ -161,12 +161,12 @@ def test_a_stride_that_is_no_share_of_the_peak_is_refused(stride: str) -> None:
 
 def test_with_pairs_the_skip_around_all_blocks_of_edsr_has_its_own_channels_and_comes_back_from_disk(tmp_path: Path) -> None:
     task = AnyScale()
-    network = task.build("edsr", width=6, blocks=3).eval()
+    network = task.build("small_edsr", width=6, blocks=3).eval()
     pruned = Mosp(pairs=True).prune(network, *_budgets(network, 0.55), TaskTrainer(task, "embedded", RECIPE, seed=0))
     assert pruned.inserted == ("head",)
     assert peak_memory(pruned.model, SHAPE) <= 0.55 * peak_memory(network, SHAPE)
     assert layout_of(pruned.model).widths.keys() >= {"head", "compactors.head"}
-    place = {"task": "fake", "task_options": {}, "backbone": "edsr", "backbone_options": {"width": 6, "blocks": 3}}
+    place = {"task": "fake", "task_options": {}, "backbone": "small_edsr", "backbone_options": {"width": 6, "blocks": 3}}
     saved.save(tmp_path, pruned.model, **place, kept=pruned.kept, inserted=pruned.inserted)
     x = torch.rand(SHAPE)
     torch.testing.assert_close(saved.load(tmp_path)(x), pruned.model.eval()(x))
