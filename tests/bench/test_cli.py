@@ -163,9 +163,9 @@ def test_profile_as_json_has_the_promised_keys(capsys: pytest.CaptureFixture[str
 
 
 def test_profile_takes_options_of_the_backbone_and_of_its_task(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["profile", "edsr", "--set", "scale=4", "--set", "blocks=2", "--width", "8", "--json"]) == 0
+    assert main(["profile", "edsr", "--set", "scale=4", "--set", "blocks=2", "--width", "16", "--json"]) == 0
     profile = json.loads(capsys.readouterr().out)
-    assert (profile["shape"], profile["peak_bytes"]) == ([1, 3, 256, 512], 20 * 8 * 4 * 256 * 512)
+    assert (profile["shape"], profile["peak_bytes"]) == ("1x3x256x512", 20 * 16 * 4 * 256 * 512)
     assert main(["profile", "edsr", "--set", "scale=5"]) == 2
     assert capsys.readouterr().err == "prunebench: scale = 5 is not one of 2, 3, 4\n"
 
