@@ -123,7 +123,7 @@ def _content(path: Path) -> dict[str, Any]:
     model = content.pop("like", None)
     if model is None:
         return content
-    if model == path.stem or model not in packaged_studies():
+    if model not in packaged_studies() or path == PACKAGED / f"{model}.toml":
         raise ConfigError(unknown("packaged study", str(model), packaged_studies()) + f"; {path} names it in 'like'")
     base = _content(PACKAGED / f"{model}.toml")
     tables = {key: base.get(key, {}) | content[key] for key in ("recipe", "options") if isinstance(content.get(key), dict)}

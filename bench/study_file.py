@@ -14,7 +14,7 @@ from bench.options import checked, configured, plain, toml_value
 from bench.registry import METHODS, TASKS, unknown
 from bench.units import parse_shape
 
-KEYS = ("like", "tasks", "backbones", "methods", "ratios", "seeds", "data", "convention", "compute", "measured_at", "recipe", "options")
+KEYS = ("tasks", "backbones", "methods", "ratios", "seeds", "data", "convention", "compute", "measured_at", "recipe", "options")
 COMPUTE = ("own", "matched")
 PATCH_MULTIPLE = 16
 MAY_BE_ZERO = ("pretrain_steps", "adapt_steps", "finetune_steps", "matched_steps")

@@ -1,14 +1,15 @@
 """Super-resolution: photographs that were made smaller by bicubic scaling.
 
 PSNR and SSIM as published: of the luma (Y of YCbCr, ITU-R BT.601, 16 ... 235), on 8 bit, without a border of as many pixels as the scale.
-Budgets are counted at the low-resolution input whose output is 2048 x 1024 (at a scale of 3 the next larger one, 2049 x 1026).
+The published scores of DIV2K's own validation set are of RGB: ours, of luma as for all sets, are not comparable with them. Budgets are
+counted at the low-resolution input whose output is 2048 x 1024 (at a scale of 3 the next larger one, 2049 x 1026).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from bench.contract import Recipe, Shape
 from bench.registry import task
@@ -34,6 +35,7 @@ class SuperResolution(Restoration):
 
     scale: int = 2
 
+    multiple: ClassVar[int] = 1
     recipe: ClassVar[Recipe] = Recipe(patch=96)
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"edsr": EDSR}
     decided: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
@@ -50,6 +52,10 @@ class SuperResolution(Restoration):
     def degradation(self) -> Shrunk:
         """What is done to embedded photographs, and to folders of high-resolution photographs alone."""
         return Shrunk(self.scale)
+
+    def vary(self, clean: Tensor, generator: Generator) -> Tensor:
+        """Nothing: colours are not what is to be learned."""
+        return clean
 
     def unrestored(self, degraded: Tensor) -> Tensor:
         """(3, H, W) -> (3, scale H, scale W), by bicubic scaling."""

@@ -11,8 +11,8 @@ behind the value, and an expander E, the same kind of layer, right before the ad
 
     s = C(x);  ...;  y + E(s)
 
-What waits is s, with channels of its own; E(s) is tied to y. A skip that is added is long when whole additions happen while it waits, such
-as the one around all blocks of EDSR.
+What waits is s, with channels of its own; E(s) is tied to y. A skip that is added is long when other additions happen while it waits, such
+as the one around all blocks of EDSR, or when the network works at a lower resolution.
 """
 
 from collections.abc import Sequence
@@ -84,14 +84,17 @@ def _concats(graph: Graph, value: str) -> list[str]:
 def _sums(graph: Graph, value: str) -> list[str]:
     """The additions that end the long skip which this value waits on; none if it does not."""
     between, last = _wait(graph, value)
-    made = value not in graph.inputs and value not in graph.weights
-    return [last.name] if made and last is not None and _is_sum(last) and any(_is_sum(op) for op in between) else []
+    made = value not in graph.inputs and value not in graph.weights and len(graph.values[value].shape) == 4
+    if not made or last is None or not _is_sum(last):
+        return []
+    area = _area(graph, value)
+    return [last.name] if any(_is_sum(op) or _area(graph, op.name) < area for op in between) else []
 
 
 def _wait(graph: Graph, value: str) -> tuple[Sequence[Op], Op | None]:
-    """What runs between the last two readers of a value, and the last one; nothing where it has only one."""
+    """What runs from the last reader but one to the last, and the last; nothing where a value has only one."""
     places = graph.readers(value)
-    return (graph.ops[places[-2] + 1 : places[-1]], graph.ops[places[-1]]) if len(places) > 1 else ((), None)
+    return (graph.ops[places[-2] : places[-1]], graph.ops[places[-1]]) if len(places) > 1 else ((), None)
 
 
 def _is_sum(op: Op) -> bool:

@@ -5,6 +5,8 @@
     test sets  DATA/DIV2K_valid_HR/0801.png ...            [DATA/DIV2K_valid_LR_bicubic/X2/0801x2.png ...]   the first ten, as in EDSR
                DATA/Set5, Set14, B100, Urban100            or DATA/benchmark/Set5 and so on; or DATA/val_hr, photographs of your own
 
+In EDSR's archive all 900 photographs lie in DIV2K_train_HR; those beyond 0800 are never trained on, and are div2k_valid if that is missing.
+
 A test set holds photographs, or a folder HR (or hr) of them, beside which low-resolution ones may lie in LR_bicubic/X2 (as in EDSR's
 benchmark) or lr_x2: NAMEx2.png or NAME.png. Where there are none, they are made by bicubic scaling, of the photograph cut to a multiple
 of the scale at the bottom and the right.
@@ -14,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.errors import ConfigError
-from tasks.data.library import DataSet, Images, Library, Photo, cut_to_multiple, files_in, matching, pairs_in
+from tasks.data.library import DataSet, Images, Library, Photo, check_size, cut_to_multiple, files_in, matching, pairs_in
 from tasks.data.photographs import read_photograph
 from tasks.data.scaling import shrunk_photograph
 
@@ -30,6 +32,7 @@ TRAIN = ("DIV2K_train_HR", "train_hr")
 TESTS = ("set5", "set14", "b100", "urban100", "val_hr")
 VALID = "DIV2K_valid_HR"
 VALID_PHOTOGRAPHS = 10
+LAST_OF_TRAIN = "0800"
 
 
 def super_resolution_folder(scale: int) -> DataSet:
@@ -42,10 +45,12 @@ def _open(scale: int, root: Path) -> Library:
     folder = next((root / name for name in TRAIN if (root / name).is_dir()), None)
     if folder is None:
         raise ConfigError(f"{root} has nothing to train on; needed is {LAYOUT}")
-    tests = _tests(root, scale)
+    train = _photos(folder, _low_beside(folder, scale), scale)
+    beyond = tuple(photo for photo in train if folder.name == TRAIN[0] and Path(photo.name).stem > LAST_OF_TRAIN)
+    tests = ({"div2k_valid": beyond[:VALID_PHOTOGRAPHS]} if beyond else {}) | _tests(root, scale)
     if not tests:
         raise ConfigError(f"{root} has nothing to test on; needed is {LAYOUT}")
-    return Library(_photos(folder, _low_beside(folder, scale), scale), tests)
+    return Library(tuple(photo for photo in train if photo not in beyond), tests)
 
 
 def _tests(root: Path, scale: int) -> dict[str, tuple[Photo, ...]]:
@@ -78,16 +83,16 @@ def _photos(high: Path, low: Path | None, scale: int) -> tuple[Photo, ...]:
     """The photographs of a folder with their low-resolution twins, given or made."""
     if low is None:
         return tuple(Photo(name, (file,), partial(_made, file, scale)) for name, file in files_in(high, LAYOUT).items())
-    given = {Path(name).stem for name in files_in(low, LAYOUT)}
-    ending = next(iter(files_in(low, LAYOUT))).rpartition(".")[2]
+    names = {Path(name).stem: name for name in files_in(low, LAYOUT)}
 
     def partner(name: str) -> str:
         stem = Path(name).stem
-        return f"{stem}x{scale}.{ending}" if f"{stem}x{scale}" in given else f"{stem}.{ending}"
+        return names.get(f"{stem}x{scale}") or names.get(stem) or f"{stem}x{scale}{Path(name).suffix}"
 
     return pairs_in(low, high, LAYOUT, scale, partner)
 
 
 def _made(file: Path, scale: int) -> Images:
     clean = cut_to_multiple(read_photograph(file), scale)
+    check_size(clean, file, scale)
     return matching(shrunk_photograph(clean, scale), clean, file, file, scale)

@@ -27,11 +27,13 @@ class Photo(NamedTuple):
         name: unique in its split.
         files: what it is made from.
         read: decodes it; raises ConfigError.
+        scene: photographs of one scene go to one side when some are kept back; without a name it is alone.
     """
 
     name: str
     files: tuple[Path, ...]
     read: Callable[[], Images]
+    scene: str = ""
 
 
 class Library(NamedTuple):
@@ -134,6 +136,8 @@ def pairs_in(
     """
     of_degraded, of_clean = files_in(degraded, needed), files_in(clean, needed)
     wanted = {partner(name): name for name in of_clean}
+    if len(wanted) < len(of_clean):
+        raise ConfigError(f"{clean}: {len(of_clean)} photographs share {len(wanted)} partners in {degraded}; give each a name of its own")
     alone = [f"{degraded.name}/{name}" for name in of_degraded if name not in wanted]
     alone += [f"{clean.name}/{wanted[name]}" for name in sorted(wanted) if name not in of_degraded]
     if alone:
@@ -144,13 +148,13 @@ def pairs_in(
     return tuple(pair(name, of_degraded[partner(name)], path, scale) for name, path in of_clean.items())
 
 
-def pair(name: str, degraded: Path, clean: Path, scale: int = 1) -> Photo:
+def pair(name: str, degraded: Path, clean: Path, scale: int = 1, scene: str = "") -> Photo:
     """A pair of two image files."""
 
     def read() -> Images:
         return matching(read_photograph(degraded), read_photograph(clean), degraded, clean, scale)
 
-    return Photo(name, (degraded, clean), read)
+    return Photo(name, (degraded, clean), read, scene)
 
 
 def matching(degraded: Tensor, clean: Tensor, degraded_file: Path, clean_file: Path, scale: int = 1) -> Images:
@@ -167,10 +171,15 @@ def matching(degraded: Tensor, clean: Tensor, degraded_file: Path, clean_file: P
         raise ConfigError(
             f"{degraded_file}: the two photographs {clean_file.name} differ in size ({sizes}); crop them to the same place or remove them"
         )
-    if min(clean.shape[1:]) < LEAST_PIXELS:
-        height, width = clean.shape[1:]
-        raise ConfigError(f"{clean_file} has {width} x {height} pixels, below {LEAST_PIXELS} x {LEAST_PIXELS}; remove the pair")
+    check_size(clean, clean_file, scale)
     return degraded, clean
+
+
+def check_size(clean: Tensor, file: Path, scale: int = 1) -> None:
+    """Raises ConfigError for a photograph that is too small to be scored; at a scale above 1 its border is not looked at."""
+    least, (height, width) = LEAST_PIXELS + (2 * scale if scale > 1 else 0), clean.shape[1:]
+    if min(height, width) < least:
+        raise ConfigError(f"{file} has {width} x {height} pixels, below {least} x {least}; remove it")
 
 
 def cut_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -36,13 +36,15 @@ class DegradedCrops:
         scenes: at least one, with the clean image alone.
         degrade: makes the degraded crops of a batch of clean ones.
         vary: changes the clean crops first.
+        scale: how many times smaller they become.
     """
 
-    def __init__(self, scenes: Sequence[Scene], degrade: Change, vary: Change | None = None) -> None:
-        self._scenes, self._degrade, self._vary = Scenes(scenes), degrade, vary
+    def __init__(self, scenes: Sequence[Scene], degrade: Change, vary: Change | None = None, scale: int = 1) -> None:
+        self._scenes, self._degrade, self._vary, self._scale = Scenes(scenes), degrade, vary, scale
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """`count` random (degraded, clean) crops, clean (count, C, patch, patch). Raises ConfigError if `patch` does not fit."""
+        _check_scale(patch, self._scale)
         (clean,) = self._scenes.crops(count, patch, generator)
         clean = self._vary(clean, generator) if self._vary else clean
         return self._degrade(clean, generator), clean
@@ -102,10 +104,12 @@ class Scenes:
                 f"training photograph {name} has {width} x {height} pixels, less than the patch of {patch}; "
                 f"remove it or choose a smaller patch (a multiple of 16, at most {min(height, width)}: --set recipe.patch=...)"
             )
-        if patch % self._scale:
-            raise ConfigError(
-                f"recipe: patch = {patch} must be a multiple of the scale, {self._scale}; choose another: --set recipe.patch=..."
-            )
+        _check_scale(patch, self._scale)
+
+
+def _check_scale(patch: int, scale: int) -> None:
+    if patch % scale:
+        raise ConfigError(f"recipe: patch = {patch} must be a multiple of the scale, {scale}; choose another: --set recipe.patch=...")
 
 
 def oriented(image: Tensor, symmetry: int) -> Tensor:

@@ -6,7 +6,8 @@ A source that has not changed since is not opened again; one that has, is. A kil
 Training reads the crop that it needs through a memory map that is closed at once, so that resident memory does not grow with the data set;
 small data sets are held in memory. The length of an array is verified, its content is not.
 
-The cache lies in PRUNEBENCH_CACHE, or in ~/.cache/prunebench; it may be deleted at any time.
+An array is named by its content: it is never overwritten under a process that reads it, and images that several pairs share are kept once.
+The cache lies in PRUNEBENCH_CACHE, or in ~/.cache/prunebench; it may be deleted while nothing runs.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ IN_MEMORY_BYTES = 256 * 2**20
 SHOWN_FROM = 16  # photographs to decode
 TRAIN = "train"
 KEPT_LIBRARIES = 4  # in one process
-Stamp = tuple[tuple[str, int, int], ...]  # file, bytes, time of the last change in ns
+Stamp = tuple[tuple[str, str, int, int], ...]  # split and photograph, file, bytes, time of the last change in ns
 Entry = dict[str, Any]  # "sources": [[file, bytes, time of the last change in ns, SHA-256]], "arrays": [[file, shape, bytes]]
 
 
@@ -102,6 +103,9 @@ def prepared(root: Path, data_set: DataSet) -> Prepared:
         ConfigError: a file cannot be used.
     """
     library = data_set.open(root)
+    for split, photos in ((TRAIN, library.train), *library.test.items()):
+        if not photos:
+            raise ConfigError(f"{root} is laid out like {data_set.name}, and has no photographs of '{split}'; needed is {data_set.layout}")
     state = (root, data_set.name, _stamp(library))
     if state not in _KEPT:
         if len(_KEPT) == KEPT_LIBRARIES:
@@ -111,7 +115,7 @@ def prepared(root: Path, data_set: DataSet) -> Prepared:
 
 
 def kept_back(names: Sequence[str]) -> tuple[str, ...]:
-    """The training photographs on which layers are judged instead of trained: one in eight, or none if there are fewer than eight."""
+    """The training scenes on which layers are judged instead of trained: one in eight, or none if there are fewer than eight."""
     if len(names) < KEPT_BACK_FROM:
         return ()
     return tuple(sorted(random.Random(0).sample(sorted(names), round(len(names) / KEPT_BACK_ONE_IN))))
@@ -131,10 +135,11 @@ def _prepared(root: Path, name: str, library: Library) -> Prepared:
         stored = [Stored(folder / file, shape) for file, shape, _ in entry["arrays"]]
         scenes.setdefault(split, []).append(Scene(photo.name, tuple(one[:] for one in stored) if in_memory else tuple(stored)))
     train = scenes.pop(TRAIN)
-    back = kept_back([scene.name for scene in train])
-    calibration = tuple(scene for scene in train if scene.name in back)
+    of = [photo.scene or photo.name for photo in library.train]
+    back = kept_back(sorted(set(of)))
+    calibration = tuple(one for one, scene in zip(train, of, strict=True) if scene in back)
     return Prepared(
-        train=tuple(scene for scene in train if scene.name not in back),
+        train=tuple(one for one, scene in zip(train, of, strict=True) if scene not in back),
         calibration=calibration or tuple(train),
         test={split: Pairs(found) for split, found in scenes.items()},
         fingerprint=_fingerprint(name, entries),
@@ -148,8 +153,14 @@ def _photos(library: Library) -> Iterator[tuple[str, Photo]]:
 
 def _stamp(library: Library) -> Stamp:
     """Changes when a file does, without reading it."""
-    files = {file for _, photo in _photos(library) for file in photo.files}
-    return tuple((str(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in sorted(files))
+    seen = {file: file.stat() for _, photo in _photos(library) for file in photo.files}
+    places = [(f"{split}/{photo.name}", file) for split, photo in _photos(library) for file in photo.files]
+    return tuple((key, str(file), seen[file].st_size, _changed(seen[file])) for key, file in places)
+
+
+def _changed(status: os.stat_result) -> int:
+    """When a file was last changed, in ns; another file that was moved to its place with an old date counts."""
+    return max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _fingerprint(name: str, entries: Mapping[str, Entry]) -> str:
@@ -182,7 +193,7 @@ class _Sources:
         """[name as seen from the root, bytes, time of the last change in ns]."""
         if file not in self._stamps:
             status = file.stat()
-            self._stamps[file] = [Path(os.path.relpath(file, self._root)).as_posix(), status.st_size, status.st_mtime_ns]
+            self._stamps[file] = [Path(os.path.relpath(file, self._root)).as_posix(), status.st_size, _changed(status)]
         return self._stamps[file]
 
     def full(self, file: Path) -> list[Any]:
@@ -212,11 +223,13 @@ def _decode(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry:
     import numpy
 
     arrays: list[tuple[str, list[int], int]] = []
-    for place, image in enumerate(photo.read()):
+    for image in photo.read():
         content = io.BytesIO()
         numpy.save(content, image.numpy())
-        arrays.append((f"{_digest(key)}-{place}.npy", list(image.shape), content.tell()))
-        atomic.write(folder / arrays[-1][0], content.getvalue())
+        file = f"{atomic.checksum(content.getvalue())[:32]}.npy"
+        arrays.append((file, list(image.shape), content.tell()))
+        if not (folder / file).is_file() or (folder / file).stat().st_size != content.tell():
+            atomic.write(folder / file, content.getvalue())
     entry = {"sources": [sources.full(file) for file in photo.files], "arrays": arrays}
     atomic.write(folder / f"{_digest(key)}.json", json.dumps(entry).encode())
     return entry

@@ -9,6 +9,8 @@ backbones are those of all tasks. The paper works on the raw values themselves: 
 The three test scenes with a shift between the exposures (10034, 10045, 10172) are left out. The validation list is not used.
 """
 
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,12 @@ def _photos(root: Path, name: str) -> tuple[Photo, ...]:
     """The pairs of a list. Raises ConfigError if it, or a file that it names, is missing."""
     if not (root / name).is_file():
         raise ConfigError(f"{root / name} is missing; needed is {LAYOUT}")
-    lines = [line.split() for line in (root / name).read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = (root / name).read_text(encoding="utf-8", errors="replace")
+    lines = [line.split() for line in dict.fromkeys(text.splitlines()) if line.strip()]
     if wrong := [" ".join(line) for line in lines if len(line) < 2]:
         raise ConfigError(f"{root / name} has the line '{wrong[0]}'; needed are a short and a long exposure in each line")
     pairs = [(root / line[0], root / line[1]) for line in lines]
-    if missing := [str(file.relative_to(root)) for each in pairs for file in each if not file.is_file()]:
+    if missing := [os.path.relpath(file, root) for each in pairs for file in each if not file.is_file()]:
         raise ConfigError(f"{root}: {len(missing)} files of {name} are missing: {few(missing)}; needed is {LAYOUT}")
     return tuple(_photo(short, long) for short, long in pairs)
 
@@ -48,7 +51,7 @@ def _photo(short: Path, long: Path) -> Photo:
         amplified = min(_seconds(long) / _seconds(short), MOST_AMPLIFIED)
         return matching(_developed(short, amplified), _developed(long, 1.0), short, long)
 
-    return Photo(short.stem, (short, long), read)
+    return Photo(short.stem, (short, long), read, scene=long.stem)
 
 
 def _seconds(file: Path) -> float:
@@ -60,6 +63,7 @@ def _seconds(file: Path) -> float:
         raise ConfigError(f"{file} does not end in its exposure, such as _0.04s.ARW; get it again") from error
 
 
+@lru_cache(maxsize=2)  # the shorts of one long follow each other
 def _developed(file: Path, brighter: float) -> Tensor:
     """(3, H / 2, W / 2) of uint8. Raises ConfigError if rawpy is not there or cannot read the file."""
     rawpy = _rawpy()

@@ -6,7 +6,8 @@
 320 pairs of 160 scene instances to train on; 40 x 32 blocks of 256 x 256 pixels to test on. DATA may be SIDD_Medium_Srgb itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def _pairs(scene: Path) -> list[Photo]:
     alone = [name for name in files if name.replace(NOISY, CLEAN) not in files or name.replace(CLEAN, NOISY) not in files]
     if alone or not noisy:
         raise ConfigError(f"{scene}: {f'no partner for {few(alone)}' if alone else f'no *{NOISY}* image'}; get the folder again")
-    return [pair(f"{scene.name}/{name}", files[name], files[name.replace(NOISY, CLEAN)]) for name in noisy]
+    return [pair(f"{scene.name}/{name}", files[name], files[name.replace(NOISY, CLEAN)], scene=scene.name) for name in noisy]
 
 
 def _blocks(root: Path) -> tuple[Photo, ...]:
@@ -64,10 +65,8 @@ def _sizes(files: tuple[Path, ...]) -> tuple[int, int]:
 
     found: list[tuple[int, ...]] = []
     for name, path in zip(BLOCKS, files, strict=True):
-        try:
+        with _readable(path):
             headers = {each: (shape, kind) for each, shape, kind in whosmat(path)}
-        except Exception as error:  # scipy raises many kinds for a file that is no .mat
-            raise ConfigError(f"{path} cannot be read as a .mat file ({type(error).__name__}: {error}); get it again") from error
         shape, kind = headers.get(name, ((), ""))
         if len(shape) != 5 or shape[4] != 3 or kind != "uint8":
             raise ConfigError(f"{path} holds {headers or 'nothing'}; it must hold {name}, scenes x blocks x height x width x 3 of uint8")
@@ -83,7 +82,20 @@ def _load(files: tuple[Path, ...]) -> tuple[Any, ...]:
     """Both arrays, scenes x blocks x height x width x 3."""
     from scipy.io import loadmat
 
-    return tuple(loadmat(path, variable_names=[name])[name] for name, path in zip(BLOCKS, files, strict=True))
+    arrays = []
+    for name, path in zip(BLOCKS, files, strict=True):
+        with _readable(path):
+            arrays.append(loadmat(path, variable_names=[name])[name])
+    return tuple(arrays)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raises ConfigError for whatever scipy raises for a file that is no .mat, or half of one."""
+    try:
+        yield
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be read as a .mat file ({type(error).__name__}: {error}); get it again") from error
 
 
 def _block(load: Callable[[], tuple[Any, ...]], scene: int, block: int) -> Images:

@@ -128,6 +128,8 @@ def test_a_study_that_is_like_another_differs_in_what_it_says(tmp_path):
     mine, smoke = load_study(path), load_study("smoke")
     assert (mine.name, mine.rows, mine.ratios) == ("mine", smoke.rows, (0.5,))
     assert mine.recipe == {**smoke.recipe, "batch": 2}
+    with pytest.raises(ConfigError, match="unknown study key 'like'"):
+        load_study("smoke", overrides=["like=smoke"])
     path.write_text('like = "smok"')
     with pytest.raises(ConfigError, match=r"unknown packaged study 'smok'; did you mean 'smoke'.* names it in 'like'"):
         load_study(path)

@@ -30,7 +30,7 @@ def non_local_means(degraded: Tensor) -> Tensor:
 
 def test_it_is_registered_and_is_a_task() -> None:
     assert TASKS.get("denoising") is Denoising and isinstance(Denoising(), Task) and Denoising.name == "denoising"
-    assert Denoising.measured_at == (1, 3, 1024, 2048)
+    assert Denoising().measured_at == (1, 3, 1024, 2048)
 
 
 def test_it_builds_a_network_of_the_asked_width_that_can_be_initialised() -> None:

@@ -8,6 +8,7 @@ import numpy
 import pytest
 import torch
 
+from bench.errors import ConfigError
 from bench.evaluation import evaluate, input_scores, means
 from bench.memory.profile import profile
 from bench.registry import TASKS
@@ -57,6 +58,13 @@ def test_crops_show_the_same_place_at_both_sizes(data_folder: Path) -> None:
         assert (degraded.shape, clean.shape) == ((6, 3, 16, 16), (6, 3, 48, 48))
         enlarged = torch.stack([task.unrestored(crop) for crop in degraded])
         assert (enlarged - clean).abs().mean() < 0.5 * (clean.roll(1, 0) - clean).abs().mean()
+
+
+@pytest.mark.parametrize("data", ["embedded", "sr"])
+def test_a_patch_that_is_no_multiple_of_the_scale_is_refused(data: str, data_folder: Path) -> None:
+    crops = SuperResolution(3).training_pairs(data if data == "embedded" else str(data_folder / data))
+    with pytest.raises(ConfigError, match="patch = 64 must be a multiple of the scale, 3"):
+        crops.sample(1, 64, torch.Generator())
 
 
 def test_a_short_training_on_real_photographs_beats_bicubic(data_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
@@ -46,7 +47,25 @@ def test_a_value_that_is_no_long_skip_is_refused_and_the_skips_are_named() -> No
 
 def test_only_the_sum_around_all_blocks_is_long() -> None:
     assert long_sums(EDSR(4, blocks=3), SHAPE) == ["head"]
-    assert [long_sums(network, SHAPE) for network in (EDSR(4, blocks=1), Residual(), ResUNet(2), unet())] == [[], [], [], []]
+    assert [long_sums(network, SHAPE) for network in (Residual(), ResUNet(2), unet())] == [[], [], []]
+
+
+class AddedSkip(nn.Module):
+    """A skip that is added after the network has worked at half of the resolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.down = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 2, 2)
+        self.up, self.tail = nn.ConvTranspose2d(6, 4, 2, 2), nn.Conv2d(4, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(x)
+        return self.tail(x + self.up(self.down(x)))
+
+
+def test_a_sum_across_a_lower_resolution_is_long() -> None:
+    assert long_sums(AddedSkip(), SHAPE) == ["head"]
+    assert (insert(AddedSkip(), ["head"], SHAPE)(torch.rand(SHAPE))).shape == SHAPE
 
 
 def test_a_pair_keeps_output_and_peak_and_frees_what_waits() -> None:

@@ -62,6 +62,21 @@ def test_photographs_of_ones_own_are_enough(tmp_path: Path) -> None:
     assert (len(found.train), list(found.test)) == (1, ["val_hr"])
 
 
+def test_what_edsrs_archive_has_beyond_0800_is_tested_on_and_never_trained_on(tmp_path: Path) -> None:
+    for number in (1, 800, 801, 802):
+        write(tmp_path / "DIV2K_train_HR" / f"{number:04d}.png", seed=number, size=(48, 40))
+    found = prepared(tmp_path, X2)
+    assert [scene.name for scene in found.train] == ["0001.png", "0800.png"]
+    assert [pair.name for pair in found.test["div2k_valid"]] == ["0801.png", "0802.png"]
+
+
+def test_low_resolution_images_may_have_another_ending(tmp_path: Path) -> None:
+    (div2k(tmp_path) / "DIV2K_train_LR_bicubic/X2/0002x2.png").unlink()
+    write(tmp_path / "DIV2K_train_LR_bicubic/X2/0002x2.bmp", seed=50)
+    found = prepared(tmp_path, X2)
+    assert torch.equal(found.train[1].images[0], read_photograph(tmp_path / "DIV2K_train_LR_bicubic/X2/0002x2.bmp"))
+
+
 FAULTS: Faults = {
     "half a pair": (
         lambda root: (root / "DIV2K_train_LR_bicubic/X2/0002x2.png").unlink(),
@@ -71,11 +86,15 @@ FAULTS: Faults = {
         lambda root: write(root / "DIV2K_train_LR_bicubic/X2/0002x2.png", size=(24, 19)),
         r"0002\.png differ in size \(X2 24 x 19 and DIV2K_train_HR 48 x 40 pixels, at a scale of 2",
     ),
+    "two with one partner": (
+        lambda root: write(root / "DIV2K_train_HR/0001.bmp", size=(48, 40)),
+        r"DIV2K_train_HR: 4 photographs share 3 partners in .*X2; give each a name of its own",
+    ),
     "cut short": (lambda root: cut_short(root / "DIV2K_train_HR/0001.png"), r"DIV2K_train_HR/0001\.png cannot be read as an image"),
     "empty": (lambda root: emptied(root / "DIV2K_train_HR"), r"DIV2K_train_HR is empty"),
     "no training": (lambda root: shutil.rmtree(root / "DIV2K_train_HR"), r"has nothing to train on; needed is DIV2K_train_HR"),
     "no test": (lambda root: shutil.rmtree(root / "DIV2K_valid_HR"), r"has nothing to test on; needed is"),
-    "tiny": (lambda root: write(root / "val_hr/a.png", size=(10, 40)), r"a\.png has 10 x 40 pixels, below 11 x 11"),
+    "tiny": (lambda root: write(root / "val_hr/a.png", size=(10, 40)), r"a\.png has 10 x 40 pixels, below 15 x 15"),
 }
 
 

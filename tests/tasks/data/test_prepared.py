@@ -43,6 +43,33 @@ def test_a_changed_file_is_read_again_and_has_another_fingerprint(tmp_path: Path
     assert after.fingerprint != before.fingerprint
 
 
+def test_files_that_change_places_keep_their_dates_and_are_read_again(tmp_path: Path) -> None:
+    before = prepared(pairs(tmp_path), PAIRS)
+    one, other = (tmp_path / "train/clean" / name for name in ("train0.png", "train1.png"))
+    one.rename(tmp_path / "aside"), other.rename(one), (tmp_path / "aside").rename(other)
+    module._KEPT.clear()
+    after = prepared(tmp_path, PAIRS)
+    assert torch.equal(after.train[0].images[1], before.train[1].images[1])
+    assert after.fingerprint != before.fingerprint
+
+
+def test_a_process_that_reads_keeps_its_pixels_while_another_prepares_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
+    reading = prepared(pairs(tmp_path), PAIRS)
+    before = reading.test["val"][0].clean
+    write(tmp_path / "val/clean/val0.png", seed=7)
+    assert not torch.equal(prepared(tmp_path, PAIRS).test["val"][0].clean, before)
+    assert torch.equal(reading.test["val"][0].clean, before)
+
+
+def test_equal_images_are_kept_once(tmp_path: Path, cache: Path) -> None:
+    pairs(tmp_path)
+    for index in range(3):
+        write(tmp_path / f"train/clean/train{index}.png", seed=5)
+    prepared(tmp_path, PAIRS)
+    assert len(list(cache.rglob("*.npy"))) == 10 - 2
+
+
 def test_the_fingerprint_is_that_of_the_files_wherever_they_lie(tmp_path: Path) -> None:
     one, other = pairs(tmp_path / "a"), pairs(tmp_path / "b")
     assert prepared(one, PAIRS).fingerprint == prepared(other, PAIRS).fingerprint

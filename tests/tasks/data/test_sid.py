@@ -70,6 +70,16 @@ FAULTS: Faults = {
         r"1 files of Sony_train_list\.txt are missing: Sony/long/00002_00_10s\.ARW",
     ),
     "half a line": (lambda root: (root / "Sony_test_list.txt").write_text("./Sony/short/x.ARW\n"), r"has the line '\./Sony/short/x\.ARW'"),
+    "empty list": (lambda root: (root / "Sony_train_list.txt").write_text("\n"), r"SID-Sony, and has no photographs of 'train'"),
+    "only shifted scenes": (
+        lambda root: (root / "Sony_test_list.txt").write_text("Sony/short/10034_00_0.1s.ARW Sony/long/10034_00_10s.ARW\n"),
+        r"has no photographs of 'sid_sony'",
+    ),
+    "no text": (lambda root: (root / "Sony_test_list.txt").write_bytes(b"\xff\xfe \x00"), r"2 files of Sony_test_list\.txt are missing"),
+    "elsewhere": (
+        lambda root: (root / "Sony_test_list.txt").write_text("/no/short_0.1s.ARW /no/long_10s.ARW"),
+        r"2 files of Sony_test_list\.txt are missing",
+    ),
     "cut short": (
         lambda root: (root / "Sony/long/00001_00_10s.ARW").write_bytes(b""),
         r"10s\.ARW cannot be developed \(OSError: unexpected",

@@ -55,6 +55,16 @@ def test_the_folder_of_the_archive_may_be_given_itself(tmp_path: Path) -> None:
     assert len(prepared(sidd(tmp_path) / "SIDD_Medium_Srgb", SIDD).train) == 4
 
 
+def test_both_shots_of_a_scene_go_to_one_side_when_some_are_kept_back(tmp_path: Path) -> None:
+    for number in range(3, 11):
+        for side in ("NOISY", "GT"):
+            for shot in ("010", "011"):
+                write(data(sidd(tmp_path)) / f"{number:04d}_001_S6" / f"{number:04d}_{side}_SRGB_{shot}.PNG", seed=number)
+    found = prepared(tmp_path, SIDD)
+    back, trained = ({scene.name.split("/")[0] for scene in side} for side in (found.calibration, found.train))
+    assert (len(found.calibration), len(back), len(back & trained)) == (2, 1, 0)
+
+
 FAULTS: Faults = {
     "half a pair": (
         lambda root: (data(root) / SCENES[0] / "0001_GT_SRGB_011.PNG").unlink(),
@@ -77,6 +87,7 @@ FAULTS: Faults = {
     "no blocks": (lambda root: (root / f"{BLOCKS[1]}.mat").unlink(), r"has no ValidationGtBlocksSrgb\.mat"),
     "other blocks": (lambda root: blocks(root, BLOCKS[0], (2, 2, 16, 16, 3)), r"blocks of SIDD differ in size: .*\(2, 2, 16, 16, 3\)"),
     "wrong depth": (lambda root: blocks(root, BLOCKS[0], kind=numpy.float64), r"NoisyBlocksSrgb\.mat holds .*double.* of uint8"),
+    "half a .mat": (lambda root: cut_short(root / f"{BLOCKS[1]}.mat"), r"GtBlocksSrgb\.mat cannot be read as a \.mat file"),
     "no .mat": (lambda root: (root / f"{BLOCKS[0]}.mat").write_text("text"), r"NoisyBlocksSrgb\.mat cannot be read as a \.mat file"),
 }
 
