@@ -20,8 +20,8 @@ PAIRS = pairs_folder("noisy", "clean")
 def pairs(root: Path, train: int = 3, val: int = 2) -> Path:
     for part, count in (("train", train), ("val", val)):
         for index in range(count):
-            for side in ("noisy", "clean"):
-                write(root / part / side / f"{part}{index}.png", seed=100 * len(part + side) + index)
+            for place, side in enumerate(("noisy", "clean")):
+                write(root / part / side / f"{part}{index}.png", seed=100 * len(part) + 10 * place + index)
     return root
 
 
