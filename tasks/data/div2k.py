@@ -38,7 +38,7 @@ LAST_OF_TRAIN = "0800"
 def super_resolution_folder(scale: int) -> DataSet:
     """The layout, read at a scale."""
     marks = (*TRAIN, VALID, *TESTS, "Set5", "Set14", "B100", "Urban100", "benchmark")
-    return DataSet(f"DIV2K and test sets, x{scale}", LAYOUT, SOURCE, marks, partial(_open, scale))
+    return DataSet("DIV2K and test sets", LAYOUT, SOURCE, marks, partial(_open, scale), f"x{scale}")
 
 
 def _open(scale: int, root: Path) -> Library:

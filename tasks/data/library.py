@@ -52,6 +52,7 @@ class DataSet(NamedTuple):
         source: where to get it, and its licence.
         marks: folders and files below the root, of which one at least tells it from all others.
         open: the library in a root. Raises ConfigError.
+        variant: of what `open` makes of the files; part of every fingerprint.
     """
 
     name: str
@@ -59,6 +60,7 @@ class DataSet(NamedTuple):
     source: str
     marks: tuple[str, ...]
     open: Callable[[Path], Library]
+    variant: str = ""
 
     def is_in(self, root: Path) -> bool:
         """Whether the folder has one of the marks."""

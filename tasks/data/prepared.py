@@ -106,11 +106,12 @@ def prepared(root: Path, data_set: DataSet) -> Prepared:
     for split, photos in ((TRAIN, library.train), *library.test.items()):
         if not photos:
             raise ConfigError(f"{root} is laid out like {data_set.name}, and has no photographs of '{split}'; needed is {data_set.layout}")
-    state = (root, data_set.name, _stamp(library))
+    name = f"{data_set.name} {data_set.variant}"
+    state = (root, name, _stamp(library))
     if state not in _KEPT:
         if len(_KEPT) == KEPT_LIBRARIES:
             _KEPT.clear()
-        _KEPT[state] = _prepared(root, data_set.name, library)
+        _KEPT[state] = _prepared(root, name, library)
     return _KEPT[state]
 
 

@@ -10,7 +10,7 @@ from tasks.data.div2k import super_resolution_folder
 from tasks.data.photographs import read_photograph
 from tasks.data.prepared import prepared
 from tasks.data.scaling import shrunk_photograph
-from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, write
+from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, floating_point, write
 
 X2 = super_resolution_folder(2)
 
@@ -90,6 +90,7 @@ FAULTS: Faults = {
         lambda root: write(root / "DIV2K_train_HR/0001.bmp", size=(48, 40)),
         r"DIV2K_train_HR: 4 photographs share 3 partners in .*X2; give each a name of its own",
     ),
+    "floating point": (lambda root: floating_point(root / "DIV2K_train_HR/0001.png"), r"0001\.png holds floating-point values"),
     "cut short": (lambda root: cut_short(root / "DIV2K_train_HR/0001.png"), r"DIV2K_train_HR/0001\.png cannot be read as an image"),
     "empty": (lambda root: emptied(root / "DIV2K_train_HR"), r"DIV2K_train_HR is empty"),
     "no training": (lambda root: shutil.rmtree(root / "DIV2K_train_HR"), r"has nothing to train on; needed is DIV2K_train_HR"),

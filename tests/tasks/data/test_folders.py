@@ -12,7 +12,7 @@ from tasks.data.folders import pairs_folder
 from tasks.data.pairs import PairedCrops
 from tasks.data.prepared import prepared
 from tasks.metrics import psnr_db
-from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, write
+from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, floating_point, write
 
 PAIRS = pairs_folder("noisy", "clean")
 
@@ -54,10 +54,7 @@ FAULTS: Faults = {
     ),
     "text": (lambda root: (root / "train/noisy/train1.png").write_text("text"), r"train/noisy/train1\.png cannot be read as an image"),
     "cut short": (lambda root: cut_short(root / "val/clean/val1.png"), r"val/clean/val1\.png cannot be read as an image .*truncated"),
-    "floating point": (
-        lambda root: Image.fromarray(numpy.zeros((20, 24), numpy.float32)).save(root / "val/clean/val1.png", format="TIFF"),
-        r"val1\.png holds floating-point values",
-    ),
+    "wrong depth": (lambda root: floating_point(root / "val/clean/val1.png"), r"val1\.png holds floating-point values"),
     "folder inside": (lambda root: (root / "train/clean/more").mkdir(), r"train/clean holds what is not a file: more"),
     "tiny": (
         lambda root: [write(root / "val" / side / "val0.png", size=(9, 20)) for side in ("noisy", "clean")],

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.data.lol import LOL
 from tasks.data.prepared import prepared
-from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, write
+from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, floating_point, write
 
 
 def lol(root: Path) -> Path:
@@ -27,6 +27,7 @@ def test_our485_is_trained_on_and_eval15_is_tested_on(tmp_path: Path) -> None:
 FAULTS: Faults = {
     "half a pair": (lambda root: (root / "our485/high/5.png").unlink(), r"our485: 1 of the photographs .*: low/5\.png"),
     "other size": (lambda root: write(root / "eval15/low/1.png", size=(20, 24)), r"1\.png differ in size \(low 20 x 24 and high 24 x 20"),
+    "floating point": (lambda root: floating_point(root / "our485/high/5.png"), r"5\.png holds floating-point values"),
     "cut short": (lambda root: cut_short(root / "our485/low/6.png"), r"our485/low/6\.png cannot be read as an image"),
     "empty": (lambda root: emptied(root / "eval15/high"), r"eval15/high is empty"),
     "half there": (lambda root: shutil.rmtree(root / "eval15"), r"eval15/low is missing; needed is our485/low"),

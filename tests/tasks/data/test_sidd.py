@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from tasks.data.prepared import prepared
 from tasks.data.sidd import BLOCKS, SIDD
-from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, write
+from tests.tasks.data.trees import Faults, assert_refused, cut_short, emptied, floating_point, write
 
 SCENES = ("0001_001_S6_00100_00060_3200_L", "0002_001_S6_00100_00020_3200_N")
 SIZE = (2, 3, 16, 16, 3)
@@ -77,6 +77,10 @@ FAULTS: Faults = {
     "other size": (
         lambda root: write(data(root) / SCENES[0] / "0001_GT_SRGB_010.PNG", size=(30, 20)),
         r"differ in size \(.* 24 x 20 and .* 30 x 20",
+    ),
+    "floating point": (
+        lambda root: floating_point(data(root) / SCENES[0] / "0001_GT_SRGB_010.PNG"),
+        r"GT_SRGB_010\.PNG holds floating-point values",
     ),
     "cut short": (
         lambda root: cut_short(data(root) / SCENES[0] / "0001_GT_SRGB_010.PNG"),

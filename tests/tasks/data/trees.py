@@ -27,6 +27,11 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def floating_point(path: Path) -> None:
+    """Pixels whose range is not known."""
+    Image.fromarray(numpy.zeros((20, 24), numpy.float32)).save(path, format="TIFF")
+
+
 def emptied(folder: Path) -> None:
     """Without its files."""
     shutil.rmtree(folder)
