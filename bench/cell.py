@@ -85,7 +85,7 @@ class Record:
         peak_step: the time step of the planned peak.
         parameters: executed; parameters_stored: where more must be stored; macs: multiply-accumulates at `measured_at`.
         scores: test set -> photograph -> metric -> value. means: metric -> mean over the photographs of all test sets.
-        input_means: the same for the degraded input. calibration_loss: of the pruned network before the harness finished it.
+        input_means: the same without a network. calibration_loss: of the pruned network before the harness finished it.
         widths: unit -> channels left; kept: unit -> their indices; inserted: values with a compactor.
         units_at_floor: units at the recipe's least width.
         trace: the method's diary: peak_bytes, widths, note.

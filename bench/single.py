@@ -152,7 +152,7 @@ def text(unpruned: Record, pruned: Record, folder: Path) -> str:
             f"peak planned  {format_mib(unpruned.peak_bytes or 0)} -> {format_mib(pruned.peak_bytes or 0)} in {pruned.peak_step}",
             f"peak eager    {format_mib(unpruned.peak_bytes_eager or 0)} -> {format_mib(pruned.peak_bytes_eager or 0)}",
             f"parameters    {unpruned.parameters:,} -> {pruned.parameters:,}",
-            f"PSNR          {before['psnr_db']:.2f} dB -> {after['psnr_db']:.2f} dB (degraded input {degraded['psnr_db']:.2f} dB)",
+            f"PSNR          {before['psnr_db']:.2f} dB -> {after['psnr_db']:.2f} dB (without a network {degraded['psnr_db']:.2f} dB)",
             f"steps         {sum(pruned.steps.values()):,} after the pretraining of {pruned.cell.recipe.pretrain_steps:,}",
             f"saved in      {folder}",
             f"reload        from bench.saved import load; model = load({str(folder)!r})",

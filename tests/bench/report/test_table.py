@@ -53,7 +53,7 @@ def test_rows_without_an_answer_say_why() -> None:
 def test_the_caption_says_what_was_equal() -> None:
     text = render(study_records((0, 1)))
     assert "shared pretraining of 6,000; equal training: 2,700 for every pruned row" in text
-    assert "The degraded input has 20.52 dB" in text
+    assert "Without a network the photographs have 20.52 dB" in text
     assert "Data embedded; seeds 0, 1" in text
 
 
