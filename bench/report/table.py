@@ -193,7 +193,8 @@ def caption(group: Sequence[Row]) -> list[str]:
         lines.append("Parameters are those that are executed; stored: where more must be stored, because several widths share them")
     degraded = [row for row in group if row["input_psnr_db"] is not None]
     if degraded:
-        lines.append(f"Without a network the photographs have {degraded[0]['input_psnr_db']:.2f} dB, SSIM {degraded[0]['input_ssim'] or 0:.4f}")
+        psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0
+        lines.append(f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}")
     return lines + (["Bold: the best PSNR of a ratio among finished rows"] if any(_is_best(group, row) for row in group) else [])
 
 
