@@ -1,6 +1,6 @@
 """The photographs of a folder, decoded once.
 
-Each is kept as arrays on disk (.npy), beside a note (.json) with the size, the time of the last change and the SHA-256 of its source files.
+Each is kept as arrays on disk (.raw), beside a note (.json) with the size, the time of the last change and the SHA-256 of its source files.
 A source that has not changed since is not opened again; one that has, is. A killed preparation goes on where it was.
 
 Training reads the crop that it needs through a memory map that is closed at once, so that resident memory does not grow with the data set;
@@ -11,7 +11,6 @@ The cache lies in PRUNEBENCH_CACHE, or in ~/.cache/prunebench; it may be deleted
 """
 
 import hashlib
-import io
 import json
 import os
 import random
@@ -36,7 +35,7 @@ SHOWN_FROM = 16  # photographs to decode
 TRAIN = "train"
 KEPT_LIBRARIES = 4  # in one process
 Stamp = tuple[tuple[str, str, int, int], ...]  # split and photograph, file, bytes, time of the last change in ns
-Entry = dict[str, Any]  # "sources": [[file, bytes, time of the last change in ns, SHA-256]], "arrays": [[file, shape, bytes]]
+Entry = dict[str, Any]  # "sources": [[file, bytes, time of the last change in ns, SHA-256]], "arrays": [[file, shape, type, bytes]]
 
 
 class Stored:
@@ -44,16 +43,16 @@ class Stored:
 
     Args:
         path: of the array.
-        shape: of it.
+        shape, dtype: of it.
     """
 
-    def __init__(self, path: Path, shape: Sequence[int]) -> None:
-        self.path, self.shape = path, tuple(shape)
+    def __init__(self, path: Path, shape: Sequence[int], dtype: str) -> None:
+        self.path, self.shape, self.dtype = path, tuple(shape), dtype
 
     def __getitem__(self, where: Any) -> Tensor:
         import numpy
 
-        return torch.from_numpy(numpy.array(numpy.load(self.path, mmap_mode="r")[where]))
+        return torch.from_numpy(numpy.array(numpy.memmap(self.path, self.dtype, "r", shape=self.shape)[where]))
 
 
 class Pairs(Sequence[Pair]):
@@ -130,10 +129,10 @@ def cache_folder() -> Path:
 def _prepared(root: Path, name: str, library: Library) -> Prepared:
     folder = cache_folder() / _digest([VERSION, name, str(root)])
     entries = _decoded(root, folder, library)
-    in_memory = sum(size for entry in entries.values() for _, _, size in entry["arrays"]) <= IN_MEMORY_BYTES
+    in_memory = sum(size for entry in entries.values() for *_, size in entry["arrays"]) <= IN_MEMORY_BYTES
     scenes: dict[str, list[Scene]] = {}
     for (split, photo), entry in zip(_photos(library), entries.values(), strict=True):
-        stored = [Stored(folder / file, shape) for file, shape, _ in entry["arrays"]]
+        stored = [Stored(folder / file, shape, dtype) for file, shape, dtype, _ in entry["arrays"]]
         scenes.setdefault(split, []).append(Scene(photo.name, tuple(one[:] for one in stored) if in_memory else tuple(stored)))
     train = scenes.pop(TRAIN)
     of = [photo.scene or photo.name for photo in library.train]
@@ -213,7 +212,7 @@ def _known(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry | N
     try:
         entry = json.loads((folder / f"{_digest(key)}.json").read_bytes())
         unchanged = [source[:3] for source in entry["sources"]] == [sources.stamp(file) for file in photo.files]
-        whole = all((folder / file).stat().st_size == size for file, _, size in entry["arrays"])
+        whole = all((folder / file).stat().st_size == size for file, *_, size in entry["arrays"])
     except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: decoded anew
         return None
     return entry if unchanged and whole else None
@@ -221,16 +220,14 @@ def _known(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry | N
 
 def _decode(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry:
     """Reads a photograph and writes its arrays, then the note that they are there."""
-    import numpy
-
-    arrays: list[tuple[str, list[int], int]] = []
+    arrays: list[tuple[str, list[int], str, int]] = []
     for image in photo.read():
-        content = io.BytesIO()
-        numpy.save(content, image.numpy())
-        file = f"{atomic.checksum(content.getvalue())[:32]}.npy"
-        arrays.append((file, list(image.shape), content.tell()))
-        if not (folder / file).is_file() or (folder / file).stat().st_size != content.tell():
-            atomic.write(folder / file, content.getvalue())
+        pixels = image.numpy()
+        content = pixels.tobytes()
+        file = f"{atomic.checksum(content)[:32]}.raw"
+        arrays.append((file, list(pixels.shape), str(pixels.dtype), len(content)))
+        if not (folder / file).is_file() or (folder / file).stat().st_size != len(content):
+            atomic.write(folder / file, content)
     entry = {"sources": [sources.full(file) for file in photo.files], "arrays": arrays}
     atomic.write(folder / f"{_digest(key)}.json", json.dumps(entry).encode())
     return entry

@@ -67,7 +67,7 @@ def test_equal_images_are_kept_once(tmp_path: Path, cache: Path) -> None:
     for index in range(3):
         write(tmp_path / f"train/clean/train{index}.png", seed=5)
     prepared(tmp_path, PAIRS)
-    assert len(list(cache.rglob("*.npy"))) == 10 - 2
+    assert len(list(cache.rglob("*.raw"))) == 10 - 2
 
 
 def test_the_fingerprint_is_that_of_the_files_wherever_they_lie(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_fingerprint_is_that_of_the_files_wherever_they_lie(tmp_path: Path) 
     assert prepared(one, PAIRS).fingerprint == prepared(other, PAIRS).fingerprint
 
 
-@pytest.mark.parametrize("ending", ["npy", "json"])
+@pytest.mark.parametrize("ending", ["raw", "json"])
 def test_a_damaged_cache_is_made_again(ending: str, tmp_path: Path, cache: Path) -> None:
     before = prepared(pairs(tmp_path), PAIRS)
     for path in cache.rglob(f"*.{ending}"):
