@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -18,6 +19,19 @@ def test_every_8_bit_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
     Image.fromarray(RAMP).convert(mode).save(path := tmp_path / "image.tif")
     image = read_photograph(path)
     assert image.shape == (3, 16, 24) and image.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tiff", "jpg"])
+def test_every_format_is_read(ending: str, tmp_path: Path) -> None:
+    pixels = numpy.full((16, 24, 3), (10, 128, 250), numpy.uint8)
+    Image.fromarray(pixels).save(path := tmp_path / f"image.{ending}")
+    assert (read_photograph(path).permute(1, 2, 0).int() - torch.from_numpy(pixels).int()).abs().max() <= 2
+
+
+def test_of_16_bit_colour_the_upper_8_are_kept(tmp_path: Path) -> None:
+    levels = numpy.random.default_rng(0).integers(0, 65536, (16, 24, 3), numpy.uint16)
+    tifffile.imwrite(path := tmp_path / "deep.tif", levels, photometric="rgb")
+    assert torch.equal(read_photograph(path).permute(1, 2, 0).int(), torch.from_numpy((levels >> 8).astype(numpy.int32)))
 
 
 def test_grey_is_repeated_exactly(tmp_path: Path) -> None:
