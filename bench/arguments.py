@@ -41,7 +41,7 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
     _pretrain_arguments(command("pretrain", "train the unpruned networks of a study"))
     one = _folder_arguments(command("table", "print the table of a run, also while it is running"))
     one.add_argument("--format", choices=FORMATS, default="md")
-    one.add_argument("--against", choices=("paper",), help="beside the published numbers: parameters, PSNR, rank")
+    one.add_argument("--against", metavar="paper|ROW", help="beside the published numbers, or, by photograph, beside the row of that label")
     _folder_arguments(command("report", "write table and curve as files into the run folder"))
     _folder_arguments(command("sync", "copy to MLflow what it does not have yet"))
     _profile_arguments(command("profile", "peak memory of a network, step by step"))

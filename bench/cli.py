@@ -9,6 +9,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +102,12 @@ def pretrain(arguments: argparse.Namespace) -> None:
 def table(arguments: argparse.Namespace) -> None:
     """prunebench table DIR."""
     from bench.report.against import render_against
+    from bench.report.significance import render_versus
     from bench.report.table import render
 
-    store = _store(arguments.folder)
-    print((render_against if arguments.against else render)(store.records(), arguments.format, store.cells()))
+    store, reference = _store(arguments.folder), arguments.against
+    known = {None: render, "paper": render_against}
+    print(known.get(reference, partial(render_versus, reference))(store.records(), arguments.format, store.cells()))
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -150,8 +154,6 @@ def profile(arguments: argparse.Namespace) -> None:
 
 def data(arguments: argparse.Namespace) -> None:
     """prunebench data check DIR --task T."""
-    from dataclasses import asdict
-
     from bench.data_check import check_data, text
     from bench.options import assigned, configured
     from bench.registry import TASKS

@@ -61,7 +61,7 @@ DOORS = {
     "torch.fx": ("bench/memory/tracing.py", "bench/memory/reading.py"),
     "torch.export": ("bench/memory/tracing.py",),
     "torch_pruning": ("bench/surgery/channels.py", "bench/surgery/library_importance.py"),
-    "scipy": ("methods/mosp/allocation.py", "tasks/data/sidd.py"),
+    "scipy": ("methods/mosp/allocation.py", "tasks/data/sidd.py", "bench/report/significance.py"),
     "rawpy": ("tasks/data/sid.py",),
     "tqdm": ("tasks/data/prepared.py",),
     "optuna": ("methods/random_search.py",),

@@ -1,0 +1,143 @@
+"""Whether one method is better than another, by photograph: the reports' door to scipy.
+
+    d[s, i] = PSNR of a row at seed s and photograph i, minus that of the reference row
+
+The mean of d has a 95 % interval by the bootstrap: photographs are drawn with replacement, then seeds, 4,000 times, from a fixed seed.
+Whether it differs from zero is tested by Wilcoxon's signed ranks on the photographs' means over seeds, corrected after Holm for all rows
+of a ratio. Below ten photographs there is no test: too few signs to be sure of anything. Tiles of one photograph are not independent;
+what a test set names apart counts as apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from bench.cell import Cell, Record
+from bench.errors import ConfigError
+from bench.registry import unknown
+from bench.report.frame import rows, section
+from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
+
+LEAST_PHOTOGRAPHS = 10
+DRAWS = 4000
+CONFIDENCE = 0.95
+HEADERS = ("label", "ratio", "PSNR dB", "difference dB", "95 % interval", "photographs", "seeds", "p, Holm", "verdict")
+Differences = np.ndarray  # (seeds, photographs), dB
+
+
+def interval(differences: Differences) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean, photographs and seeds drawn with replacement."""
+    seeds, photographs = differences.shape
+    random = np.random.default_rng(0)
+    drawn_seeds = random.integers(seeds, size=(DRAWS, seeds, 1))
+    drawn_photographs = random.integers(photographs, size=(DRAWS, 1, photographs))
+    means = [differences[one, other].mean() for one, other in zip(drawn_seeds, drawn_photographs, strict=True)]
+    low, high = np.quantile(means, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    return float(low), float(high)
+
+
+def p_value(differences: Differences) -> float | None:
+    """Wilcoxon's, of the photographs' means over seeds; None below ten photographs. Equal everywhere is 1."""
+    from scipy.stats import wilcoxon
+
+    each = differences.mean(0)
+    if len(each) < LEAST_PHOTOGRAPHS:
+        return None
+    return float(wilcoxon(each).pvalue) if each.any() else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Corrected for their number (Holm 1979): the k-th smallest of m times m - k + 1, never below one before it, at most 1."""
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = corrected[place] = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+    return corrected
+
+
+def render_versus(reference: str, records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:
+    """Every row beside the row `reference`, without a newline at its end. Raises ConfigError for a label or format that is not there."""
+    merged = rows(records, cells)
+    labels = dict.fromkeys(row["label"] for row in merged)
+    if reference not in labels:
+        raise ConfigError(unknown("row", reference, labels))
+    return render_rows(versus(reference, merged, records), fmt, Face(HEADERS, _columns, lambda group: _caption(reference, group)))
+
+
+def versus(reference: str, merged: Sequence[Row], records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The rows with `difference_db`, `interval_db`, `photographs`, `paired_seeds`, `p_value` (corrected); None where there is none."""
+    scores = _scores(records)
+    result: list[dict[str, Any]] = []
+    for _, group in groupby(merged, key=lambda row: (section(row), row["ratio"])):
+        block = [dict(row) for row in group]
+        for row in block:
+            row |= _compared(scores.get(_name(row), {}), scores.get(_name(row | {"label": reference}), {}))
+        tested = [row for row in block if row["p_value"] is not None]
+        for row, corrected in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
+            row["p_value"] = corrected
+        result += block
+    return result
+
+
+def _compared(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> dict[str, Any]:
+    """What is known of two rows, from the photographs and seeds that both have."""
+    common = ours.keys() & theirs.keys()
+    seeds, photographs = sorted({seed for seed, _ in common}), sorted({photo for _, photo in common})
+    if not common or len(common) < len(seeds) * len(photographs) or ours is theirs:
+        return dict.fromkeys(("difference_db", "interval_db", "photographs", "paired_seeds", "p_value"))
+    differences = np.array([[ours[seed, photo] - theirs[seed, photo] for photo in photographs] for seed in seeds])
+    return {
+        "difference_db": float(differences.mean()),
+        "interval_db": list(interval(differences)),
+        "photographs": len(photographs),
+        "paired_seeds": len(seeds),
+        "p_value": p_value(differences),
+    }
+
+
+def _scores(records: Sequence[Record]) -> dict[str, dict[Any, float]]:
+    """Row -> (seed, test set/photograph) -> PSNR."""
+    found: dict[str, dict[Any, float]] = {}
+    for record in records:
+        if record.status == "done":
+            (row,) = rows([record])
+            each = {f"{name}/{photo}": metrics["psnr_db"] for name, photos in record.scores.items() for photo, metrics in photos.items()}
+            found.setdefault(_name(row), {}).update({(record.cell.seed, photo): value for photo, value in each.items()})
+    return found
+
+
+def _name(row: Row) -> str:
+    return f"{section(row)} {row['ratio']} {row['label']}"
+
+
+def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
+    """The cells of one row, in the order of HEADERS."""
+    known = row["difference_db"] is not None
+    return [
+        marks.escape(row["label"]),
+        f"{row['ratio']:g}",
+        number(row, "psnr_db", ".2f", marks),
+        f"{row['difference_db']:+.2f}" if known else MISSING,
+        "{:+.2f} to {:+.2f}".format(*row["interval_db"]) if known else MISSING,
+        str(row["photographs"]) if known else MISSING,
+        str(row["paired_seeds"]) if known else MISSING,
+        MISSING if row["p_value"] is None else f"{row['p_value']:.2g}",
+        marks.escape(_verdict(row)),
+    ]
+
+
+def _verdict(row: Row) -> str:
+    if row["difference_db"] is None:
+        return "reference" if row["status"] == "done" else status_text(row)
+    if row["p_value"] is None:
+        return "too few images for a test"
+    return ("better" if row["difference_db"] > 0 else "worse") if row["p_value"] < 1 - CONFIDENCE else "not significant"
+
+
+def _caption(reference: str, group: Sequence[Row]) -> list[str]:
+    return [
+        f"Difference: PSNR minus that of '{reference}', mean over the photographs and seeds that both rows have",
+        "Interval: 95 % bootstrap over photographs, then seeds",
+        f"p: Wilcoxon's signed ranks over photographs, from {LEAST_PHOTOGRAPHS} on; Holm's correction over the rows of a ratio",
+    ]
