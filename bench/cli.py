@@ -111,19 +111,12 @@ def table(arguments: argparse.Namespace) -> None:
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """prunebench report DIR: the table in all formats, the curve as png and svg."""
-    from bench import atomic
-    from bench.report.curve import draw
-    from bench.report.table import FORMATS, render
+    """prunebench report DIR: the table in all formats, the curve and the pattern as png and svg."""
+    from bench.report.files import write_report
 
     store = _store(arguments.folder)
-    records, cells = store.records(), store.cells()
-    for fmt in FORMATS:
-        path = store.folder / f"table.{fmt}"
-        atomic.write(path, (render(records, fmt, cells) + "\n").encode())
+    for path in write_report(store.folder, store.records(), store.cells()):
         print(path)
-    for ending in ("png", "svg"):
-        print(draw(records, store.folder / f"curve.{ending}"))
 
 
 def sync(arguments: argparse.Namespace) -> int:

@@ -34,14 +34,14 @@ NETWORKS = {
     "width 2": lambda: UNet(width=2),
     "width 3": lambda: UNet(width=3),
     "width 4": lambda: UNet(width=4),
-    "global residual": lambda: UNet(width=3, residual=True),
+    "global residual": lambda: UNet(width=3, global_residual=True),
     "4 to 12 channels": lambda: UNet(width=2, channels=4, channels_out=12),
     "compactors": lambda: compacted(UNet(width=3)),
-    "compactors, global residual": lambda: compacted(UNet(width=2, residual=True)),
+    "compactors, global residual": lambda: compacted(UNet(width=2, global_residual=True)),
     "surgery": lambda: operated(UNet(width=4), 0),
-    "surgery, global residual": lambda: operated(UNet(width=4, residual=True), 1),
+    "surgery, global residual": lambda: operated(UNet(width=4, global_residual=True), 1),
     "surgery, compactors": lambda: operated(compacted(UNet(width=4)), 2),
-    "surgery, compactors, global residual": lambda: operated(compacted(UNet(width=3, residual=True)), 3),
+    "surgery, compactors, global residual": lambda: operated(compacted(UNet(width=3, global_residual=True)), 3),
 }
 
 

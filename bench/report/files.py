@@ -1,0 +1,21 @@
+"""All that a report consists of, as files in one folder: the table in every format, the curve, the pruning pattern."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench import atomic
+from bench.cell import Cell, Record
+from bench.report import curve, pattern
+from bench.report.table import FORMATS, render
+
+FIGURES = {"curve": curve.draw, "pattern": pattern.draw}
+
+
+def write_report(folder: Path, records: Sequence[Record], cells: Sequence[Cell]) -> Iterator[Path]:
+    """Writes one file after the other, and yields its path. Raises ConfigError where there is nothing to draw."""
+    for fmt in FORMATS:
+        atomic.write(folder / f"table.{fmt}", (render(records, fmt, cells) + "\n").encode())
+        yield folder / f"table.{fmt}"
+    for name, draw in FIGURES.items():
+        for ending in ("png", "svg"):
+            yield draw(records, folder / f"{name}.{ending}")
