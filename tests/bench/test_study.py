@@ -111,15 +111,20 @@ def test_an_unknown_study_is_answered_with_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("name", packaged_studies())
-def test_packaged_studies_have_every_method_of_the_paper(name):
+def test_packaged_studies_ask_every_question_once(name):
     study = load_study(name)
     assert study.rows[0].label == "unpruned"
-    assert set(study.ratios) == ({0.5} if name == "smoke_tasks" else {0.25, 0.5, 0.75})
-    for ratio in study.ratios:
-        assert {one.method for one in published() if one.ratio == ratio} <= {row.method for row in study.rows}
     if study.data == "embedded":
         cells = study.cells()
         assert len(cells) == len({cell.key for cell in cells})
+
+
+@pytest.mark.parametrize("name", [name for name in packaged_studies() if name.startswith(("table1", "smoke"))])
+def test_studies_that_compare_have_every_method_of_the_paper(name):
+    study = load_study(name)
+    assert set(study.ratios) == ({0.5} if name == "smoke_tasks" else {0.25, 0.5, 0.75})
+    for ratio in study.ratios:
+        assert {one.method for one in published() if one.ratio == ratio} <= {row.method for row in study.rows}
 
 
 def test_a_study_that_is_like_another_differs_in_what_it_says(tmp_path):
