@@ -8,14 +8,13 @@ from bench.cell import Cell, Record
 from bench.report import curve, pattern
 from bench.report.table import FORMATS, render
 
-FIGURES = {"curve": curve.draw, "pattern": pattern.draw}
-
 
 def write_report(folder: Path, records: Sequence[Record], cells: Sequence[Cell]) -> Iterator[Path]:
-    """Writes one file after the other, and yields its path. Raises ConfigError where there is nothing to draw."""
+    """Writes one file after the other, and yields its path; no pattern while nothing is pruned. Raises ConfigError: nothing to draw."""
     for fmt in FORMATS:
         atomic.write(folder / f"table.{fmt}", (render(records, fmt, cells) + "\n").encode())
         yield folder / f"table.{fmt}"
-    for name, draw in FIGURES.items():
+    figures = {"curve": curve.draw} | ({"pattern": pattern.draw} if pattern.panels(records) else {})
+    for name, draw in figures.items():
         for ending in ("png", "svg"):
             yield draw(records, folder / f"{name}.{ending}")
