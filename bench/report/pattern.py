@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INCHES_A_UNIT, INCHES_A_ROW = 0.3, 0.24
-INCHES_OF_LABELS, INCHES_OF_TITLES = 3.2, 1.5
+INCHES_OF_LABELS, INCHES_OF_TITLES = 3.2, 1.7
+LEAST_UNITS = 12  # as wide as that many, however few there are
 MISSING_COLOUR = "0.85"
 Shares = dict[str, dict[str, float]]  # label -> unit -> kept share
 
@@ -47,7 +48,7 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
     if not found:
         raise ConfigError("there is no finished record of a pruned network, so there is no pattern to draw; run the study first")
     heights = [INCHES_OF_TITLES + INCHES_A_ROW * len(panel.shares) for panel in found]
-    width = INCHES_OF_LABELS + INCHES_A_UNIT * max(len(panel.units) for panel in found)
+    width = INCHES_OF_LABELS + INCHES_A_UNIT * max(LEAST_UNITS, *(len(panel.units) for panel in found))
     with matplotlib.rc_context(rc=RC | {"axes.grid": False}):
         figure = Figure(figsize=(width, sum(heights)), layout="constrained")
         FigureCanvasAgg(figure)
