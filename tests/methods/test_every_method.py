@@ -25,7 +25,7 @@ from tests.networks.small import SHAPE
 ROOT = Path(__file__).parents[2]
 NAMES = [name for name in METHODS.names() if METHODS.get(name).__module__.startswith("methods.") and name != "unpruned"]
 OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
-    "autoslim": {"groups": 4, "crops": 2},
+    "autoslim": {"groups": 2, "crops": 2},
     "dhp": {"least_width": 1},
     "random_search": {"samples": 4},
     "us_net": {"least": 0.1},
