@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile
-from bench.report.style import ENDINGS, NEUTRAL, RC, save
+from bench.report.style import ENDINGS, NEUTRAL, drawn
 from bench.units import format_mib, format_shape, mib
 
 if TYPE_CHECKING:
@@ -62,14 +62,8 @@ def draw(name: str, measured: MemoryProfile, path: Path) -> Path:
     Raises:
         ConfigError: another ending.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     check_ending(path)
-    with matplotlib.rc_context(rc=RC):
-        figure = Figure(figsize=INCHES, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(path, INCHES, DOTS_PER_INCH) as figure:
         axes = figure.subplots()
         stacked = bands(measured)
         colours = _colours(stacked, measured)
@@ -78,7 +72,6 @@ def draw(name: str, measured: MemoryProfile, path: Path) -> Path:
         _outline(axes, measured)
         _dress(axes, name, measured)
         _legend(axes, stacked, colours, measured)
-        save(figure, path, DOTS_PER_INCH)
     return path
 
 

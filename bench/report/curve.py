@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
 from bench.report.frame import rows, section
-from bench.report.style import NEUTRAL, RC, save, styles
+from bench.report.style import NEUTRAL, drawn, styles
 from bench.report.table import title
 from bench.units import mib
 
@@ -30,20 +30,13 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
     Raises:
         ConfigError: no record has a PSNR, so there is nothing to draw.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = _panels(records)
     if not panels:
         raise ConfigError("there is no finished record with a PSNR, so there is no curve to draw; run the study first")
     look = styles(list(dict.fromkeys(row["label"] for panel in panels for row in panel if row["method"] != UNPRUNED)))
-    with matplotlib.rc_context(rc=RC):
-        figure = Figure(figsize=(PANEL_INCHES[0], PANEL_INCHES[1] * len(panels)), layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(panels))) as figure:
         for axes, panel in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
             _panel(axes, panel, look)
-        save(figure, Path(path))
     return Path(path)
 
 

@@ -39,13 +39,18 @@ def frame(records: Iterable[Record], pending: Iterable[Cell] = ()) -> "DataFrame
     return table.astype({name: "Int64" for name in WHOLE if name in table})
 
 
+def asked(cell: Cell) -> dict[str, Any]:
+    """The fields of a cell, as a row has them."""
+    return asdict(cell) | {"measured_at": format_shape(cell.measured_at)}
+
+
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
     """One line of the frame; without a record its numbers are None."""
-    content = asdict(cell)
-    question = digest({name: value for name, value in content.items() if name not in NOT_IN_QUESTION})
-    asked = {"key": cell.key, "question": question} | content | {"measured_at": format_shape(cell.measured_at)}
-    return asked | (
-        _answer(record) if record else dict.fromkeys((*LARGEST, *AVERAGED), None) | {"status": "pending", "reason": "", "note": ""}
+    question = digest({name: value for name, value in asdict(cell).items() if name not in NOT_IN_QUESTION})
+    return (
+        {"key": cell.key, "question": question}
+        | asked(cell)
+        | (_answer(record) if record else dict.fromkeys((*LARGEST, *AVERAGED), None) | {"status": "pending", "reason": "", "note": ""})
     )
 
 

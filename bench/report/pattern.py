@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
-from bench.report.frame import rows, section
-from bench.report.style import RC, save
+from bench.report.frame import asked, section
+from bench.report.style import drawn
 from bench.report.table import title
 
 if TYPE_CHECKING:
@@ -40,28 +40,21 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
     Raises:
         ConfigError: no record has the widths of a pruned network, so there is nothing to draw.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     found = panels(records)
     if not found:
         raise ConfigError("there is no finished record of a pruned network, so there is no pattern to draw; run the study first")
     heights = [INCHES_OF_TITLES + INCHES_A_ROW * len(panel.shares) for panel in found]
     width = INCHES_OF_LABELS + INCHES_A_UNIT * max(LEAST_UNITS, *(len(panel.units) for panel in found))
-    with matplotlib.rc_context(rc=RC | {"axes.grid": False}):
-        figure = Figure(figsize=(width, sum(heights)), layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(Path(path), (width, sum(heights)), look={"axes.grid": False}) as figure:
         places = figure.subplots(len(found), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
         for axes, panel in zip(places, found, strict=True):
             _panel(axes, panel)
-        save(figure, Path(path))
     return Path(path)
 
 
 def panels(records: Sequence[Record]) -> list[Panel]:
     """What is drawn, in the order of the table."""
-    known = [(row, record) for record in records if record.status == "done" and record.widths for row in rows([record])]
+    known = [(asked(record.cell), record) for record in records if record.status == "done" and record.widths]
     order = {section(row): place for place, (row, _) in reversed(list(enumerate(known)))}
     known.sort(key=lambda pair: (order[section(pair[0])], -pair[0]["ratio"]))
     result = []

@@ -17,7 +17,7 @@ import numpy as np
 from bench.cell import Cell, Record
 from bench.errors import ConfigError
 from bench.registry import unknown
-from bench.report.frame import rows, section
+from bench.report.frame import asked, rows, section
 from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
 
 LEAST_PHOTOGRAPHS = 10
@@ -101,9 +101,8 @@ def _scores(records: Sequence[Record]) -> dict[str, dict[Any, float]]:
     found: dict[str, dict[Any, float]] = {}
     for record in records:
         if record.status == "done":
-            (row,) = rows([record])
             each = {f"{name}/{photo}": metrics["psnr_db"] for name, photos in record.scores.items() for photo, metrics in photos.items()}
-            found.setdefault(_name(row), {}).update({(record.cell.seed, photo): value for photo, value in each.items()})
+            found.setdefault(_name(asked(record.cell)), {}).update({(record.cell.seed, photo): value for photo, value in each.items()})
     return found
 
 

@@ -3,7 +3,8 @@
 Colours are seaborn's "colorblind" palette, in the order of the labels; beyond its ten the line style changes as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,24 @@ def styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def save(figure: "Figure", path: Path, dots_per_inch: int = DOTS_PER_INCH) -> None:
-    """Writes a figure; the ending of `path` chooses the format. Without a date inside, so that equal figures give equal files."""
-    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    figure.savefig(path, dpi=dots_per_inch, metadata=dated.get(path.suffix.lower()))
+@contextmanager
+def drawn(
+    path: Path, inches: tuple[float, float], dots_per_inch: int = DOTS_PER_INCH, look: Mapping[str, Any] | None = None
+) -> "Iterator[Figure]":
+    """A figure to draw on, in our look, that is written at the end. It is its own, without pyplot: no global state is touched.
+
+    Args:
+        path: its ending chooses the format.
+        inches: width and height.
+        look: what differs from RC.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(rc=RC | dict(look or {})):
+        figure = Figure(figsize=inches, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # without a date inside, equal figures give equal files
+        figure.savefig(path, dpi=dots_per_inch, metadata=dated.get(path.suffix.lower()))

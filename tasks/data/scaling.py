@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
 from bench.errors import ConfigError
+from tasks.data.photographs import as_float
 
 SCALES = (2, 3, 4)
 
@@ -47,6 +48,4 @@ class Shrunk:
 
 def shrunk_photograph(clean: Tensor, scale: int) -> Tensor:
     """uint8 (3, H, W) of a photograph (3, scale H, scale W) of uint8 or float32 in [0, 1]."""
-    from tasks.data.photographs import as_float
-
     return Shrunk(scale)(as_float(clean)).mul_(255).round_().to(torch.uint8)

@@ -27,7 +27,6 @@ def initialise(model: nn.Module, generator: Generator) -> None:
             nn.init.normal_(layer.weight, std=math.sqrt(1 / layer.in_channels), generator=generator)
         elif isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, a=SLOPE, generator=generator)
-            if (gain := getattr(layer, "gain", 1.0)) != 1.0:
-                layer.weight.data.mul_(gain)
+            layer.weight.data.mul_(getattr(layer, "gain", 1.0))
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
