@@ -82,7 +82,7 @@ class Record:
         status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
         peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two conventions.
-        peak_step: the time step of the planned peak.
+        peak_step: the time step of the planned peak. timeline: every planned time step: step, op, bytes, live.
         parameters: executed; parameters_stored: where more must be stored; macs: multiply-accumulates at `measured_at`.
         scores: test set -> photograph -> metric -> value. means: metric -> mean over the photographs of all test sets.
         input_means: the same without a network. calibration_loss: of the pruned network before the harness finished it.
@@ -100,6 +100,7 @@ class Record:
     peak_bytes: int | None = None
     peak_bytes_eager: int | None = None
     peak_step: str | None = None
+    timeline: tuple[Mapping[str, Any], ...] = ()
     parameters: int | None = None
     parameters_stored: int | None = None
     macs: int | None = None
@@ -131,7 +132,8 @@ class Record:
     def from_json(cls, content: Mapping[str, Any]) -> "Record":
         """The record whose `to_json` was written."""
         known = {entry.name for entry in fields(cls)}
-        values = {name: value for name, value in content.items() if name in known}
-        return cls(
-            **(values | {"cell": Cell.from_json(content["cell"]), "inserted": tuple(content["inserted"]), "trace": tuple(content["trace"])})
-        )
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
+        }
+        values["cell"] = Cell.from_json(content["cell"])
+        return cls(**values)

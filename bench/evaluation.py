@@ -13,15 +13,16 @@ from torch.nn import functional
 
 from bench.contract import Pair, Task
 from bench.modes import evaluating
+from bench.patches import Look
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]  # test set -> photograph -> metric -> value
 
 
-def evaluate(task: Task, model: nn.Module, data: str, device: str = "cpu") -> Scores:
-    """Scores of every restored test photograph: {test set: {photograph: {metric: value}}}."""
+def evaluate(task: Task, model: nn.Module, data: str, device: str = "cpu", look: Look | None = None) -> Scores:
+    """Scores of every restored test photograph: {test set: {photograph: {metric: value}}}; `look` sees each of them."""
     model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     with evaluating(model), torch.inference_mode():
-        return _scored(task, data, lambda pair: restore(model, pair.degraded.to(device), task.multiple).cpu())
+        return _scored(task, data, lambda pair: restore(model, pair.degraded.to(device), task.multiple).cpu(), look)
 
 
 def input_scores(task: Task, data: str) -> Scores:
@@ -53,10 +54,13 @@ def padded_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return functional.pad(x, (0, right, 0, down), mode=mode)
 
 
-def _scored(task: Task, data: str, image: Callable[[Pair], Tensor]) -> Scores:
+def _scored(task: Task, data: str, image: Callable[[Pair], Tensor], look: Look | None = None) -> Scores:
     scores: dict[str, dict[str, Mapping[str, float]]] = {}
     for name, pairs in task.test_sets(data).items():
         scores[name] = {}
         for pair in pairs:
-            scores[name][pair.name] = dict(task.score(image(pair), pair.clean))
+            shown = image(pair)
+            scores[name][pair.name] = dict(task.score(shown, pair.clean))
+            if look:
+                look(name, pair, shown)
     return scores

@@ -30,6 +30,7 @@ from bench.evaluation import evaluate, input_scores, means
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.options import cell_task, configured
+from bench.patches import keeping
 from bench.pretrained import PACKAGED, pretrained
 from bench.progress import Progress
 from bench.referee import referee
@@ -140,7 +141,7 @@ def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, p
         calibration_loss = finisher.loss(model)
     note = _finish(finisher, model, pruned, cell, spent.steps)
     with finisher.meter.during("evaluate"):
-        scores = evaluate(contest.task, model, cell.data, contest.device)
+        scores = evaluate(contest.task, model, cell.data, contest.device, keeping(contest.task, *contest.store.patch_folders(cell)))
     kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
     place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
     saved.save(contest.store.model_folder(cell.key), model, **place, kept=kept, inserted=pruned.inserted)
@@ -170,6 +171,7 @@ def _figures(model: nn.Module, contest: _Contest, budget: Budget, pruned: Pruned
         "peak_bytes": planned.peak_bytes,
         "peak_bytes_eager": eager.peak_bytes,
         "peak_step": planned.peak_step,
+        "timeline": tuple(vars(step) for step in planned.timeline),
         "parameters": planned.parameters,
         "parameters_stored": planned.parameters if pruned.stored_parameters is None else pruned.stored_parameters,
         "macs": planned.macs,

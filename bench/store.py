@@ -3,6 +3,7 @@
     DIR/study.json               the cells of the study, in the order of its table
     DIR/records/KEY.json         one record, with the checksum of its content
     DIR/models/KEY/              its network (bench.saved)
+    DIR/patches/                 crops to look at (bench.patches)
     DIR/pretrained/              unpruned networks (bench.pretrained)
     DIR/work/KEY/                what a method keeps to go on from after a kill; KEY is of its job, which serves all budgets
 
@@ -38,6 +39,11 @@ class Store:
     def model_folder(self, key: str) -> Path:
         """Where the network of a record is; not every record has one."""
         return self.folder / "models" / key
+
+    def patch_folders(self, cell: Cell) -> tuple[Path, Path]:
+        """Where the crops that a record restored are, and those that all records of its task and data share."""
+        shared = digest([cell.task, cell.task_options, cell.data_fingerprint])
+        return self.folder / "patches" / cell.key, self.folder / "patches" / shared
 
     def work_folder(self, cell: Cell) -> Path:
         """What the method of a cell may use while it works, whatever the budget; not made here."""

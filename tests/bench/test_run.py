@@ -54,6 +54,17 @@ def test_the_network_of_a_record_is_stored_finished(study, store):
     assert means(evaluate(FakeTask(), load(store.model_folder(record.key)), "embedded")) == pytest.approx(record.means)
 
 
+def test_a_record_has_the_memory_of_every_time_step_and_crops_to_look_at(study, store):
+    record = run_study(study(), store)[-1]
+    assert max(step["bytes"] for step in record.timeline) == record.peak_bytes
+    assert all(sum(step["live"].values()) == step["bytes"] for step in record.timeline)
+    restored, shared = store.patch_folders(record.cell)
+    names = [
+        sorted(path.relative_to(folder) for path in folder.rglob("*.png")) for folder in (restored, shared / "clean", shared / "degraded")
+    ]
+    assert len(names[0]) == 2 and names[0] == names[1] == names[2]
+
+
 def test_what_is_stored_is_not_run_again(study, store, monkeypatch):
     first = run_study(study(), store)
     monkeypatch.setattr(Narrow, "prune", None)

@@ -1,0 +1,69 @@
+"""Crops of restored test photographs, for people to look at; the figures judge whole photographs.
+
+The rule is blind to every method: of each test set the first PHOTOGRAPHS, and in each the square of SIDE pixels, on a grid of half a side,
+with the most detail, which is the largest sum of absolute differences between neighbours in the clean photograph.
+
+    FOLDER/RECORD/SET/PHOTOGRAPH.png                    restored
+    FOLDER/DATA/clean|degraded/SET/PHOTOGRAPH.png       what is the same for all records of one task and data set
+"""
+
+import io
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench import atomic
+from bench.contract import Pair, Task
+
+PHOTOGRAPHS = 3
+SIDE = 96
+Look = Callable[[str, Pair, Tensor], None]  # test set, pair, restored (C, H, W)
+
+
+def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
+    """What writes the crops of one evaluation; crops that all records share are written once."""
+    seen: Counter[str] = Counter()
+
+    def look(test_set: str, pair: Pair, restored: Tensor) -> None:
+        seen[test_set] += 1
+        if seen[test_set] > PHOTOGRAPHS:
+            return
+        top, left = most_detailed(pair.clean)
+        _write(patch_path(restored_folder, test_set, pair.name), restored, top, left)
+        for kind, image in (("clean", pair.clean), ("degraded", task.unrestored(pair.degraded))):
+            path = patch_path(shared_folder / kind, test_set, pair.name)
+            if not path.exists():
+                _write(path, image, top, left)
+
+    return look
+
+
+def patch_path(folder: Path, test_set: str, photograph: str) -> Path:
+    """Where a crop is, whatever letters its names have."""
+    return folder / quote(test_set, safe="") / f"{quote(photograph, safe='')}.png"
+
+
+def most_detailed(clean: Tensor) -> tuple[int, int]:
+    """Top and left of the square with the most detail of a photograph (C, H, W)."""
+    grey = clean.float().mean(0)
+    detail = torch.zeros_like(grey)
+    detail[1:] += grey.diff(dim=0).abs()
+    detail[:, 1:] += grey.diff(dim=1).abs()
+    side = (min(SIDE, grey.shape[0]), min(SIDE, grey.shape[1]))
+    sums = functional.avg_pool2d(detail[None], side, stride=(max(1, side[0] // 2), max(1, side[1] // 2)))[0]
+    row, column = divmod(int(sums.argmax()), sums.shape[1])
+    return row * max(1, side[0] // 2), column * max(1, side[1] // 2)
+
+
+def _write(path: Path, image: Tensor, top: int, left: int) -> None:
+    from PIL import Image
+
+    crop = image[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().to(torch.uint8)
+    content = io.BytesIO()
+    Image.fromarray(crop.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(content, "PNG")
+    atomic.write(path, content.getvalue())

@@ -1,0 +1,45 @@
+"""Crops for people to look at: chosen without looking at any method, written once, whole."""
+
+import numpy
+import torch
+from PIL import Image
+from torch import nn
+
+from bench.evaluation import evaluate
+from bench.patches import SIDE, keeping, most_detailed, patch_path
+from tests.fakes import FakeTask
+
+
+def pixels(path):
+    return torch.from_numpy(numpy.array(Image.open(path))).permute(2, 0, 1)
+
+
+def test_the_crop_is_where_the_detail_is():
+    photo = torch.zeros(3, 4 * SIDE, 4 * SIDE)
+    photo[:, 2 * SIDE : 3 * SIDE : 2, SIDE : 2 * SIDE] = 1
+    assert most_detailed(photo) == (2 * SIDE, SIDE)
+
+
+def test_a_photograph_smaller_than_a_crop_is_shown_whole():
+    assert most_detailed(torch.rand(3, 1, 5)) == (0, 0)
+    assert most_detailed(torch.rand(3, SIDE // 2, 3 * SIDE))[0] == 0
+
+
+def test_evaluation_keeps_the_restored_crops_and_once_what_all_share(tmp_path):
+    task = FakeTask()
+    evaluate(task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "one", tmp_path / "shared"))
+    pair = task.test_sets("embedded")["photos"][0]
+    restored, degraded, clean = (
+        pixels(patch_path(folder, "photos", pair.name))
+        for folder in (tmp_path / "one", tmp_path / "shared/degraded", tmp_path / "shared/clean")
+    )
+    assert torch.equal(restored, degraded) and not torch.equal(restored, clean)
+    top, left = most_detailed(pair.clean)
+    assert torch.equal(clean, pair.clean[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().byte())
+    before = patch_path(tmp_path / "shared/clean", "photos", pair.name).stat().st_mtime_ns
+    evaluate(task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "two", tmp_path / "shared"))
+    assert patch_path(tmp_path / "shared/clean", "photos", pair.name).stat().st_mtime_ns == before
+
+
+def test_names_with_slashes_stay_inside_their_folder(tmp_path):
+    assert patch_path(tmp_path, "a/b", "../c").parent.parent == tmp_path
