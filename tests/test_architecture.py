@@ -62,7 +62,7 @@ DOORS = {
     "torch.fx": ("bench/memory/tracing.py", "bench/memory/reading.py"),
     "torch.export": ("bench/memory/tracing.py",),
     "torch_pruning": ("bench/surgery/channels.py", "bench/surgery/library_importance.py"),
-    "scipy": ("methods/mosp/allocation.py", "tasks/data/sidd.py", "bench/report/significance.py"),
+    "scipy": ("methods/mosp/allocation.py", "tasks/data/sidd.py", "bench/report/statistics.py"),
     "rawpy": ("tasks/data/sid.py",),
     "PIL": ("tasks/data/photographs.py", "bench/patches.py"),
     "tqdm": ("tasks/data/prepared.py",),

@@ -1,7 +1,7 @@
 """The trade-off curve: PSNR against peak memory, one line per label.
 
 The x of a point is the peak that was reached, in the convention of the budget, not the budget. The unpruned network is a dashed line: what
-pruning started from. With several seeds a point is the mean and its bar the sample standard deviation. One panel for each section of
+pruning started from. With several seeds a point is the mean and its bar the 95 % interval of the mean. One panel for each section of
 `frame` (task, network, input, convention). Drawn on a figure of its own, without pyplot, so that no global state is touched.
 """
 
@@ -67,7 +67,7 @@ def _panel(axes: "Axes", panel: Sequence[Row], look: Mapping[str, Mapping[str, A
 def _line(axes: "Axes", label: str, points: Sequence[Row], look: Mapping[str, Any]) -> None:
     """The points of one label, with bars where there are several seeds."""
     x, y = [mib(_peak_bytes(row) or 0) for row in points], [row["psnr_db"] for row in points]
-    spread = [row["psnr_db_std"] or 0.0 for row in points]
+    spread = [row["psnr_db_half95"] or 0.0 for row in points]
     if any(spread):
         axes.errorbar(x, y, yerr=spread, fmt="none", ecolor=look["color"], capsize=3, elinewidth=1.1)
     axes.plot(x, y, label=label, markeredgecolor="white", markeredgewidth=0.6, **look)
@@ -77,15 +77,15 @@ def _unpruned(axes: "Axes", row: Row) -> None:
     """Where pruning started: a dashed line at its PSNR, a star at its peak."""
     peak_mib, psnr_db = mib(_peak_bytes(row) or 0), row["psnr_db"]
     axes.axhline(psnr_db, color=NEUTRAL, linestyle="--", linewidth=1, zorder=1)
-    if row["psnr_db_std"]:
-        axes.errorbar([peak_mib], [psnr_db], yerr=[row["psnr_db_std"]], fmt="none", ecolor=NEUTRAL, capsize=3, elinewidth=1.1)
+    if row["psnr_db_half95"]:
+        axes.errorbar([peak_mib], [psnr_db], yerr=[row["psnr_db_half95"]], fmt="none", ecolor=NEUTRAL, capsize=3, elinewidth=1.1)
     axes.plot([peak_mib], [psnr_db], color=NEUTRAL, marker="*", markersize=11, linestyle="--", linewidth=1, label=row["label"])
 
 
 def _dress(axes: "Axes", panel: Sequence[Row]) -> None:
     """Title, axis labels, budgets and legend."""
     first, seeds = panel[0], max(row["seeds"] for row in panel)
-    averaged = f", mean and standard deviation of {seeds} seeds" if seeds > 1 else ""
+    averaged = f", mean and 95 % interval over {seeds} seeds" if seeds > 1 else ""
     axes.set_title(title(first) + averaged, loc="left", pad=18)
     axes.set_xlabel(f"peak memory ({first['convention']}) at {first['measured_at']}, MiB")
     axes.set_ylabel("PSNR, dB")

@@ -4,8 +4,8 @@
 that has no record yet is a row that says "pending". Two records whose recipes, data or method sources differ answer different questions
 and are never averaged.
 
-Over several seeds: peaks are the largest of the seeds (a budget binds every seed), all other numbers are means, with the sample standard
-deviation (n - 1) beside them; only finished records count. The status is the worst one.
+Over several seeds: peaks are the largest of the seeds (a budget binds every seed), all other numbers are means; beside them the sample
+standard deviation (n - 1) and half of the 95 % interval of the mean. Only finished records count. The status is the worst one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.cell import Cell, Record, digest
+from bench.report.statistics import half_width
 from bench.units import format_shape
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 NOT_IN_QUESTION = ("seed", "label", "data")
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
 LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager")
-AVERAGED = ("parameters", "parameters_stored", "macs", "psnr_db", "ssim", "steps", "pretrain_steps_spent", "input_psnr_db", "input_ssim")
-WHOLE = (*LARGEST, "parameters", "parameters_stored", "macs", "steps", "pretrain_steps_spent")
-SPREAD = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", "steps")
+COSTS = ("steps", "samples", "forward_passes", "seconds")  # all phases after the shared pretraining
+WHOLE = (*LARGEST, "parameters", "parameters_stored", "macs", "pretrain_steps_spent", *COSTS[:3])
+AVERAGED = ("psnr_db", "ssim", "input_psnr_db", "input_ssim", "seconds", *WHOLE[len(LARGEST) :])
+SPREAD = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COSTS)
 SAME = ("task", "backbone", "method", "label", "ratio", "convention", "measured_at", "compute", "data", "data_fingerprint")
 SAME_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
 
@@ -60,19 +62,20 @@ def _answer(record: Record) -> dict[str, Any]:
     measured = {name: getattr(record, name) for name in (*LARGEST, "parameters", "parameters_stored", "macs", "status", "reason")}
     scores = {name: record.means.get(name) for name in ("psnr_db", "ssim")}
     degraded = {f"input_{name}": record.input_means.get(name) for name in ("psnr_db", "ssim")}
-    spent = {
-        "steps": sum(record.steps.values()) if done else None,
-        "pretrain_steps_spent": record.steps.get("pretrain", 0) if done else None,
-    }
+    spent: dict[str, float | None] = {"pretrain_steps_spent": record.steps.get("pretrain", 0), "forward_passes": record.forward_passes}
+    spent |= {name: sum(getattr(record, name).values()) for name in ("steps", "samples", "seconds")}
+    if not done:
+        spent = dict.fromkeys(spent)
     note = str(record.environment.get("note", ""))
-    return measured | scores | degraded | spent | {"seconds": sum(record.seconds.values()), "note": note}
+    return measured | scores | degraded | spent | {"note": note}
 
 
 def rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[dict[str, Any]]:
     """One plain dictionary per question, sorted by task and backbone, then ratio (largest first), then label.
 
     Tasks, backbones and labels keep the order of `cells` (or of the records). `seeds` counts the finished records, `seeds_asked` all;
-    `statuses` counts records by status; a name that ends in `_std` is a standard deviation, None for fewer than two seeds.
+    `statuses` counts records by status; a name that ends in `_std` is a standard deviation, one in `_half95` half of an interval, both None
+    for fewer than two seeds.
 
     Args:
         records: what has been answered.
@@ -99,6 +102,8 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
     merged |= {name: _plain((done if len(done) else group)[name].max()) for name in LARGEST}
     merged |= {name: _mean(done[name], name in WHOLE) for name in AVERAGED}
     merged |= {f"{name}_std": _plain(done[name].astype("Float64").std()) if len(done) > 1 else None for name in SPREAD}
+    spread = {name: merged[f"{name}_std"] for name in SPREAD}
+    merged |= {f"{name}_half95": None if std is None else half_width(std, len(done)) for name, std in spread.items()}
     reasons = [str(reason) for reason in group.loc[group["status"] == status, "reason"] if reason]
     merged["status"], merged["reason"] = status, reasons[0] if reasons else ""
     merged["note"] = "; ".join(dict.fromkeys(str(note) for note in group["note"] if note))

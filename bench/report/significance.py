@@ -1,11 +1,9 @@
-"""Whether one method is better than another, by photograph: the reports' door to scipy.
+"""Whether one method is better than another, by photograph.
 
     d[s, i] = PSNR of a row at seed s and photograph i, minus that of the reference row
 
-The mean of d has a 95 % interval by the bootstrap: photographs are drawn with replacement, then seeds, 4,000 times, from a fixed seed.
-Whether it differs from zero is tested by Wilcoxon's signed ranks on the photographs' means over seeds, corrected after Holm for all rows
-of a ratio. Below ten photographs there is no test: too few signs to be sure of anything. Tiles of one photograph are not independent;
-what a test set names apart counts as apart.
+The mean of d has a bootstrap interval, and is tested against zero, corrected for all rows of a ratio (bench.report.statistics). Tiles of
+one photograph are not independent; what a test set names apart counts as apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,42 +16,10 @@ from bench.cell import Cell, Record
 from bench.errors import ConfigError
 from bench.registry import unknown
 from bench.report.frame import asked, rows, section
+from bench.report.statistics import CONFIDENCE, LEAST_PHOTOGRAPHS, holm, interval, p_value
 from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
 
-LEAST_PHOTOGRAPHS = 10
-DRAWS = 4000
-CONFIDENCE = 0.95
 HEADERS = ("label", "ratio", "PSNR dB", "difference dB", "95 % interval", "photographs", "seeds", "p, Holm", "verdict")
-Differences = np.ndarray  # (seeds, photographs), dB
-
-
-def interval(differences: Differences) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean, photographs and seeds drawn with replacement."""
-    seeds, photographs = differences.shape
-    random = np.random.default_rng(0)
-    drawn_seeds = random.integers(seeds, size=(DRAWS, seeds, 1))
-    drawn_photographs = random.integers(photographs, size=(DRAWS, 1, photographs))
-    means = [differences[one, other].mean() for one, other in zip(drawn_seeds, drawn_photographs, strict=True)]
-    low, high = np.quantile(means, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-    return float(low), float(high)
-
-
-def p_value(differences: Differences) -> float | None:
-    """Wilcoxon's, of the photographs' means over seeds; None below ten photographs. Equal everywhere is 1."""
-    from scipy.stats import wilcoxon
-
-    each = differences.mean(0)
-    if len(each) < LEAST_PHOTOGRAPHS:
-        return None
-    return float(wilcoxon(each).pvalue) if each.any() else 1.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrected for their number (Holm 1979): the k-th smallest of m times m - k + 1, never below one before it, at most 1."""
-    corrected, least = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = corrected[place] = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-    return corrected
 
 
 def render_versus(reference: str, records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:

@@ -1,7 +1,8 @@
 """Records as a table: md for people (and terminals), tex with booktabs, csv and json with exact numbers for programs.
 
 md and tex have one table per question that may be compared (same task, network, input, convention), with the caption that such a table
-needs: what was equal, what was not. The best PSNR of each ratio is bold. Rows without an answer say why below the table.
+needs: what was equal, what was not. The best PSNR of each ratio is bold, the second best italic (md) or underlined (tex). Rows without an
+answer say why below the table.
 """
 
 import csv
@@ -14,7 +15,7 @@ from typing import Any
 
 from bench.cell import Cell, Record
 from bench.errors import ConfigError
-from bench.report.frame import rows, section
+from bench.report.frame import COSTS, rows, section
 from bench.units import mib
 
 Row = Mapping[str, Any]
@@ -27,6 +28,7 @@ class Marks:
     """How a format writes emphasis, a spread and plain text."""
 
     bold: str
+    second: str
     plus_minus: str
     escape: Callable[[str], str]
 
@@ -87,7 +89,7 @@ def _markdown(merged: list[dict[str, Any]], face: Face) -> str:
     """A heading, an aligned table, a caption and the reasons, per section."""
     from tabulate import tabulate
 
-    parts, marks = [], Marks("**{}**", " ± ", _escaped_bar)
+    parts, marks = [], Marks("**{}**", "*{}*", " ± ", _escaped_bar)
     for group in _sections(merged):
         columns, align = [face.columns(group, row, marks) for row in group], ["left", *["right"] * (len(face.headers) - 2), "left"]
         table = tabulate(columns, face.headers, tablefmt="pipe", disable_numparse=True, colalign=align)
@@ -103,7 +105,7 @@ def _escaped_bar(text: str) -> str:
 
 def _latex(merged: list[dict[str, Any]], face: Face) -> str:
     """A table environment per section, with a rule between the ratios; needs \\usepackage{booktabs}."""
-    parts, marks, align = [], Marks("\\textbf{{{}}}", " $\\pm$ ", _tex), f"l{'r' * (len(face.headers) - 2)}l"
+    parts, marks, align = [], Marks("\\textbf{{{}}}", "\\underline{{{}}}", " $\\pm$ ", _tex), f"l{'r' * (len(face.headers) - 2)}l"
     for group in _sections(merged):
         blocks = [list(block) for _, block in groupby(group, key=lambda row: row["ratio"])]
         lines = [[_tex_line(face.columns(group, row, marks)) for row in block] for block in blocks]
@@ -128,40 +130,47 @@ def _sections(merged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [list(group) for _, group in groupby(merged, key=section)]
 
 
-HEADERS = ("label", "ratio", "budget MiB", "peak MiB", "eager MiB", "parameters", "stored", "PSNR dB", "SSIM", "steps", "status")
+HEADERS = (
+    "label", "ratio", "budget MiB", "peak MiB", "eager MiB", "parameters", "stored", "PSNR dB", "SSIM", "steps", "samples", "passes",
+    "seconds", "status",
+)  # fmt: skip
+PLACES = ("bold", "second")
 
 
 def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
     """The cells of one row, in the order of HEADERS."""
-    psnr = number(row, "psnr_db", ".2f", marks)
+    psnr, place = number(row, "psnr_db", ".2f", marks), _place_among(group, row)
     return [
         marks.escape(row["label"]),
         f"{row['ratio']:g}",
         *(MISSING if row[name] is None else f"{mib(row[name]):.1f}" for name in ("budget_bytes", "peak_bytes", "peak_bytes_eager")),
         number(row, "parameters", ",d", marks),
         number(row, "parameters_stored", ",d", marks) if row["parameters_stored"] != row["parameters"] else MISSING,
-        marks.bold.format(psnr) if _is_best(group, row) else psnr,
+        psnr if place is None else getattr(marks, PLACES[place]).format(psnr),
         number(row, "ssim", ".4f", marks),
-        number(row, "steps", ",d", marks),
+        *(number(row, name, ",d", marks) for name in COSTS[:3]),
+        number(row, "seconds", ",.0f", marks),
         marks.escape(status_text(row)),
     ]
 
 
 def number(row: Row, name: str, form: str, marks: Marks) -> str:
-    """A mean, with its standard deviation if there are several seeds and they differ."""
+    """A mean, with half of its 95 % interval if there are several seeds and they differ."""
     if row[name] is None:
         return MISSING
-    spread = row.get(f"{name}_std")
+    spread = row.get(f"{name}_half95")
     exact = form == ",d"
     if spread is None or (exact and spread == 0):
         return format(row[name], form)
     return format(row[name], form) + marks.plus_minus + format(round(spread) if exact else spread, form)
 
 
-def _is_best(group: Sequence[Row], row: Row) -> bool:
-    """Whether no other finished row of its ratio has a higher PSNR, to the decimals shown; a row without rivals is not called best."""
-    rivals = [other["psnr_db"] for other in group if (other["ratio"], other["status"]) == (row["ratio"], "done")]
-    return row["status"] == "done" and len(rivals) > 1 and round(row["psnr_db"], 2) == round(max(rivals), 2)
+def _place_among(group: Sequence[Row], row: Row) -> int | None:
+    """0 for the best PSNR of its ratio among finished rows, to the decimals shown, 1 for the second best; a row without rivals has none."""
+    rivals = [round(other["psnr_db"], 2) for other in group if (other["ratio"], other["status"]) == (row["ratio"], "done")]
+    best = sorted(set(rivals), reverse=True)[: len(PLACES)]
+    own = round(row["psnr_db"], 2) if row["status"] == "done" and len(rivals) > 1 else None
+    return best.index(own) if own in best else None
 
 
 def status_text(row: Row) -> str:
@@ -182,7 +191,11 @@ def caption(group: Sequence[Row]) -> list[str]:
     """Sentences, without full stop, on what is equal in a section and what the columns mean."""
     first = group[0]
     seeds = sorted({seed for row in group for seed in row["seed_values"]})
-    several = "; peaks are the largest over the seeds, other numbers mean ± standard deviation" if len(seeds) > 1 else ""
+    several = (
+        "; peaks are the largest over the seeds, other numbers mean ± half of the 95 % interval of the mean (Student)"
+        if len(seeds) > 1
+        else ""
+    )
     lines = [
         f"Budget and ratio: {first['convention']} peak memory of the activations at an input of {first['measured_at']}; "
         "weights are not counted; peak MiB is planned, eager MiB what the operators as written need",
@@ -195,7 +208,9 @@ def caption(group: Sequence[Row]) -> list[str]:
     if degraded:
         psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0
         lines.append(f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}")
-    return lines + (["Bold: the best PSNR of a ratio among finished rows"] if any(_is_best(group, row) for row in group) else [])
+    lines.append("Samples, forward passes and seconds: what the method and its finish used, evaluation included in the seconds")
+    marked = any(_place_among(group, row) is not None for row in group)
+    return lines + (["Bold: the best PSNR of a ratio among finished rows; italic or underlined: the second best"] if marked else [])
 
 
 def _named(group: Sequence[Row], name: str) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from bench.cell import Record
 from bench.errors import ConfigError
-from bench.report.significance import holm, interval, p_value, render_versus
+from bench.report.significance import render_versus
+from bench.report.statistics import half_width, holm, interval, p_value
 from tests.bench.report.synthetic import cell, record
 
 
@@ -20,6 +21,11 @@ def scored(label: str, gains: list[float], seed: int = 0, ratio: float = 0.5) ->
 def test_holms_correction_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_the_interval_over_seeds_is_students_from_the_printed_table() -> None:
+    assert half_width(1.0, 3) == pytest.approx(4.303 / 3**0.5, rel=1e-3)
+    assert half_width(0.2, 10) == pytest.approx(2.262 * 0.2 / 10**0.5, rel=1e-3)
 
 
 def test_ten_gains_of_one_sign_have_a_chance_of_two_in_1024() -> None:

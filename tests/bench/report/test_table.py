@@ -40,8 +40,18 @@ def test_an_unfinished_row_is_never_called_best() -> None:
     assert ["from scratch" in line for line in bold] == [True]
 
 
-def test_several_seeds_show_mean_and_standard_deviation() -> None:
-    assert "29.40 ± 0.07" in render([record(cell(seed=seed)) for seed in (0, 1, 2)])
+def test_the_second_best_is_italic_and_costs_are_columns() -> None:
+    answers = [
+        record(cell(label), samples={"finetune": 10_800}, forward_passes=2_708)
+        for label in ("mosp", "uniform, sliced", "uniform, from scratch")
+    ]
+    italic = [line for line in render(answers).splitlines() if " *2" in line]
+    assert ["from scratch" in line for line in italic] == [True] and "\\underline{28.43}" in render(answers, "tex")
+    assert [part.strip() for part in italic[0].split("|")[10:14]] == ["8,700", "10,800", "2,708", "30"]
+
+
+def test_several_seeds_show_the_mean_and_half_of_its_interval() -> None:
+    assert "29.40 ± 0.17" in render([record(cell(seed=seed)) for seed in (0, 1, 2)])
 
 
 def test_rows_without_an_answer_say_why() -> None:
