@@ -42,7 +42,9 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
     one = _folder_arguments(command("table", "print the table of a run, also while it is running"))
     one.add_argument("--format", choices=FORMATS, default="md")
     one.add_argument("--against", metavar="paper|ROW", help="beside the published numbers, or, by photograph, beside the row of that label")
-    _folder_arguments(command("report", "write table, curve and pruning pattern as files into the run folder"))
+    _folder_arguments(
+        command("report", "write the page, the tables and the figures of a run as files into its folder, also while it is running")
+    )
     _folder_arguments(command("sync", "copy to MLflow what it does not have yet"))
     _profile_arguments(command("profile", "peak memory of a network, step by step"))
     _prune_arguments(command("prune", "prune one network to one budget and save it"))

@@ -7,6 +7,7 @@ checked before anything is written. A mistake of the user's is one line on stder
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,7 +25,9 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    arguments = parser_of(COMMANDS).parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser_of(COMMANDS).parse_args(words)
+    arguments.typed = shlex.join(["prunebench", *words])
     try:
         code = arguments.command(arguments)
         sys.stdout.flush()
@@ -65,9 +68,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         print(_forecast(estimate(study, store, **asked), len(study.cells()), store.folder))
         return
-    records = run_study(study, store, _executor(arguments, study), **asked, progress=TextProgress())
+    records = run_study(study, store, _executor(arguments, study), **asked, progress=TextProgress(), command=arguments.typed)
     print(f"\n{render(records, 'md', store.cells())}\n\nRecords and networks: {store.folder}")
-    print(f"Table and curve as files: prunebench report {store.folder}")
+    print(f"Page, tables and figures as files: prunebench report {store.folder}")
     if not arguments.no_mlflow:
         _track(store)
 
@@ -111,11 +114,10 @@ def table(arguments: argparse.Namespace) -> None:
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """prunebench report DIR: the table in all formats, the curve and the pattern as png and svg."""
+    """prunebench report DIR: the table in all formats, every figure as png and svg, the page."""
     from bench.report.files import write_report
 
-    store = _store(arguments.folder)
-    for path in write_report(store.folder, store.records(), store.cells()):
+    for path in write_report(_store(arguments.folder)):
         print(path)
 
 

@@ -62,6 +62,7 @@ def run_study(
     device: str = "cpu",
     retry_failed: bool = False,
     progress: Progress | None = None,
+    command: str = "",
 ) -> list[Record]:
     """Runs what is missing and returns all records in the order of the study.
 
@@ -72,6 +73,7 @@ def run_study(
         device: "auto", "cpu", "cuda" or "mps".
         retry_failed: run cells again whose record says "failed".
         progress: listens.
+        command: what the user typed, kept beside the results.
 
     Raises:
         ConfigError: the data or the device cannot be used.
@@ -81,7 +83,7 @@ def run_study(
     check_inputs(cells)
     missing = _missing(cells, store, retry_failed)
     forecast = foresee(missing, store, device)
-    store.write_study(study.name, cells)
+    store.write_study(study.name, cells, command)
     foreseen_seconds = {entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells}
     progress.begin(len(cells) - len(missing), foreseen_seconds, forecast.pretraining_seconds)
     for cell in {pretrained_key(cell): cell for cell in missing}.values():

@@ -1,6 +1,6 @@
 """Results on disk. A record is the truth; everything else is made from records.
 
-    DIR/study.json               the cells of the study, in the order of its table
+    DIR/study.json               the cells of the study, in the order of its table, and the command that asked for them last
     DIR/records/KEY.json         one record, with the checksum of its content
     DIR/models/KEY/              its network (bench.saved)
     DIR/patches/                 crops to look at (bench.patches)
@@ -79,9 +79,9 @@ class Store:
         loose = [record for record in map(self.read, keys) if record is not None]
         return sorted(loose, key=lambda record: (record.cell.label, record.cell.ratio, record.cell.seed))
 
-    def write_study(self, name: str, cells: Iterable[Cell]) -> None:
+    def write_study(self, name: str, cells: Iterable[Cell], command: str = "") -> None:
         """Keeps which cells the table has; a file that says the same is left alone."""
-        content = {"schema": SCHEMA, "name": name, "cells": [asdict(cell) for cell in cells]}
+        content = {"schema": SCHEMA, "name": name, "command": command, "cells": [asdict(cell) for cell in cells]}
         raw = json.dumps(content, indent=1).encode()
         if not self._study_path.is_file() or self._study_path.read_bytes() != raw:
             atomic.write(self._study_path, raw)
@@ -93,6 +93,10 @@ class Store:
     def name(self) -> str:
         """The name of the study; that of the folder if none was written."""
         return str(self._study().get("name", self.folder.resolve().name))
+
+    def command(self) -> str:
+        """The command that asked for the study last; empty if it was not by the command line."""
+        return str(self._study().get("command", ""))
 
     @property
     def _study_path(self) -> Path:

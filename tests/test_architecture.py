@@ -72,6 +72,8 @@ DOORS = {
     "pandas": ("bench/report/frame.py",),
     "seaborn": ("bench/report/",),
     "matplotlib": ("bench/report/",),
+    "plotly": ("bench/report/interactive.py",),
+    "jinja2": ("bench/report/page.py",),
     "mlflow": ("bench/tracking.py",),
     "ray": ("bench/execution/ray.py",),
     "onnx": ("bench/memory/measured.py",),

@@ -64,15 +64,19 @@ def draw(name: str, measured: MemoryProfile, path: Path) -> Path:
     """
     check_ending(path)
     with drawn(path, INCHES, DOTS_PER_INCH) as figure:
-        axes = figure.subplots()
-        stacked = bands(measured)
-        colours = _colours(stacked, measured)
-        for band in stacked:
-            _fill(axes, band, colours.get(band.name, GREYS[band.first % 2]), len(measured.timeline))
-        _outline(axes, measured)
-        _dress(axes, name, measured)
-        _legend(axes, stacked, colours, measured)
+        panel(figure.subplots(), f"{Path(name).name} at {format_shape(measured.shape)}, convention {measured.convention}", measured)
     return path
+
+
+def panel(axes: "Axes", title: str, measured: MemoryProfile, highest_bytes: int | None = None) -> None:
+    """One profile on axes; `highest_bytes` is the top of the scale where several must be compared."""
+    stacked = bands(measured)
+    colours = _colours(stacked, measured)
+    for band in stacked:
+        _fill(axes, band, colours.get(band.name, GREYS[band.first % 2]), len(measured.timeline))
+    _outline(axes, measured)
+    _dress(axes, title, measured, highest_bytes or measured.peak.bytes)
+    _legend(axes, stacked, colours, measured)
 
 
 def bands(measured: MemoryProfile) -> list[Band]:
@@ -126,13 +130,13 @@ def _outline(axes: "Axes", measured: MemoryProfile) -> None:
     axes.annotate(words, xytext=(9 if side == "left" else -9, 3), ha=side, weight="bold", **place)
 
 
-def _dress(axes: "Axes", name: str, measured: MemoryProfile) -> None:
+def _dress(axes: "Axes", title: str, measured: MemoryProfile, highest_bytes: int) -> None:
     """Title, axis labels, and the operators' names where there is room."""
     steps = measured.timeline
-    axes.set_title(f"{Path(name).name} at {format_shape(measured.shape)}, convention {measured.convention}", loc="left")
+    axes.set_title(title, loc="left")
     axes.set_ylabel("alive, MiB")
     axes.set_xlim(-0.5, len(steps) - 0.5)
-    axes.set_ylim(0, 1.12 * mib(measured.peak.bytes))
+    axes.set_ylim(0, 1.12 * mib(highest_bytes))
     axes.grid(visible=False, axis="x")
     if len(steps) <= NAMED_STEPS:
         axes.set_xticks(range(len(steps)), [_short(step.op) for step in steps], rotation=90, fontsize=7.5)

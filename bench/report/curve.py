@@ -1,8 +1,8 @@
-"""The trade-off curve: PSNR against peak memory, one line per label.
+"""The trade-off curve: PSNR against peak memory, one line per label (Fig. 1 of the MOSP paper).
 
 The x of a point is the peak that was reached, in the convention of the budget, not the budget. The unpruned network is a dashed line: what
-pruning started from. With several seeds a point is the mean and its bar the 95 % interval of the mean. One panel for each section of
-`frame` (task, network, input, convention). Drawn on a figure of its own, without pyplot, so that no global state is touched.
+pruning started from; a pale line joins the points that nothing beats in both (Pareto front). With several seeds a point is the mean and
+its bar the 95 % interval of the mean. One panel for each section of `frame` (task, network, input, convention).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Row = Mapping[str, Any]
+FRONT = "Pareto front"
 PANEL_INCHES = (7.0, 4.5)
 
 
@@ -30,26 +31,35 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
     Raises:
         ConfigError: no record has a PSNR, so there is nothing to draw.
     """
-    panels = _panels(records)
-    if not panels:
+    found = panels(records)
+    if not found:
         raise ConfigError("there is no finished record with a PSNR, so there is no curve to draw; run the study first")
-    look = styles(list(dict.fromkeys(row["label"] for panel in panels for row in panel if row["method"] != UNPRUNED)))
-    with drawn(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(panels))) as figure:
-        for axes, panel in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
+    look = styles(list(dict.fromkeys(row["label"] for panel in found for row in panel if row["method"] != UNPRUNED)))
+    with drawn(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(found))) as figure:
+        for axes, panel in zip(figure.subplots(len(found), 1, squeeze=False)[:, 0], found, strict=True):
             _panel(axes, panel, look)
     return Path(path)
 
 
-def _panels(records: Sequence[Record]) -> list[list[Row]]:
+def panels(records: Sequence[Record]) -> list[list[Row]]:
     """The rows that have a PSNR and a peak, section by section."""
-    measured = [row for row in rows(records) if row["psnr_db"] is not None and _peak_bytes(row) is not None]
+    measured = [row for row in rows(records) if row["psnr_db"] is not None and reached_bytes(row) is not None]
     return [list(group) for _, group in groupby(measured, key=section)]
 
 
-def _peak_bytes(row: Row) -> int | None:
+def reached_bytes(row: Row) -> int | None:
     """The peak in the convention of the budget."""
     peak: int | None = row["peak_bytes_eager" if row["convention"] == "eager" else "peak_bytes"]
     return peak
+
+
+def pareto(panel: Sequence[Row]) -> list[Row]:
+    """The rows that no other row of the panel beats, with less or equal peak and a higher PSNR; from the smallest peak to the largest."""
+    front: list[Row] = []
+    for row in sorted(panel, key=lambda row: (reached_bytes(row) or 0, -row["psnr_db"])):
+        if not front or row["psnr_db"] > front[-1]["psnr_db"]:
+            front.append(row)
+    return front
 
 
 def _panel(axes: "Axes", panel: Sequence[Row], look: Mapping[str, Mapping[str, Any]]) -> None:
@@ -57,16 +67,17 @@ def _panel(axes: "Axes", panel: Sequence[Row], look: Mapping[str, Mapping[str, A
     pruned = [row for row in panel if row["method"] != UNPRUNED]
     lines = {label: [row for row in pruned if row["label"] == label] for label in dict.fromkeys(row["label"] for row in pruned)}
     for label, points in lines.items():
-        _line(axes, label, sorted(points, key=lambda row: _peak_bytes(row) or 0), look[label])
+        _line(axes, label, sorted(points, key=lambda row: reached_bytes(row) or 0), look[label])
     for row in panel:
         if row["method"] == UNPRUNED:
             _unpruned(axes, row)
+    _front(axes, pareto(panel))
     _dress(axes, panel)
 
 
 def _line(axes: "Axes", label: str, points: Sequence[Row], look: Mapping[str, Any]) -> None:
     """The points of one label, with bars where there are several seeds."""
-    x, y = [mib(_peak_bytes(row) or 0) for row in points], [row["psnr_db"] for row in points]
+    x, y = [mib(reached_bytes(row) or 0) for row in points], [row["psnr_db"] for row in points]
     spread = [row["psnr_db_half95"] or 0.0 for row in points]
     if any(spread):
         axes.errorbar(x, y, yerr=spread, fmt="none", ecolor=look["color"], capsize=3, elinewidth=1.1)
@@ -75,11 +86,17 @@ def _line(axes: "Axes", label: str, points: Sequence[Row], look: Mapping[str, An
 
 def _unpruned(axes: "Axes", row: Row) -> None:
     """Where pruning started: a dashed line at its PSNR, a star at its peak."""
-    peak_mib, psnr_db = mib(_peak_bytes(row) or 0), row["psnr_db"]
+    peak_mib, psnr_db = mib(reached_bytes(row) or 0), row["psnr_db"]
     axes.axhline(psnr_db, color=NEUTRAL, linestyle="--", linewidth=1, zorder=1)
     if row["psnr_db_half95"]:
         axes.errorbar([peak_mib], [psnr_db], yerr=[row["psnr_db_half95"]], fmt="none", ecolor=NEUTRAL, capsize=3, elinewidth=1.1)
     axes.plot([peak_mib], [psnr_db], color=NEUTRAL, marker="*", markersize=11, linestyle="--", linewidth=1, label=row["label"])
+
+
+def _front(axes: "Axes", front: Sequence[Row]) -> None:
+    """A wide pale line behind the points that nothing beats."""
+    x, y = [mib(reached_bytes(row) or 0) for row in front], [row["psnr_db"] for row in front]
+    axes.plot(x, y, color="0.82", linewidth=7, solid_capstyle="round", solid_joinstyle="round", zorder=0.5, label=FRONT)
 
 
 def _dress(axes: "Axes", panel: Sequence[Row]) -> None:
@@ -110,5 +127,5 @@ def _legend(axes: "Axes", panel: Sequence[Row]) -> None:
     """Outside, so that it hides nothing; in the order of the lines' points at the largest ratio."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     height = {row["label"]: row["psnr_db"] for row in sorted(panel, key=lambda row: row["ratio"])}
-    order = sorted(handles, key=lambda label: -height[label])
+    order = sorted(handles, key=lambda label: -height.get(label, 0))
     axes.legend([handles[label] for label in order], order, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)

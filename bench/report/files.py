@@ -1,20 +1,37 @@
-"""All that a report consists of, as files in one folder: the table in every format, the curve, the pruning pattern."""
+"""All that a report consists of, as files in one folder: the table in every format, the figures, the page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench import atomic
-from bench.cell import Cell, Record
-from bench.report import curve, pattern
+from bench.report import curve, memory, page, pattern, visual
 from bench.report.table import FORMATS, render
+from bench.store import Store
+
+PAGE = "report.html"
 
 
-def write_report(folder: Path, records: Sequence[Record], cells: Sequence[Cell]) -> Iterator[Path]:
-    """Writes one file after the other, and yields its path; no pattern while nothing is pruned. Raises ConfigError: nothing to draw."""
+def write_report(store: Store) -> Iterator[Path]:
+    """Writes one file after the other into the run folder, and yields its path; a figure that has nothing to show yet is left out."""
+    records, cells = store.records(), store.cells()
     for fmt in FORMATS:
-        atomic.write(folder / f"table.{fmt}", (render(records, fmt, cells) + "\n").encode())
-        yield folder / f"table.{fmt}"
-    figures = {"curve": curve.draw} | ({"pattern": pattern.draw} if pattern.panels(records) else {})
-    for name, draw in figures.items():
+        atomic.write(store.folder / f"table.{fmt}", (render(records, fmt, cells) + "\n").encode())
+        yield store.folder / f"table.{fmt}"
+    for name, draw in figures(store).items():
         for ending in ("png", "svg"):
-            yield draw(records, folder / f"{name}.{ending}")
+            yield draw(store.folder / f"{name}.{ending}")
+    yield page.write_page(store, store.folder / PAGE)
+
+
+def figures(store: Store) -> dict[str, Callable[[Path], Any]]:
+    """The figures that a run has something to show in: name -> what draws it into a file."""
+    records = store.records()
+    known: dict[str, tuple[Any, Callable[[Path], Any]]] = {
+        "curve": (curve.panels(records), partial(curve.draw, records)),
+        "memory": (memory.pairs(records), partial(memory.draw, records)),
+        "pattern": (pattern.panels(records), partial(pattern.draw, records)),
+        "visual": (visual.views(store, records), partial(visual.draw, store, records)),
+    }
+    return {name: draw for name, (there, draw) in known.items() if there}

@@ -19,6 +19,7 @@ from bench.units import format_shape
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+REFERENCE = "mosp"  # the method that the others are compared with
 NOT_IN_QUESTION = ("seed", "label", "data")
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
 LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager")

@@ -27,9 +27,10 @@ Shares = dict[str, dict[str, float]]  # label -> unit -> kept share
 
 
 class Panel(NamedTuple):
-    """One panel: its title, the units in the order of execution, and what each row keeps of them."""
+    """One panel: its title and ratio, the units in the order of execution, and what each row keeps of them."""
 
     title: str
+    ratio: float
     units: list[str]
     shares: Shares
 
@@ -64,7 +65,7 @@ def panels(records: Sequence[Record]) -> list[Panel]:
         pruned = [(row, record) for row, record in members if row["method"] != UNPRUNED]
         for ratio, block in groupby(pruned, key=lambda pair: pair[0]["ratio"]):
             shares = _shares([record for _, record in block], full)
-            result.append(Panel(f"{title(members[0][0])}, ratio {ratio:g}: share of the channels that is kept", list(full), shares))
+            result.append(Panel(f"{title(members[0][0])}, ratio {ratio:g}: share of the channels that is kept", ratio, list(full), shares))
     return result
 
 
@@ -84,13 +85,18 @@ def _shares(records: Sequence[Record], full: Mapping[str, int]) -> Shares:
     return shares
 
 
+def shown(unit: str) -> str:
+    """A unit's name for people."""
+    return unit.replace("compactors.", "skip ").replace("expanders.", "skip ")
+
+
 def _panel(axes: "Axes", panel: Panel) -> None:
     """A heat map."""
     import numpy as np
     import seaborn
 
     data = np.array([[shares.get(unit, np.nan) for unit in panel.units] for shares in panel.shares.values()])
-    names = [unit.replace("compactors.", "skip ").replace("expanders.", "skip ") for unit in panel.units]
+    names = [shown(unit) for unit in panel.units]
     look = {"vmin": 0, "vmax": 1, "cmap": "viridis", "linewidths": 0.5, "cbar_kws": {"label": "kept", "shrink": 0.8, "pad": 0.01}}
     axes.set_facecolor(MISSING_COLOUR)
     seaborn.heatmap(data, mask=np.isnan(data), ax=axes, xticklabels=names, yticklabels=list(panel.shares), **look)

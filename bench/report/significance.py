@@ -88,11 +88,12 @@ def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
         str(row["photographs"]) if known else MISSING,
         str(row["paired_seeds"]) if known else MISSING,
         MISSING if row["p_value"] is None else f"{row['p_value']:.2g}",
-        marks.escape(_verdict(row)),
+        marks.escape(verdict(row)),
     ]
 
 
-def _verdict(row: Row) -> str:
+def verdict(row: Row) -> str:
+    """The comparison of a row in words."""
     if row["difference_db"] is None:
         return "reference" if row["status"] == "done" else status_text(row)
     if row["p_value"] is None:

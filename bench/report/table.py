@@ -139,7 +139,7 @@ PLACES = ("bold", "second")
 
 def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
     """The cells of one row, in the order of HEADERS."""
-    psnr, place = number(row, "psnr_db", ".2f", marks), _place_among(group, row)
+    psnr, place = number(row, "psnr_db", ".2f", marks), place_among(group, row)
     return [
         marks.escape(row["label"]),
         f"{row['ratio']:g}",
@@ -165,7 +165,7 @@ def number(row: Row, name: str, form: str, marks: Marks) -> str:
     return format(row[name], form) + marks.plus_minus + format(round(spread) if exact else spread, form)
 
 
-def _place_among(group: Sequence[Row], row: Row) -> int | None:
+def place_among(group: Sequence[Row], row: Row) -> int | None:
     """0 for the best PSNR of its ratio among finished rows, to the decimals shown, 1 for the second best; a row without rivals has none."""
     rivals = [round(other["psnr_db"], 2) for other in group if (other["ratio"], other["status"]) == (row["ratio"], "done")]
     best = sorted(set(rivals), reverse=True)[: len(PLACES)]
@@ -209,7 +209,7 @@ def caption(group: Sequence[Row]) -> list[str]:
         psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0
         lines.append(f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}")
     lines.append("Samples, forward passes and seconds: what the method and its finish used, evaluation included in the seconds")
-    marked = any(_place_among(group, row) is not None for row in group)
+    marked = any(place_among(group, row) is not None for row in group)
     return lines + (["Bold: the best PSNR of a ratio among finished rows; italic or underlined: the second best"] if marked else [])
 
 

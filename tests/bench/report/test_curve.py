@@ -2,14 +2,17 @@
 
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from bench.errors import ConfigError
-from bench.report.curve import draw
+from bench.report.curve import draw, pareto
 from bench.report.style import styles
-from tests.bench.report.synthetic import cell, record, refused, study_records
+from tests.bench.report.synthetic import MIB, cell, record, refused, study_records
 
 
 def test_the_picture_has_the_promised_size(tmp_path: Path) -> None:
@@ -47,3 +50,34 @@ def test_twenty_labels_look_different() -> None:
     looks = styles([str(place) for place in range(20)]).values()
     assert len({tuple(sorted((name, str(value)) for name, value in look.items())) for look in looks}) == 20
     assert "seaborn" in sys.modules
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn, kept instead of written."""
+    found: list[Figure] = []
+
+    @contextmanager
+    def kept(path: Path, inches: tuple[float, float]) -> Iterator[Figure]:
+        found.append(Figure(figsize=inches))
+        yield found[-1]
+
+    monkeypatch.setattr("bench.report.curve.drawn", kept)
+    return found
+
+
+def test_the_lines_are_the_records(tmp_path: Path, figures: list[Figure]) -> None:
+    records = study_records()
+    draw(records, tmp_path / "curve.png")
+    lines = {line.get_label(): line.get_xydata().tolist() for line in figures[0].axes[0].lines}
+    mosp = sorted([record.peak_bytes / MIB, record.means["psnr_db"]] for record in records if record.cell.label == "mosp")
+    assert lines["mosp"] == mosp
+    assert lines["Pareto front"] == mosp  # its point at 0.75 beats even the unpruned network
+
+
+def test_the_front_leaves_out_what_is_beaten() -> None:
+    rows = [
+        {"convention": "planned", "peak_bytes": peak_bytes, "psnr_db": psnr_db}
+        for peak_bytes, psnr_db in ((3, 30.0), (1, 20.0), (2, 19.0), (3, 29.0), (4, 30.0))
+    ]
+    assert [(row["peak_bytes"], row["psnr_db"]) for row in pareto(rows)] == [(1, 20.0), (3, 30.0)]

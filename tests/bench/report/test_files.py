@@ -2,28 +2,24 @@
 
 from pathlib import Path
 
-import pytest
-
-from bench.errors import ConfigError
 from bench.report.files import write_report
-from tests.bench.report.synthetic import cell, record, study_cells, study_records
+from tests.bench.report.stored import stored
 
 TABLES = ["table.md", "table.csv", "table.tex", "table.json"]
+FIGURES = [f"{name}.{ending}" for name in ("curve", "memory", "pattern", "visual") for ending in ("png", "svg")]
 
 
-def test_a_report_has_every_table_and_both_figures(tmp_path: Path) -> None:
-    paths = list(write_report(tmp_path, study_records(), study_cells()))
-    assert [path.name for path in paths] == [*TABLES, "curve.png", "curve.svg", "pattern.png", "pattern.svg"]
+def test_a_report_has_every_table_every_figure_and_the_page(tmp_path: Path) -> None:
+    paths = list(write_report(stored(tmp_path)))
+    assert [path.name for path in paths] == [*TABLES, *FIGURES, "report.html"]
     assert all(path.stat().st_size for path in paths)
 
 
-def test_while_only_the_unpruned_network_is_done_there_is_no_pattern(tmp_path: Path) -> None:
-    paths = list(write_report(tmp_path, [record(cell("unpruned", 1.0))], study_cells()))
-    assert [path.name for path in paths] == [*TABLES, "curve.png", "curve.svg"]
+def test_what_has_nothing_to_show_yet_is_left_out(tmp_path: Path) -> None:
+    names = [path.name for path in write_report(stored(tmp_path, pending=9))]
+    assert names == [*TABLES, "curve.png", "curve.svg", "visual.png", "visual.svg", "report.html"]
     assert "pending" in (tmp_path / "table.md").read_text("utf-8")
 
 
-def test_before_anything_is_done_the_tables_are_written_and_the_rest_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no finished record with a PSNR"):
-        list(write_report(tmp_path, [], study_cells()))
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(TABLES)
+def test_before_anything_is_done_there_are_tables_and_a_page(tmp_path: Path) -> None:
+    assert [path.name for path in write_report(stored(tmp_path, pending=10))] == [*TABLES, "report.html"]

@@ -1,0 +1,75 @@
+"""Memory per time step before and after pruning, stacked by live value, on one scale (Fig. 3a of the MOSP paper).
+
+One pair of panels for each section of `frame`: the unpruned network, and the first row of MOSP, or of whatever method comes first, at the
+smallest ratio and the first seed that has a finished record.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.cell import UNPRUNED, Record
+from bench.errors import ConfigError
+from bench.memory.profile import MemoryProfile, TimeStep
+from bench.report.bands import DOTS_PER_INCH, INCHES, panel
+from bench.report.frame import REFERENCE, asked, section
+from bench.report.style import drawn
+from bench.report.table import title
+
+
+class Pair(NamedTuple):
+    """What is drawn of a section: its title, the record before pruning and the one after."""
+
+    title: str
+    before: Record
+    after: Record
+
+
+def draw(records: Sequence[Record], path: Path | str) -> Path:
+    """Writes the figure; the ending of `path` chooses the format (png, svg, pdf). Returns the path.
+
+    Raises:
+        ConfigError: no section has finished records before and after pruning that know their time steps.
+    """
+    found = pairs(records)
+    if not found:
+        raise ConfigError("there is no pair of finished records, unpruned and pruned, that know their time steps; run the study again")
+    with drawn(Path(path), (INCHES[0], 2 * INCHES[1] * len(found)), DOTS_PER_INCH) as figure:
+        for place, pair in enumerate(found):
+            for below, record in enumerate((pair.before, pair.after)):
+                axes = figure.add_subplot(2 * len(found), 1, 2 * place + below + 1)
+                panel(axes, f"{pair.title}: {name(record)}", profile_of(record), profile_of(pair.before).peak_bytes)
+    return Path(path)
+
+
+def pairs(records: Sequence[Record]) -> list[Pair]:
+    """Before and after, in the order of the sections."""
+    result = []
+    for _, group in groupby(_known(records), key=lambda pair: section(pair[0])):
+        rows = list(group)
+        before = [record for row, record in rows if row["method"] == UNPRUNED and row["ratio"] == 1]
+        after = [record for row, record in rows if row["ratio"] < 1]
+        if before and after:
+            chosen = [record for record in after if record.cell.method == REFERENCE]
+            chosen = chosen or [record for record in after if record.cell.label == after[0].cell.label]
+            result.append(Pair(title(rows[0][0]), before[0], min(chosen, key=lambda record: record.cell.ratio)))
+    return result
+
+
+def profile_of(record: Record) -> MemoryProfile:
+    """The planned profile that a record keeps."""
+    steps = tuple(TimeStep(**step) for step in record.timeline)
+    return MemoryProfile(record.cell.measured_at, "planned", steps, record.parameters or 0, record.macs or 0)
+
+
+def name(record: Record) -> str:
+    """The row of a record in words."""
+    return record.cell.label if record.cell.ratio == 1 else f"{record.cell.label}, ratio {record.cell.ratio:g}"
+
+
+def _known(records: Sequence[Record]) -> list[tuple[dict[str, Any], Record]]:
+    """Finished records with time steps, section by section."""
+    known = [(asked(record.cell), record) for record in records if record.status == "done" and record.timeline]
+    order = list(dict.fromkeys(section(row) for row, _ in known))
+    return sorted(known, key=lambda pair: order.index(section(pair[0])))

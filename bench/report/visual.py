@@ -1,0 +1,115 @@
+"""Crops of restored photographs side by side, with the figures of the whole photograph beneath (Fig. 4 of the MOSP paper).
+
+Which photographs and which part of them is a rule of bench.patches that is blind to every method. Shown are the clean and the degraded
+crop, and every row at the smallest ratio and its first seed, for the first photograph of each test set.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.cell import Record
+from bench.errors import ConfigError
+from bench.patches import patch_path
+from bench.report.frame import asked, section
+from bench.report.memory import name
+from bench.report.style import drawn
+from bench.report.table import title
+from bench.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TILES_A_LINE = 6
+TILE_INCHES = (1.75, 2.3)
+HEADING_INCHES = 0.45
+
+
+class Tile(NamedTuple):
+    """One crop: what it is, its file, the figures beneath."""
+
+    name: str
+    path: Path
+    figures: str
+
+
+class View(NamedTuple):
+    """All crops of one photograph, clean and degraded first."""
+
+    title: str
+    photograph: str
+    tiles: list[Tile]
+
+
+def draw(store: Store, records: Sequence[Record], path: Path | str) -> Path:
+    """Writes the figure; the ending of `path` chooses the format (png, svg, pdf). Returns the path.
+
+    Raises:
+        ConfigError: no crops are stored.
+    """
+    found = first_of_each_set(views(store, smallest_ratio(records)))
+    if not found:
+        raise ConfigError("there are no crops of restored photographs, so there is nothing to show; run the study again")
+    lines = [-(-len(view.tiles) // TILES_A_LINE) for view in found]
+    heights = [HEADING_INCHES + TILE_INCHES[1] * count for count in lines]
+    with drawn(Path(path), (TILE_INCHES[0] * TILES_A_LINE, sum(heights)), look={"axes.grid": False}) as figure:
+        for part, view, count in zip(
+            figure.subfigures(len(found), 1, squeeze=False, height_ratios=heights)[:, 0], found, lines, strict=True
+        ):
+            part.suptitle(f"{view.title}: {view.photograph}", x=0.01, ha="left", fontsize=10)
+            places = part.subplots(count, TILES_A_LINE, squeeze=False).flat
+            for axes in places:
+                axes.set_axis_off()
+            for axes, tile in zip(places, view.tiles, strict=False):
+                _tile(axes, tile)
+    return Path(path)
+
+
+def smallest_ratio(records: Sequence[Record]) -> list[Record]:
+    """The unpruned network and, section by section, the records of the smallest ratio, at the first seed of each."""
+    least: dict[str, float] = {}
+    for record in records:
+        key = section(asked(record.cell))
+        least[key] = min(least.get(key, 1.0), record.cell.ratio)
+    chosen = [record for record in records if record.cell.ratio in (1.0, least[section(asked(record.cell))])]
+    return list({(section(asked(record.cell)), name(record)): record for record in reversed(chosen)}.values())[::-1]
+
+
+def views(store: Store, records: Sequence[Record]) -> list[View]:
+    """Every photograph that has crops, with the tiles of the records that have one; section by section."""
+    done = [record for record in records if record.status == "done"]
+    order = list(dict.fromkeys(section(asked(record.cell)) for record in done))
+    done.sort(key=lambda record: order.index(section(asked(record.cell))))
+    result = []
+    for _, group in groupby(done, key=lambda record: section(asked(record.cell))):
+        members = list(group)
+        for test_set, photos in members[0].scores.items():
+            found = [
+                View(f"{title(asked(members[0].cell))} · {test_set}", photo, _tiles(store, members, test_set, photo)) for photo in photos
+            ]
+            result += [view for view in found if len(view.tiles) > 2]
+    return result
+
+
+def first_of_each_set(found: Sequence[View]) -> list[View]:
+    """The first view of each title."""
+    return list({view.title: view for view in reversed(found)}.values())[::-1]
+
+
+def _tiles(store: Store, records: Sequence[Record], test_set: str, photo: str) -> list[Tile]:
+    """Clean, degraded, and every record, as far as their files are there."""
+    shared = store.patch_folders(records[0].cell)[1]
+    tiles = [Tile(kind, patch_path(shared / kind, test_set, photo), "") for kind in ("clean", "degraded")]
+    for record in records:
+        score = record.scores[test_set][photo]
+        figures = " / ".join(f"{score[metric]:{form}}" for metric, form in (("psnr_db", ".2f"), ("ssim", ".4f")) if metric in score)
+        tiles.append(Tile(name(record), patch_path(store.patch_folders(record.cell)[0], test_set, photo), figures))
+    return [tile for tile in tiles if tile.path.is_file()]
+
+
+def _tile(axes: "Axes", tile: Tile) -> None:
+    from matplotlib.image import imread
+
+    axes.imshow(imread(tile.path), interpolation="nearest")
+    axes.text(0.5, -0.03, f"{tile.name}\n{tile.figures}", transform=axes.transAxes, ha="center", va="top", fontsize=8)

@@ -1,0 +1,35 @@
+"""A run folder made by hand: the synthetic study with the memory of its time steps and its crops."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from bench.cell import Cell, Record
+from bench.contract import Pair
+from bench.memory.profile import timeline
+from bench.patches import keeping
+from bench.store import Store
+from tests.bench.report.synthetic import record, study_cells
+from tests.fakes import FakeTask, Tiny
+
+SET, PHOTO = "photos", "<harbour> & sky"
+
+
+def stored(folder: Path, seeds: tuple[int, ...] = (0,), pending: int = 0) -> Store:
+    """A store with all records but the last `pending` ones, ten scored photographs each, crops of one of them."""
+    store, cells = Store(folder), study_cells(seeds)
+    store.write_study("by-hand", cells, "prunebench run by-hand --seeds 0")
+    for cell in cells[: len(cells) - pending]:
+        store.write(_record(cell))
+        look = keeping(FakeTask(), *store.patch_folders(cell))
+        pair = Pair(PHOTO, torch.rand(3, 40, 40), torch.rand(3, 40, 40))
+        look(SET, pair, torch.full((3, 40, 40), cell.ratio))
+    return store
+
+
+def _record(cell: Cell) -> Record:
+    plain = record(cell)
+    steps = tuple(vars(step) for step in timeline(Tiny(max(1, int(8 * cell.ratio))), (1, 3, 32, 32)))
+    photos = {name: dict(plain.means) for name in (PHOTO, *(f"photo {place}" for place in range(9)))}
+    return replace(plain, timeline=steps, widths={"first": int(8 * cell.ratio)}, scores={SET: photos})
