@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import atomic
 from bench.cell import NOT_IN_KEY, Cell, Record, digest
+from bench.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,6 +36,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
 }
 FORMATS = ("md", "csv", "tex")
+TABLE = "table.json"
 
 
 def tracking_uri(folder: Path, uri: str | None = None) -> str:
@@ -126,7 +128,7 @@ def _quiet() -> Iterator[None]:
 def _copy(
     folder: Path, study: str, news: Sequence[Record], records: Sequence[Record], cells: Sequence[Cell], where: str, note: dict[str, Any]
 ) -> None:
-    """Parent, news, then the parent's table and curve; noted after each record, so that an interruption costs one."""
+    """Parent, news, then the parent's table, figures and page; noted after each record, so that an interruption costs one."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=where)
@@ -139,7 +141,7 @@ def _copy(
         _log_record(client, run, record, folder / "models" / record.key)
         note["records"][record.key] = {"run": run, "content": _content(record)}
         _write_note(folder, where, note)
-    _log_parent(client, parent, records, cells)
+    _log_parent(client, parent, folder, records, cells)
     _write_note(folder, where, note | {"table": _contents(records)})
 
 
@@ -206,19 +208,33 @@ def _log_record(client: "MlflowClient", run: str, record: Record, model: Path) -
     client.set_terminated(run, "FINISHED" if record.status != "failed" else "FAILED")
 
 
-def _log_parent(client: "MlflowClient", parent: str, records: Sequence[Record], cells: Sequence[Cell]) -> None:
-    """The table in three formats and the curve."""
+def _log_parent(client: "MlflowClient", parent: str, folder: Path, records: Sequence[Record], cells: Sequence[Cell]) -> None:
+    """The table as texts and as MLflow's own, the figures, the page."""
     from tempfile import TemporaryDirectory
 
-    from bench.report.curve import draw
+    from bench.report.files import PAGE, figures
+    from bench.report.frame import rows
+    from bench.report.page import write_page
     from bench.report.table import render
 
     for fmt in FORMATS:
         client.log_text(parent, render(records, fmt, cells) + "\n", f"table.{fmt}")
-    if any("psnr_db" in record.means for record in records):
-        with TemporaryDirectory() as folder:
-            client.log_artifact(parent, str(draw(records, Path(folder) / "curve.png")))
+    _log_table(client, parent, rows(records, cells))
+    with TemporaryDirectory() as place:
+        store = Store(folder)
+        for name, draw in figures(store).items():
+            client.log_artifact(parent, str(draw(Path(place) / f"{name}.png")), "figures")
+        client.log_artifact(parent, str(write_page(store, Path(place) / PAGE)))
     client.set_terminated(parent)
+
+
+def _log_table(client: "MlflowClient", parent: str, merged: Sequence[Mapping[str, Any]]) -> None:
+    """For `mlflow.load_table`. MLflow appends to a table that is there, so the next one is written over it, in the same form."""
+    columns = {name: [json.dumps(row[name]) if isinstance(row[name], dict | list) else row[name] for row in merged] for name in merged[0]}
+    if any(file.path == TABLE for file in client.list_artifacts(parent)):
+        client.log_dict(parent, {"columns": list(columns), "data": list(map(list, zip(*columns.values(), strict=True)))}, TABLE)
+    else:
+        client.log_table(parent, columns, TABLE)
 
 
 def params(cell: Cell) -> dict[str, str]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from bench.report.frame import rows
 from bench.tracking import log_study, metrics, params, tracking_uri
+from tests.bench.report.stored import stored
 from tests.bench.report.synthetic import cell, record, refused, study_cells, study_records
 
 
@@ -41,13 +43,42 @@ def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> Non
     (network / "spec.json").write_text("{}")
     assert log_study(folder, "demo", records, study_cells()) == 2
     client, (parent, *nested) = runs_of(folder)
-    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"table.md", "table.csv", "table.tex", "curve.png"}
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {f"table.{fmt}" for fmt in ("md", "csv", "tex", "json")} | {
+        "report.html"
+    }
     done = next(run for run in nested if run.data.tags["prunebench.status"] == "done")
     assert {file.path for file in client.list_artifacts(done.info.run_id)} == {"model", "record.json", "widths.json"}
     assert done.data.tags["prunebench.key"] == records[0].key
     assert done.data.metrics["psnr_db"] == records[0].means["psnr_db"]
     assert done.data.params["recipe.batch"] == str(records[0].cell.recipe.batch)
     assert (folder.parent.parent / "mlflow.db").is_file() and (folder.parent.parent / "mlflow_artifacts").is_dir()
+
+
+def test_everything_reads_back_through_the_client(folder: Path) -> None:
+    store = stored(folder, seeds=(0, 1))
+    assert log_study(folder, "demo", store.records(), store.cells()) == 20
+    client, (parent, *nested) = runs_of(folder)
+    assert {run.data.tags["mlflow.parentRunId"] for run in nested} == {parent.info.run_id}
+    answers = {record.key: record for record in store.records()}
+    for run in nested:
+        answer = answers[run.data.tags["prunebench.key"]]
+        assert {name: run.data.metrics[name] for name in ("psnr_db", "peak_bytes")} == {
+            "psnr_db": answer.means["psnr_db"],
+            "peak_bytes": answer.peak_bytes,
+        }
+        assert run.data.params["ratio"] == str(answer.cell.ratio)
+    figures = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
+    assert figures == {f"figures/{name}.png" for name in ("curve", "memory", "pattern", "visual")}
+    page = client.download_artifacts(parent.info.run_id, "report.html")
+    assert "20 of 20 cells done" in Path(page).read_text("utf-8")
+    for _ in range(2):  # a table that is logged again replaces the old one
+        table = client.load_table(parent.info.experiment_id, "table.json", run_ids=[parent.info.run_id])
+        wanted = rows(store.records(), store.cells())
+        assert table["psnr_db"].tolist() == [row["psnr_db"] for row in wanted] and table["label"].tolist() == [
+            row["label"] for row in wanted
+        ]
+        next(folder.glob("mlflow-*.json")).unlink()
+        log_study(folder, "demo", store.records(), store.cells())
 
 
 def test_what_was_logged_is_not_logged_again_even_without_the_note(folder: Path) -> None:
