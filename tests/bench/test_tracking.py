@@ -54,7 +54,8 @@ def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> Non
     assert (folder.parent.parent / "mlflow.db").is_file() and (folder.parent.parent / "mlflow_artifacts").is_dir()
 
 
-def test_everything_reads_back_through_the_client(folder: Path) -> None:
+def test_everything_reads_back_through_the_client(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(folder))  # the client's load_table asks the global one
     store = stored(folder, seeds=(0, 1))
     assert log_study(folder, "demo", store.records(), store.cells()) == 20
     client, (parent, *nested) = runs_of(folder)
