@@ -1,7 +1,8 @@
-"""Our rows beside the paper's Table 1 (Shi et al., AAAI 2023: U-Net of width 32 on SIDD), which lies in `paper/table1.csv` as printed.
+"""Our rows beside the paper's tables (Shi et al., AAAI 2023: U-Net of width 32 on SIDD), which lie in `paper/` as printed.
 
-The first row of a method, in the order of the study, stands for the paper's row of that method; variants have no counterpart. Ranks are
-among the methods that both tables have at a ratio, 1 for the best PSNR. Absolute PSNR of different data cannot be compared; order can.
+Table 1, methods: the first row of a method, in the order of the study, stands for the paper's row of that method; variants have no
+counterpart. Where a study varies MOSP's outer or inner stride, its rows stand beside Table 2 or 3. Ranks are among the rows that both
+tables have at a ratio, 1 for the best PSNR. Absolute PSNR of different data cannot be compared; order can.
 """
 
 import csv
@@ -16,7 +17,8 @@ from bench.cell import Cell, Record
 from bench.report.frame import rows, section
 from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
 
-TABLE1 = Path(__file__).parent / "paper" / "table1.csv"
+PAPER = Path(__file__).parent / "paper"
+VARIED = {"outer_stride": "table2", "inner_stride": "table3"}  # an option that a study varies -> the table that does
 SAME_QUESTION = {"task": "denoising", "backbone": "unet"}
 UNITS = {"M": 10**6, "K": 10**3}
 HEADERS = (
@@ -28,17 +30,31 @@ RANKS = (("paper_rank", "d"), ("rank", "d"), ("rank_difference", "+d"))
 
 @dataclass(frozen=True)
 class Published:
-    """One row of the paper: parameters as printed (cut off after two decimals, not rounded)."""
+    """One row of the paper: parameters (cut off after two decimals, not rounded; "" for none) and PSNR as printed.
+
+    `option` and `value` are what a table of variants varies.
+    """
 
     ratio: float
     method: str
     params: str
-    psnr_db: float
+    psnr: str
+    option: str = ""
+    value: str = ""
 
     @property
     def parameters(self) -> float:
         """The printed number."""
         return count(self.params)
+
+    @property
+    def psnr_db(self) -> float:
+        """The printed number."""
+        return float(self.psnr)
+
+    def is_of(self, row: Row) -> bool:
+        """Whether a row answers the same question."""
+        return row["method"] == self.method and (not self.option or row["method_options"].get(self.option) == self.value)
 
 
 def count(printed: str) -> float:
@@ -47,10 +63,20 @@ def count(printed: str) -> float:
 
 
 @cache
-def published() -> tuple[Published, ...]:
-    """Table 1 of the paper."""
-    with TABLE1.open(encoding="utf-8", newline="") as file:
-        return tuple(Published(float(row["scale"]), row["method"], row["params"], float(row["psnr_db"])) for row in csv.DictReader(file))
+def published(table: str = "table1") -> tuple[Published, ...]:
+    """A table of the paper; 2 and 3 are at half of the peak memory, of MOSP."""
+    with (PAPER / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    option = next((name for name, place in VARIED.items() if place == table), "")
+    if option:
+        return tuple(Published(0.5, "mosp", "", line["psnr_db"], option, line[option]) for line in lines)
+    return tuple(Published(float(line["scale"]), line["method"], line["params"], line["psnr_db"]) for line in lines)
+
+
+def _table_of(block: Sequence[Row]) -> str:
+    """The paper's table that asks what the rows ask."""
+    ours = [row["method_options"] for row in block if row["method"] == "mosp"]
+    return next((table for option, table in VARIED.items() if len({options.get(option) for options in ours}) > 1), "table1")
 
 
 def render_against(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:
@@ -60,7 +86,7 @@ def render_against(records: Sequence[Record], fmt: str = "md", cells: Sequence[C
 
 def beside(merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with the paper's parameters (as printed) and PSNR, both ranks, and their difference (ours - paper's); None for none."""
-    empty = dict.fromkeys(("paper_parameters", "paper_psnr_db", *(name for name, _ in RANKS)))
+    empty = dict.fromkeys(("paper_parameters", "paper_psnr", "paper_psnr_db", *(name for name, _ in RANKS)))
     result = [row | empty for row in merged]
     for _, group in groupby(result, key=section):
         _pair(list(group))
@@ -69,13 +95,14 @@ def beside(merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _pair(group: list[dict[str, Any]]) -> None:
     """Adds the paper's numbers and both ranks to the rows of one section."""
-    for ratio, block in groupby(group, key=lambda row: row["ratio"]):
-        first = {row["method"]: row for row in reversed(list(block))}
-        pairs = [(first[one.method], one) for one in published() if one.ratio == ratio and one.method in first]
+    for ratio, members in groupby(group, key=lambda row: row["ratio"]):
+        block = list(members)
+        found = [(next(filter(one.is_of, block), None), one) for one in published(_table_of(block)) if one.ratio == ratio]
+        pairs = [(row, one) for row, one in found if row is not None]
         pairs = [(row, one) for row, one in pairs if all(row[name] == value for name, value in SAME_QUESTION.items())]
         ranked = [(row, one) for row, one in pairs if row["psnr_db"] is not None]
         for row, one in pairs:
-            row.update(paper_parameters=one.params, paper_psnr_db=one.psnr_db)
+            row.update(paper_parameters=one.params or None, paper_psnr=one.psnr, paper_psnr_db=one.psnr_db)
         for row, one in ranked if len(ranked) > 1 else []:
             row["paper_rank"] = 1 + sum(other.psnr_db > one.psnr_db for _, other in ranked)
             row["rank"] = 1 + sum(other["psnr_db"] > row["psnr_db"] for other, _ in ranked)
@@ -86,7 +113,7 @@ def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
     """The cells of one row, in the order of HEADERS."""
     whole = next((other["parameters_stored"] for other in group if other["ratio"] == 1 and other["parameters_stored"]), None)
     unpruned = next(one.parameters for one in published() if one.ratio == 1)
-    stored, printed, psnr_db = row["parameters_stored"], row["paper_parameters"], row["paper_psnr_db"]
+    stored, printed = row["parameters_stored"], row["paper_parameters"]
     return [
         marks.escape(row["label"]),
         f"{row['ratio']:g}",
@@ -94,7 +121,7 @@ def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
         _share(count(printed) / unpruned, marks) if printed else MISSING,
         number(row, "parameters_stored", ",d", marks),
         _share(stored / whole, marks) if stored and whole else MISSING,
-        f"{psnr_db:.2f}" if psnr_db else MISSING,
+        row["paper_psnr"] or MISSING,
         number(row, "psnr_db", ".2f", marks),
         *(MISSING if row[name] is None else f"{row[name]:{form}}" for name, form in RANKS),
         marks.escape(status_text(row)),
@@ -108,9 +135,9 @@ def _share(share: float, marks: Marks) -> str:
 def _caption(group: Sequence[Row]) -> list[str]:
     """What may be compared, and how many pairs of methods stand in the paper's order."""
     lines = [
-        "Paper: Table 1 of Shi et al., AAAI 2023, U-Net of width 32 on SIDD, 80 epochs of pretraining and 20 of fine-tuning; "
+        "Paper: Shi et al., AAAI 2023, U-Net of width 32 on SIDD, 80 epochs of pretraining and 20 of fine-tuning; "
         "here other data, widths and steps: compare the order, not the decibels",
-        "Parameters are those that must be stored, share is of the unpruned network; rank 1 is the best PSNR among the methods of both "
+        "Parameters are those that must be stored, share is of the unpruned network; rank 1 is the best PSNR among the rows of both "
         "tables; difference is rank here minus rank in the paper",
     ]
     for ratio, block in groupby(group, key=lambda row: row["ratio"]):

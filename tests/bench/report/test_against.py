@@ -27,6 +27,19 @@ def test_ranks_are_among_the_methods_that_both_tables_have() -> None:
     assert "Ratio 0.25: 2 of 6 pairs of methods stand in the paper's order" in render_against(records)
 
 
+def test_variants_of_a_stride_stand_beside_the_table_that_varies_it() -> None:
+    strides = [
+        record(cell(f"mosp, {share}", 0.5, method_options={"outer_stride": share, "inner_stride": "channel"}))
+        for share in ("1/24", "1/2", "1/5")
+    ]
+    assert [row["paper_psnr"] for row in beside(rows(strides))] == ["39.371", "39.283", None]
+    steps = [
+        record(cell(f"mosp, {share}", 0.5, method_options={"outer_stride": "1/12", "inner_stride": share})) for share in ("1/16", "channel")
+    ]
+    assert [row["paper_psnr"] for row in beside(rows(steps))] == ["39.383", None]
+    assert "39.371" in render_against(strides) and "39.383" in render_against(steps)
+
+
 def test_another_task_or_backbone_is_not_compared_with_the_papers() -> None:
     others = [record(cell("mosp", 0.25, backbone="edsr")), record(cell("uniform", 0.25, backbone="edsr"))]
     assert [row["rank"] for row in beside(rows(others))] == [None, None]
