@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import atomic
-from bench.report import curve, memory, page, pattern, visual
+from bench.report import curve, memory, page, pattern, skips, visual
 from bench.report.table import FORMATS, render
 from bench.store import Store
 
@@ -32,6 +32,7 @@ def figures(store: Store) -> dict[str, Callable[[Path], Any]]:
         "curve": (curve.panels(records), partial(curve.draw, records)),
         "memory": (memory.pairs(records), partial(memory.draw, records)),
         "pattern": (pattern.panels(records), partial(pattern.draw, records)),
+        "skips": (skips.panels(records), partial(skips.draw, records)),
         "visual": (visual.views(store, records), partial(visual.draw, store, records)),
     }
     return {name: draw for name, (there, draw) in known.items() if there}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bench.cell import UNPRUNED, Record
 from bench.report.curve import FRONT, Row, pareto, reached_bytes
 from bench.report.pattern import Panel, shown
+from bench.report.skips import Panel as SkipsPanel
+from bench.report.skips import share
 from bench.report.style import styles
 from bench.units import mib
 
@@ -84,6 +86,25 @@ def timelines(records: Sequence[Record], name: str) -> str:
     figure.update_xaxes(title="time step")
     figure.update_yaxes(title="alive, MiB", rangemode="tozero")
     return _fragment(figure, name, 620)
+
+
+def skips(panel: SkipsPanel, name: str) -> str:
+    """PSNR against the share that each long skip keeps, when it alone is narrowed."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for label, look in _looks(panel.lines).items():
+        points = panel.lines[label]
+        said = [f"<b>{row['label']}</b><br>{row['psnr_db']:.2f} dB" for row in points]
+        x, y = [share(row) for row in points], [row["psnr_db"] for row in points]
+        figure.add_scatter(
+            x=x, y=y, name=label, mode="lines+markers", customdata=said, hovertemplate="%{customdata}<extra></extra>", **look
+        )
+    if panel.whole is not None:
+        figure.add_hline(panel.whole["psnr_db"], line={"dash": "dash", "color": GREY}, annotation={"text": panel.whole["label"]})
+    figure.update_xaxes(title="share of its channels that the skip keeps", rangemode="tozero")
+    figure.update_yaxes(title="PSNR, dB")
+    return _fragment(figure, name, 480)
 
 
 def pattern(panels: Mapping[float, Panel], name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import atomic
 from bench.cell import Cell, Record
-from bench.report import curve, interactive, page_table, pattern
+from bench.report import curve, interactive, page_table, pattern, skips
 from bench.report.frame import REFERENCE, asked, rows, section
 from bench.report.significance import versus
 from bench.report.table import caption, reasons, title
@@ -80,6 +80,7 @@ def _sections(store: Store, records: Sequence[Record], cells: Sequence[Cell]) ->
                 "curve": interactive.curve(curves[key], f"curve{place}") if key in curves else None,
                 "timelines": _timelines(mine, place),
                 "pattern": _pattern(mine, place),
+                "skips": next((interactive.skips(panel, f"skips{place}") for panel in skips.panels(mine)), None),
                 "views": [_view(view) for view in views(store, _first_seeds(mine))],
             }
         )

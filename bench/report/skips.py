@@ -1,0 +1,77 @@
+"""Quality against the share of its channels that each long skip keeps, when it alone is narrowed (Fig. 3b of the MOSP paper).
+
+One line per skip, from the rows of the method `one_skip` at the largest ratio that they have; the dashed line is the network with all its
+channels, trained as long where the study has such a row. With several seeds a point is the mean and its bar the 95 % interval.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.cell import UNPRUNED, Record
+from bench.errors import ConfigError
+from bench.report.frame import rows, section
+from bench.report.style import NEUTRAL, drawn, styles
+from bench.report.table import Row, title
+
+PROBE = "one_skip"
+PANEL_INCHES = (7.0, 4.2)
+
+
+class Panel(NamedTuple):
+    """What is drawn of a section: its title, the row of the whole network, and of each skip its rows by rising share."""
+
+    title: str
+    whole: Row | None
+    lines: dict[str, list[Row]]
+
+
+def draw(records: Sequence[Record], path: Path | str) -> Path:
+    """Writes the figure; the ending of `path` chooses the format (png, svg, pdf). Returns the path.
+
+    Raises:
+        ConfigError: no skip was narrowed alone.
+    """
+    found = panels(records)
+    if not found:
+        raise ConfigError("no finished record narrows one skip alone, so there is nothing to draw; run the study 'skips' first")
+    with drawn(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(found))) as figure:
+        for axes, panel in zip(figure.subplots(len(found), 1, squeeze=False)[:, 0], found, strict=True):
+            for label, look in styles(list(panel.lines)).items():
+                points = panel.lines[label]
+                x, y = [share(row) for row in points], [row["psnr_db"] for row in points]
+                bars = [row["psnr_db_half95"] or 0.0 for row in points]
+                if any(bars):
+                    axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=look["color"], capsize=3, elinewidth=1.1)
+                axes.plot(x, y, label=label, markeredgecolor="white", markeredgewidth=0.6, **look)
+            if panel.whole is not None:
+                axes.axhline(panel.whole["psnr_db"], color=NEUTRAL, linestyle="--", linewidth=1, label=panel.whole["label"])
+            axes.set_title(panel.title, loc="left")
+            axes.set_xlabel("share of its channels that the skip keeps")
+            axes.set_ylabel("PSNR, dB")
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return Path(path)
+
+
+def panels(records: Sequence[Record]) -> list[Panel]:
+    """The sections in which a skip was narrowed alone."""
+    result = []
+    for _, group in groupby(rows(records), key=section):
+        done = [row for row in group if row["psnr_db"] is not None]
+        probed = [row for row in done if row["method"] == PROBE]
+        probed = sorted((row for row in probed if row["ratio"] == max(other["ratio"] for other in probed)), key=share)
+        whole = [row for row in done if row["method"] == UNPRUNED]
+        lines = {f"skip {skip}": [row for row in probed if row["method_options"]["skip"] == skip] for skip in sorted(_skips(probed))}
+        if lines:
+            result.append(Panel(title(probed[0]), max(whole, key=lambda row: row["steps"] or 0, default=None), lines))
+    return result
+
+
+def share(row: Row) -> float:
+    """The share of its channels that the skip keeps."""
+    return float(row["method_options"]["keep"])
+
+
+def _skips(probed: Sequence[Row]) -> set[int]:
+    return {row["method_options"]["skip"] for row in probed}

@@ -1,0 +1,44 @@
+"""Quality against the share that each skip keeps: the lines are the records."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.cell import Record
+from bench.errors import ConfigError
+from bench.report.interactive import skips
+from bench.report.skips import draw, panels, share
+from tests.bench.report.synthetic import cell, record, study_records
+from tests.bench.report.test_interactive import traces
+
+
+def probed(skip: int, keep: float, psnr_db: float) -> Record:
+    options = {"skip": skip, "keep": keep}
+    return record(cell(f"skip {skip} at {keep}", 1.0, method="one_skip", method_options=options), means={"psnr_db": psnr_db, "ssim": 0.8})
+
+
+RECORDS = [record(cell("unpruned", 1.0)), probed(2, 0.5, 29.0), probed(1, 0.75, 28.0), probed(1, 0.25, 27.0)]
+
+
+def test_a_skip_is_a_line_by_rising_share() -> None:
+    (panel,) = panels(RECORDS)
+    assert {label: [(share(row), row["psnr_db"]) for row in points] for label, points in panel.lines.items()} == {
+        "skip 1": [(0.25, 27.0), (0.75, 28.0)],
+        "skip 2": [(0.5, 29.0)],
+    }
+    assert panel.whole is not None and panel.whole["label"] == "unpruned"
+
+
+def test_the_page_draws_the_same() -> None:
+    drawn = {trace["name"]: trace for trace in traces(skips(panels(RECORDS)[0], "here"))}
+    assert drawn["skip 1"]["x"] == [0.25, 0.75] and drawn["skip 1"]["y"] == [27.0, 28.0]
+
+
+def test_other_studies_have_no_such_figure(tmp_path: Path) -> None:
+    assert panels(study_records()) == []
+    with pytest.raises(ConfigError, match="run the study 'skips' first"):
+        draw(study_records(), tmp_path / "skips.png")
+
+
+def test_it_is_written(tmp_path: Path) -> None:
+    assert draw(RECORDS, tmp_path / "skips.svg").stat().st_size
