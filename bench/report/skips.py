@@ -62,7 +62,9 @@ def panels(records: Sequence[Record]) -> list[Panel]:
         probed = [row for row in done if row["method"] == PROBE]
         probed = sorted((row for row in probed if row["ratio"] == max(other["ratio"] for other in probed)), key=share)
         whole = [row for row in done if row["method"] == UNPRUNED]
-        lines = {f"skip {skip}": [row for row in probed if row["method_options"]["skip"] == skip] for skip in sorted(_skips(probed))}
+        lines: dict[str, list[Row]] = {
+            f"skip {skip}": [row for row in probed if row["method_options"]["skip"] == skip] for skip in sorted(_skips(probed))
+        }
         if lines:
             result.append(Panel(title(probed[0]), max(whole, key=lambda row: row["steps"] or 0, default=None), lines))
     return result
