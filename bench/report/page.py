@@ -75,7 +75,7 @@ def _sections(store: Store, records: Sequence[Record], cells: Sequence[Cell]) ->
                 "anchor": f"section{place}",
                 "headers": page_table.headers(compared),
                 "lines": page_table.lines(compared),
-                "notes": caption(block) + reasons(block),
+                "notes": caption(block) + page_table.notes(compared) + reasons(block),
                 "summary": _summary(block),
                 "curve": interactive.curve(curves[key], f"curve{place}") if key in curves else None,
                 "timelines": _timelines(mine, place),
@@ -127,7 +127,7 @@ def _view(view: View) -> dict[str, Any]:
         {"name": tile.name, "figures": tile.figures, "image": f"data:image/png;base64,{b64encode(tile.path.read_bytes()).decode()}"}
         for tile in view.tiles
     ]
-    return {"name": f"{view.title}: {view.photograph}", "tiles": tiles}
+    return {"name": f"{view.test_set}: {view.photograph}", "tiles": tiles}
 
 
 def _counts(records: Sequence[Record], cells: Sequence[Cell]) -> dict[str, int]:

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 from bench.report.frame import COSTS
 from bench.report.significance import verdict
+from bench.report.statistics import LEAST_PHOTOGRAPHS
 from bench.report.table import MISSING, PLACES, Marks, Row, number, place_among, status_text
 from bench.units import mib
 
+VERSUS, VERDICT = "versus MOSP dB", "verdict"
 PLAIN = Marks("{}", "{}", " ± ", str)
 BYTES = {"budget MiB": "budget_bytes", "peak MiB": "peak_bytes", "eager MiB": "peak_bytes_eager"}
 COST_HEADERS = dict(zip(("steps", "samples", "passes", "seconds"), COSTS, strict=True))
@@ -22,22 +24,36 @@ class Entry(NamedTuple):
 
 
 def headers(rows: Sequence[Row]) -> list[str]:
-    """The columns; those of the comparison only where there is one."""
-    versus = ["difference dB", "95 % interval", "verdict"] if _is_compared(rows) else []
+    """The columns; those of the comparison only where there is one, and a verdict only where a test was possible."""
+    versus = [VERSUS] * _is_compared(rows) + [VERDICT] * _is_tested(rows)
     return ["label", "ratio", *BYTES, "parameters", "PSNR dB", "SSIM", *versus, *COST_HEADERS, "status"]
 
 
 def lines(rows: Sequence[Row]) -> list[list[Entry]]:
     """The entries of every row, in the order of `headers`."""
-    compared = _is_compared(rows)
-    return [_line(rows, row, compared) for row in rows]
+    compared, tested = _is_compared(rows), _is_tested(rows)
+    return [_line(rows, row, compared, tested) for row in rows]
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """Sentences, without full stop, on the comparison."""
+    if not _is_compared(rows):
+        return []
+    what = "PSNR minus that of the first row of MOSP, mean over photographs, and its 95 % bootstrap interval over photographs and seeds"
+    few = f"Too few images for a test of significance: it takes {LEAST_PHOTOGRAPHS} independent photographs"
+    test = "Verdict: Wilcoxon's signed ranks over photographs at 5 %, corrected after Holm for the rows of a ratio"
+    return [f"{VERSUS}: {what}", test if _is_tested(rows) else few]
 
 
 def _is_compared(rows: Sequence[Row]) -> bool:
-    return any("difference_db" in row for row in rows)
+    return any(row.get("difference_db") is not None for row in rows)
 
 
-def _line(rows: Sequence[Row], row: Row, compared: bool) -> list[Entry]:
+def _is_tested(rows: Sequence[Row]) -> bool:
+    return any(row.get("p_value") is not None for row in rows)
+
+
+def _line(rows: Sequence[Row], row: Row, compared: bool, tested: bool) -> list[Entry]:
     place = place_among(rows, row)
     return [
         Entry(row["label"], row["label"]),
@@ -46,19 +62,19 @@ def _line(rows: Sequence[Row], row: Row, compared: bool) -> list[Entry]:
         _number(row, "parameters", ",d"),
         _number(row, "psnr_db", ".2f", "" if place is None else PLACES[place]),
         _number(row, "ssim", ".4f"),
-        *(_versus(row) if compared else []),
+        *([_difference(row)] if compared else []),
+        *([Entry(verdict(row), verdict(row))] if tested else []),
         *(_number(row, name, ",.0f" if name == "seconds" else ",d") for name in COST_HEADERS.values()),
         Entry(status_text(row), row["status"]),
     ]
 
 
-def _versus(row: Row) -> list[Entry]:
-    """Difference to MOSP, its interval, and whether it is significant."""
-    difference_db = row["difference_db"]
-    if difference_db is None:
-        return [Entry(MISSING, _order(None)), Entry(MISSING, _order(None)), Entry(verdict(row), "")]
+def _difference(row: Row) -> Entry:
+    """To MOSP, with its interval."""
+    if row["difference_db"] is None:
+        return Entry(MISSING, _order(None))
     low, high = row["interval_db"]
-    return [Entry(f"{difference_db:+.2f}", difference_db), Entry(f"{low:+.2f} to {high:+.2f}", low), Entry(verdict(row), verdict(row))]
+    return Entry(f"{row['difference_db']:+.2f} ({low:+.2f} to {high:+.2f})", row["difference_db"])
 
 
 def _number(row: Row, name: str, form: str, mark: str = "") -> Entry:

@@ -27,17 +27,24 @@ HEADING_INCHES = 0.45
 
 
 class Tile(NamedTuple):
-    """One crop: what it is, its file, the figures beneath."""
+    """One crop: whose it is, None for the ratio of what no network made, its file, the figures beneath."""
 
-    name: str
+    label: str
+    ratio: float | None
     path: Path
     figures: str
+
+    @property
+    def name(self) -> str:
+        """The row in words."""
+        return self.label if self.ratio in (None, 1.0) else f"{self.label}, ratio {self.ratio:g}"
 
 
 class View(NamedTuple):
     """All crops of one photograph, clean and degraded first."""
 
     title: str
+    test_set: str
     photograph: str
     tiles: list[Tile]
 
@@ -57,8 +64,9 @@ def draw(store: Store, records: Sequence[Record], path: Path | str) -> Path:
         for part, view, count in zip(
             figure.subfigures(len(found), 1, squeeze=False, height_ratios=heights)[:, 0], found, lines, strict=True
         ):
-            part.suptitle(f"{view.title}: {view.photograph}", x=0.01, ha="left", fontsize=10)
-            places = part.subplots(count, TILES_A_LINE, squeeze=False).flat
+            least = min(tile.ratio or 1.0 for tile in view.tiles)
+            part.suptitle(f"{view.title} · {view.test_set}: {view.photograph}, ratio {least:g}", x=0.01, ha="left", fontsize=10)
+            places = part.subplots(count, TILES_A_LINE, squeeze=False).ravel()
             for axes in places:
                 axes.set_axis_off()
             for axes, tile in zip(places, view.tiles, strict=False):
@@ -85,26 +93,24 @@ def views(store: Store, records: Sequence[Record]) -> list[View]:
     for _, group in groupby(done, key=lambda record: section(asked(record.cell))):
         members = list(group)
         for test_set, photos in members[0].scores.items():
-            found = [
-                View(f"{title(asked(members[0].cell))} · {test_set}", photo, _tiles(store, members, test_set, photo)) for photo in photos
-            ]
+            found = [View(title(asked(members[0].cell)), test_set, photo, _tiles(store, members, test_set, photo)) for photo in photos]
             result += [view for view in found if len(view.tiles) > 2]
     return result
 
 
 def first_of_each_set(found: Sequence[View]) -> list[View]:
-    """The first view of each title."""
-    return list({view.title: view for view in reversed(found)}.values())[::-1]
+    """The first view of each section and test set."""
+    return list({(view.title, view.test_set): view for view in reversed(found)}.values())[::-1]
 
 
 def _tiles(store: Store, records: Sequence[Record], test_set: str, photo: str) -> list[Tile]:
     """Clean, degraded, and every record, as far as their files are there."""
     shared = store.patch_folders(records[0].cell)[1]
-    tiles = [Tile(kind, patch_path(shared / kind, test_set, photo), "") for kind in ("clean", "degraded")]
+    tiles = [Tile(kind, None, patch_path(shared / kind, test_set, photo), "") for kind in ("clean", "degraded")]
     for record in records:
         score = record.scores[test_set][photo]
         figures = " / ".join(f"{score[metric]:{form}}" for metric, form in (("psnr_db", ".2f"), ("ssim", ".4f")) if metric in score)
-        tiles.append(Tile(name(record), patch_path(store.patch_folders(record.cell)[0], test_set, photo), figures))
+        tiles.append(Tile(record.cell.label, record.cell.ratio, patch_path(store.patch_folders(record.cell)[0], test_set, photo), figures))
     return [tile for tile in tiles if tile.path.is_file()]
 
 
@@ -112,4 +118,4 @@ def _tile(axes: "Axes", tile: Tile) -> None:
     from matplotlib.image import imread
 
     axes.imshow(imread(tile.path), interpolation="nearest")
-    axes.text(0.5, -0.03, f"{tile.name}\n{tile.figures}", transform=axes.transAxes, ha="center", va="top", fontsize=8)
+    axes.text(0.5, -0.03, f"{tile.label}\n{tile.figures}", transform=axes.transAxes, ha="center", va="top", fontsize=8)

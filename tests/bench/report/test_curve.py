@@ -2,8 +2,6 @@
 
 import struct
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,20 +48,6 @@ def test_twenty_labels_look_different() -> None:
     looks = styles([str(place) for place in range(20)]).values()
     assert len({tuple(sorted((name, str(value)) for name, value in look.items())) for look in looks}) == 20
     assert "seaborn" in sys.modules
-
-
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are drawn, kept instead of written."""
-    found: list[Figure] = []
-
-    @contextmanager
-    def kept(path: Path, inches: tuple[float, float]) -> Iterator[Figure]:
-        found.append(Figure(figsize=inches))
-        yield found[-1]
-
-    monkeypatch.setattr("bench.report.curve.drawn", kept)
-    return found
 
 
 def test_the_lines_are_the_records(tmp_path: Path, figures: list[Figure]) -> None:

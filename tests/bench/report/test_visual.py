@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from bench.errors import ConfigError
 from bench.report.visual import draw, smallest_ratio, views
@@ -31,7 +32,7 @@ def test_clean_and_degraded_come_first_and_figures_are_of_the_photograph(tmp_pat
         "uniform, sliced, ratio 0.25",
         "mosp, ratio 0.25",
     ]
-    assert view.tiles[-1].figures == "28.58 / 0.8953" and view.title.endswith(f"· {SET}") and view.photograph == PHOTO
+    assert view.tiles[-1].figures == "28.58 / 0.8953" and (view.test_set, view.photograph) == (SET, PHOTO)
 
 
 def test_a_crop_that_is_lost_is_left_out(tmp_path: Path) -> None:
@@ -44,3 +45,12 @@ def test_without_crops_there_is_nothing_to_show(tmp_path: Path) -> None:
     store = stored(tmp_path, pending=10)
     with pytest.raises(ConfigError, match="no crops of restored photographs"):
         draw(store, study_records(), tmp_path / "visual.png")
+
+
+def test_every_tile_is_drawn(tmp_path: Path, figures: list[Figure]) -> None:
+    store = stored(tmp_path)
+    draw(store, store.records(), tmp_path / "visual.png")
+    (part,) = figures[0].subfigs
+    shown = [axes for axes in part.axes if axes.images]
+    assert [axes.texts[0].get_text().splitlines()[0] for axes in shown][:3] == ["clean", "degraded", "unpruned"] and len(shown) == 6
+    assert float(shown[2].images[0].get_array().min()) == 1.0  # the crop of the unpruned network is white by construction
