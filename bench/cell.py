@@ -82,6 +82,7 @@ class Record:
         status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
         peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two conventions.
+        measured_bytes, measured_on: what a real run allocated, and where it was taken (`prunebench measure`).
         peak_step: the time step of the planned peak. timeline: every planned time step: step, op, bytes, live.
         parameters: executed; parameters_stored: where more must be stored; macs: multiply-accumulates at `measured_at`.
         scores: test set -> photograph -> metric -> value. means: metric -> mean over the photographs of all test sets.
@@ -99,6 +100,8 @@ class Record:
     budget_bytes: int | None = None
     peak_bytes: int | None = None
     peak_bytes_eager: int | None = None
+    measured_bytes: int | None = None
+    measured_on: str = ""
     peak_step: str | None = None
     timeline: tuple[Mapping[str, Any], ...] = ()
     parameters: int | None = None

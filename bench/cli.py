@@ -58,6 +58,7 @@ def _interruption(arguments: argparse.Namespace) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """prunebench run STUDY."""
+    from bench.forecast import text as forecast_text
     from bench.progress import TextProgress
     from bench.report.table import render
     from bench.run import estimate, run_study
@@ -66,25 +67,13 @@ def run(arguments: argparse.Namespace) -> None:
     study, store = _study(arguments), Store(_out(arguments))
     asked = {"device": _device(arguments), "retry_failed": arguments.retry_failed}
     if arguments.dry_run:
-        print(_forecast(estimate(study, store, **asked), len(study.cells()), store.folder))
+        print(forecast_text(estimate(study, store, **asked), len(study.cells()), store.folder))
         return
     records = run_study(study, store, _executor(arguments, study), **asked, progress=TextProgress(), command=arguments.typed)
     print(f"\n{render(records, 'md', store.cells())}\n\nRecords and networks: {store.folder}")
     print(f"Page, tables and figures as files: prunebench report {store.folder}")
     if not arguments.no_mlflow:
         _track(store)
-
-
-def _forecast(forecast: Any, asked: int, folder: Path) -> str:
-    """What would run, and for how long."""
-    from bench.units import format_duration
-
-    lines = [f"{what}: {steps:,} steps, about {format_duration(seconds)}" for what, steps, seconds in forecast.pretraining]
-    for entry in forecast.cells:
-        place = f"{entry.cell.label}, ratio {entry.cell.ratio:g}, seed {entry.cell.seed}"
-        lines.append(f"{place}: {entry.steps:,} steps after pretraining, about {format_duration(entry.seconds)}")
-    total = f"{len(forecast.cells)} of {asked} cells to run, {forecast.steps:,} training steps, about {format_duration(forecast.seconds)}"
-    return "\n".join([*lines, f"{total}; the others are stored in {folder}" if len(forecast.cells) < asked else total])
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
@@ -121,6 +110,21 @@ def report(arguments: argparse.Namespace) -> None:
         print(path)
 
 
+def measure(arguments: argparse.Namespace) -> None:
+    """prunebench measure DIR: what every network of a run allocates when it runs, into its record."""
+    from bench.measuring import measure_run
+    from bench.units import format_mib
+
+    store, count = _store(arguments.folder), 0
+    for record in measure_run(store, _device(arguments)):
+        count += 1
+        place = f"{record.cell.label}, ratio {record.cell.ratio:g}, seed {record.cell.seed}"
+        print(f"{place}: measured {format_mib(record.measured_bytes or 0)}, planned {format_mib(record.peak_bytes or 0)}", flush=True)
+    print(
+        f"{count} networks measured; prunebench table {store.folder} shows them" if count else "Nothing to measure that is not measured yet"
+    )
+
+
 def sync(arguments: argparse.Namespace) -> int:
     """prunebench sync DIR: what MLflow does not have yet; exit code 1 if MLflow failed."""
     return _track(_store(arguments.folder))
@@ -128,7 +132,7 @@ def sync(arguments: argparse.Namespace) -> int:
 
 def profile(arguments: argparse.Namespace) -> None:
     """prunebench profile BACKBONE: as text or JSON, and as a picture."""
-    from bench.memory.profile import profile as measure
+    from bench.memory.profile import profile as profiled
     from bench.report.bands import check_ending, draw
     from bench.report.timeline import text
     from bench.surgery.compactors import insert, long_skips
@@ -138,7 +142,7 @@ def profile(arguments: argparse.Namespace) -> None:
     model, shape = _network(arguments)
     if arguments.compactors:
         model = insert(model, long_skips(model, shape), shape)
-    measured = measure(model, shape, arguments.convention)
+    measured = profiled(model, shape, arguments.convention)
     if arguments.plot:
         draw(arguments.backbone, measured, arguments.plot)
     if arguments.json:
@@ -284,6 +288,7 @@ COMMANDS = {
     "table": table,
     "report": report,
     "sync": sync,
+    "measure": measure,
     "profile": profile,
     "prune": prune,
     "data": data,

@@ -6,6 +6,7 @@ a method dearer than plain training are not in the forecast; a run corrects it a
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -16,6 +17,7 @@ from bench.pretrained import PACKAGED, find, pretrained_key
 from bench.registry import METHODS
 from bench.store import Store
 from bench.training import TaskTrainer
+from bench.units import format_duration
 
 TIMED_STEPS = 4
 FIXED_SHARE = 0.3
@@ -75,6 +77,16 @@ def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecas
         steps = foreseen_steps(cell)
         foreseen.append(Foreseen(cell, steps, steps * step_seconds[kind] * (FIXED_SHARE + (1 - FIXED_SHARE) * cell.ratio)))
     return Forecast(tuple(foreseen), tuple(pretraining.values()))
+
+
+def text(forecast: Forecast, asked: int, folder: Path) -> str:
+    """What would run of the `asked` cells, and for how long, for a person."""
+    lines = [f"{what}: {steps:,} steps, about {format_duration(seconds)}" for what, steps, seconds in forecast.pretraining]
+    for entry in forecast.cells:
+        place = f"{entry.cell.label}, ratio {entry.cell.ratio:g}, seed {entry.cell.seed}"
+        lines.append(f"{place}: {entry.steps:,} steps after pretraining, about {format_duration(entry.seconds)}")
+    total = f"{len(forecast.cells)} of {asked} cells to run, {forecast.steps:,} training steps, about {format_duration(forecast.seconds)}"
+    return "\n".join([*lines, f"{total}; the others are stored in {folder}" if len(forecast.cells) < asked else total])
 
 
 def foreseen_steps(cell: Cell) -> int:

@@ -1,6 +1,6 @@
 """Study: a TOML file that asks a grid of questions; its cells in the order of the table; its jobs, the cells that share their work.
 
-    tasks x backbones x methods (rows) x ratios x seeds
+    tasks x conventions x backbones x methods (rows) x ratios x seeds
 
 The file is checked whole before anything runs (`bench.study_file`).
 """
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bench.registry import METHODS, TASKS, unknown
 from bench.study_file import Row, checked_fields, override, parsed
 
 PACKAGED = Path(__file__).parent / "studies"
-SHARED_BY_A_JOB = ("task", "task_options", "backbone", "backbone_options", "method", "method_options", "label", "seed")
+SHARED_BY_A_JOB = ("task", "task_options", "backbone", "backbone_options", "convention", "method", "method_options", "label", "seed")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Study:
     Args:
         name: of the file.
         tasks: (task, its options). backbones: (backbone, its options). rows: methods. ratios, seeds: as in the file.
-        data: "embedded" or a folder. convention, compute: see Cell. measured_at: None for each task's own.
+        data: "embedded" or a folder. conventions: one table each. compute: see Cell. measured_at: None for each task's own.
         recipe: what differs from each task's own.
     """
 
@@ -49,7 +50,7 @@ class Study:
     ratios: tuple[float, ...]
     seeds: tuple[int, ...]
     data: str
-    convention: Convention
+    conventions: tuple[Convention, ...]
     compute: str
     measured_at: Shape | None
     recipe: Mapping[str, Any]
@@ -76,11 +77,12 @@ class Study:
                 raise ConfigError('compute = "matched" needs the steps that every row gets; set recipe.matched_steps above 0')
             base: dict[str, Any] = {"task": name, "task_options": plain(task), "recipe": recipe, "compute": self.compute}
             base |= {"data": self.data, "data_fingerprint": task.fingerprint(self.data)}
-            base |= {"convention": self.convention, "measured_at": self.measured_at or task.measured_at}
-            for backbone, backbone_options in self.backbones:
+            base |= {"measured_at": self.measured_at or task.measured_at}
+            for convention, (backbone, backbone_options) in product(self.conventions, self.backbones):
                 if backbone not in task.backbones:  # it is another task's
                     continue
-                place = base | {"backbone": backbone, "backbone_options": task.options(backbone) | dict(backbone_options)}
+                place = base | {"convention": convention, "backbone": backbone}
+                place |= {"backbone_options": task.options(backbone) | dict(backbone_options)}
                 for row in self.rows:
                     asked = place | {"method": row.method, "method_options": dict(row.options), "label": row.label}
                     asked |= {"method_source": sources[row.method]}

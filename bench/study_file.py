@@ -75,7 +75,7 @@ def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "ratios": _numbers(content, "ratios", float),
         "seeds": _numbers(content, "seeds", int),
         "data": data,
-        "convention": _choice(content, "convention", get_args(Convention)),
+        "conventions": _conventions(content),
         "compute": _choice(content, "compute", COMPUTE),
         "measured_at": None if measured_at is None else parse_shape(str(measured_at)),
         "recipe": _recipe(content.get("recipe", {})),
@@ -136,6 +136,15 @@ def _row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) -> Row
     if not isinstance(label, str):
         raise ConfigError(f"label = {label!r} of method {name} cannot be used; give text in quotes")
     return Row(name, plain(configured(METHODS.get(name), {**defaults, **options}, f"method {name}")), label)
+
+
+def _conventions(content: Mapping[str, Any]) -> tuple[Any, ...]:
+    """One convention, or several in a list: each has a table of its own."""
+    asked = content.get("convention", "planned")
+    several = asked if isinstance(asked, list) and asked else [asked]
+    if len(set(map(str, several))) < len(several):
+        raise ConfigError(f"convention = {asked} names a value twice")
+    return tuple(_choice({"convention": one}, "convention", get_args(Convention)) for one in several)
 
 
 def _numbers(content: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...]:

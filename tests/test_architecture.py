@@ -43,6 +43,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.forecast": 6,
     "bench.job": 6,
     "bench.run": 6,
+    "bench.measuring": 6,
     "bench.execution.": 7,
     "bench.tracking": 7,
     "bench.report.": 7,

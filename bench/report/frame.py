@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REFERENCE = "mosp"  # the method that the others are compared with
 NOT_IN_QUESTION = ("seed", "label", "data")
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
-LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager")
+LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager", "measured_bytes")
 COSTS = ("steps", "samples", "forward_passes", "seconds")  # all phases after the shared pretraining
 WHOLE = (*LARGEST, "parameters", "parameters_stored", "macs", "pretrain_steps_spent", *COSTS[:3])
 AVERAGED = ("psnr_db", "ssim", "input_psnr_db", "input_ssim", "seconds", *WHOLE[len(LARGEST) :])
@@ -50,11 +50,8 @@ def asked(cell: Cell) -> dict[str, Any]:
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
     """One line of the frame; without a record its numbers are None."""
     question = digest({name: value for name, value in asdict(cell).items() if name not in NOT_IN_QUESTION})
-    return (
-        {"key": cell.key, "question": question}
-        | asked(cell)
-        | (_answer(record) if record else dict.fromkeys((*LARGEST, *AVERAGED), None) | {"status": "pending", "reason": "", "note": ""})
-    )
+    nothing = dict.fromkeys((*LARGEST, *AVERAGED)) | {"status": "pending", "reason": "", "note": "", "measured_on": ""}
+    return {"key": cell.key, "question": question} | asked(cell) | (_answer(record) if record else nothing)
 
 
 def _answer(record: Record) -> dict[str, Any]:
@@ -68,7 +65,7 @@ def _answer(record: Record) -> dict[str, Any]:
     if not done:
         spent = dict.fromkeys(spent)
     note = str(record.environment.get("note", ""))
-    return measured | scores | degraded | spent | {"note": note}
+    return measured | scores | degraded | spent | {"note": note, "measured_on": record.measured_on}
 
 
 def rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[dict[str, Any]]:
@@ -108,6 +105,7 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
     reasons = [str(reason) for reason in group.loc[group["status"] == status, "reason"] if reason]
     merged["status"], merged["reason"] = status, reasons[0] if reasons else ""
     merged["note"] = "; ".join(dict.fromkeys(str(note) for note in group["note"] if note))
+    merged["measured_on"] = "; ".join(dict.fromkeys(str(where) for where in group["measured_on"] if where))
     return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}
 
 

@@ -17,6 +17,7 @@ from bench import atomic
 from bench.cell import Cell, Record
 from bench.report import curve, interactive, page_table, pattern, skips
 from bench.report.frame import REFERENCE, asked, rows, section
+from bench.report.rulers import agreement
 from bench.report.significance import versus
 from bench.report.table import caption, reasons, title
 from bench.report.visual import View, views
@@ -45,6 +46,7 @@ def content(store: Store) -> dict[str, Any]:
         "name": store.name(),
         "sections": _sections(store, records, cells),
         "asked": len(cells) or len(records),
+        "rulers": agreement(rows(records, cells)),
         "counts": _counts(records, cells),
         "facts": _facts(store, records, cells),
         "plotly": interactive.script(),

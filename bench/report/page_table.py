@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 from bench.report.frame import COSTS
 from bench.report.significance import verdict
 from bench.report.statistics import LEAST_PHOTOGRAPHS
-from bench.report.table import MISSING, PLACES, Marks, Row, number, place_among, status_text
+from bench.report.table import MISSING, PLACES, Marks, Row, number, peak_columns, place_among, status_text
 from bench.units import mib
 
 VERSUS, VERDICT = "versus MOSP dB", "verdict"
 PLAIN = Marks("{}", "{}", " ± ", str)
-BYTES = {"budget MiB": "budget_bytes", "peak MiB": "peak_bytes", "eager MiB": "peak_bytes_eager"}
 COST_HEADERS = dict(zip(("steps", "samples", "passes", "seconds"), COSTS, strict=True))
 
 
@@ -26,7 +25,7 @@ class Entry(NamedTuple):
 def headers(rows: Sequence[Row]) -> list[str]:
     """The columns; those of the comparison only where there is one, and a verdict only where a test was possible."""
     versus = [VERSUS] * _is_compared(rows) + [VERDICT] * _is_tested(rows)
-    return ["label", "ratio", *BYTES, "parameters", "PSNR dB", "SSIM", *versus, *COST_HEADERS, "status"]
+    return ["label", "ratio", *peak_columns(rows), "parameters", "PSNR dB", "SSIM", *versus, *COST_HEADERS, "status"]
 
 
 def lines(rows: Sequence[Row]) -> list[list[Entry]]:
@@ -58,7 +57,7 @@ def _line(rows: Sequence[Row], row: Row, compared: bool, tested: bool) -> list[E
     return [
         Entry(row["label"], row["label"]),
         Entry(f"{row['ratio']:g}", row["ratio"]),
-        *(Entry(MISSING if row[name] is None else f"{mib(row[name]):.1f}", _order(row[name])) for name in BYTES.values()),
+        *(Entry(MISSING if row[name] is None else f"{mib(row[name]):.1f}", _order(row[name])) for name in peak_columns(rows).values()),
         _number(row, "parameters", ",d"),
         _number(row, "psnr_db", ".2f", "" if place is None else PLACES[place]),
         _number(row, "ssim", ".4f"),

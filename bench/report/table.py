@@ -8,7 +8,7 @@ answer say why below the table.
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from bench.cell import Cell, Record
 from bench.errors import ConfigError
 from bench.report.frame import COSTS, rows, section
+from bench.report.rulers import agreement
 from bench.units import mib
 
 Row = Mapping[str, Any]
@@ -59,7 +60,11 @@ def render(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = (
     Raises:
         ConfigError: an unknown format.
     """
-    return render_rows(rows(records, cells), fmt, Face(HEADERS, _columns, caption))
+    merged = rows(records, cells)
+    peaks = peak_columns(merged)
+    headers = ("label", "ratio", *peaks, *HEADERS)
+    text = render_rows(merged, fmt, Face(headers, lambda group, row, marks: _columns(group, row, marks, peaks.values()), caption))
+    return "\n".join([text, "", *(f"- {line}" for line in agreed)]) if fmt == "md" and (agreed := agreement(merged)) else text
 
 
 def render_rows(merged: list[dict[str, Any]], fmt: str, face: Face) -> str:
@@ -130,20 +135,23 @@ def _sections(merged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [list(group) for _, group in groupby(merged, key=section)]
 
 
-HEADERS = (
-    "label", "ratio", "budget MiB", "peak MiB", "eager MiB", "parameters", "stored", "PSNR dB", "SSIM", "steps", "samples", "passes",
-    "seconds", "status",
-)  # fmt: skip
+HEADERS = ("parameters", "stored", "PSNR dB", "SSIM", "steps", "samples", "passes", "seconds", "status")
+PEAKS = {"budget MiB": "budget_bytes", "peak MiB": "peak_bytes", "eager MiB": "peak_bytes_eager", "measured MiB": "measured_bytes"}
 PLACES = ("bold", "second")
 
 
-def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
-    """The cells of one row, in the order of HEADERS."""
+def peak_columns(merged: Sequence[Row]) -> dict[str, str]:
+    """Header -> field of the rulers; measured only where it was taken."""
+    return {head: name for head, name in PEAKS.items() if name != "measured_bytes" or any(row[name] for row in merged)}
+
+
+def _columns(group: Sequence[Row], row: Row, marks: Marks, peaks: Iterable[str]) -> list[str]:
+    """The cells of one row: label, ratio, the fields of the rulers, and the rest in the order of HEADERS."""
     psnr, place = number(row, "psnr_db", ".2f", marks), place_among(group, row)
     return [
         marks.escape(row["label"]),
         f"{row['ratio']:g}",
-        *(MISSING if row[name] is None else f"{mib(row[name]):.1f}" for name in ("budget_bytes", "peak_bytes", "peak_bytes_eager")),
+        *(MISSING if row[name] is None else f"{mib(row[name]):.1f}" for name in peaks),
         number(row, "parameters", ",d", marks),
         number(row, "parameters_stored", ",d", marks) if row["parameters_stored"] != row["parameters"] else MISSING,
         psnr if place is None else getattr(marks, PLACES[place]).format(psnr),
@@ -184,7 +192,8 @@ def status_text(row: Row) -> str:
 def title(row: Row) -> str:
     """Names the section of a row: "denoising · unet (width 8)"."""
     named = [f"{name} {value}" for name, value in row["backbone_options"].items()]
-    return f"{row['task']} · {row['backbone']}" + (f" ({', '.join(named)})" if named else "")
+    counted = "" if row["convention"] == "planned" else f", {row['convention']} budget"
+    return f"{row['task']} · {row['backbone']}" + (f" ({', '.join(named)})" if named else "") + counted
 
 
 def caption(group: Sequence[Row]) -> list[str]:
@@ -204,6 +213,8 @@ def caption(group: Sequence[Row]) -> list[str]:
     ]
     if any((row["parameters_stored"] or 0) > (row["parameters"] or 0) for row in group):
         lines.append("Parameters are those that are executed; stored: where more must be stored, because several widths share them")
+    places = dict.fromkeys(row["measured_on"] for row in group if row["measured_on"])
+    lines += [f"Measured MiB: what one forward pass allocated on {'; '.join(places)}"] if places else []
     degraded = [row for row in group if row["input_psnr_db"] is not None]
     if degraded:
         psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0

@@ -192,3 +192,16 @@ def test_options_that_a_method_refuses_are_the_users_mistake(study):
             study("methods=['picky']")
     finally:
         del METHODS._classes["picky"]
+
+
+def test_several_conventions_are_several_tables_with_jobs_of_their_own():
+    asked = study('convention=["planned", "eager"]')
+    cells = asked.cells()
+    half = len(cells) // 2
+    assert [cell.convention for cell in cells] == ["planned"] * half + ["eager"] * half
+    assert all(len({cell.convention for cell in job.cells}) == 1 for job in asked.jobs(cells))
+
+
+def test_a_convention_twice_is_refused():
+    with pytest.raises(ConfigError, match="names a value twice"):
+        study('convention=["planned", "planned"]')
