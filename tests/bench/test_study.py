@@ -194,7 +194,7 @@ def test_options_that_a_method_refuses_are_the_users_mistake(study):
         del METHODS._classes["picky"]
 
 
-def test_several_conventions_are_several_tables_with_jobs_of_their_own():
+def test_several_conventions_are_several_tables_with_jobs_of_their_own(study):
     asked = study('convention=["planned", "eager"]')
     cells = asked.cells()
     half = len(cells) // 2
@@ -202,6 +202,6 @@ def test_several_conventions_are_several_tables_with_jobs_of_their_own():
     assert all(len({cell.convention for cell in job.cells}) == 1 for job in asked.jobs(cells))
 
 
-def test_a_convention_twice_is_refused():
+def test_a_convention_twice_is_refused(study):
     with pytest.raises(ConfigError, match="names a value twice"):
         study('convention=["planned", "planned"]')
