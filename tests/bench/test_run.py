@@ -95,6 +95,15 @@ def test_a_result_does_not_depend_on_the_other_budgets(study, store, tmp_path):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_a_method_more_changes_no_number_of_the_others(study, store, tmp_path):
+    alone = run_study(study("ratios=[0.5]"), store)
+    other = Store(tmp_path / "other")
+    both = run_study(study("ratios=[0.5]", "methods=['unpruned', {method='narrow', label='before', train_steps=3}, 'narrow']"), other)
+    answers = {record.cell.label: record for record in both}
+    assert set(answers) == {"unpruned", "before", "narrow"}
+    assert all(answers[record.cell.label].scores == record.scores and answers[record.cell.label].key == record.key for record in alone)
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
