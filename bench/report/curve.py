@@ -96,7 +96,7 @@ def _unpruned(axes: "Axes", row: Row) -> None:
 def _front(axes: "Axes", front: Sequence[Row]) -> None:
     """A wide pale line behind the points that nothing beats."""
     x, y = [mib(reached_bytes(row) or 0) for row in front], [row["psnr_db"] for row in front]
-    axes.plot(x, y, color="0.82", linewidth=7, solid_capstyle="round", solid_joinstyle="round", zorder=0.5, label=FRONT)
+    axes.plot(x, y, color="0.85", linewidth=5, solid_capstyle="round", solid_joinstyle="round", zorder=0.5, label=FRONT)
 
 
 def _dress(axes: "Axes", panel: Sequence[Row]) -> None:

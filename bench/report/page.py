@@ -70,7 +70,8 @@ def _sections(store: Store, records: Sequence[Record], cells: Sequence[Cell]) ->
     for place, (key, group) in enumerate(groupby(merged, key=section)):
         block = list(group)
         mine = [record for record in records if section(asked(record.cell)) == key]
-        compared = _compared(block, mine)
+        reference = next((row["label"] for row in block if row["method"] == REFERENCE), None)
+        compared = versus(reference, block, mine) if reference else block
         result.append(
             {
                 "title": title(block[0]),
@@ -83,16 +84,10 @@ def _sections(store: Store, records: Sequence[Record], cells: Sequence[Cell]) ->
                 "timelines": _timelines(mine, place),
                 "pattern": _pattern(mine, place),
                 "skips": next((interactive.skips(panel, f"skips{place}") for panel in skips.panels(mine)), None),
-                "views": [_view(view) for view in views(store, _first_seeds(mine))],
+                "views": [_view(view, reference) for view in views(store, _first_seeds(mine))],
             }
         )
     return result
-
-
-def _compared(block: Sequence[dict[str, Any]], records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The rows, beside the first row of MOSP where there is one."""
-    reference = next((row["label"] for row in block if row["method"] == REFERENCE), None)
-    return versus(reference, block, records) if reference else list(block)
 
 
 def _summary(block: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -123,13 +118,14 @@ def _pattern(records: Sequence[Record], place: int) -> str | None:
     return interactive.pattern(found, f"pattern{place}") if found else None
 
 
-def _view(view: View) -> dict[str, Any]:
-    """One photograph with its crops inside."""
+def _view(view: View, reference: str | None) -> dict[str, Any]:
+    """One photograph with its crops inside; at first MOSP at the smallest ratio is seen beside the degraded one."""
     tiles = [
         {"name": tile.name, "figures": tile.figures, "image": f"data:image/png;base64,{b64encode(tile.path.read_bytes()).decode()}"}
         for tile in view.tiles
     ]
-    return {"name": f"{view.test_set}: {view.photograph}", "tiles": tiles}
+    seen = max(range(len(tiles)), key=lambda place: (view.tiles[place].label == reference, -(view.tiles[place].ratio or 1)))
+    return {"name": f"{view.test_set}: {view.photograph}", "tiles": tiles, "seen": seen}
 
 
 def _counts(records: Sequence[Record], cells: Sequence[Cell]) -> dict[str, int]:

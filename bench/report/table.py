@@ -219,7 +219,9 @@ def caption(group: Sequence[Row]) -> list[str]:
     if degraded:
         psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0
         lines.append(f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}")
-    lines.append("Samples, forward passes and seconds: what the method and its finish used, evaluation included in the seconds")
+    lines.append(
+        "Samples, passes (forward, of the network given) and seconds: all phases and the tests; what serves several budgets counts at each"
+    )
     marked = any(place_among(group, row) is not None for row in group)
     return lines + (["Bold: the best PSNR of a ratio among finished rows; italic or underlined: the second best"] if marked else [])
 

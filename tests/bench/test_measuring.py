@@ -2,6 +2,7 @@
 
 import shutil
 
+from bench.cli import main
 from bench.execution.serial import Serial
 from bench.measuring import measure_run
 from bench.report.table import render
@@ -25,3 +26,11 @@ def test_a_network_that_is_gone_is_left_out(study, store):
 
 def test_without_measurement_there_is_no_column(study, store):
     assert "measured" not in render(run(study(), store, Serial()))
+
+
+def test_the_command_says_what_it_measures(study, store, capsys):
+    run(study(), store, Serial())
+    assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
+    assert "narrow, ratio 0.5, seed 0: measured" in capsys.readouterr().out
+    assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == "All that can be measured is\n"

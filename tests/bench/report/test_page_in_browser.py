@@ -97,9 +97,10 @@ def test_hovering_over_a_point_shows_its_cell(page: Any) -> None:
 
 
 def test_two_pictures_are_compared_under_a_slider(page: Any) -> None:
-    page.locator("select.left").select_option(label="clean")
-    page.locator("select.right").select_option(label="mosp, ratio 0.25")
     assert page.locator(".under .right").inner_text().startswith("mosp, ratio 0.25")
+    page.locator("select.left").select_option(label="clean")
+    page.locator("select.right").select_option(label="unpruned")
+    assert page.locator(".under .left").inner_text() == "clean" and page.locator(".under .right").inner_text().startswith("unpruned")
     page.locator(".slide").fill("20")
     assert page.locator("img.right").evaluate("image => image.style.clipPath") == "inset(0px 0px 0px 20%)"
     assert page.locator("img.left").evaluate("image => image.naturalWidth") == 40
