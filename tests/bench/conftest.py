@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import tests.fakes  # noqa: F401  it registers the fake task and the fake method
 from bench.store import Store
 from bench.study import Study, load_study
 
