@@ -84,6 +84,11 @@ def render_against(records: Sequence[Record], fmt: str = "md", cells: Sequence[C
     return render_rows(beside(rows(records, cells)), fmt, Face(HEADERS, _columns, _caption))
 
 
+def has_counterparts(records: Sequence[Record], cells: Sequence[Cell] = ()) -> bool:
+    """Whether the paper has a figure for at least two rows that are pruned."""
+    return sum(row["paper_psnr"] is not None and row["ratio"] < 1 for row in beside(rows(records, cells))) > 1
+
+
 def beside(merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with the paper's parameters (as printed) and PSNR, both ranks, and their difference (ours - paper's); None for none."""
     empty = dict.fromkeys(("paper_parameters", "paper_psnr", "paper_psnr_db", *(name for name, _ in RANKS)))

@@ -1,4 +1,4 @@
-"""All that a report consists of, as files in one folder: the table in every format, the figures, the page."""
+"""All that a report consists of, as files in one folder: the table in every format, beside the paper's, the figures, the page."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -7,6 +7,7 @@ from typing import Any
 
 from bench import atomic
 from bench.report import curve, memory, page, pattern, skips, visual
+from bench.report.against import has_counterparts, render_against
 from bench.report.table import FORMATS, render
 from bench.store import Store
 
@@ -19,6 +20,9 @@ def write_report(store: Store) -> Iterator[Path]:
     for fmt in FORMATS:
         atomic.write(store.folder / f"table.{fmt}", (render(records, fmt, cells) + "\n").encode())
         yield store.folder / f"table.{fmt}"
+    if has_counterparts(records, cells):
+        atomic.write(store.folder / "against_paper.md", (render_against(records, "md", cells) + "\n").encode())
+        yield store.folder / "against_paper.md"
     for name, draw in figures(store).items():
         for ending in ("png", "svg"):
             yield draw(store.folder / f"{name}.{ending}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from bench.report.files import write_report
 from tests.bench.report.stored import stored
 
-TABLES = ["table.md", "table.csv", "table.tex", "table.json"]
+TABLES = ["table.md", "table.csv", "table.tex", "table.json", "against_paper.md"]
 FIGURES = [f"{name}.{ending}" for name in ("curve", "memory", "pattern", "visual") for ending in ("png", "svg")]
 
 
