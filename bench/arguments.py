@@ -47,7 +47,7 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
     )
     _folder_arguments(command("sync", "copy to MLflow what it does not have yet"))
     one = _folder_arguments(command("measure", "run every network of a run once, and keep what that allocates"))
-    one.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     _profile_arguments(command("profile", "peak memory of a network, step by step"))
     _prune_arguments(command("prune", "prune one network to one budget and save it"))
     data = command("data", "what a folder of photographs is to a task").add_subparsers(required=True, metavar="WHAT")

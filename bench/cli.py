@@ -120,9 +120,7 @@ def measure(arguments: argparse.Namespace) -> None:
         count += 1
         place = f"{record.cell.label}, ratio {record.cell.ratio:g}, seed {record.cell.seed}"
         print(f"{place}: measured {format_mib(record.measured_bytes or 0)}, planned {format_mib(record.peak_bytes or 0)}", flush=True)
-    print(
-        f"{count} networks measured; prunebench table {store.folder} shows them" if count else "Nothing to measure that is not measured yet"
-    )
+    print(f"{count} networks measured; prunebench table {store.folder} shows them" if count else "Nothing is left to measure there")
 
 
 def sync(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ with the most detail, which is the largest sum of absolute differences between n
 """
 
 import io
+import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,17 +23,25 @@ from bench.contract import Pair, Task
 
 PHOTOGRAPHS = 3
 SIDE = 96
+LONGEST_NAME = 80
+LOG = logging.getLogger("prunebench")
 Look = Callable[[str, Pair, Tensor], None]  # test set, pair, restored (C, H, W)
 
 
 def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
-    """What writes the crops of one evaluation; crops that all records share are written once."""
+    """What writes the crops of one evaluation; crops that all records share are written once. A disk that fails costs crops, no record."""
     seen: Counter[str] = Counter()
 
     def look(test_set: str, pair: Pair, restored: Tensor) -> None:
         seen[test_set] += 1
         if seen[test_set] > PHOTOGRAPHS:
             return
+        try:
+            keep(test_set, pair, restored)
+        except OSError as error:
+            LOG.warning("no crop of %s in %s is kept: %s", pair.name, restored_folder, error)
+
+    def keep(test_set: str, pair: Pair, restored: Tensor) -> None:
         top, left = most_detailed(pair.clean)
         _write(patch_path(restored_folder, test_set, pair.name), restored, top, left)
         for kind, image in (("clean", pair.clean), ("degraded", task.unrestored(pair.degraded))):
@@ -45,7 +54,13 @@ def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
 
 def patch_path(folder: Path, test_set: str, photograph: str) -> Path:
     """Where a crop is, whatever letters its names have."""
-    return folder / quote(test_set, safe="") / f"{quote(photograph, safe='')}.png"
+    return folder / _file_name(test_set) / f"{_file_name(photograph)}.png"
+
+
+def _file_name(name: str) -> str:
+    """The name itself where it is short and plain, else as much of it as a file name takes, and a checksum."""
+    quoted = quote(name, safe="")
+    return quoted if len(quoted) <= LONGEST_NAME else f"{quoted[:LONGEST_NAME]}-{atomic.checksum(name.encode())[:16]}"
 
 
 def most_detailed(clean: Tensor) -> tuple[int, int]:

@@ -267,6 +267,7 @@ def metrics(record: Record) -> dict[str, float]:
         "budget_bytes",
         "peak_bytes",
         "peak_bytes_eager",
+        "measured_bytes",
         "parameters",
         "parameters_stored",
         "macs",
@@ -274,7 +275,7 @@ def metrics(record: Record) -> dict[str, float]:
         "units_at_floor",
     )
     found: dict[str, Any] = {name: getattr(record, name) for name in names}
-    found |= {name.replace("_bytes", "_mib"): mib(found[name]) for name in names[:3] if found[name] is not None}
+    found |= {name.replace("_bytes", "_mib"): mib(found[name]) for name in names[:4] if found[name] is not None}
     found |= dict(record.means) | {f"input_{name}": value for name, value in record.input_means.items()}
     found |= {"forward_passes": record.forward_passes}
     for name in ("steps", "samples", "seconds"):

@@ -147,8 +147,9 @@ def _caption(group: Sequence[Row]) -> list[str]:
     ]
     for ratio, block in groupby(group, key=lambda row: row["ratio"]):
         ranked = [row for row in block if row["rank"] is not None]
-        pairs = list(combinations(ranked, 2))
-        agree = sum((one["rank"] - other["rank"]) * (one["paper_rank"] - other["paper_rank"]) > 0 for one, other in pairs)
+        signs = [(a["rank"] - b["rank"]) * (a["paper_rank"] - b["paper_rank"]) for a, b in combinations(ranked, 2)]
+        pairs = [sign for sign in signs if sign]  # a tie has no order
+        agree = sum(sign > 0 for sign in pairs)
         if pairs:
             lines.append(f"Ratio {ratio:g}: {agree} of {len(pairs)} pairs of methods stand in the paper's order")
     return lines

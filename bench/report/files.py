@@ -37,6 +37,6 @@ def figures(store: Store) -> dict[str, Callable[[Path], Any]]:
         "memory": (memory.pairs(records), partial(memory.draw, records)),
         "pattern": (pattern.panels(records), partial(pattern.draw, records)),
         "skips": (skips.panels(records), partial(skips.draw, records)),
-        "visual": (visual.views(store, records), partial(visual.draw, store, records)),
+        "visual": (visual.shown(store, records), partial(visual.draw, store, records)),
     }
     return {name: draw for name, (there, draw) in known.items() if there}

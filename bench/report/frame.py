@@ -27,7 +27,7 @@ COSTS = ("steps", "samples", "forward_passes", "seconds")  # all phases after th
 WHOLE = (*LARGEST, "parameters", "parameters_stored", "macs", "pretrain_steps_spent", *COSTS[:3])
 AVERAGED = ("psnr_db", "ssim", "input_psnr_db", "input_ssim", "seconds", *WHOLE[len(LARGEST) :])
 SPREAD = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COSTS)
-SAME = ("task", "backbone", "method", "label", "ratio", "convention", "measured_at", "compute", "data", "data_fingerprint")
+SAME = ("question", "task", "backbone", "method", "label", "ratio", "convention", "measured_at", "compute", "data", "data_fingerprint")
 SAME_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
 
 
@@ -47,11 +47,15 @@ def asked(cell: Cell) -> dict[str, Any]:
     return asdict(cell) | {"measured_at": format_shape(cell.measured_at)}
 
 
+def question(cell: Cell) -> str:
+    """Equal for cells that differ in nothing but the seed."""
+    return digest({name: value for name, value in asdict(cell).items() if name not in NOT_IN_QUESTION})
+
+
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
     """One line of the frame; without a record its numbers are None."""
-    question = digest({name: value for name, value in asdict(cell).items() if name not in NOT_IN_QUESTION})
     nothing = dict.fromkeys((*LARGEST, *AVERAGED)) | {"status": "pending", "reason": "", "note": "", "measured_on": ""}
-    return {"key": cell.key, "question": question} | asked(cell) | (_answer(record) if record else nothing)
+    return {"key": cell.key, "question": question(cell)} | asked(cell) | (_answer(record) if record else nothing)
 
 
 def _answer(record: Record) -> dict[str, Any]:

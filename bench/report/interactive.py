@@ -5,6 +5,7 @@ function gives an HTML fragment; the page brings plotly's script once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from bench.cell import UNPRUNED, Record
@@ -13,6 +14,7 @@ from bench.report.pattern import Panel, shown
 from bench.report.skips import Panel as SkipsPanel
 from bench.report.skips import share
 from bench.report.style import styles
+from bench.report.table import MISSING
 from bench.units import mib
 
 if TYPE_CHECKING:
@@ -49,8 +51,8 @@ def curve(panel: Sequence[Row], name: str) -> str:
         figure.add_scatter(
             x=[_peak_mib(row) for row in points],
             y=[row["psnr_db"] for row in points],
-            error_y={"array": [row["psnr_db_half95"] or 0 for row in points], "visible": any(row["psnr_db_half95"] for row in points)},
-            name=label,
+            error_y=_bars(points),
+            name=escape(label),
             mode="lines+markers",
             customdata=[_cell(row) for row in points],
             hovertemplate="%{customdata}<extra></extra>",
@@ -62,23 +64,23 @@ def curve(panel: Sequence[Row], name: str) -> str:
 
 
 def timelines(records: Sequence[Record], name: str) -> str:
-    """Bytes alive at each time step, one line per row, for one ratio at a time; hovering shows what is alive. First seed of each row."""
+    """Bytes alive at each time step, one line per record: those of ratio 1 always, others for one ratio at a time."""
     import plotly.graph_objects as go
 
     figure, look = go.Figure(), _looks(record.cell.label for record in records if record.cell.method != UNPRUNED)
     whole = [record for record in records if record.cell.ratio == 1]
     ratios = sorted({record.cell.ratio for record in records} - {1.0})
     shown_at = []
-    for record in [*whole[:1], *(record for ratio in ratios for record in records if record.cell.ratio == ratio)]:
+    for record in [*whole, *(record for ratio in ratios for record in records if record.cell.ratio == ratio)]:
         line = look[record.cell.label]["line"] if record.cell.label in look else {"color": GREY, "width": 3}
         figure.add_scatter(
             x=[step["step"] for step in record.timeline],
             y=[mib(step["bytes"]) for step in record.timeline],
-            name=record.cell.label,
+            name=escape(record.cell.label),
             mode="lines",
             line=dict(line, shape="hvh"),
-            customdata=[_alive(step) for step in record.timeline],
-            hovertemplate="%{customdata}<extra>" + record.cell.label + "</extra>",
+            customdata=[f"<b>{escape(record.cell.label)}</b><br>{_alive(step)}" for step in record.timeline],
+            hovertemplate="%{customdata}<extra></extra>",
         )
         shown_at.append(record.cell.ratio)
     if ratios:
@@ -95,13 +97,18 @@ def skips(panel: SkipsPanel, name: str) -> str:
     figure = go.Figure()
     for label, look in _looks(panel.lines).items():
         points = panel.lines[label]
-        said = [f"<b>{row['label']}</b><br>{row['psnr_db']:.2f} dB" for row in points]
-        x, y = [share(row) for row in points], [row["psnr_db"] for row in points]
         figure.add_scatter(
-            x=x, y=y, name=label, mode="lines+markers", customdata=said, hovertemplate="%{customdata}<extra></extra>", **look
+            x=[share(row) for row in points],
+            y=[row["psnr_db"] for row in points],
+            error_y=_bars(points),
+            name=escape(label),
+            mode="lines+markers",
+            customdata=[_cell(row) for row in points],
+            hovertemplate="%{customdata}<extra></extra>",
+            **look,
         )
     if panel.whole is not None:
-        figure.add_hline(panel.whole["psnr_db"], line={"dash": "dash", "color": GREY}, annotation={"text": panel.whole["label"]})
+        figure.add_hline(panel.whole["psnr_db"], line={"dash": "dash", "color": GREY}, annotation={"text": escape(panel.whole["label"])})
     figure.update_xaxes(title="share of its channels that the skip keeps", rangemode="tozero")
     figure.update_yaxes(title="PSNR, dB")
     return _fragment(figure, name, 480)
@@ -116,8 +123,8 @@ def pattern(panels: Mapping[float, Panel], name: str) -> str:
         grid = [[shares.get(unit) for unit in panel.units] for shares in panel.shares.values()]
         figure.add_heatmap(
             z=grid,
-            x=[shown(unit) for unit in panel.units],
-            y=list(panel.shares),
+            x=[escape(shown(unit)) for unit in panel.units],
+            y=[escape(label) for label in panel.shares],
             zmin=0,
             zmax=1,
             colorscale="Viridis",
@@ -146,11 +153,18 @@ def _peak_mib(row: Row) -> float:
     return mib(reached_bytes(row) or 0)
 
 
+def _bars(points: Sequence[Row]) -> dict[str, Any]:
+    """Half of the 95 % interval over seeds, where there are several."""
+    halves = [row["psnr_db_half95"] or 0 for row in points]
+    return {"array": halves, "visible": any(halves)}
+
+
 def _cell(row: Row) -> str:
     """What hovering over a point says."""
     spread = "" if row["psnr_db_half95"] is None else f" ± {row['psnr_db_half95']:.2f}"
+    ssim = MISSING if row["ssim"] is None else f"{row['ssim']:.4f}"
     return (
-        f"<b>{row['label']}</b>, ratio {row['ratio']:g}<br>{row['psnr_db']:.2f}{spread} dB, SSIM {row['ssim'] or 0:.4f}"
+        f"<b>{escape(row['label'])}</b>, ratio {row['ratio']:g}<br>{row['psnr_db']:.2f}{spread} dB, SSIM {ssim}"
         f"<br>peak {_peak_mib(row):.1f} MiB, {row['parameters']:,} parameters<br>{row['steps']:,} steps, {row['seconds']:,.0f} s"
     )
 
@@ -158,9 +172,9 @@ def _cell(row: Row) -> str:
 def _alive(step: Mapping[str, Any]) -> str:
     """What hovering over a time step says."""
     live = sorted(step["live"].items(), key=lambda item: -item[1])
-    lines = [f"{name}: {mib(size):.1f}" for name, size in live[:LIVE_SHOWN]]
+    lines = [f"{escape(name)}: {mib(size):.1f}" for name, size in live[:LIVE_SHOWN]]
     more = [f"{len(live) - LIVE_SHOWN} smaller ones"] if len(live) > LIVE_SHOWN else []
-    return "<br>".join([f"<b>{step['op']}</b>: {mib(step['bytes']):.1f} MiB", *lines, *more])
+    return "<br>".join([f"{escape(step['op'])}: {mib(step['bytes']):.1f} MiB", *lines, *more])
 
 
 def _choose(figure: "Figure", choices: Mapping[str, Sequence[bool]]) -> None:

@@ -39,7 +39,7 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
         for place, pair in enumerate(found):
             for below, record in enumerate((pair.before, pair.after)):
                 axes = figure.add_subplot(2 * len(found), 1, 2 * place + below + 1)
-                panel(axes, f"{pair.title}: {name(record)}", profile_of(record), profile_of(pair.before).peak_bytes)
+                panel(axes, f"{pair.title}: {name(record)}, planned", profile_of(record), profile_of(pair.before).peak_bytes)
     return Path(path)
 
 

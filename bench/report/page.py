@@ -79,7 +79,7 @@ def _sections(store: Store, records: Sequence[Record], cells: Sequence[Cell]) ->
                 "headers": page_table.headers(compared),
                 "lines": page_table.lines(compared),
                 "notes": caption(block) + page_table.notes(compared) + reasons(block),
-                "summary": _summary(block),
+                "summary": _summary(block, mine),
                 "curve": interactive.curve(curves[key], f"curve{place}") if key in curves else None,
                 "timelines": _timelines(mine, place),
                 "pattern": _pattern(mine, place),
@@ -90,15 +90,17 @@ def _sections(store: Store, records: Sequence[Record], cells: Sequence[Cell]) ->
     return result
 
 
-def _summary(block: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The best of every ratio, in words."""
+def _summary(block: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> list[str]:
+    """The best of every ratio, in words, and whether what is next could as well be."""
     lines = []
     for ratio, group in groupby(block, key=lambda row: row["ratio"]):
         done = sorted((row for row in group if row["status"] == "done" and row["psnr_db"] is not None), key=lambda row: -row["psnr_db"])
         if ratio < 1 and len(done) > 1:
             best, next_best = done[:2]
             ahead = f"{best['psnr_db'] - next_best['psnr_db']:.2f} dB ahead of {next_best['label']}"
-            lines.append(f"At {ratio:g} of the peak, {best['label']} keeps the most: {best['psnr_db']:.2f} dB, {ahead}.")
+            interval = versus(next_best["label"], [best, next_best], records)[0]["interval_db"]
+            doubt = "; the interval of that difference holds zero" if interval and interval[0] <= 0 <= interval[1] else ""
+            lines.append(f"At {ratio:g} of the peak, {best['label']} keeps the most: {best['psnr_db']:.2f} dB, {ahead}{doubt}.")
     return lines
 
 

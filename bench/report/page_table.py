@@ -38,10 +38,18 @@ def notes(rows: Sequence[Row]) -> list[str]:
     """Sentences, without full stop, on the comparison."""
     if not _is_compared(rows):
         return []
-    what = "PSNR minus that of the first row of MOSP, mean over photographs, and its 95 % bootstrap interval over photographs and seeds"
+    what = "PSNR minus that of the first row of MOSP, mean over photographs, and its 95 % bootstrap interval"
+    photographs, seeds = (max(row[name] or 0 for row in rows) for name in ("photographs", "paired_seeds"))
+    counts = f"The interval draws {photographs} photographs and {seeds} seed{'s' * (seeds > 1)} again" + _doubts(photographs, seeds)
     few = f"Too few images for a test of significance: it takes {LEAST_PHOTOGRAPHS} independent photographs"
     test = "Verdict: Wilcoxon's signed ranks over photographs at 5 %, corrected after Holm for the rows of a ratio"
-    return [f"{VERSUS}: {what}", test if _is_tested(rows) else few]
+    return [f"{VERSUS}: {what}", counts, test if _is_tested(rows) else few]
+
+
+def _doubts(photographs: int, seeds: int) -> str:
+    """What an interval from so little leaves out."""
+    narrow = "; from so few photographs it comes out too narrow" if photographs < LEAST_PHOTOGRAPHS else ""
+    return narrow + ("; with one seed the chance in training is not in it" if seeds < 2 else "")
 
 
 def _is_compared(rows: Sequence[Row]) -> bool:
@@ -58,7 +66,7 @@ def _line(rows: Sequence[Row], row: Row, compared: bool, tested: bool) -> list[E
         Entry(row["label"], row["label"]),
         Entry(f"{row['ratio']:g}", row["ratio"]),
         *(Entry(MISSING if row[name] is None else f"{mib(row[name]):.1f}", _order(row[name])) for name in peak_columns(rows).values()),
-        _number(row, "parameters", ",d"),
+        _parameters(row),
         _number(row, "psnr_db", ".2f", "" if place is None else PLACES[place]),
         _number(row, "ssim", ".4f"),
         *([_difference(row)] if compared else []),
@@ -74,6 +82,12 @@ def _difference(row: Row) -> Entry:
         return Entry(MISSING, _order(None))
     low, high = row["interval_db"]
     return Entry(f"{row['difference_db']:+.2f} ({low:+.2f} to {high:+.2f})", row["difference_db"])
+
+
+def _parameters(row: Row) -> Entry:
+    """Those that are executed, and in brackets those that must be stored where they are more."""
+    entry, stored = _number(row, "parameters", ",d"), row["parameters_stored"]
+    return entry._replace(text=f"{entry.text} ({stored:,} stored)") if (stored or 0) > (row["parameters"] or 0) else entry
 
 
 def _number(row: Row, name: str, form: str, mark: str = "") -> Entry:

@@ -15,7 +15,7 @@ import numpy as np
 from bench.cell import Cell, Record
 from bench.errors import ConfigError
 from bench.registry import unknown
-from bench.report.frame import asked, rows, section
+from bench.report.frame import question, rows, section
 from bench.report.statistics import CONFIDENCE, LEAST_PHOTOGRAPHS, holm, interval, p_value
 from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
 
@@ -32,18 +32,27 @@ def render_versus(reference: str, records: Sequence[Record], fmt: str = "md", ce
 
 
 def versus(reference: str, merged: Sequence[Row], records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The rows with `difference_db`, `interval_db`, `photographs`, `paired_seeds`, `p_value` (corrected); None where there is none."""
+    """The rows with `difference_db`, `interval_db`, `photographs`, `paired_seeds`, `p_value` (corrected), and `versus`; None for none.
+
+    A row is compared with the row of the label `reference` that has its ratio, recipe and data.
+    """
     scores = _scores(records)
     result: list[dict[str, Any]] = []
     for _, group in groupby(merged, key=lambda row: (section(row), row["ratio"])):
         block = [dict(row) for row in group]
         for row in block:
-            row |= _compared(scores.get(_name(row), {}), scores.get(_name(row | {"label": reference}), {}))
+            other = next((other for other in block if other["label"] == reference and _conditions(other) == _conditions(row)), None)
+            row |= {"versus": reference} | _compared(scores.get(_name(row), {}), scores.get(_name(other), {}) if other else {})
         tested = [row for row in block if row["p_value"] is not None]
         for row, corrected in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
             row["p_value"] = corrected
         result += block
     return result
+
+
+def _conditions(row: Row) -> tuple[Any, ...]:
+    """What two rows must share to be compared, within a section and ratio."""
+    return row["recipe"], row["compute"], row["data_fingerprint"]
 
 
 def _compared(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> dict[str, Any]:
@@ -62,18 +71,18 @@ def _compared(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> dict[st
     }
 
 
-def _scores(records: Sequence[Record]) -> dict[str, dict[Any, float]]:
+def _scores(records: Sequence[Record]) -> dict[tuple[str, str], dict[Any, float]]:
     """Row -> (seed, test set/photograph) -> PSNR."""
-    found: dict[str, dict[Any, float]] = {}
+    found: dict[tuple[str, str], dict[Any, float]] = {}
     for record in records:
-        if record.status == "done":
-            each = {f"{name}/{photo}": metrics["psnr_db"] for name, photos in record.scores.items() for photo, metrics in photos.items()}
-            found.setdefault(_name(asked(record.cell)), {}).update({(record.cell.seed, photo): value for photo, value in each.items()})
+        photos = [(f"{name}/{photo}", score) for name, each in record.scores.items() for photo, score in each.items()]
+        known = {(record.cell.seed, photo): score["psnr_db"] for photo, score in photos if "psnr_db" in score}
+        found.setdefault((question(record.cell), record.cell.label), {}).update(known)
     return found
 
 
-def _name(row: Row) -> str:
-    return f"{section(row)} {row['ratio']} {row['label']}"
+def _name(row: Row) -> tuple[str, str]:
+    return row["question"], row["label"]
 
 
 def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
@@ -94,8 +103,10 @@ def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
 
 def verdict(row: Row) -> str:
     """The comparison of a row in words."""
+    if row["status"] != "done":
+        return status_text(row)
     if row["difference_db"] is None:
-        return "reference" if row["status"] == "done" else status_text(row)
+        return "reference" if row["label"] == row["versus"] else "not compared"
     if row["p_value"] is None:
         return "too few images for a test"
     return ("better" if row["difference_db"] > 0 else "worse") if row["p_value"] < 1 - CONFIDENCE else "not significant"

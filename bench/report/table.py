@@ -167,17 +167,16 @@ def number(row: Row, name: str, form: str, marks: Marks) -> str:
     if row[name] is None:
         return MISSING
     spread = row.get(f"{name}_half95")
-    exact = form == ",d"
-    if spread is None or (exact and spread == 0):
-        return format(row[name], form)
-    return format(row[name], form) + marks.plus_minus + format(round(spread) if exact else spread, form)
+    half = "" if spread is None else format(round(spread) if form == ",d" else spread, form)
+    return format(row[name], form) + (marks.plus_minus + half if half not in ("", "0") else "")
 
 
 def place_among(group: Sequence[Row], row: Row) -> int | None:
     """0 for the best PSNR of its ratio among finished rows, to the decimals shown, 1 for the second best; a row without rivals has none."""
-    rivals = [round(other["psnr_db"], 2) for other in group if (other["ratio"], other["status"]) == (row["ratio"], "done")]
+    done = [other for other in group if other["status"] == "done" and other["psnr_db"] is not None]
+    rivals = [round(other["psnr_db"], 2) for other in done if other["ratio"] == row["ratio"]]
     best = sorted(set(rivals), reverse=True)[: len(PLACES)]
-    own = round(row["psnr_db"], 2) if row["status"] == "done" and len(rivals) > 1 else None
+    own = round(row["psnr_db"], 2) if row in done and len(rivals) > 1 else None
     return best.index(own) if own in best else None
 
 
@@ -220,7 +219,8 @@ def caption(group: Sequence[Row]) -> list[str]:
         psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0
         lines.append(f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}")
     lines.append(
-        "Samples, passes (forward, of the network given) and seconds: all phases and the tests; what serves several budgets counts at each"
+        "Samples, forward passes and seconds: all phases after the shared pretraining, whatever network ran; the tests count in the "
+        "seconds alone, and work that serves several budgets counts at each"
     )
     marked = any(place_among(group, row) is not None for row in group)
     return lines + (["Bold: the best PSNR of a ratio among finished rows; italic or underlined: the second best"] if marked else [])

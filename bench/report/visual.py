@@ -55,7 +55,7 @@ def draw(store: Store, records: Sequence[Record], path: Path | str) -> Path:
     Raises:
         ConfigError: no crops are stored.
     """
-    found = first_of_each_set(views(store, smallest_ratio(records)))
+    found = shown(store, records)
     if not found:
         raise ConfigError("there are no crops of restored photographs, so there is nothing to show; run the study again")
     lines = [-(-len(view.tiles) // TILES_A_LINE) for view in found]
@@ -74,23 +74,33 @@ def draw(store: Store, records: Sequence[Record], path: Path | str) -> Path:
     return Path(path)
 
 
+def shown(store: Store, records: Sequence[Record]) -> list[View]:
+    """What the figure shows."""
+    return first_of_each_set(views(store, smallest_ratio(records)))
+
+
 def smallest_ratio(records: Sequence[Record]) -> list[Record]:
-    """The unpruned network and, section by section, the records of the smallest ratio, at the first seed of each."""
+    """The unpruned network and, place by place, the finished records of the smallest ratio, at the first seed of each."""
+    done = [record for record in records if record.status == "done"]
     least: dict[str, float] = {}
-    for record in records:
-        key = section(asked(record.cell))
-        least[key] = min(least.get(key, 1.0), record.cell.ratio)
-    chosen = [record for record in records if record.cell.ratio in (1.0, least[section(asked(record.cell))])]
-    return list({(section(asked(record.cell)), name(record)): record for record in reversed(chosen)}.values())[::-1]
+    for record in done:
+        least[_place(record)] = min(least.get(_place(record), 1.0), record.cell.ratio)
+    chosen = [record for record in done if record.cell.ratio in (1.0, least[_place(record)])]
+    return list({(_place(record), name(record)): record for record in reversed(chosen)}.values())[::-1]
+
+
+def _place(record: Record) -> str:
+    """Equal for records that restored the same photographs and stand in one section."""
+    return section(asked(record.cell)) + record.cell.data_fingerprint
 
 
 def views(store: Store, records: Sequence[Record]) -> list[View]:
-    """Every photograph that has crops, with the tiles of the records that have one; section by section."""
+    """Every photograph that has crops, with the tiles of the records that have one; place by place."""
     done = [record for record in records if record.status == "done"]
-    order = list(dict.fromkeys(section(asked(record.cell)) for record in done))
-    done.sort(key=lambda record: order.index(section(asked(record.cell))))
+    order = list(dict.fromkeys(map(_place, done)))
+    done.sort(key=lambda record: order.index(_place(record)))
     result = []
-    for _, group in groupby(done, key=lambda record: section(asked(record.cell))):
+    for _, group in groupby(done, key=_place):
         members = list(group)
         for test_set, photos in members[0].scores.items():
             found = [View(title(asked(members[0].cell)), test_set, photo, _tiles(store, members, test_set, photo)) for photo in photos]

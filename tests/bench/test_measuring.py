@@ -33,4 +33,4 @@ def test_the_command_says_what_it_measures(study, store, capsys):
     assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
     assert "narrow, ratio 0.5, seed 0: measured" in capsys.readouterr().out
     assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
-    assert capsys.readouterr().out == "Nothing to measure that is not measured yet\n"
+    assert capsys.readouterr().out == "Nothing is left to measure there\n"

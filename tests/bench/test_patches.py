@@ -41,5 +41,17 @@ def test_evaluation_keeps_the_restored_crops_and_once_what_all_share(tmp_path):
     assert patch_path(tmp_path / "shared/clean", "photos", pair.name).stat().st_mtime_ns == before
 
 
+def test_long_names_are_cut_and_stay_apart(tmp_path):
+    one, other = (patch_path(tmp_path, "set", "写" * 60 + end) for end in "ab")
+    assert one != other and len(one.name.encode()) < 200 and one.name.isascii()
+
+
+def test_a_disk_that_fails_costs_the_crop_and_no_record(tmp_path, caplog):
+    (tmp_path / "one").write_text("a file where a folder should be")
+    task = FakeTask()
+    assert evaluate(task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "one", tmp_path / "shared"))
+    assert "no crop of even" in caplog.text
+
+
 def test_names_with_slashes_stay_inside_their_folder(tmp_path):
     assert patch_path(tmp_path, "a/b", "../c").parent.parent == tmp_path

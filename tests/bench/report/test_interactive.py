@@ -1,7 +1,6 @@
 """The figures of the page: what plotly draws is what the records say."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from bench.report import curve, interactive, pattern
 from bench.units import mib
 from tests.bench.report.stored import stored
+from tests.bench.report.synthetic import cell, record
 
 
 def traces(fragment: str) -> list[dict[str, Any]]:
@@ -48,4 +48,10 @@ def test_bars_are_drawn_only_for_several_seeds(tmp_path: Path, seeds: tuple[int,
     (panel,) = curve.panels(stored(tmp_path, seeds).records())
     drawn = {trace["name"]: trace for trace in traces(interactive.curve(panel, "here"))}
     assert drawn["mosp"]["error_y"]["visible"] is (len(seeds) > 1)
-    assert re.search(r" ± \d", drawn["mosp"]["customdata"][0]) is not None if len(seeds) > 1 else True
+    assert (" ± " in drawn["mosp"]["customdata"][0]) is (len(seeds) > 1)
+
+
+def test_a_label_with_signs_is_shown_as_it_is(tmp_path: Path) -> None:
+    records = [record(cell("unpruned", 1.0)), record(cell("keep<0.5 & more", 0.5))]
+    drawn = traces(interactive.curve(curve.panels(records)[0], "here"))
+    assert drawn[-1]["name"] == "keep&lt;0.5 &amp; more" and "<b>keep&lt;0.5 &amp; more</b>" in drawn[-1]["customdata"][0]

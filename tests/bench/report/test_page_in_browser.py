@@ -101,6 +101,12 @@ def test_two_pictures_are_compared_under_a_slider(page: Any) -> None:
     page.locator("select.left").select_option(label="clean")
     page.locator("select.right").select_option(label="unpruned")
     assert page.locator(".under .left").inner_text() == "clean" and page.locator(".under .right").inner_text().startswith("unpruned")
+    page.locator(".stage").scroll_into_view_if_needed()
+    stage = page.locator(".stage").bounding_box()
+    places = [100, 101, 102, 103]
+    for x in places:  # the mouse takes the edge with it
+        page.mouse.move(stage["x"] + x, stage["y"] + 50)
+        assert abs(float(page.locator(".slide").input_value()) - 100 * x / stage["width"]) <= 1
     page.locator(".slide").fill("20")
     assert page.locator("img.right").evaluate("image => image.style.clipPath") == "inset(0px 0px 0px 20%)"
     assert page.locator("img.left").evaluate("image => image.naturalWidth") == 40

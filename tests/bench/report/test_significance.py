@@ -1,11 +1,13 @@
 """Statistics against cases that can be computed by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy
 import pytest
 
 from bench.cell import Record
+from bench.contract import Recipe
 from bench.errors import ConfigError
 from bench.report.significance import render_versus
 from bench.report.statistics import half_width, holm, interval, p_value
@@ -66,6 +68,19 @@ def test_only_what_both_rows_have_is_compared() -> None:
     records = [scored("mosp", [0.0] * 12), scored("mosp", [0.0] * 12, seed=1), scored("one", [0.3] * 12, seed=1)]
     (_, one) = json.loads(render_versus("mosp", records, "json"))
     assert (one["paired_seeds"], one["difference_db"]) == (1, pytest.approx(0.3))
+
+
+def test_without_the_reference_at_a_ratio_nothing_is_called_reference() -> None:
+    text = render_versus("mosp", [scored("mosp", [0.0] * 10, ratio=0.25), scored("one", [0.2] * 10, ratio=0.5)])
+    assert text.count("reference") == 1 and "not compared" in text
+
+
+def test_rows_of_another_recipe_are_compared_among_themselves() -> None:
+    other = [
+        replace(each, cell=replace(each.cell, recipe=Recipe(batch=9))) for each in (scored("mosp", [5.0] * 10), scored("one", [5.5] * 10))
+    ]
+    table = json.loads(render_versus("mosp", [scored("mosp", [0.0] * 10), scored("one", [0.2] * 10), *other], "json"))
+    assert sorted(round(row["difference_db"], 3) for row in table if row["label"] == "one") == [0.2, 0.5]
 
 
 def test_a_row_that_is_not_there_is_answered_with_the_nearest() -> None:

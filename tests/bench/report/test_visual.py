@@ -1,5 +1,6 @@
 """The comparison of crops: which are shown, in which order, with which figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ def test_the_printed_figure_shows_the_smallest_ratio_and_one_seed(tmp_path: Path
         ("uniform, sliced", 0.25, 0),
         ("mosp", 0.25, 0),
     ]
+
+
+def test_a_seed_that_failed_is_replaced_by_the_next(tmp_path: Path) -> None:
+    records = stored(tmp_path, seeds=(0, 1)).records()
+    broken = [replace(record, status="failed") if (record.cell.label, record.cell.seed) == ("mosp", 0) else record for record in records]
+    assert ("mosp", 0.25, 1) in [(record.cell.label, record.cell.ratio, record.cell.seed) for record in smallest_ratio(broken)]
 
 
 def test_clean_and_degraded_come_first_and_figures_are_of_the_photograph(tmp_path: Path) -> None:
