@@ -23,9 +23,9 @@ class Entry(NamedTuple):
 
 
 def headers(rows: Sequence[Row]) -> list[str]:
-    """The columns; those of the comparison only where there is one, and a verdict only where a test was possible."""
+    """The columns, quality first, so that a narrow screen shows it; those of the comparison only where there is one, and a verdict only where a test was possible."""
     versus = [VERSUS] * _is_compared(rows) + [VERDICT] * _is_tested(rows)
-    return ["label", "ratio", *peak_columns(rows), "parameters", "PSNR dB", "SSIM", *versus, *COST_HEADERS, "status"]
+    return ["label", "ratio", "PSNR dB", "SSIM", *versus, *peak_columns(rows), "parameters", *COST_HEADERS, "status"]
 
 
 def lines(rows: Sequence[Row]) -> list[list[Entry]]:
@@ -65,12 +65,12 @@ def _line(rows: Sequence[Row], row: Row, compared: bool, tested: bool) -> list[E
     return [
         Entry(row["label"], row["label"]),
         Entry(f"{row['ratio']:g}", row["ratio"]),
-        *(Entry(MISSING if row[name] is None else f"{mib(row[name]):.1f}", _order(row[name])) for name in peak_columns(rows).values()),
-        _parameters(row),
         _number(row, "psnr_db", ".2f", "" if place is None else PLACES[place]),
         _number(row, "ssim", ".4f"),
         *([_difference(row)] if compared else []),
         *([Entry(verdict(row), verdict(row))] if tested else []),
+        *(Entry(MISSING if row[name] is None else f"{mib(row[name]):.1f}", _order(row[name])) for name in peak_columns(rows).values()),
+        _parameters(row),
         *(_number(row, name, ",.0f" if name == "seconds" else ",d") for name in COST_HEADERS.values()),
         Entry(status_text(row), row["status"]),
     ]
