@@ -23,7 +23,10 @@ class Entry(NamedTuple):
 
 
 def headers(rows: Sequence[Row]) -> list[str]:
-    """The columns, quality first, so that a narrow screen shows it; those of the comparison only where there is one, and a verdict only where a test was possible."""
+    """The columns, quality first, so that a narrow screen shows it.
+
+    Those of the comparison are there only where there is one, and a verdict only where a test was possible.
+    """
     versus = [VERSUS] * _is_compared(rows) + [VERDICT] * _is_tested(rows)
     return ["label", "ratio", "PSNR dB", "SSIM", *versus, *peak_columns(rows), "parameters", *COST_HEADERS, "status"]
 
