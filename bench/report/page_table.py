@@ -88,9 +88,9 @@ def _difference(row: Row) -> Entry:
 
 
 def _parameters(row: Row) -> Entry:
-    """Those that are executed, and in brackets those that must be stored where they are more."""
+    """Those that are executed, and on a line of their own those that must be stored where they are more."""
     entry, stored = _number(row, "parameters", ",d"), row["parameters_stored"]
-    return entry._replace(text=f"{entry.text} ({stored:,} stored)") if (stored or 0) > (row["parameters"] or 0) else entry
+    return entry._replace(text=f"{entry.text}\n{stored:,} stored") if (stored or 0) > (row["parameters"] or 0) else entry
 
 
 def _number(row: Row, name: str, form: str, mark: str = "") -> Entry:

@@ -53,7 +53,7 @@ def test_what_must_be_stored_is_said_beside_what_runs(tmp_path: Path) -> None:
     store = stored(tmp_path)
     first = store.records()[-1]
     store.write(replace(first, parameters_stored=9_999_999))
-    assert "(9,999,999 stored)" in write_page(store, tmp_path / "report.html").read_text("utf-8")
+    assert "\n9,999,999 stored" in write_page(store, tmp_path / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("pending", [0, 4])
