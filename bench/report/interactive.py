@@ -4,7 +4,7 @@ They show what the printed figures show, from the same functions: the trade-off 
 function gives an HTML fragment; the page brings plotly's script once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +48,7 @@ def curve(panel: Sequence[Row], name: str) -> str:
     for label in dict.fromkeys(row["label"] for row in panel):
         points = sorted((row for row in panel if row["label"] == label), key=_peak_mib)
         drawn = look.get(label, {"line": {"color": GREY}, "marker": {"color": GREY, "symbol": "star", "size": 13}})
-        figure.add_scatter(
-            x=[_peak_mib(row) for row in points],
-            y=[row["psnr_db"] for row in points],
-            error_y=_bars(points),
-            name=escape(label),
-            mode="lines+markers",
-            customdata=[_cell(row) for row in points],
-            hovertemplate="%{customdata}<extra></extra>",
-            **drawn,
-        )
+        _line(figure, label, points, _peak_mib, drawn)
     figure.update_xaxes(title=f"peak memory ({panel[0]['convention']}), MiB", rangemode="tozero")
     figure.update_yaxes(title="PSNR, dB")
     return _fragment(figure, name, 620)
@@ -96,17 +87,7 @@ def skips(panel: SkipsPanel, name: str) -> str:
 
     figure = go.Figure()
     for label, look in _looks(panel.lines).items():
-        points = panel.lines[label]
-        figure.add_scatter(
-            x=[share(row) for row in points],
-            y=[row["psnr_db"] for row in points],
-            error_y=_bars(points),
-            name=escape(label),
-            mode="lines+markers",
-            customdata=[_cell(row) for row in points],
-            hovertemplate="%{customdata}<extra></extra>",
-            **look,
-        )
+        _line(figure, label, panel.lines[label], share, look)
     if panel.whole is not None:
         figure.add_hline(panel.whole["psnr_db"], line={"dash": "dash", "color": GREY}, annotation={"text": escape(panel.whole["label"])})
     figure.update_xaxes(title="share of its channels that the skip keeps", rangemode="tozero")
@@ -153,10 +134,19 @@ def _peak_mib(row: Row) -> float:
     return mib(reached_bytes(row) or 0)
 
 
-def _bars(points: Sequence[Row]) -> dict[str, Any]:
-    """Half of the 95 % interval over seeds, where there are several."""
+def _line(figure: "Figure", label: str, points: Sequence[Row], x: Callable[[Row], float], look: Mapping[str, Any]) -> None:
+    """PSNR of some rows against something, with half of the 95 % interval over seeds where there are several; hovering shows the cell."""
     halves = [row["psnr_db_half95"] or 0 for row in points]
-    return {"array": halves, "visible": any(halves)}
+    figure.add_scatter(
+        x=[x(row) for row in points],
+        y=[row["psnr_db"] for row in points],
+        error_y={"array": halves, "visible": any(halves)},
+        name=escape(label),
+        mode="lines+markers",
+        customdata=[_cell(row) for row in points],
+        hovertemplate="%{customdata}<extra></extra>",
+        **look,
+    )
 
 
 def _cell(row: Row) -> str:
