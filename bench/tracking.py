@@ -222,7 +222,7 @@ def _log_parent(client: "MlflowClient", parent: str, folder: Path, records: Sequ
     _log_table(client, parent, rows(records, cells))
     with TemporaryDirectory() as place:
         store = Store(folder)
-        for name, draw in figures(store).items():
+        for name, draw in figures(store, store.records()).items():
             client.log_artifact(parent, str(draw(Path(place) / f"{name}.png")), "figures")
         client.log_artifact(parent, str(write_page(store, Path(place) / PAGE)))
     client.set_terminated(parent)
@@ -275,7 +275,7 @@ def metrics(record: Record) -> dict[str, float]:
         "units_at_floor",
     )
     found: dict[str, Any] = {name: getattr(record, name) for name in names}
-    found |= {name.replace("_bytes", "_mib"): mib(found[name]) for name in names[:4] if found[name] is not None}
+    found |= {name.replace("_bytes", "_mib"): mib(found[name]) for name in names if "_bytes" in name and found[name] is not None}
     found |= dict(record.means) | {f"input_{name}": value for name, value in record.input_means.items()}
     found |= {"forward_passes": record.forward_passes}
     for name in ("steps", "samples", "seconds"):

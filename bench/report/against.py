@@ -9,12 +9,13 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from bench.cell import Cell, Record
 from bench.report.frame import rows, section
+from bench.report.statistics import same_order
 from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
 
 PAPER = Path(__file__).parent / "paper"
@@ -147,9 +148,7 @@ def _caption(group: Sequence[Row]) -> list[str]:
     ]
     for ratio, block in groupby(group, key=lambda row: row["ratio"]):
         ranked = [row for row in block if row["rank"] is not None]
-        signs = [(a["rank"] - b["rank"]) * (a["paper_rank"] - b["paper_rank"]) for a, b in combinations(ranked, 2)]
-        pairs = [sign for sign in signs if sign]  # a tie has no order
-        agree = sum(sign > 0 for sign in pairs)
+        agree, pairs = same_order([row["rank"] for row in ranked], [row["paper_rank"] for row in ranked])
         if pairs:
-            lines.append(f"Ratio {ratio:g}: {agree} of {len(pairs)} pairs of methods stand in the paper's order")
+            lines.append(f"Ratio {ratio:g}: {agree} of {pairs} pairs of methods stand in the paper's order")
     return lines

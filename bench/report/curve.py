@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
 from bench.report.frame import rows, section
-from bench.report.style import NEUTRAL, drawn, styles
+from bench.report.style import NEUTRAL, drawn, line, styles
 from bench.report.table import title
 from bench.units import mib
 
@@ -67,21 +67,13 @@ def _panel(axes: "Axes", panel: Sequence[Row], look: Mapping[str, Mapping[str, A
     pruned = [row for row in panel if row["method"] != UNPRUNED]
     lines = {label: [row for row in pruned if row["label"] == label] for label in dict.fromkeys(row["label"] for row in pruned)}
     for label, points in lines.items():
-        _line(axes, label, sorted(points, key=lambda row: reached_bytes(row) or 0), look[label])
+        ordered = sorted(points, key=lambda row: reached_bytes(row) or 0)
+        line(axes, label, [mib(reached_bytes(row) or 0) for row in ordered], ordered, look[label])
     for row in panel:
         if row["method"] == UNPRUNED:
             _unpruned(axes, row)
     _front(axes, pareto(panel))
     _dress(axes, panel)
-
-
-def _line(axes: "Axes", label: str, points: Sequence[Row], look: Mapping[str, Any]) -> None:
-    """The points of one label, with bars where there are several seeds."""
-    x, y = [mib(reached_bytes(row) or 0) for row in points], [row["psnr_db"] for row in points]
-    spread = [row["psnr_db_half95"] or 0.0 for row in points]
-    if any(spread):
-        axes.errorbar(x, y, yerr=spread, fmt="none", ecolor=look["color"], capsize=3, elinewidth=1.1)
-    axes.plot(x, y, label=label, markeredgecolor="white", markeredgewidth=0.6, **look)
 
 
 def _unpruned(axes: "Axes", row: Row) -> None:

@@ -1,11 +1,12 @@
 """All that a report consists of, as files in one folder: the table in every format, beside the paper's, the figures, the page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import atomic
+from bench.cell import Record
 from bench.report import curve, memory, page, pattern, skips, visual
 from bench.report.against import has_counterparts, render_against
 from bench.report.table import FORMATS, render
@@ -23,15 +24,14 @@ def write_report(store: Store) -> Iterator[Path]:
     if has_counterparts(records, cells):
         atomic.write(store.folder / "against_paper.md", (render_against(records, "md", cells) + "\n").encode())
         yield store.folder / "against_paper.md"
-    for name, draw in figures(store).items():
+    for name, draw in figures(store, records).items():
         for ending in ("png", "svg"):
             yield draw(store.folder / f"{name}.{ending}")
     yield page.write_page(store, store.folder / PAGE)
 
 
-def figures(store: Store) -> dict[str, Callable[[Path], Any]]:
+def figures(store: Store, records: Sequence[Record]) -> dict[str, Callable[[Path], Any]]:
     """The figures that a run has something to show in: name -> what draws it into a file."""
-    records = store.records()
     known: dict[str, tuple[Any, Callable[[Path], Any]]] = {
         "curve": (curve.panels(records), partial(curve.draw, records)),
         "memory": (memory.pairs(records), partial(memory.draw, records)),

@@ -8,9 +8,9 @@ Over several seeds: peaks are the largest of the seeds (a budget binds every see
 standard deviation (n - 1) and half of the 95 % interval of the mean. Only finished records count. The status is the worst one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.cell import Cell, Record, digest
 from bench.report.statistics import half_width
@@ -19,6 +19,7 @@ from bench.units import format_shape
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+Item = TypeVar("Item")
 REFERENCE = "mosp"  # the method that the others are compared with
 NOT_IN_QUESTION = ("seed", "label", "data")
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
@@ -126,6 +127,24 @@ def _plain(value: Any) -> Any:
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return None
     return value.item() if hasattr(value, "item") else value
+
+
+def row_name(label: str, ratio: float | None) -> str:
+    """A row in words: its label, and its ratio where that is below 1."""
+    return label if ratio in (None, 1.0) else f"{label}, ratio {ratio:g}"
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Any]) -> list[list[Item]]:
+    """Items of equal keys together, in the order in which they and their keys come."""
+    groups: dict[Any, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
+def first_of_each(items: Iterable[Item], key: Callable[[Item], Any]) -> list[Item]:
+    """The first item of each key."""
+    return [group[0] for group in grouped(items, key)]
 
 
 def section(row: Mapping[str, Any]) -> str:

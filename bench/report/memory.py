@@ -5,15 +5,14 @@ smallest ratio and the first seed that has a finished record.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile, TimeStep
 from bench.report.bands import DOTS_PER_INCH, INCHES, panel
-from bench.report.frame import REFERENCE, asked, section
+from bench.report.frame import REFERENCE, asked, grouped, row_name, section
 from bench.report.style import drawn
 from bench.report.table import title
 
@@ -46,14 +45,14 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
 def pairs(records: Sequence[Record]) -> list[Pair]:
     """Before and after, in the order of the sections."""
     result = []
-    for _, group in groupby(_known(records), key=lambda pair: section(pair[0])):
-        rows = list(group)
-        before = [record for row, record in rows if row["method"] == UNPRUNED and row["ratio"] == 1]
-        after = [record for row, record in rows if row["ratio"] < 1]
+    known = [record for record in records if record.status == "done" and record.timeline]
+    for members in grouped(known, lambda record: section(asked(record.cell))):
+        before = [record for record in members if record.cell.method == UNPRUNED and record.cell.ratio == 1]
+        after = [record for record in members if record.cell.ratio < 1]
         if before and after:
             chosen = [record for record in after if record.cell.method == REFERENCE]
             chosen = chosen or [record for record in after if record.cell.label == after[0].cell.label]
-            result.append(Pair(title(rows[0][0]), before[0], min(chosen, key=lambda record: record.cell.ratio)))
+            result.append(Pair(title(asked(members[0].cell)), before[0], min(chosen, key=lambda record: record.cell.ratio)))
     return result
 
 
@@ -65,11 +64,4 @@ def profile_of(record: Record) -> MemoryProfile:
 
 def name(record: Record) -> str:
     """The row of a record in words."""
-    return record.cell.label if record.cell.ratio == 1 else f"{record.cell.label}, ratio {record.cell.ratio:g}"
-
-
-def _known(records: Sequence[Record]) -> list[tuple[dict[str, Any], Record]]:
-    """Finished records with time steps, section by section."""
-    known = [(asked(record.cell), record) for record in records if record.status == "done" and record.timeline]
-    order = list(dict.fromkeys(section(row) for row, _ in known))
-    return sorted(known, key=lambda pair: order.index(section(pair[0])))
+    return row_name(record.cell.label, record.cell.ratio)

@@ -16,7 +16,7 @@ from typing import Any
 from bench import atomic
 from bench.cell import Cell, Record
 from bench.report import curve, interactive, page_table, pattern, skips
-from bench.report.frame import REFERENCE, asked, rows, section
+from bench.report.frame import REFERENCE, asked, first_of_each, rows, section
 from bench.report.rulers import agreement
 from bench.report.significance import versus
 from bench.report.table import caption, reasons, title
@@ -41,12 +41,12 @@ def write_page(store: Store, path: Path) -> Path:
 def content(store: Store) -> dict[str, Any]:
     """What the template shows."""
     records, cells = store.records(), store.cells()
-    script, style = _table_files()
+    merged, (script, style) = rows(records, cells), _table_files()
     return {
         "name": store.name(),
-        "sections": _sections(store, records, cells),
+        "sections": _sections(store, records, merged),
         "asked": len(cells) or len(records),
-        "rulers": agreement(rows(records, cells)),
+        "rulers": agreement(merged),
         "counts": _counts(records, cells),
         "facts": _facts(store, records, cells),
         "plotly": interactive.script(),
@@ -62,9 +62,8 @@ def _table_files() -> tuple[bytes, bytes]:
     return (folder / "dt_bundle.js").read_bytes(), (folder / "dt_bundle.css").read_bytes()
 
 
-def _sections(store: Store, records: Sequence[Record], cells: Sequence[Cell]) -> list[dict[str, Any]]:
+def _sections(store: Store, records: Sequence[Record], merged: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One entry per section of `frame`."""
-    merged = rows(records, cells)
     curves = {section(panel[0]): panel for panel in curve.panels(records)}
     result = []
     for place, (key, group) in enumerate(groupby(merged, key=section)):
@@ -107,7 +106,7 @@ def _summary(block: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> l
 def _first_seeds(records: Sequence[Record]) -> list[Record]:
     """Of each row and ratio the first record that is finished."""
     done = [record for record in records if record.status == "done"]
-    return list({(record.cell.label, record.cell.ratio): record for record in reversed(done)}.values())[::-1]
+    return first_of_each(done, lambda record: (record.cell.label, record.cell.ratio))
 
 
 def _timelines(records: Sequence[Record], place: int) -> str | None:

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from bench.report.frame import section
+from bench.report.statistics import same_order
 
 Row = Mapping[str, Any]
 
@@ -31,11 +32,9 @@ def _sentence(one: str, other: str, scores: Mapping[str, Mapping[str, float]]) -
     """How two rulers agree; ties have no order."""
     ours, theirs = scores[one], scores[other]
     common = [label for label in ours if label in theirs]
-    signs = [(ours[a] - ours[b]) * (theirs[a] - theirs[b]) for a, b in combinations(common, 2)]
-    pairs = [sign for sign in signs if sign]
-    same = sum(sign > 0 for sign in pairs)
+    same, pairs = same_order([ours[label] for label in common], [theirs[label] for label in common])
     best = {name: max(common, key=scores[name].__getitem__) for name in (one, other)}
     return (
-        f"{same} of {len(pairs)} pairs of rows stand in the same order under {one} and {other} budgets; "
+        f"{same} of {pairs} pairs of rows stand in the same order under {one} and {other} budgets; "
         f"the best row is {best[one]} under {one} and {best[other]} under {other}"
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
 from bench.report.frame import rows, section
-from bench.report.style import NEUTRAL, drawn, styles
+from bench.report.style import NEUTRAL, drawn, line, styles
 from bench.report.table import Row, title
 
 PROBE = "one_skip"
@@ -39,12 +39,7 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
     with drawn(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(found))) as figure:
         for axes, panel in zip(figure.subplots(len(found), 1, squeeze=False)[:, 0], found, strict=True):
             for label, look in styles(list(panel.lines)).items():
-                points = panel.lines[label]
-                x, y = [share(row) for row in points], [row["psnr_db"] for row in points]
-                bars = [row["psnr_db_half95"] or 0.0 for row in points]
-                if any(bars):
-                    axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=look["color"], capsize=3, elinewidth=1.1)
-                axes.plot(x, y, label=label, markeredgecolor="white", markeredgewidth=0.6, **look)
+                line(axes, label, [share(row) for row in panel.lines[label]], panel.lines[label], look)
             if panel.whole is not None:
                 axes.axhline(panel.whole["psnr_db"], color=NEUTRAL, linestyle="--", linewidth=1, label=panel.whole["label"])
             axes.set_title(panel.title, loc="left")
@@ -62,9 +57,8 @@ def panels(records: Sequence[Record]) -> list[Panel]:
         probed = [row for row in done if row["method"] == PROBE]
         probed = sorted((row for row in probed if row["ratio"] == max(other["ratio"] for other in probed)), key=share)
         whole = [row for row in done if row["method"] == UNPRUNED]
-        lines: dict[str, list[Row]] = {
-            f"skip {skip}": [row for row in probed if row["method_options"]["skip"] == skip] for skip in sorted(_skips(probed))
-        }
+        skips = sorted({row["method_options"]["skip"] for row in probed})
+        lines: dict[str, list[Row]] = {f"skip {skip}": [row for row in probed if row["method_options"]["skip"] == skip] for skip in skips}
         if lines:
             result.append(Panel(title(probed[0]), max(whole, key=lambda row: row["steps"] or 0, default=None), lines))
     return result
@@ -73,7 +67,3 @@ def panels(records: Sequence[Record]) -> list[Panel]:
 def share(row: Row) -> float:
     """The share of its channels that the skip keeps."""
     return float(row["method_options"]["keep"])
-
-
-def _skips(probed: Sequence[Row]) -> set[int]:
-    return {row["method_options"]["skip"] for row in probed}

@@ -6,6 +6,7 @@ tested by Wilcoxon's signed ranks over photographs; below ten of them there is n
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -13,6 +14,12 @@ CONFIDENCE = 0.95
 LEAST_PHOTOGRAPHS = 10
 DRAWS = 4000
 Differences = np.ndarray  # (seeds, photographs), dB
+
+
+def same_order(ours: Sequence[float], theirs: Sequence[float]) -> tuple[int, int]:
+    """How many pairs of items stand in the same order in both, and of how many; a tie in either has no order and does not count."""
+    signs = [(a - b) * (c - d) for (a, c), (b, d) in combinations(zip(ours, theirs, strict=True), 2)]
+    return sum(sign > 0 for sign in signs), sum(sign != 0 for sign in signs)
 
 
 def half_width(deviation: float, count: int) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 200
@@ -43,6 +44,14 @@ def styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
         line = LINES[place // len(palette) % len(LINES)]
         looks[label] = {"color": palette[place % len(palette)], "marker": MARKERS[place % len(MARKERS)], "linestyle": line}
     return looks
+
+
+def line(axes: "Axes", label: str, x: Sequence[float], points: Sequence[Mapping[str, Any]], look: Mapping[str, Any]) -> None:
+    """PSNR of rows at places `x`, with half of the 95 % interval over seeds as bars where there are several."""
+    y, bars = [row["psnr_db"] for row in points], [row["psnr_db_half95"] or 0.0 for row in points]
+    if any(bars):
+        axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=look["color"], capsize=3, elinewidth=1.1)
+    axes.plot(x, y, label=label, markeredgecolor="white", markeredgewidth=0.6, **look)
 
 
 @contextmanager

@@ -176,7 +176,7 @@ def place_among(group: Sequence[Row], row: Row) -> int | None:
     done = [other for other in group if other["status"] == "done" and other["psnr_db"] is not None]
     rivals = [round(other["psnr_db"], 2) for other in done if other["ratio"] == row["ratio"]]
     best = sorted(set(rivals), reverse=True)[: len(PLACES)]
-    own = round(row["psnr_db"], 2) if row in done and len(rivals) > 1 else None
+    own = round(row["psnr_db"], 2) if any(row is other for other in done) and len(rivals) > 1 else None
     return best.index(own) if own in best else None
 
 

@@ -5,15 +5,13 @@ crop, and every row at the smallest ratio and its first seed, for the first phot
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.cell import Record
 from bench.errors import ConfigError
 from bench.patches import patch_path
-from bench.report.frame import asked, section
-from bench.report.memory import name
+from bench.report.frame import asked, first_of_each, grouped, row_name, section
 from bench.report.style import drawn
 from bench.report.table import title
 from bench.store import Store
@@ -37,7 +35,7 @@ class Tile(NamedTuple):
     @property
     def name(self) -> str:
         """The row in words."""
-        return self.label if self.ratio in (None, 1.0) else f"{self.label}, ratio {self.ratio:g}"
+        return row_name(self.label, self.ratio)
 
 
 class View(NamedTuple):
@@ -76,7 +74,7 @@ def draw(store: Store, records: Sequence[Record], path: Path | str) -> Path:
 
 def shown(store: Store, records: Sequence[Record]) -> list[View]:
     """What the figure shows."""
-    return first_of_each_set(views(store, smallest_ratio(records)))
+    return first_of_each(views(store, smallest_ratio(records)), lambda view: (view.title, view.test_set))
 
 
 def smallest_ratio(records: Sequence[Record]) -> list[Record]:
@@ -86,7 +84,7 @@ def smallest_ratio(records: Sequence[Record]) -> list[Record]:
     for record in done:
         least[_place(record)] = min(least.get(_place(record), 1.0), record.cell.ratio)
     chosen = [record for record in done if record.cell.ratio in (1.0, least[_place(record)])]
-    return list({(_place(record), name(record)): record for record in reversed(chosen)}.values())[::-1]
+    return first_of_each(chosen, lambda record: (_place(record), record.cell.label, record.cell.ratio))
 
 
 def _place(record: Record) -> str:
@@ -96,21 +94,12 @@ def _place(record: Record) -> str:
 
 def views(store: Store, records: Sequence[Record]) -> list[View]:
     """Every photograph that has crops, with the tiles of the records that have one; place by place."""
-    done = [record for record in records if record.status == "done"]
-    order = list(dict.fromkeys(map(_place, done)))
-    done.sort(key=lambda record: order.index(_place(record)))
     result = []
-    for _, group in groupby(done, key=_place):
-        members = list(group)
+    for members in grouped((record for record in records if record.status == "done"), _place):
         for test_set, photos in members[0].scores.items():
             found = [View(title(asked(members[0].cell)), test_set, photo, _tiles(store, members, test_set, photo)) for photo in photos]
             result += [view for view in found if len(view.tiles) > 2]
     return result
-
-
-def first_of_each_set(found: Sequence[View]) -> list[View]:
-    """The first view of each section and test set."""
-    return list({(view.title, view.test_set): view for view in reversed(found)}.values())[::-1]
 
 
 def _tiles(store: Store, records: Sequence[Record], test_set: str, photo: str) -> list[Tile]:

@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from bench.contract import Recipe
-from bench.report.frame import frame, rows
+from bench.report.frame import first_of_each, frame, grouped, rows
 from tests.bench.report.synthetic import MIB, cell, record, refused, study_cells, study_records
 
 
@@ -54,3 +54,8 @@ def test_rows_go_from_large_to_small_ratios_and_keep_the_order_of_labels() -> No
     merged = rows(study_records(), study_cells())
     assert [row["ratio"] for row in merged] == [1, 0.75, 0.75, 0.75, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
     assert [row["label"] for row in merged][1:4] == ["uniform, from scratch", "uniform, sliced", "mosp"]
+
+
+def test_the_first_of_each_key_stays_in_its_place() -> None:
+    assert first_of_each("banana", str) == ["b", "a", "n"]
+    assert grouped([3, 1, 5, 2], lambda value: value % 2) == [[3, 1, 5], [2]]

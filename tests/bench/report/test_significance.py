@@ -10,7 +10,7 @@ from bench.cell import Record
 from bench.contract import Recipe
 from bench.errors import ConfigError
 from bench.report.significance import render_versus
-from bench.report.statistics import half_width, holm, interval, p_value
+from bench.report.statistics import half_width, holm, interval, p_value, same_order
 from tests.bench.report.synthetic import cell, record
 
 
@@ -28,6 +28,11 @@ def test_holms_correction_by_hand() -> None:
 def test_the_interval_over_seeds_is_students_from_the_printed_table() -> None:
     assert half_width(1.0, 3) == pytest.approx(4.303 / 3**0.5, rel=1e-3)
     assert half_width(0.2, 10) == pytest.approx(2.262 * 0.2 / 10**0.5, rel=1e-3)
+
+
+def test_pairs_in_one_order_are_counted_without_ties() -> None:
+    assert same_order([1, 2, 3], [10, 30, 20]) == (2, 3)
+    assert same_order([1, 1, 2], [5, 6, 7]) == (2, 2) and same_order([1], [1]) == (0, 0)
 
 
 def test_ten_gains_of_one_sign_have_a_chance_of_two_in_1024() -> None:
