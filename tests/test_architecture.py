@@ -51,6 +51,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.single": 7,
     "bench.catalogue": 7,
     "bench.arguments": 8,
+    "bench.commands.": 8,
     "bench.cli": 8,
 }
 

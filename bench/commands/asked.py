@@ -1,0 +1,75 @@
+"""What the commands share: the study, folder, device or network that the arguments ask for. Raises ConfigError before anything is written."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ConfigError
+
+RUNS = Path("results") / "runs"
+
+
+def study_of(arguments: argparse.Namespace) -> Any:
+    """The checked study, its data read once. Raises ConfigError before anything is written."""
+    from bench.study import load_study
+
+    study = load_study(
+        arguments.study,
+        overrides=arguments.set,
+        data=arguments.data,
+        seeds=_seeds(arguments.seeds),
+        convention=arguments.convention,
+    )
+    study.cells()
+    return study
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    """ "0,1,2" as numbers. Raises ConfigError."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ConfigError(f"--seeds {text} is not a list of whole numbers; write for example --seeds 0,1,2")
+    return [int(part) for part in parts]
+
+
+def out_folder(arguments: argparse.Namespace) -> Path:
+    """The run folder: --out, or results/runs/STUDY."""
+    out: Path | None = arguments.out
+    return out or RUNS / Path(arguments.study).stem
+
+
+def store_at(folder: Path) -> Any:
+    """A run folder that is there. Raises ConfigError."""
+    from bench.store import Store
+
+    if not (folder / "study.json").is_file() and not (folder / "records").is_dir():
+        raise ConfigError(f"{folder} holds no results; give the folder of a run, such as {RUNS / 'table1'}")
+    return Store(folder)
+
+
+def device_of(arguments: argparse.Namespace) -> str:
+    from bench.training import chosen_device
+
+    return chosen_device(arguments.device)
+
+
+def network_of(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The network that is profiled, a task's or from a file of the user's, and its input (several: a tuple). Raises ConfigError."""
+    from bench.catalogue import built
+    from bench.network_file import is_file, load
+    from bench.options import assigned
+    from bench.units import parse_shapes
+
+    options = ({} if arguments.width is None else {"width": arguments.width}) | assigned(arguments.set)
+    shapes = parse_shapes(arguments.shape) if arguments.shape else ()
+    asked = shapes[0] if len(shapes) == 1 else shapes
+    if not is_file(arguments.backbone):
+        model, measured_at = built(arguments.backbone, arguments.task, options)
+        return model, asked or measured_at
+    if arguments.task:
+        raise ConfigError(f"{arguments.backbone} is a network of your own and belongs to no task; leave --task out")
+    if not asked:
+        raise ConfigError(f"{arguments.backbone} has no task to take its input from; give it, for example --shape 1x3x256x256")
+    return load(arguments.backbone, options), asked

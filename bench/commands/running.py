@@ -1,0 +1,78 @@
+"""Commands that train: run, pretrain, prune."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench.commands.asked import RUNS, device_of, out_folder, study_of
+from bench.commands.results import track
+
+PRUNED = Path("results") / "pruned"
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """prunebench run STUDY."""
+    from bench.forecast import text as forecast_text
+    from bench.progress import TextProgress
+    from bench.report.table import render
+    from bench.run import estimate, run_study
+    from bench.store import Store
+
+    study, store = study_of(arguments), Store(out_folder(arguments))
+    asked = {"device": device_of(arguments), "retry_failed": arguments.retry_failed}
+    if arguments.dry_run:
+        print(forecast_text(estimate(study, store, **asked), len(study.cells()), store.folder))
+        return
+    records = run_study(study, store, _executor(arguments, study), **asked, progress=TextProgress(), command=arguments.typed)
+    print(f"\n{render(records, 'md', store.cells())}\n\nRecords and networks: {store.folder}")
+    print(f"Page, tables and figures as files: prunebench report {store.folder}")
+    if not arguments.no_mlflow:
+        track(store)
+
+
+def pretrain(arguments: argparse.Namespace) -> None:
+    """prunebench pretrain STUDY: the unpruned networks alone, into one folder."""
+    from bench.pretrained import pretrained_key
+    from bench.progress import TextProgress
+    from bench.run import check_inputs
+    from bench.run import pretrain as train
+
+    study, folder, device = study_of(arguments), arguments.out or out_folder(arguments) / "pretrained", device_of(arguments)
+    check_inputs(study.cells())
+    for key, cell in {pretrained_key(cell): cell for cell in study.cells()}.items():
+        train(cell, [folder], device, TextProgress())
+        print(f"{key}  {cell.task} {cell.backbone} seed {cell.seed}", flush=True)
+    print(f"Networks: {folder}")
+
+
+def prune(arguments: argparse.Namespace) -> None:
+    """prunebench prune METHOD: one budget, the network saved in a folder."""
+    from bench.progress import TextProgress
+    from bench.single import Wish, prune_once, text
+    from bench.units import MIB
+
+    wish = Wish(
+        method=arguments.method,
+        backbone=arguments.backbone,
+        task=arguments.task,
+        backbone_options={} if arguments.width is None else {"width": arguments.width},
+        ratio=arguments.ratio,
+        peak_bytes=None if arguments.peak_mib is None else int(arguments.peak_mib * MIB),
+        data=arguments.data or "embedded",
+        seed=arguments.seed,
+        convention=arguments.convention or "planned",
+        overrides=arguments.set,
+    )
+    budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
+    folder = arguments.out or PRUNED / f"{arguments.backbone}-{arguments.method}-{budget}"
+    work = arguments.out / "run" if arguments.out else RUNS / "prune"
+    print(text(*prune_once(wish, folder, work, device_of(arguments), TextProgress()), folder))
+
+
+def _executor(arguments: argparse.Namespace, study: Any) -> Any:
+    """Where jobs run: side by side on the CPU where there are cores for it, one after the other elsewhere."""
+    from bench.execution.processes import Processes, cores
+    from bench.execution.serial import Serial
+
+    workers = arguments.workers or (cores() // study.cells()[0].recipe.threads if device_of(arguments) == "cpu" else 1)
+    return Serial() if arguments.executor == "serial" or workers <= 1 else Processes(workers)
