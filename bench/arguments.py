@@ -54,8 +54,15 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
     _data_arguments(data.add_parser("check", help="splits, sizes, quality of the input, near-twins between training and test"))
     one = command("list", "what there is to choose from")
     one.add_argument("kind", choices=KINDS)
+    _plugin_argument(one)
     one.add_argument("--json", action="store_true")
     return parser
+
+
+def _plugin_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="a file that brings a method, task or backbone; may be repeated"
+    )
 
 
 def _study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +74,7 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _setting_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     """What commands that train share."""
+    _plugin_argument(parser)
     parser.add_argument("--data", metavar="DIR", help='folder of photographs, or "embedded"')
     parser.add_argument("--set", action="append", default=[], metavar="K=V", help=what)
     parser.add_argument("--convention", choices=CONVENTIONS, help="in which the budget is counted")
@@ -92,6 +100,7 @@ def _folder_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParse
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    _plugin_argument(parser)
     parser.add_argument("folder", metavar="DIR", help='folder of photographs, or "embedded"')
     parser.add_argument("--task", required=True, metavar="T")
     parser.add_argument("--set", action="append", default=[], metavar="K=V", help="an option of the task, such as scale=4")
@@ -104,6 +113,7 @@ def _backbone_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _profile_arguments(parser: argparse.ArgumentParser) -> None:
+    _plugin_argument(parser)
     parser.add_argument("backbone", metavar="BACKBONE", help="name of a backbone, or PATH.py:NAME of a network of your own")
     _backbone_arguments(parser)
     parser.add_argument("--set", action="append", default=[], metavar="K=V", help="an option of the backbone or its task")

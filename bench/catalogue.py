@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from inspect import formatannotation
 from itertools import takewhile
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import nn
 
@@ -62,24 +63,35 @@ def parted(cls: type[Task], backbone: str, options: Mapping[str, Any]) -> tuple[
     return of_task, {name: value for name, value in options.items() if name not in names}
 
 
-def _options(cls: type) -> dict[str, Any]:
-    """Option -> default of a method or task; "required" where there is none."""
-    found: dict[str, Any] = {}
+def _options(cls: type) -> dict[str, dict[str, Any]]:
+    """Option -> its type in words and its default, "required" where there is none, of a method or task."""
+    found: dict[str, dict[str, Any]] = {}
+    hints = get_type_hints(cls)
     for entry in fields(cls):
         made = entry.default_factory() if entry.default_factory is not MISSING else "required"
-        found[entry.name] = entry.default if entry.default is not MISSING else made
+        default = entry.default if entry.default is not MISSING else made
+        found[entry.name] = {"type": formatannotation(hints[entry.name]), "default": default}
     return found
 
 
 def _methods() -> list[dict[str, Any]]:
     classes = [(name, METHODS.get(name)) for name in METHODS.names()]
-    return [{"name": name, "paper": getattr(cls, "paper", ""), "options": _options(cls)} for name, cls in classes]
+    return [
+        {"name": name, "origin": METHODS.origin(name), "paper": getattr(cls, "paper", ""), "options": _options(cls)}
+        for name, cls in classes
+    ]
 
 
 def _tasks() -> list[dict[str, Any]]:
     tasks = [(name, configured(TASKS.get(name), {}, f"task {name}")) for name in TASKS.names()]
     return [
-        {"name": name, "backbones": list(one.backbones), "measured_at": format_shape(one.measured_at), "options": _options(type(one))}
+        {
+            "name": name,
+            "origin": TASKS.origin(name),
+            "backbones": list(one.backbones),
+            "measured_at": format_shape(one.measured_at),
+            "options": _options(type(one)),
+        }
         for name, one in tasks
     ]
 
@@ -114,5 +126,10 @@ def text(entries: list[dict[str, Any]]) -> str:
 
 def _spoken(value: Any) -> str:
     if isinstance(value, dict):
-        value = [f"{name}={default!r}" for name, default in value.items()]
+        value = [_option(name, entry) for name, entry in value.items()]
     return (", ".join(map(str, value)) if isinstance(value, list) else str(value)) or "-"
+
+
+def _option(name: str, entry: Any) -> str:
+    """One option as Python writes it."""
+    return f"{name}: {entry['type']} = {entry['default']!r}" if isinstance(entry, dict) else f"{name} = {entry!r}"

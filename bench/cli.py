@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from bench.arguments import MISTAKE, parser_of
-from bench.commands.asked import out_folder
+from bench.commands.asked import load_plugins, out_folder
 from bench.commands.looking import data, listing, profile
 from bench.commands.results import measure, report, sync, table
 from bench.commands.running import pretrain, prune, run
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser_of(COMMANDS).parse_args(words)
     arguments.typed = shlex.join(["prunebench", *words])
     try:
+        load_plugins(getattr(arguments, "plugin", ()))
         code = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (head, less) has seen enough

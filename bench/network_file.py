@@ -1,14 +1,9 @@
 """A network of the user's own, named as PATH.py:NAME: a function or a class in that file that builds it, or the network itself.
 
-The file is run, as Python would run it, with its folder first on the path. Our own packages are imported before, so that neighbours of the
-same name do not take their place, and nothing is written next to the file. Its mistakes become one line that names the place.
+The file is run (`bench.python_file`). Our own packages are imported before, so that neighbours of the same name do not take their place.
 """
 
-import sys
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Mapping
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
@@ -17,10 +12,8 @@ from typing import Any
 from torch import nn
 
 from bench.errors import ConfigError
+from bench.python_file import ENDING, beside, mistake, run_file
 from bench.registry import discover, unknown
-
-ENDING = ".py"
-OURS = ("bench", "methods", "tasks")
 
 
 def is_file(backbone: str) -> bool:
@@ -39,8 +32,9 @@ def load(asked: str, options: Mapping[str, Any]) -> nn.Module:
         ConfigError: there is no such file or name, it is no network and builds none, or the user's code raises.
     """
     path, name = _parts(asked)
-    with _beside(path.parent.resolve()):
-        module = _run(path)
+    discover()
+    with beside(path.parent.resolve()):
+        module = run_file(path)
         if not name:
             example = next(iter(_offered(module)), "NAME")
             offered = f"{path} offers {', '.join(_offered(module)) or 'nothing that builds one'}"
@@ -58,36 +52,6 @@ def _parts(asked: str) -> tuple[Path, str]:
     if not Path(file).is_file():
         raise ConfigError(f"there is no file {file}")
     return Path(file), name
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[None]:
-    """While it lasts, the folder's modules can be imported, without byte code written there; what they print goes to stderr."""
-    discover()
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    sys.path.insert(0, str(folder))
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        sys.dont_write_bytecode = before
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-
-
-def _run(path: Path) -> ModuleType:
-    """The file as a module, under a name that no other module has. Raises ConfigError if its code raises."""
-    spec = spec_from_file_location(f"prunebench_network_file_{path.stem}", path.resolve())
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} cannot be read as a Python file")
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickling look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[spec.name]
-        raise ConfigError(_mistake(str(path), error, path)) from error
-    return module
 
 
 def _offered(module: ModuleType) -> list[str]:
@@ -113,7 +77,7 @@ def _built(asked: str, found: Any, options: Mapping[str, Any], path: Path) -> nn
     try:
         model = found(**options)
     except (Exception, SystemExit) as error:
-        raise ConfigError(_mistake(asked, error, path)) from error
+        raise ConfigError(mistake(asked, error, path)) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{asked} builds {_said(model)}, not a torch.nn.Module")
     return model
@@ -144,21 +108,3 @@ def _said(value: Any) -> str:
     if isinstance(value, ModuleType):
         return f"the module {value.__name__}"
     return f"of type {type(value).__name__}" if callable(value) else f"a value of type {type(value).__name__}"
-
-
-def _mistake(what: str, error: BaseException, path: Path) -> str:
-    """The exception that the user's code raised, and where, in one line."""
-    folder, text = path.parent.resolve(), str(error).strip()
-    said = f": {text.splitlines()[0]}" if text else ""
-    hidden = [name for name in OURS if (folder / name).is_dir() or (folder / f"{name}.py").is_file()]
-    hint = f" ('{hidden[0]}' there is hidden by prunebench's own package of that name)" if hidden and isinstance(error, ImportError) else ""
-    return f"{what} raises {type(error).__name__}{_place(error, folder)}{said}{hint}"
-
-
-def _place(error: BaseException, folder: Path) -> str:
-    """The last line of the user's own files that was reached."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f" in line {error.lineno} of {Path(error.filename).name}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if folder in Path(frame.filename).parents]
-    own = [frame for frame in frames if "site-packages" not in frame.filename]
-    return f" in line {own[-1].lineno} of {Path(own[-1].filename).relative_to(folder)}" if own else ""

@@ -22,6 +22,7 @@ from bench.memory.profile import peak_memory
 from bench.options import cell_task
 from bench.pretrained import PACKAGED, pretrained, pretrained_key
 from bench.progress import Progress
+from bench.registry import load_plugin, plugin_files
 from bench.store import Store
 from bench.study import Job, Study
 from bench.training import chosen_device
@@ -34,13 +35,17 @@ class Work:
     Args:
         folder: of the store.
         device: on which networks are trained.
+        plugins: files that bring methods, tasks or backbones.
     """
 
     folder: Path
     device: str
+    plugins: tuple[Path, ...] = ()
 
     def __call__(self, job: Job, progress: Progress) -> Iterator[Record]:
         """The records of one job."""
+        for path in self.plugins:
+            load_plugin(path)
         return run_job(job, Store(self.folder), self.device, progress)
 
 
@@ -93,7 +98,7 @@ def run_study(
     jobs = study.jobs(missing)
     if executor.workers > 1:  # the longest first, so that no long one is left alone at the end
         jobs.sort(key=lambda job: -sum(foreseen_seconds[cell.key] for cell in job.cells))
-    for record in executor.run_all(jobs, Work(store.folder, device), progress):
+    for record in executor.run_all(jobs, Work(store.folder, device, plugin_files()), progress):
         store.write(record)
         progress.finished(record)
     return store.records()

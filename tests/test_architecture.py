@@ -22,6 +22,8 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.units": 0,
     "bench.atomic": 0,
     "bench.modes": 0,
+    "bench.python_file": 1,
+    "bench.signatures": 1,
     "bench.registry": 1,
     "bench.staged": 1,
     "bench.cell": 1,

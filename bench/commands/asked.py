@@ -1,12 +1,22 @@
-"""What the commands share: the study, folder, device or network that the arguments ask for. Raises ConfigError before anything is written."""
+"""What the commands share: the study, folder, device or network that the arguments ask for; ConfigError before anything is written."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import ConfigError
 
 RUNS = Path("results") / "runs"
+
+
+def load_plugins(paths: Sequence[str]) -> None:
+    """Files that bring methods, tasks or backbones. Raises ConfigError if one is not there; one that is broken is named on stderr."""
+    if paths:
+        from bench.registry import load_plugin
+
+        for path in paths:
+            load_plugin(path)
 
 
 def study_of(arguments: argparse.Namespace) -> Any:
