@@ -46,10 +46,14 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
         command("report", "write the page, the tables and the figures of a run as files into its folder, also while it is running")
     )
     _folder_arguments(command("sync", "copy to MLflow what it does not have yet"))
-    one = _folder_arguments(command("measure", "run every network of a run once, and keep what that allocates"))
-    one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    _measure_arguments(command("measure", "run every network of a run, or one, and say what that allocates and how long it takes"))
     _profile_arguments(command("profile", "peak memory of a network, step by step"))
     _prune_arguments(command("prune", "prune one network to one budget and save it"))
+    _export_arguments(command("export", "write one saved network as ONNX, as safetensors with a JSON spec, or for the lean executor"))
+    one = command("new", "begin a method: a file that works, and its test")
+    one.add_argument("name", metavar="NAME")
+    one.add_argument("--out", type=Path, metavar="DIR", help="folder of the files; the current one by default")
+    _check_arguments(command("check", "look at everything that a method or task promises, one line each"))
     data = command("data", "what a folder of photographs is to a task").add_subparsers(required=True, metavar="WHAT")
     _data_arguments(data.add_parser("check", help="splits, sizes, quality of the input, near-twins between training and test"))
     one = command("list", "what there is to choose from")
@@ -97,6 +101,31 @@ def _pretrain_arguments(parser: argparse.ArgumentParser) -> None:
 def _folder_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a run folder, such as results/runs/table1")
     return parser
+
+
+def _measure_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="CELL", help="a run folder, or the folder of one saved network")
+    what = "what runs the network; may be repeated, pytorch by default"
+    parser.add_argument("--executor", action="append", choices=("pytorch", "lean", "onnx"), help=what)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--shape", metavar="1x3x1024x2048", help="input (N, C, H, W) of one network; by default that of its budget")
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="CELL", help="the folder of one saved network, or of a run")
+    parser.add_argument("--format", choices=("onnx", "safetensors", "lean"), required=True)
+    parser.add_argument("--row", metavar="LABEL", help="which row of a run")
+    parser.add_argument("--ratio", type=_positive, metavar="R", help="which ratio of a run")
+    parser.add_argument("--seed", type=int, help="which seed of a run")
+    parser.add_argument("--shape", metavar="1x3x1024x2048", help="input (N, C, H, W) to write it for; by default that of its budget")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="file (onnx) or folder; in results/exported by default")
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", metavar="NAME-or-FILE.py", help="a registered method or task, or a file with some")
+    _plugin_argument(parser)
+    parser.add_argument("--set", action="append", default=[], metavar="K=V", help="an option of the method, such as samples=10")
+    parser.add_argument("--json", action="store_true")
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:

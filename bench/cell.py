@@ -82,7 +82,8 @@ class Record:
         status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
         peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two conventions.
-        measured_bytes, measured_on: what a real run allocated, and where it was taken (`prunebench measure`).
+        measured: executor -> peak_bytes that a real run allocated, image_seconds of one pass, and on: machine and protocol
+            (`prunebench measure`).
         peak_step: the time step of the planned peak. timeline: every planned time step: step, op, bytes, live.
         parameters: executed; parameters_stored: where more must be stored; macs: multiply-accumulates at `measured_at`.
         scores: test set -> photograph -> metric -> value. means: metric -> mean over the photographs of all test sets.
@@ -100,8 +101,7 @@ class Record:
     budget_bytes: int | None = None
     peak_bytes: int | None = None
     peak_bytes_eager: int | None = None
-    measured_bytes: int | None = None
-    measured_on: str = ""
+    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     peak_step: str | None = None
     timeline: tuple[Mapping[str, Any], ...] = ()
     parameters: int | None = None
@@ -138,5 +138,7 @@ class Record:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
         }
+        if content.get("measured_bytes"):  # as it was written before there were several executors
+            values["measured"] = {"pytorch": {"peak_bytes": content["measured_bytes"], "on": content["measured_on"]}}
         values["cell"] = Cell.from_json(content["cell"])
         return cls(**values)

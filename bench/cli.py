@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from bench.arguments import MISTAKE, parser_of
 from bench.commands.asked import load_plugins, out_folder
 from bench.commands.looking import data, listing, profile
+from bench.commands.making import check, new
 from bench.commands.results import measure, report, sync, table
-from bench.commands.running import pretrain, prune, run
+from bench.commands.running import export, pretrain, prune, run
 from bench.errors import BenchError
 
 INTERRUPTED = 130
@@ -27,6 +28,9 @@ COMMANDS = {
     "measure": measure,
     "profile": profile,
     "prune": prune,
+    "export": export,
+    "new": new,
+    "check": check,
     "data": data,
     "list": listing,
 }

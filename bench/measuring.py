@@ -1,22 +1,68 @@
-"""The measured ruler, for a run that is there: each stored network runs once, and its record says what that allocated."""
+"""The measured ruler: what a network allocates, and how long an image takes, when it really runs.
 
-from collections.abc import Iterator
+Executors: "pytorch" runs it as it is, "lean" rewritten to reach the plan (bench.lean), "onnx" in ONNX Runtime (bench.export.onnx_runtime).
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import nn
 
 from bench import saved
 from bench.cell import Record
-from bench.memory.measured import measured_peak_bytes, place
+from bench.contract import Inputs
+from bench.errors import ConfigError
+from bench.export.onnx_file import write_onnx
+from bench.export.onnx_runtime import onnx_image_seconds, onnx_peak_bytes, onnx_place
+from bench.lean.rewrite import lean
+from bench.memory.measured import image_seconds, measured_peak_bytes, place
 from bench.store import Store
 
+EXECUTORS = ("pytorch", "lean", "onnx")
 
-def measure_run(store: Store, device: str = "cpu") -> Iterator[Record]:
-    """Measures every finished record that was not measured there yet and whose network is stored; writes it, and yields it."""
-    where = place(device)
-    for record in store.records():
-        folder = store.model_folder(record.key)
-        if record.status == "done" and record.measured_on != where and folder.is_dir():
-            measured = replace(
-                record, measured_bytes=measured_peak_bytes(saved.load(folder), record.cell.measured_at, device), measured_on=where
-            )
-            store.write(measured)
-            yield measured
+
+def measure_run(store: Store, executors: Sequence[str] = EXECUTORS[:1], device: str = "cpu") -> Iterator[tuple[Record, str]]:
+    """Measures every finished record that was not measured there yet and whose network is stored; writes it, yields it and the executor.
+
+    Raises:
+        ConfigError: the executor does not run on the device.
+    """
+    for executor in executors:
+        where = protocol(executor, device)
+        for record in store.records():
+            folder = store.model_folder(record.key)
+            if record.status == "done" and record.measured.get(executor, {}).get("on") != where and folder.is_dir():
+                figures = measured(saved.load(folder), record.cell.measured_at, executor, device)
+                record = replace(record, measured={**record.measured, executor: figures})
+                store.write(record)
+                yield record, executor
+
+
+def measured(model: nn.Module, shape: Inputs, executor: str = "pytorch", device: str = "cpu") -> dict[str, Any]:
+    """`peak_bytes`, `image_seconds` and `on`: the machine and the protocol.
+
+    Raises:
+        ConfigError: the executor does not run on the device, or cannot run the network.
+    """
+    where = protocol(executor, device)
+    if executor == "onnx":
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "network.onnx"
+            write_onnx(model, shape, path)
+            return {"peak_bytes": onnx_peak_bytes(path, shape), "image_seconds": onnx_image_seconds(path, shape), "on": where}
+    running = lean(model, shape) if executor == "lean" else model
+    return {
+        "peak_bytes": measured_peak_bytes(running, shape, device),
+        "image_seconds": image_seconds(running, shape, device),
+        "on": where,
+    }
+
+
+def protocol(executor: str, device: str) -> str:
+    """Where and how an executor is measured. Raises ConfigError for one that does not run there."""
+    if executor != "pytorch" and device != "cpu":
+        raise ConfigError(f"the executor '{executor}' is measured on the CPU, and --device {device} was asked; leave --device out")
+    return onnx_place() if executor == "onnx" else place(device)

@@ -1,10 +1,12 @@
 """Commands that read a run which is there: table, report, measure, sync."""
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from bench.commands.asked import device_of, store_at
+from bench.errors import ConfigError
 
 
 def table(arguments: argparse.Namespace) -> None:
@@ -27,16 +29,32 @@ def report(arguments: argparse.Namespace) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """prunebench measure DIR: what every network of a run allocates when it runs, into its record."""
-    from bench.measuring import measure_run
-    from bench.units import format_mib
+    """prunebench measure DIR: what networks allocate, and how long an image takes, when they run; of a run, into its records."""
+    from bench.chosen import chosen, holds_network
+    from bench.measuring import measure_run, measured
+    from bench.memory.profile import peak_memory
 
+    executors, device = arguments.executor or ["pytorch"], device_of(arguments)
+    if holds_network(arguments.folder):
+        one = chosen(arguments.folder, shape=arguments.shape)
+        for executor in executors:
+            _tell_measured(one.name, executor, measured(one.model, one.shape, executor, device), peak_memory(one.model, one.shape))
+        return
+    if arguments.shape:
+        raise ConfigError(f"{arguments.folder} is a run, whose networks are measured at the input of their budgets; leave --shape out")
     store, count = store_at(arguments.folder), 0
-    for record in measure_run(store, device_of(arguments)):
+    for record, executor in measure_run(store, executors, device):
         count += 1
         place = f"{record.cell.label}, ratio {record.cell.ratio:g}, seed {record.cell.seed}"
-        print(f"{place}: measured {format_mib(record.measured_bytes or 0)}, planned {format_mib(record.peak_bytes or 0)}", flush=True)
-    print(f"{count} networks measured; prunebench table {store.folder} shows them" if count else "Nothing is left to measure there")
+        _tell_measured(place, executor, record.measured[executor], record.peak_bytes or 0)
+    print(f"{count} measured; prunebench table {store.folder} shows them" if count else "Nothing is left to measure there")
+
+
+def _tell_measured(place: str, executor: str, figures: Mapping[str, Any], planned_bytes: int) -> None:
+    from bench.units import format_mib
+
+    peak, planned = format_mib(figures["peak_bytes"]), format_mib(planned_bytes)
+    print(f"{place}: {executor} measured {peak}, planned {planned}, {figures['image_seconds']:.2f} s an image", flush=True)
 
 
 def sync(arguments: argparse.Namespace) -> int:

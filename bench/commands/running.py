@@ -1,4 +1,4 @@
-"""Commands that train: run, pretrain, prune."""
+"""Commands that make networks: run, pretrain, prune, export."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Any
 
 from bench.commands.asked import RUNS, device_of, out_folder, study_of
 from bench.commands.results import track
+from bench.errors import ConfigError
 
 PRUNED = Path("results") / "pruned"
+EXPORTED = Path("results") / "exported"
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -67,6 +69,17 @@ def prune(arguments: argparse.Namespace) -> None:
     folder = arguments.out or PRUNED / f"{arguments.backbone}-{arguments.method}-{budget}"
     work = arguments.out / "run" if arguments.out else RUNS / "prune"
     print(text(*prune_once(wish, folder, work, device_of(arguments), TextProgress()), folder))
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """prunebench export CELL: one saved network in a form that others read, checked against the network itself."""
+    from bench.chosen import chosen
+    from bench.exporting import default_place, export_network
+
+    if not arguments.folder.is_dir():
+        raise ConfigError(f"there is no folder {arguments.folder}; give that of a saved network, or of a run and --row, --ratio, --seed")
+    one = chosen(arguments.folder, arguments.row, arguments.ratio, arguments.seed, arguments.shape)
+    print("\n".join(export_network(one, arguments.format, arguments.out or default_place(one, arguments.format, EXPORTED))))
 
 
 def _executor(arguments: argparse.Namespace, study: Any) -> Any:

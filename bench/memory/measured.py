@@ -7,7 +7,10 @@ frame holds on to and pooling's indices count too, which those leave out.
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from time import perf_counter
 
 import torch
 from torch import nn
@@ -27,16 +30,40 @@ def measured_peak_bytes(model: nn.Module, shape: Inputs, device: str = "cpu") ->
         shape: (N, C, H, W), or several for several inputs.
         device: "cpu" or a CUDA device.
     """
-    model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with evaluating(model), torch.inference_mode():
-        model(*_inputs([(1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS) for _, channels, _, _ in shapes_of(shape)], device))
+    with _warm(model, shape, device):
         return _cuda(model, shape, device) if device.startswith("cuda") else _cpu(model, shape)
 
 
+def image_seconds(model: nn.Module, shape: Inputs, device: str = "cpu", passes: int = 3) -> float:
+    """The median time of a forward pass, under the same protocol, in passes of their own after one at full size."""
+    seconds = []
+    with _warm(model, shape, device):
+        for _ in range(1 + passes):
+            inputs = _inputs(shapes_of(shape), device)
+            begun = perf_counter()
+            model(*inputs)
+            if device.startswith("cuda"):
+                torch.cuda.synchronize(device)
+            seconds.append(perf_counter() - begun)
+    return median(seconds[1:])
+
+
 def place(device: str = "cpu") -> str:
-    """Where it was measured, for people."""
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{device} {platform.machine()}"
-    return f"{name}, channels_last, float32, torch {torch.__version__}"
+    """Where and how it was measured, for people."""
+    threads = torch.get_num_threads()
+    name = f"{device} {platform.machine()} with {threads} thread{'s' * (threads > 1)}"
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
+    return f"{name}, channels_last, float32, inference mode, after a warm-up, torch {torch.__version__}"
+
+
+@contextmanager
+def _warm(model: nn.Module, shape: Inputs, device: str) -> Iterator[None]:
+    """Inside, the network is there where it is measured, and has run once."""
+    model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with evaluating(model), torch.inference_mode():
+        model(*_inputs([(1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS) for _, channels, _, _ in shapes_of(shape)], device))
+        yield
 
 
 def _cpu(model: nn.Module, shape: Inputs) -> int:

@@ -23,10 +23,13 @@ Item = TypeVar("Item")
 REFERENCE = "mosp"  # the method that the others are compared with
 NOT_IN_QUESTION = ("seed", "label", "data")
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
-LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager", "measured_bytes")
+EXECUTORS = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}  # how columns begin -> what ran the network (bench.measuring)
+MEASURED = tuple(f"{name}_bytes" for name in EXECUTORS)
+TIMED = tuple(f"{name}_image_seconds" for name in EXECUTORS)
+LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager", *MEASURED)
 COSTS = ("steps", "samples", "forward_passes", "seconds")  # all phases after the shared pretraining
 WHOLE = (*LARGEST, "parameters", "parameters_stored", "macs", "pretrain_steps_spent", *COSTS[:3])
-AVERAGED = ("psnr_db", "ssim", "input_psnr_db", "input_ssim", "seconds", *WHOLE[len(LARGEST) :])
+AVERAGED = ("psnr_db", "ssim", "input_psnr_db", "input_ssim", "seconds", *TIMED, *WHOLE[len(LARGEST) :])
 SPREAD = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COSTS)
 SAME = ("question", "task", "backbone", "method", "label", "ratio", "convention", "measured_at", "compute", "data", "data_fingerprint")
 SAME_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
@@ -62,7 +65,8 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
 def _answer(record: Record) -> dict[str, Any]:
     """What a record adds to its cell."""
     done = record.status == "done"
-    measured = {name: getattr(record, name) for name in (*LARGEST, "parameters", "parameters_stored", "macs", "status", "reason")}
+    peaks = ("budget_bytes", "peak_bytes", "peak_bytes_eager")
+    figures = {name: getattr(record, name) for name in (*peaks, "parameters", "parameters_stored", "macs", "status", "reason")}
     scores = {name: record.means.get(name) for name in ("psnr_db", "ssim")}
     degraded = {f"input_{name}": record.input_means.get(name) for name in ("psnr_db", "ssim")}
     spent: dict[str, float | None] = {"pretrain_steps_spent": record.steps.get("pretrain", 0), "forward_passes": record.forward_passes}
@@ -70,7 +74,16 @@ def _answer(record: Record) -> dict[str, Any]:
     if not done:
         spent = dict.fromkeys(spent)
     note = str(record.environment.get("note", ""))
-    return measured | scores | degraded | spent | {"note": note, "measured_on": record.measured_on}
+    return figures | _measured(record) | scores | degraded | spent | {"note": note}
+
+
+def _measured(record: Record) -> dict[str, Any]:
+    """What real runs of its network took; None where there was none."""
+    found = {begin: record.measured.get(executor, {}) for begin, executor in EXECUTORS.items()}
+    figures = {f"{begin}_bytes": one.get("peak_bytes") for begin, one in found.items()}
+    seconds = {f"{begin}_image_seconds": one.get("image_seconds") for begin, one in found.items()}
+    places = dict.fromkeys(str(one["on"]) for one in found.values() if one)
+    return figures | seconds | {"measured_on": "; ".join(places)}
 
 
 def rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[dict[str, Any]]:

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from bench.report.frame import COSTS
 from bench.report.significance import verdict
 from bench.report.statistics import LEAST_PHOTOGRAPHS
-from bench.report.table import MISSING, PLACES, Marks, Row, number, peak_columns, place_among, status_text
-from bench.units import mib
+from bench.report.table import MISSING, PLACES, Marks, Row, number, peak_columns, place_among, ruler_text, status_text
 
 VERSUS, VERDICT = "versus MOSP dB", "verdict"
 PLAIN = Marks("{}", "{}", " ± ", str)
@@ -72,7 +71,7 @@ def _line(rows: Sequence[Row], row: Row, compared: bool, tested: bool) -> list[E
         _number(row, "ssim", ".4f"),
         *([_difference(row)] if compared else []),
         *([Entry(verdict(row), verdict(row))] if tested else []),
-        *(Entry(MISSING if row[name] is None else f"{mib(row[name]):.1f}", _order(row[name])) for name in peak_columns(rows).values()),
+        *(Entry(ruler_text(row, name), _order(row[name])) for name in peak_columns(rows).values()),
         _parameters(row),
         *(_number(row, name, ",.0f" if name == "seconds" else ",d") for name in COST_HEADERS.values()),
         Entry(status_text(row), row["status"]),

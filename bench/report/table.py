@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.cell import Cell, Record
 from bench.errors import ConfigError
-from bench.report.frame import COSTS, rows, section
+from bench.report.frame import COSTS, MEASURED, TIMED, rows, section
 from bench.report.rulers import agreement
 from bench.units import mib
 
@@ -136,13 +136,26 @@ def _sections(merged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 HEADERS = ("parameters", "stored", "PSNR dB", "SSIM", "steps", "samples", "passes", "seconds", "status")
-PEAKS = {"budget MiB": "budget_bytes", "peak MiB": "peak_bytes", "eager MiB": "peak_bytes_eager", "measured MiB": "measured_bytes"}
+PEAKS = {
+    "budget MiB": "budget_bytes",
+    "peak MiB": "peak_bytes",
+    "eager MiB": "peak_bytes_eager",
+    **dict(zip(("measured MiB", "lean MiB", "ONNX MiB"), MEASURED, strict=True)),
+    **dict(zip(("s/image", "lean s/image", "ONNX s/image"), TIMED, strict=True)),
+}
 PLACES = ("bold", "second")
 
 
 def peak_columns(merged: Sequence[Row]) -> dict[str, str]:
     """Header -> field of the rulers; measured only where it was taken."""
-    return {head: name for head, name in PEAKS.items() if name != "measured_bytes" or any(row[name] for row in merged)}
+    return {head: name for head, name in PEAKS.items() if name not in (*MEASURED, *TIMED) or any(row[name] for row in merged)}
+
+
+def ruler_text(row: Row, name: str) -> str:
+    """One figure of `peak_columns`: MiB, or seconds."""
+    if row[name] is None:
+        return MISSING
+    return f"{row[name]:.2f}" if name in TIMED else f"{mib(row[name]):.1f}"
 
 
 def _columns(group: Sequence[Row], row: Row, marks: Marks, peaks: Iterable[str]) -> list[str]:
@@ -151,7 +164,7 @@ def _columns(group: Sequence[Row], row: Row, marks: Marks, peaks: Iterable[str])
     return [
         marks.escape(row["label"]),
         f"{row['ratio']:g}",
-        *(MISSING if row[name] is None else f"{mib(row[name]):.1f}" for name in peaks),
+        *(ruler_text(row, name) for name in peaks),
         number(row, "parameters", ",d", marks),
         number(row, "parameters_stored", ",d", marks) if row["parameters_stored"] != row["parameters"] else MISSING,
         psnr if place is None else getattr(marks, PLACES[place]).format(psnr),
@@ -213,7 +226,8 @@ def caption(group: Sequence[Row]) -> list[str]:
     if any((row["parameters_stored"] or 0) > (row["parameters"] or 0) for row in group):
         lines.append("Parameters are those that are executed; stored: where more must be stored, because several widths share them")
     places = dict.fromkeys(row["measured_on"] for row in group if row["measured_on"])
-    lines += [f"Measured MiB: what one forward pass allocated on {'; '.join(places)}"] if places else []
+    if places:
+        lines.append(f"Measured: what one forward pass of PyTorch, of the lean executor, of ONNX Runtime allocated, on {'; '.join(places)}")
     degraded = [row for row in group if row["input_psnr_db"] is not None]
     if degraded:
         psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0

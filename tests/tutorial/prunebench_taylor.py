@@ -1,6 +1,6 @@
 """Taylor pruning: a channel matters as much as the loss would change to first order if it were gone.
 
-    score_c = mean (dL / dg_c)^2      g_c: a gate of one on channel c
+score_c = mean (dL / dg_c)^2      g_c: a gate of one on channel c
 """
 
 from dataclasses import dataclass
