@@ -8,8 +8,11 @@ from typing import Any, get_type_hints
 
 from torch import nn
 
+from bench.backbones import belongs, build, names
+from bench.backbones import options as options_of
 from bench.contract import Shape, Task
 from bench.errors import ConfigError
+from bench.network_file import is_file
 from bench.options import configured
 from bench.registry import METHODS, TASKS, unknown
 from bench.study import packaged_studies, study_path
@@ -25,14 +28,15 @@ def task_class(backbone: str, task: str | None = None) -> type[Task]:
     """The named task, or the first one that has the backbone.
 
     Raises:
-        ConfigError: unknown task or backbone.
+        ConfigError: unknown task or backbone; no task for a network of the user's own.
     """
+    if is_file(backbone) and not task:
+        raise ConfigError(f"{backbone} is a network of your own, so say what it is for: --task {' or '.join(TASKS.names())}")
     classes = [TASKS.get(task)] if task else [TASKS.get(name) for name in TASKS.names()]
-    having = [cls for cls in classes if backbone in cls.backbones]
+    having = [cls for cls in classes if belongs(cls, backbone)]
     if not having:
-        raise ConfigError(
-            unknown(f"backbone of task {task}" if task else "backbone", backbone, {name for cls in classes for name in cls.backbones})
-        )
+        known = {name for cls in classes for name in names(cls)}
+        raise ConfigError(unknown(f"backbone of task {task}" if task else "backbone", backbone, known))
     return having[0]
 
 
@@ -51,16 +55,20 @@ def built(backbone: str, task: str | None, options: Mapping[str, Any]) -> tuple[
     of_task, of_backbone = parted(cls, backbone, options)
     one = configured(cls, of_task, f"task {cls.name}")
     try:
-        return one.build(backbone, **of_backbone).eval(), one.measured_at
+        return build(one, backbone, of_backbone).eval(), one.measured_at
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"backbone {backbone}: {error}") from error
 
 
 def parted(cls: type[Task], backbone: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of a task, and those of one of its backbones; unknown ones are left to the backbone to refuse."""
-    names = {entry.name for entry in fields(cls)} - cls.options(backbone).keys()  # type: ignore[arg-type]
-    of_task = {name: value for name, value in options.items() if name in names}
-    return of_task, {name: value for name, value in options.items() if name not in names}
+    """The options of a task, and those of one of its backbones; unknown ones are left to the backbone to refuse.
+
+    One that a task and a network of the user's own both have, such as a scale, is given to both: they must agree.
+    """
+    has, takes = {entry.name for entry in fields(cls)}, options_of(cls, backbone).keys()  # type: ignore[arg-type]
+    of_task = has if is_file(backbone) else has - takes
+    of_backbone = takes | (options.keys() - has)
+    return {name: options[name] for name in options if name in of_task}, {name: options[name] for name in options if name in of_backbone}
 
 
 def _options(cls: type) -> dict[str, dict[str, Any]]:
@@ -88,7 +96,7 @@ def _tasks() -> list[dict[str, Any]]:
         {
             "name": name,
             "origin": TASKS.origin(name),
-            "backbones": list(one.backbones),
+            "backbones": names(one),
             "measured_at": format_shape(one.measured_at),
             "options": _options(type(one)),
         }
@@ -99,8 +107,8 @@ def _tasks() -> list[dict[str, Any]]:
 def _backbones() -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for task in TASKS.names():
-        for name in TASKS.get(task).backbones:
-            options = TASKS.get(task).options(name)
+        for name in names(TASKS.get(task)):
+            options = options_of(TASKS.get(task), name)
             found.setdefault(name, {"name": name, "tasks": [], "options": options})["tasks"].append(task)
     return list(found.values())
 

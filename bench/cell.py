@@ -1,12 +1,12 @@
 """Cell: one question. Record: its answer. Both frozen, both plain JSON.
 
-The key of a cell is the SHA-256 of its canonical JSON and the schema version. Its label and the place of its data are not part of the
-key: they do not change the answer.
+The key of a cell is the SHA-256 of its canonical JSON and the schema version. Its label and the places of its data and of a network file
+are not part of the key: they do not change the answer.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -15,7 +15,8 @@ from bench.contract import Convention, Recipe, Shape
 SCHEMA = 2  # raise it when the harness or a task computes other answers than before: then all stored ones are old
 UNPRUNED = "unpruned"  # the neutral method, the reference of every table
 Status = Literal["done", "infeasible", "failed"]
-NOT_IN_KEY = ("label", "data")
+NOT_IN_KEY = ("label", "data", "backbone_folder")
+OF_A_FILE = ("backbone_folder", "backbone_source")  # of cells whose network is the user's own; the others do not name them
 
 
 def digest(content: Any) -> str:
@@ -38,6 +39,7 @@ class Cell:
         compute: "own" (each method's own fine-tuning) or "matched" (equal steps after pretraining).
         seed: from which all random streams are derived.
         recipe: how it is trained.
+        backbone_folder, backbone_source: of a network of the user's own, where its file is and the hash of what is in it; else "".
     """
 
     task: str
@@ -56,11 +58,17 @@ class Cell:
     compute: Literal["own", "matched"]
     seed: int
     recipe: Recipe
+    backbone_folder: str = ""
+    backbone_source: str = ""
 
     @property
     def key(self) -> str:
         """Names the answer in the store."""
-        return digest({"schema": SCHEMA} | {name: value for name, value in asdict(self).items() if name not in NOT_IN_KEY})
+        return digest({"schema": SCHEMA} | self.content(NOT_IN_KEY))
+
+    def content(self, without: Sequence[str] = ()) -> dict[str, Any]:
+        """The fields that say something, but those that are named, as plain values."""
+        return {name: value for name, value in asdict(self).items() if name not in without and (value or name not in OF_A_FILE)}
 
     @property
     def trained_by(self) -> Recipe:
@@ -69,7 +77,7 @@ class Cell:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Cell":
-        """The cell whose `asdict` was written as JSON."""
+        """The cell whose `content` was written as JSON."""
         return cls(**(dict(content) | {"recipe": Recipe(**content["recipe"]), "measured_at": tuple(content["measured_at"])}))
 
 
@@ -129,7 +137,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings."""
-        return {"schema": SCHEMA, "key": self.key} | asdict(self)
+        return {"schema": SCHEMA, "key": self.key} | asdict(self) | {"cell": self.cell.content()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Record":

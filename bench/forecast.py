@@ -11,6 +11,7 @@ from time import perf_counter
 
 import torch
 
+from bench.backbones import of_cell
 from bench.cell import Cell, digest
 from bench.options import cell_task, configured
 from bench.pretrained import PACKAGED, find, pretrained_key
@@ -67,7 +68,8 @@ def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecas
     pretraining: dict[str, tuple[str, int, float]] = {}
     foreseen = []
     for cell in cells:
-        kind = digest([cell.task, cell.backbone, dict(cell.backbone_options), cell.recipe.patch, cell.recipe.batch, cell.recipe.threads])
+        network = [cell.task, cell.backbone, dict(cell.backbone_options), cell.backbone_source]
+        kind = digest([*network, cell.recipe.patch, cell.recipe.batch, cell.recipe.threads])
         if kind not in step_seconds:
             step_seconds[kind] = timed_step_seconds(cell, device)
         key = pretrained_key(cell)
@@ -101,7 +103,7 @@ def timed_step_seconds(cell: Cell, device: str) -> float:
     task = cell_task(cell)
     recipe = replace(cell.recipe, pretrain_rate=HARMLESS_RATE)
     trainer = TaskTrainer(task, cell.data, recipe, cell.seed, device, stream="timing")
-    model = task.build(cell.backbone, **cell.backbone_options)
+    model = of_cell(task, cell)
     trainer.reinitialise(model)
     trainer.fit(model, 1, phase="pretrain")
     begun = perf_counter()

@@ -25,7 +25,7 @@ from torch import nn
 from bench import saved
 from bench.cell import Cell, Record
 from bench.contract import Budget, Method, Pruned, Task, largest_first
-from bench.errors import Infeasible, PluginError
+from bench.errors import BenchError, Infeasible, PluginError
 from bench.evaluation import evaluate, input_scores, means
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
@@ -47,7 +47,7 @@ def run_job(job: Job, store: Store, device: str = "cpu", progress: Progress | No
     torch.set_num_threads(job.cells[0].recipe.threads)
     try:
         contest = _prepare(job, store, device, progress)
-    except (PluginError, RuntimeError) as error:
+    except Exception as error:  # of a network that cannot be trained, or of the user's own that cannot be built: a row for each cell
         yield from (_failed(cell, None, error) for cell in job.cells)
         return
     trainer = contest.trainer("method")
@@ -135,15 +135,17 @@ def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, p
     contest.progress.working(f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}")
     model = deepcopy(pruned.model).cpu()  # what is trained here must not reach into the method's own networks
     trainer.uncount(model)
-    figures = _figures(model, contest, budget, pruned)
+    measured = figures(model, contest.model, budget, pruned, cell.method, cell.recipe.min_width)
     finisher = contest.trainer("finish")
     with finisher.branch():
         calibration_loss = finisher.loss(model)
-    note = _finish(finisher, model, pruned, cell, spent.steps)
+    note = finish(finisher, model, pruned, spent.steps)
     with finisher.meter.during("evaluate"):
         scores = evaluate(contest.task, model, cell.data, contest.device, keeping(contest.task, *contest.store.patch_folders(cell)))
     kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
     place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
+    if cell.backbone_source:
+        saved.check_described(model, contest.model, kept, pruned.inserted, cell.measured_at[1])
     saved.save(contest.store.model_folder(cell.key), model, **place, kept=kept, inserted=pruned.inserted)
     return Record(
         cell=cell,
@@ -156,15 +158,21 @@ def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, p
         inserted=tuple(pruned.inserted),
         trace=tuple({"peak_bytes": step.peak_bytes, "widths": dict(step.widths), "note": step.note} for step in pruned.trace),
         environment=_environment(contest.device) | {"note": note, "finish": pruned.finish},
-        **figures,
+        **measured,
         **(spent + finisher.meter.spent()).figures(),
     )
 
 
-def _figures(model: nn.Module, contest: _Contest, budget: Budget, pruned: Pruned) -> dict[str, Any]:
-    """The referee's figures, as fields of the Record. Raises PluginError."""
-    cell = contest.first
-    planned, eager = referee(model, contest.model, budget, cell.method)
+def figures(model: nn.Module, unpruned: nn.Module, budget: Budget, pruned: Pruned, method: str, min_width: int) -> dict[str, Any]:
+    """The referee's figures, as fields of the Record. Raises PluginError.
+
+    Args:
+        model: a copy of the network that a method gave back. unpruned: what it was made from.
+        budget, pruned: what was asked, and all that was given back.
+        method: named in messages.
+        min_width: at which a unit counts as being at the floor.
+    """
+    planned, eager = referee(model, unpruned, budget, method)
     widths = peak_model(model, budget.input_shape, budget.convention).widths
     return {
         "budget_bytes": budget.peak_bytes,
@@ -176,22 +184,29 @@ def _figures(model: nn.Module, contest: _Contest, budget: Budget, pruned: Pruned
         "parameters_stored": planned.parameters if pruned.stored_parameters is None else pruned.stored_parameters,
         "macs": planned.macs,
         "widths": dict(widths),
-        "units_at_floor": sum(width <= cell.recipe.min_width for width in widths.values()),
+        "units_at_floor": sum(width <= min_width for width in widths.values()),
     }
 
 
-def _finish(trainer: TaskTrainer, model: nn.Module, pruned: Pruned, cell: Cell, spent: Counter[str]) -> str:
-    """Trains as the method asked and the study allows; returns a note, or nothing. Pretraining is free: every network has had it."""
+def finish(trainer: TaskTrainer, model: nn.Module, pruned: Pruned, spent: Counter[str]) -> str:
+    """Trains as the method asked and the trainer's recipe allows; returns a note, or nothing.
+
+    Args:
+        trainer: of the finish.
+        model: trained in place.
+        pruned: what the method gave back.
+        spent: its steps by phase; they count where the recipe has matched steps. Pretraining is free: every network has had it.
+    """
     if pruned.finish == "none":
         return ""
     if pruned.finish == "scratch":
         trainer.reinitialise(model)
-        trainer.fit(model, cell.recipe.pretrain_steps, phase="pretrain")
-    steps = cell.trained_by.tuning_steps
-    if cell.compute == "matched":
+        trainer.fit(model, trainer.recipe.pretrain_steps, phase="pretrain")
+    steps, matched = trainer.recipe.tuning_steps, trainer.recipe.matched_steps
+    if matched:
         steps -= sum(count for phase, count in spent.items() if phase != "pretrain")
     trainer.fit(model, max(0, steps), phase="finetune")
-    return f"the method alone took {-steps} steps more than the {cell.recipe.matched_steps} that every row gets" if steps < 0 else ""
+    return f"the method alone took {-steps} steps more than the {matched} that every row gets" if steps < 0 else ""
 
 
 def _infeasible(contest: _Contest, cell: Cell, budget: Budget, impossible: Infeasible) -> Record:
@@ -205,7 +220,7 @@ def _infeasible(contest: _Contest, cell: Cell, budget: Budget, impossible: Infea
 
 
 def _failed(cell: Cell, budget: Budget | None, error: Exception) -> Record:
-    reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+    reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
     environment = {"traceback": traceback.format_exception(error)}
     return Record(cell, "failed", _one_line(reason), budget_bytes=budget.peak_bytes if budget else None, environment=environment)
 

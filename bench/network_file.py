@@ -3,7 +3,10 @@
 The file is run (`bench.python_file`). Our own packages are imported before, so that neighbours of the same name do not take their place.
 """
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from bench.errors import ConfigError
-from bench.python_file import ENDING, beside, mistake, run_file
+from bench.python_file import ENDING, OURS, beside, mistake, run_file
 from bench.registry import discover, unknown
 
 
@@ -31,6 +34,48 @@ def load(asked: str, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ConfigError: there is no such file or name, it is no network and builds none, or the user's code raises.
     """
+    with _opened(asked) as (path, name, found):
+        return _built(f"{path}:{name}", found, options, path).eval()
+
+
+def options(asked: str) -> dict[str, Any]:
+    """What the function or the class that is named takes by name, with defaults, Parameter.empty where there is none.
+
+    Raises:
+        ConfigError: there is no such file or name, or the file raises.
+    """
+    with _opened(asked) as (_, _, found):
+        return {} if isinstance(found, nn.Module) else _arguments(found)[0]
+
+
+def source(asked: str) -> str:
+    """Hash of the file, and of the files and packages beside it that it imports, wherever the folder is. Raises ConfigError: no file."""
+    path = _parts(asked)[0].resolve()
+    whole = sha256()
+    for file in sorted(_read_with(path, path.parent, set())):
+        whole.update(f"{file.relative_to(path.parent).as_posix()}\0".encode() + sha256(file.read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def _read_with(file: Path, folder: Path, known: set[Path]) -> set[Path]:
+    """`known`, with a file and all that it imports of the folder."""
+    known.add(file)
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):  # running it will say so
+        return known
+    dotted = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    dotted += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    for name in {name.split(".")[0] for name in dotted} - set(OURS):
+        for found in [folder / f"{name}.py", *(folder / name).rglob("*.py")]:
+            if found.is_file() and found not in known:
+                _read_with(found, folder, known)
+    return known
+
+
+@contextmanager
+def _opened(asked: str) -> Iterator[tuple[Path, str, Any]]:
+    """The file, the name in it and what that is, while the file's folder can be imported from. Raises ConfigError."""
     path, name = _parts(asked)
     discover()
     with beside(path.parent.resolve()):
@@ -41,7 +86,7 @@ def load(asked: str, options: Mapping[str, Any]) -> nn.Module:
             raise ConfigError(f"which network of the file? {offered}; write for example {path}:{example}")
         if name not in vars(module):
             raise ConfigError(unknown(f"name in {path}", name, _offered(module)))
-        return _built(f"{path}:{name}", vars(module)[name], options, path).eval()
+        yield path, name, vars(module)[name]
 
 
 def _parts(asked: str) -> tuple[Path, str]:
@@ -85,18 +130,23 @@ def _built(asked: str, found: Any, options: Mapping[str, Any], path: Path) -> nn
 
 def _check_options(asked: str, builder: Any, options: Mapping[str, Any]) -> None:
     """Raises ConfigError for an option that the builder does not take, and for one that it needs and did not get."""
-    try:
-        takes = signature(builder).parameters.values()
-    except (TypeError, ValueError):  # something written in C; calling it will tell
-        return
-    named = {one.name: one.default for one in takes if one.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)}
-    takes_any = any(one.kind is Parameter.VAR_KEYWORD for one in takes)
+    named, takes_any = _arguments(builder)
     for name in options:
         if name not in named and not takes_any:
             raise ConfigError(unknown(f"option of {asked}", name, named))
     needed = [name for name, default in named.items() if default is Parameter.empty and name not in options]
     if needed:
         raise ConfigError(f"{asked} needs {', '.join(needed)}; give {' '.join(f'--set {name}=VALUE' for name in needed)}")
+
+
+def _arguments(builder: Any) -> tuple[dict[str, Any], bool]:
+    """What is taken by name, with defaults, and whether any name is taken."""
+    try:
+        takes = signature(builder).parameters.values()
+    except (TypeError, ValueError):  # no builder, or one that is written in C: calling it will tell
+        return {}, True
+    named = {one.name: one.default for one in takes if one.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)}
+    return named, any(one.kind is Parameter.VAR_KEYWORD for one in takes)
 
 
 def _said(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 Its key covers what decides its weights: task and backbone with their options, the pretraining part of the recipe, the seed, the data.
 A network is looked for in the study's own folder, then among those that come with the package, and trained if it is in neither.
+A network of the user's own is trained from the weights that its file builds, by the seed where they are random; with no pretraining steps
+it is taken as it is. The hash of its file is part of the key.
 KEY.safetensors holds the weights, KEY.json beside it the recipe, the checksum, and the calibration loss along the way. A file that does not
 match its checksum is set aside and made again.
 """
@@ -18,10 +20,11 @@ from safetensors.torch import save as bytes_of
 from torch import nn
 
 from bench import atomic
+from bench.backbones import check_unchanged, of_cell
 from bench.cell import SCHEMA, Cell, digest
 from bench.contract import Task
 from bench.saved import weights_of
-from bench.training import OnStep, TaskTrainer
+from bench.training import OnStep, TaskTrainer, derived_seed
 
 PACKAGED = Path(__file__).parent / "pretrained_networks"
 CURVE_POINTS = 10
@@ -39,7 +42,7 @@ def question(cell: Cell) -> dict[str, Any]:
         "recipe": {name: getattr(cell.recipe, name) for name in PRETRAINING},
         "seed": cell.seed,
         "data_fingerprint": cell.data_fingerprint,
-    }
+    } | ({"backbone_source": cell.backbone_source} if cell.backbone_source else {})
 
 
 def pretrained_key(cell: Cell) -> str:
@@ -57,8 +60,11 @@ def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "c
         device: on which it is trained if it must be.
         progress: called with (phase, steps done, steps).
     """
+    check_unchanged(cell)
     found = find(cell, folders)
-    model = task.build(cell.backbone, **cell.backbone_options)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(derived_seed(cell.seed, "initialise"))  # a network file draws its weights where it likes
+        model = of_cell(task, cell)
     if found is not None:
         model.load_state_dict(tensors_from(found))
         return model.eval()
@@ -93,9 +99,10 @@ def _sidecar_checksum(sidecar: Path) -> str | None:
 
 
 def _train(model: nn.Module, task: Task, cell: Cell, device: str, progress: OnStep | None) -> tuple[list[tuple[int, float]], float]:
-    """Initialises and trains in place; returns (step, calibration loss) along the way, and the seconds that it took."""
+    """Initialises a task's own network and trains in place; returns (step, calibration loss) along the way, and the seconds it took."""
     trainer = TaskTrainer(task, cell.data, cell.recipe, cell.seed, device, progress, stream="pretrain")
-    trainer.reinitialise(model)
+    if not cell.backbone_source:
+        trainer.reinitialise(model)
     steps, curve = cell.recipe.pretrain_steps, []
 
     def look(index: int, rate: float) -> None:

@@ -14,17 +14,18 @@ from typing import Protocol
 
 import torch
 
+from bench.backbones import of_cell
 from bench.cell import Cell, Record, digest
-from bench.errors import PluginError
 from bench.forecast import Forecast, foresee
 from bench.job import run_job
 from bench.memory.profile import peak_memory
 from bench.options import cell_task
 from bench.pretrained import PACKAGED, pretrained, pretrained_key
 from bench.progress import Progress
+from bench.referee import check_fits
 from bench.registry import load_plugin, plugin_files
 from bench.store import Store
-from bench.study import Job, Study
+from bench.study import OF_A_NETWORK, Job, Study
 from bench.training import chosen_device
 
 
@@ -92,7 +93,7 @@ def run_study(
     foreseen_seconds = {entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells}
     progress.begin(len(cells) - len(missing), foreseen_seconds, forecast.pretraining_seconds)
     for cell in {pretrained_key(cell): cell for cell in missing}.values():
-        with suppress(PluginError, RuntimeError):  # the jobs of a network that cannot be trained will say so, each in its rows
+        with suppress(Exception):  # the jobs of a network that cannot be trained will say so, each in its rows
             pretrain(cell, (store.pretrained_folder, PACKAGED), device, progress)
     progress.working("")
     jobs = study.jobs(missing)
@@ -106,12 +107,15 @@ def run_study(
 
 def check_inputs(cells: Sequence[Cell]) -> None:
     """Raises ConfigError, before anything is written, for photographs or networks that cannot be used: every photograph is read."""
-    for cell in {digest([cell.task, cell.task_options, cell.backbone, cell.backbone_options]): cell for cell in cells}.values():
+    for cell in {digest([getattr(cell, name) for name in OF_A_NETWORK]): cell for cell in cells}.values():
         task, draws = cell_task(cell), torch.Generator().manual_seed(0)
         for crops in (task.training_pairs(cell.data), task.calibration_pairs(cell.data)):
-            crops.sample(1, cell.recipe.patch, draws)
+            degraded, clean = crops.sample(cell.recipe.batch if cell.backbone_source else 1, cell.recipe.patch, draws)
         task.test_sets(cell.data)
-        peak_memory(task.build(cell.backbone, **cell.backbone_options), cell.measured_at, cell.convention)
+        model = of_cell(task, cell)
+        if cell.backbone_source:
+            check_fits(cell.backbone, model, task, degraded, clean)
+        peak_memory(model, cell.measured_at, cell.convention)
 
 
 def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progress) -> None:

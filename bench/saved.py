@@ -4,11 +4,13 @@
     model = load("results/runs/table1/models/KEY")
 
 A pruned network is rebuilt as it was made: the task builds the unpruned backbone, compactors go in by name, surgery keeps the
-named channels, and the weights are filled in. Any disagreement of names or shapes is an error.
+named channels, and the weights are filled in. One whose backbone is a file of the user's own is written down operator by operator
+(bench.export.graph_spec) instead: no file is run to load it. Any disagreement of names or shapes is an error.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,17 @@ from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
 from bench import atomic
+from bench.backbones import build
 from bench.contract import Kept, Task
 from bench.errors import BenchError, ConfigError, PluginError
+from bench.network_file import is_file
 from bench.options import configured
 from bench.registry import TASKS
 from bench.surgery.channels import remove
 from bench.surgery.compactors import insert
 
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
+OF_A_BACKBONE = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
 TRACED_PIXELS = 64
 
 
@@ -52,7 +57,11 @@ def save(
 
     Raises:
         PluginError: `kept` and `inserted` do not describe this network.
+        ConfigError: the backbone is a file, and its network cannot be written down.
     """
+    if is_file(backbone):  # which is not run again here: `check_described` is for who has the unpruned network
+        save_graph(folder, model)
+        return
     spec = {
         "task": task,
         "task_options": dict(task_options),
@@ -61,16 +70,35 @@ def save(
         "kept": {unit: [int(index) for index in indices] for unit, indices in kept.items()},
         "inserted": list(inserted),
     }
-    weights = weights_of(model)
+    _check(model, lambda: skeleton(spec))
+    _write(Path(folder), model, spec)
+
+
+def save_graph(folder: str | Path, model: nn.Module) -> None:
+    """Writes any network that can be traced, whatever built it. Raises ConfigError: it cannot be traced or written down."""
+    from bench.export.graph_spec import described
+
+    _write(Path(folder), model, {"graph": described(model)})
+
+
+def check_described(model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -> None:
+    """Raises PluginError if `kept` and `inserted` do not make the network `model` of `unpruned`, whose input has so many channels."""
+    _check(model, lambda: _cut(deepcopy(unpruned), kept, inserted, channels))
+
+
+def _check(model: nn.Module, remade: Callable[[], nn.Module]) -> None:
     try:
-        difference = _difference(skeleton(spec).state_dict(), weights)
+        difference = _difference(remade().state_dict(), model.state_dict())
     except BenchError as error:
         raise PluginError(f"the network cannot be rebuilt from its kept channels and compactors: {error}") from error
     if difference:
         raise PluginError(f"the network is not the backbone with these kept channels and compactors: {difference}")
-    content = bytes_of(weights)
-    atomic.write(Path(folder) / WEIGHTS, content)
-    atomic.write(Path(folder) / SPEC, json.dumps(spec | {"sha256": atomic.checksum(content)}, indent=1).encode())
+
+
+def _write(folder: Path, model: nn.Module, spec: Mapping[str, Any]) -> None:
+    content = bytes_of(weights_of(model))
+    atomic.write(folder / WEIGHTS, content)
+    atomic.write(folder / SPEC, json.dumps({**spec, "sha256": atomic.checksum(content)}, indent=1).encode())
 
 
 def load(folder: str | Path) -> nn.Module:
@@ -80,11 +108,15 @@ def load(folder: str | Path) -> nn.Module:
         ConfigError: the folder has no saved network, or it is damaged.
     """
     spec, content = _read(Path(folder))
-    model = skeleton(spec)
     try:
         weights = tensors_from(content)
     except SafetensorError as error:
         raise ConfigError(f"{Path(folder) / WEIGHTS} cannot be read: {error}") from error
+    if "graph" in spec:
+        from bench.export.graph_spec import rebuilt
+
+        return rebuilt(spec["graph"], weights).eval()
+    model = skeleton(spec)
     difference = _difference(model.state_dict(), weights)
     if difference:
         raise ConfigError(f"the weights in {folder} do not belong to its {SPEC}: {difference}")
@@ -95,12 +127,18 @@ def load(folder: str | Path) -> nn.Module:
 def skeleton(spec: Mapping[str, Any]) -> nn.Module:
     """The network of a spec with arbitrary weights."""
     task: Task = configured(TASKS.get(spec["task"]), spec["task_options"], f"task {spec['task']}")
-    shape = (1, task.measured_at[1], TRACED_PIXELS, TRACED_PIXELS)
+    with torch.inference_mode(False):
+        model = build(task, spec["backbone"], spec["backbone_options"])
+    return _cut(model, spec["kept"], spec["inserted"], task.measured_at[1])
+
+
+def _cut(model: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -> nn.Module:
+    """A network with these compactors and kept channels, in this order."""
+    shape = (1, channels, TRACED_PIXELS, TRACED_PIXELS)
     with torch.inference_mode(False):  # surgery follows gradients
-        model = task.build(spec["backbone"], **spec["backbone_options"])
-        if spec["inserted"]:
-            model = insert(model, spec["inserted"], shape)
-        return remove(model, spec["kept"], shape) if spec["kept"] else model
+        if inserted:
+            model = insert(model, inserted, shape)
+        return remove(model, kept, shape) if kept else model
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -114,7 +152,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
             raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
     try:
         spec = json.loads((folder / SPEC).read_bytes())
-        missing = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted", "sha256"} - set(spec)
+        missing = ({"sha256"} if "graph" in spec else OF_A_BACKBONE | {"sha256"}) - set(spec)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{folder / SPEC} is not a description of a network: {error}") from error
     content = (folder / WEIGHTS).read_bytes()

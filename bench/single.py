@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import atomic, saved
+from bench.backbones import name_for_files, of_cell, options
 from bench.catalogue import parted, task_class
 from bench.cell import UNPRUNED, Cell, Record
 from bench.errors import BenchError, ConfigError, Infeasible, PluginError
 from bench.execution.serial import Serial
 from bench.memory.profile import peak_memory
-from bench.options import assigned, configured
+from bench.options import assigned, cell_task
 from bench.progress import Progress
 from bench.registry import METHODS
 from bench.run import run_study
@@ -32,7 +33,7 @@ class Wish:
     """What is to be pruned, by what, to what.
 
     Args:
-        method, backbone, task: names; without a task, the first that has the backbone.
+        method, backbone, task: names; without a task, the first that has the backbone. "my_net.py:build" needs one.
         backbone_options: of the network.
         ratio: budget / unpruned peak; or None, and `peak_bytes` is the budget.
         data: "embedded" or a folder.
@@ -59,7 +60,7 @@ def study_of(wish: Wish) -> Study:
         raise ConfigError(f"'{UNPRUNED}' is the reference and removes nothing; choose a method that prunes (prunebench list methods)")
     task = task_class(wish.backbone, wish.task)
     of_method = {entry.name for entry in fields(METHODS.get(wish.method))}  # type: ignore[arg-type]
-    places, overrides = set(task.options(wish.backbone)) | {entry.name for entry in fields(task)} - of_method, []  # type: ignore[arg-type]
+    places, overrides = set(options(task, wish.backbone)) | {entry.name for entry in fields(task)} - of_method, []  # type: ignore[arg-type]
     elsewhere: dict[str, Any] = {}
     for text in wish.overrides:
         name = text.partition("=")[0].strip()
@@ -80,10 +81,15 @@ def study_of(wish: Wish) -> Study:
     return first if wish.ratio is not None else _loaded(asked | {"ratios": [_ratio(first.cells()[0], wish)]}, overrides)
 
 
+def folder_name(backbone: str, method: str, budget: str) -> str:
+    """What the folder of a pruned network is called by default: "unet-mosp-0.5", "my_net-build-mosp-6MiB"."""
+    return f"{name_for_files(backbone)}-{method}-{budget}"
+
+
 def _ratio(cell: Cell, wish: Wish) -> float:
     """The ratio whose budget is `peak_bytes`, to the byte. Raises ConfigError above the unpruned peak."""
-    task = configured(task_class(cell.backbone, cell.task), cell.task_options, f"task {cell.task}")
-    unpruned_bytes = peak_memory(task.build(cell.backbone, **cell.backbone_options), cell.measured_at, cell.convention)
+    task = cell_task(cell)
+    unpruned_bytes = peak_memory(of_cell(task, cell), cell.measured_at, cell.convention)
     peak_bytes = wish.peak_bytes or 0
     if not 0 < peak_bytes <= unpruned_bytes:
         raise ConfigError(

@@ -13,7 +13,7 @@ is computed again. Nothing is created before there is something to write.
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Store:
 
     def write_study(self, name: str, cells: Iterable[Cell], command: str = "") -> None:
         """Keeps which cells the table has; a file that says the same is left alone."""
-        content = {"schema": SCHEMA, "name": name, "command": command, "cells": [asdict(cell) for cell in cells]}
+        content = {"schema": SCHEMA, "name": name, "command": command, "cells": [cell.content() for cell in cells]}
         raw = json.dumps(content, indent=1).encode()
         if not self._study_path.is_file() or self._study_path.read_bytes() != raw:
             atomic.write(self._study_path, raw)

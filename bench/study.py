@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from bench.backbones import belongs, completed, placed
 from bench.cell import UNPRUNED, Cell, digest
 from bench.contract import Convention, Shape
 from bench.errors import ConfigError
@@ -22,7 +23,8 @@ from bench.registry import METHODS, TASKS, unknown
 from bench.study_file import Row, checked_fields, override, parsed
 
 PACKAGED = Path(__file__).parent / "studies"
-SHARED_BY_A_JOB = ("task", "task_options", "backbone", "backbone_options", "convention", "method", "method_options", "label", "seed")
+OF_A_NETWORK = ("task", "task_options", "backbone", "backbone_options", "backbone_source")
+SHARED_BY_A_JOB = (*OF_A_NETWORK, "convention", "method", "method_options", "label", "seed")
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,10 @@ class Study:
             base |= {"data": self.data, "data_fingerprint": task.fingerprint(self.data)}
             base |= {"measured_at": self.measured_at or task.measured_at}
             for convention, (backbone, backbone_options) in product(self.conventions, self.backbones):
-                if backbone not in task.backbones:  # it is another task's
+                if not belongs(task, backbone):  # it is another task's
                     continue
-                place = base | {"convention": convention, "backbone": backbone}
-                place |= {"backbone_options": task.options(backbone) | dict(backbone_options)}
+                chosen = completed(task, backbone, backbone_options)
+                place = base | {"convention": convention, "backbone_options": chosen} | placed(backbone, chosen)
                 for row in self.rows:
                     asked = place | {"method": row.method, "method_options": dict(row.options), "label": row.label}
                     asked |= {"method_source": sources[row.method]}

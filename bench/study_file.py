@@ -3,13 +3,16 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
+from bench.backbones import belongs, build, names
 from bench.cell import digest
 from bench.contract import Convention, Recipe, Task
 from bench.errors import ConfigError
+from bench.network_file import is_file
 from bench.options import checked, configured, plain, toml_value
 from bench.registry import METHODS, TASKS, unknown
 from bench.units import parse_shape
@@ -59,11 +62,12 @@ def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(unknown("study key", key, KEYS))
     tasks, backbones = tuple(_entries(content, "tasks", "task")), tuple(_entries(content, "backbones", "backbone"))
     known_tasks = [configured(TASKS.get(task), options, f"task {task}") for task, options in tasks]
+    _check_one_file_of_a_name([backbone for backbone, _ in backbones])
     for backbone, options in backbones:
         _check_backbone(known_tasks, backbone, options)
     for task in known_tasks:
-        if not any(backbone in task.backbones for backbone, _ in backbones):
-            raise ConfigError(f"no backbone of the study belongs to task {task.name}; add one of {', '.join(task.backbones)}")
+        if not any(belongs(task, backbone) for backbone, _ in backbones):
+            raise ConfigError(f"no backbone of the study belongs to task {task.name}; add one of {', '.join(names(task))}")
     data = content.get("data", "embedded")
     if not isinstance(data, str):
         raise ConfigError(f'data = {data!r} cannot be used; give "embedded" or the path of a folder, in quotes')
@@ -98,16 +102,25 @@ def _entries(content: Mapping[str, Any], key: str, word: str) -> list[tuple[str,
     return found
 
 
+def _check_one_file_of_a_name(backbones: Sequence[str]) -> None:
+    """Raises ConfigError for network files of one name in different folders: rows name them without the folder."""
+    folders: dict[str, Path] = {}
+    for path in (Path(backbone).absolute() for backbone in backbones if is_file(backbone)):
+        other = folders.setdefault(path.name, path.parent)
+        if other != path.parent:
+            raise ConfigError(f"two networks are called {path.name}, in {other} and in {path.parent}; rename one of the files")
+
+
 def _check_backbone(tasks: Sequence[Task], backbone: str, options: Mapping[str, Any]) -> None:
-    """Builds it once for each task that has it, without memory for its weights. Raises ConfigError, also if no task has it."""
-    having = [task for task in tasks if backbone in task.backbones]
+    """Builds it once for each task that has it, a task's own without memory for its weights. Raises ConfigError, also if no task has it."""
+    having = [task for task in tasks if belongs(task, backbone)]
     if not having:
-        known = {name for task in tasks for name in task.backbones}
+        known = {name for task in tasks for name in names(task)}
         raise ConfigError(unknown(f"backbone of task {' or '.join(task.name for task in tasks)}", backbone, known))
     try:
-        with torch.device("meta"):
+        with torch.device("cpu" if is_file(backbone) else "meta"):  # a file may read weights
             for task in having:
-                task.build(backbone, **options)
+                build(task, backbone, options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"backbone {backbone}: {error}") from error
 

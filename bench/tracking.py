@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,8 +241,7 @@ def params(cell: Cell) -> dict[str, str]:
 
     Params cannot change once written, so what may change without a new question (label, place of the data) is a tag instead.
     """
-    asked = {name: value for name, value in asdict(cell).items() if name not in NOT_IN_KEY}
-    flat = {name: _text(value) for name, value in _flat(asked, "")}
+    flat = {name: _text(value) for name, value in _flat(cell.content(NOT_IN_KEY), "")}
     return {name: value if len(value) <= LONGEST_PARAM else value[: LONGEST_PARAM - 4] + " ..." for name, value in flat.items()}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.cell import Cell, Record, digest
+from bench.cell import NOT_IN_KEY, Cell, Record, digest
 from bench.report.statistics import half_width
 from bench.units import format_shape
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 REFERENCE = "mosp"  # the method that the others are compared with
-NOT_IN_QUESTION = ("seed", "label", "data")
+NOT_IN_QUESTION = ("seed", *NOT_IN_KEY)
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
 EXECUTORS = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}  # how columns begin -> what ran the network (bench.measuring)
 MEASURED = tuple(f"{name}_bytes" for name in EXECUTORS)
@@ -53,7 +53,7 @@ def asked(cell: Cell) -> dict[str, Any]:
 
 def question(cell: Cell) -> str:
     """Equal for cells that differ in nothing but the seed."""
-    return digest({name: value for name, value in asdict(cell).items() if name not in NOT_IN_QUESTION})
+    return digest(cell.content(NOT_IN_QUESTION))
 
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:

@@ -54,6 +54,7 @@ CHANGED = {
     "compute": "matched",
     "seed": 1,
     "recipe": Recipe(patch=32),
+    "backbone_source": "ffff",
 }
 
 
@@ -68,8 +69,15 @@ def test_the_key_changes_with_every_entry_of_the_recipe(name: str) -> None:
     assert replace(CELL, recipe=recipe).key != CELL.key
 
 
-def test_the_key_changes_neither_with_the_label_nor_with_the_place_of_the_data() -> None:
-    assert replace(CELL, label="mine", data="/elsewhere").key == CELL.key
+def test_the_key_changes_neither_with_the_label_nor_with_the_places_of_the_data_and_a_network_file() -> None:
+    assert replace(CELL, label="mine", data="/elsewhere", backbone_folder="/elsewhere").key == CELL.key
+
+
+def test_what_only_a_network_file_has_is_not_in_the_key_of_other_cells() -> None:
+    old = {name: value for name, value in asdict(CELL).items() if not name.startswith(("label", "backbone_f", "backbone_s"))}
+    del old["data"]
+    assert digest({"schema": SCHEMA} | old) == CELL.key
+    assert "backbone_source" not in RECORD.to_json()["cell"]
 
 
 def test_the_key_does_not_depend_on_the_order_in_which_options_are_named() -> None:
@@ -81,7 +89,7 @@ def test_a_digest_is_the_same_on_every_machine() -> None:
 
 
 def test_a_cell_survives_json() -> None:
-    again = Cell.from_json(json.loads(json.dumps(asdict(CELL))))
+    again = Cell.from_json(json.loads(json.dumps(CELL.content())))
     assert (again, again.key) == (CELL, CELL.key)
 
 

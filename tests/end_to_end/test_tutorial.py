@@ -36,7 +36,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shell(command: str, place: Path) -> subprocess.CompletedProcess[str]:
     """A command of the README in that environment."""
-    words = f'python() {{ "{place}/venv/bin/python" "$@"; }}; pip() {{ python -m pip "$@"; }}; prunebench() {{ python -m prunebench "$@"; }}'
+    words = (
+        f'python() {{ "{place}/venv/bin/python" "$@"; }}; pip() {{ python -m pip "$@"; }}; prunebench() {{ python -m prunebench "$@"; }}'
+    )
     return subprocess.run(["bash", "-c", f"{words}; {command}"], cwd=place, capture_output=True, text=True, check=False)
 
 

@@ -1,0 +1,111 @@
+"""Backbones: the one place that knows which there are for a task, what may be set, and how one is built.
+
+    unet              a task's own: the task builds it
+    my_net.py:build   the user's own: a Python file builds it (bench.network_file); it belongs to every task that it is asked for with
+
+A network file is run anew wherever its network is built, in every process. What is in it is part of the question (`source`), where it is
+is not (`placed`).
+"""
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as bytes_of
+from torch import Tensor, nn
+
+from bench import network_file
+from bench.cell import Cell, digest
+from bench.contract import Task
+from bench.errors import ConfigError
+from bench.network_file import is_file
+
+PLAIN = (bool, int, float, str)
+
+
+def names(task: Task | type[Task]) -> list[str]:
+    """The backbones that can be named without a file."""
+    return list(task.backbones)
+
+
+def belongs(task: Task | type[Task], backbone: str) -> bool:
+    """Whether a task can be asked for a backbone."""
+    return is_file(backbone) or backbone in names(task)
+
+
+def options(task: Task | type[Task], backbone: str) -> dict[str, Any]:
+    """What may be set, with its default, Parameter.empty where there is none. Raises ConfigError: a file that cannot be used."""
+    return network_file.options(backbone) if is_file(backbone) else task.options(backbone)
+
+
+def completed(task: Task | type[Task], backbone: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a question: the given ones and, of the others, the defaults that are plain values. Raises ConfigError as `options`."""
+    if not is_file(backbone):
+        return task.options(backbone) | dict(given)
+    return {name: default for name, default in options(task, backbone).items() if isinstance(default, PLAIN)} | dict(given)
+
+
+def build(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
+    """A new network; a file's on the CPU, sharing nothing with what the file keeps.
+
+    Raises:
+        ConfigError: unknown backbone or option; a file that cannot be used.
+    """
+    if not is_file(backbone):
+        return task.build(backbone, **given)
+    model = network_file.load(backbone, given)
+    try:
+        return deepcopy(model).cpu()
+    except Exception as error:
+        raise ConfigError(f"{backbone} builds a network that cannot be copied: {error}") from error
+
+
+def source(backbone: str, given: Mapping[str, Any]) -> str:
+    """Hash of a network file: its code, with that of the files beside it that it imports, and the weights that it brings along.
+
+    A weight is brought along, read from somewhere, if it is the same whatever the random seed. "" for a task's own backbone.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    if not is_file(backbone):
+        return ""
+    first, second = (_seeded_state(backbone, given, seed) for seed in (0, 1))
+    same = {name: weight for name, weight in first.items() if name in second and torch.equal(weight, second[name])}
+    return digest([network_file.source(backbone), sha256(bytes_of(same)).hexdigest()])
+
+
+def _seeded_state(backbone: str, given: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        state = network_file.load(backbone, given).state_dict()
+    return {name: value.detach().cpu().clone().contiguous() for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def placed(backbone: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """A backbone as the fields of a cell: its name without the folder, the folder, the hash of its file. Raises ConfigError as `source`."""
+    if not is_file(backbone):
+        return {"backbone": backbone}
+    path = Path(backbone).absolute()
+    return {"backbone": path.name, "backbone_folder": str(path.parent), "backbone_source": source(backbone, given)}
+
+
+def of_cell(task: Task, cell: Cell) -> nn.Module:
+    """A new network for a cell of the task. Raises ConfigError as `build`."""
+    return build(task, str(Path(cell.backbone_folder, cell.backbone)), cell.backbone_options)
+
+
+def check_unchanged(cell: Cell) -> None:
+    """Raises ConfigError if the network file of a cell is another one than when the cell was asked."""
+    if cell.backbone_source != source(str(Path(cell.backbone_folder, cell.backbone)), cell.backbone_options):
+        raise ConfigError(f"{cell.backbone} in {cell.backbone_folder} was changed after the run began; start it again to ask anew")
+
+
+def name_for_files(backbone: str) -> str:
+    """A backbone as a part of the name of a file or a folder: "nets/my_net.py:build" as "my_net-build"."""
+    name = Path(backbone).name.replace(f"{network_file.ENDING}:", "-") if is_file(backbone) else backbone
+    return re.sub(r"[^\w.-]", "_", name)
