@@ -82,7 +82,7 @@ def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "conventions": _conventions(content),
         "compute": _choice(content, "compute", COMPUTE),
         "measured_at": None if measured_at is None else parse_shape(str(measured_at)),
-        "recipe": _recipe(content.get("recipe", {})),
+        "recipe": checked_recipe(content.get("recipe", {})),
     }
 
 
@@ -183,7 +183,8 @@ def _choice(content: Mapping[str, Any], key: str, choices: Sequence[str]) -> Any
     return value
 
 
-def _recipe(table: Any) -> dict[str, Any]:
+def checked_recipe(table: Any) -> dict[str, Any]:
+    """What differs from a task's own recipe, as its fields. Raises ConfigError."""
     if not isinstance(table, dict):
         raise ConfigError(f"recipe = {table!r} must be a table; write [recipe] and below it what differs from the task's own")
     recipe = checked(Recipe, table, "recipe")
