@@ -50,7 +50,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
 def prune(arguments: argparse.Namespace) -> None:
     """prunebench prune METHOD: one budget, the network saved in a folder."""
     from bench.progress import TextProgress
-    from bench.single import Wish, prune_once, text
+    from bench.single import Wish, folder_name, prune_once, text
     from bench.units import MIB
 
     wish = Wish(
@@ -66,7 +66,7 @@ def prune(arguments: argparse.Namespace) -> None:
         overrides=arguments.set,
     )
     budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
-    folder = arguments.out or PRUNED / f"{arguments.backbone}-{arguments.method}-{budget}"
+    folder = arguments.out or PRUNED / folder_name(arguments.backbone, arguments.method, budget)
     work = arguments.out / "run" if arguments.out else RUNS / "prune"
     print(text(*prune_once(wish, folder, work, device_of(arguments), TextProgress()), folder))
 
