@@ -1,0 +1,66 @@
+"""A network in a folder: spec.json (its description, the checksum of its weights) and weights.safetensors. Reading it runs no code.
+
+save("my_net", model)
+model = load("my_net")
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from
+from safetensors.torch import save as bytes_of
+from torch import Tensor, nn
+
+from bench import atomic
+from bench.errors import ConfigError
+from bench.export.graph_spec import described, weights_for
+from bench.export.rebuilding import rebuilt
+
+SPEC, WEIGHTS = "spec.json", "weights.safetensors"
+
+
+def save(folder: str | Path, model: nn.Module) -> None:
+    """Writes a network and all that rebuilds it.
+
+    Raises:
+        ConfigError: it cannot be described.
+    """
+    graph, content = described(model), bytes_of(weights_for(model))
+    spec = {"graph": graph, "sha256": atomic.checksum(content)}
+    atomic.write(Path(folder) / WEIGHTS, content)
+    atomic.write(Path(folder) / SPEC, json.dumps(spec, allow_nan=False).encode())
+
+
+def load(folder: str | Path) -> nn.Module:
+    """The network that was saved in `folder`, on the CPU, in eval mode.
+
+    Raises:
+        ConfigError: the folder has no saved network, it is damaged, or it asks for what is not allowed.
+    """
+    spec, content = _read(Path(folder))
+    return rebuilt(spec["graph"], _tensors(content, Path(folder) / WEIGHTS))
+
+
+def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return tensors_from(content)
+    except (SafetensorError, KeyError) as error:
+        raise ConfigError(f"{path} holds no tensors in the form of safetensors: {error}") from error
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
+    for name in (SPEC, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
+    try:
+        spec = json.loads((folder / SPEC).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{folder / SPEC} is not a description of a network: {error}") from error
+    if not isinstance(spec, dict) or not {"graph", "sha256"} <= spec.keys():
+        raise ConfigError(f"{folder / SPEC} lacks graph or sha256")
+    content = (folder / WEIGHTS).read_bytes()
+    if atomic.checksum(content) != spec["sha256"]:
+        raise ConfigError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {SPEC}; save it again")
+    return spec, content
