@@ -83,8 +83,8 @@ DOORS = {
     "jinja2": ("bench/report/page.py",),
     "mlflow": ("bench/tracking.py",),
     "ray": ("bench/execution/ray.py",),
-    "onnx": ("bench/memory/measured.py",),
-    "onnxruntime": ("bench/memory/measured.py",),
+    "onnx": ("bench/export/onnx_file.py",),
+    "onnxruntime": ("bench/export/onnx_file.py", "bench/export/onnx_runtime.py"),
 }
 
 LINES_OF_A_FILE = 300

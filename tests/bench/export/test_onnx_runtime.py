@@ -1,0 +1,51 @@
+"""The measured peak of ONNX Runtime against what can be counted by hand."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.errors import ConfigError
+from bench.export import onnx_runtime
+from bench.export.onnx_file import write_onnx
+from bench.export.onnx_runtime import onnx_peak_bytes
+from bench.units import MIB
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.skipif(not onnx_runtime.RESET.exists(), reason="needs Linux")
+SHAPE = (1, 4, 512, 512)  # a channel is 1 MiB
+
+
+class Joined(nn.Module):
+    """4 channels come in, 4 are made of them, 8 of both: 16 at the end. A weight of 4 MiB does not count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heavy = nn.Parameter(torch.rand(1024, 1024))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 4, H, W) -> (N, 8, H, W)."""
+        return torch.cat((x, x * self.heavy[0, 0]), 1)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    write_onnx(Joined(), (1, 4, 16, 16), path)
+    return path
+
+
+def test_it_is_what_is_counted_by_hand_and_the_same_three_times(path) -> None:
+    found = [onnx_peak_bytes(path, SHAPE) for _ in range(3)]
+    assert all(abs(each - 16 * MIB) < MIB for each in found)
+
+
+def test_a_file_that_is_not_there_or_does_not_run_is_told(path, monkeypatch) -> None:
+    with pytest.raises(ConfigError, match="there is no file"):
+        onnx_peak_bytes(path.with_name("other.onnx"), SHAPE)
+    with pytest.raises(ConfigError, match="does not run .* at 1x3x16x16") as caught:
+        onnx_peak_bytes(path, (1, 3, 16, 16))
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(onnx_runtime, "RESET", path.with_name("nothing"))
+    with pytest.raises(ConfigError, match="on Linux only"):
+        onnx_peak_bytes(path, SHAPE)
