@@ -32,11 +32,26 @@ def referee(model: nn.Module, unpruned: nn.Module, budget: Budget, method: str) 
     Raises:
         PluginError: it has hooks or parametrisations, another output shape, or a peak above the budget.
     """
+    check_plain(model, method)
+    check_output(model, unpruned, budget, method)
+    return check_peak(model, budget, method)
+
+
+def check_plain(model: nn.Module, method: str) -> None:
+    """Raises PluginError if a network has hooks or parametrisations."""
     if path := _not_plain(model):
         raise PluginError(f"{method} left a hook or a parametrisation on '{path}'; give back a plain network")
+
+
+def check_output(model: nn.Module, unpruned: nn.Module, budget: Budget, method: str) -> None:
+    """Raises PluginError if the output has another shape than that of the unpruned network."""
     wanted, found = _output_shape(unpruned, budget), _output_shape(model, budget)
     if wanted != found:
         raise PluginError(f"{method} gave back a network with output {found}; the unpruned one gives {wanted}")
+
+
+def check_peak(model: nn.Module, budget: Budget, method: str) -> tuple[MemoryProfile, MemoryProfile]:
+    """The profiles (planned, eager) of a network. Raises PluginError if its peak exceeds the budget."""
     planned, eager = (profile(model, budget.input_shape, convention) for convention in ("planned", "eager"))
     peak_bytes = (planned if budget.convention == "planned" else eager).peak_bytes
     if peak_bytes > budget.peak_bytes:

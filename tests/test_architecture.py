@@ -51,7 +51,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.execution.": 7,
     "bench.tracking": 7,
     "bench.report.": 7,
-    "bench.testing": 7,
+    "bench.testing.": 7,
     "bench.single": 7,
     "bench.api": 7,
     "bench.catalogue": 7,
