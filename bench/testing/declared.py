@@ -3,7 +3,7 @@
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from inspect import Signature, isabstract, signature
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,8 +18,9 @@ def faults_of_class(cls: Any) -> Iterator[str]:
     if not isinstance(cls, type) or not issubclass(cls, Method):
         yield f"{cls!r} is not a subclass of Method; write: class Mine(Method), from bench.contract"
         return
-    if "__dataclass_params__" not in vars(cls) or not vars(cls)["__dataclass_params__"].frozen:
-        kind = "a dataclass that can be changed" if is_dataclass(cls) else "no dataclass"
+    decorated = vars(cls).get("__dataclass_params__")
+    if decorated is None or not decorated.frozen:
+        kind = "a dataclass that can be changed" if decorated else "no dataclass"
         yield f"{cls.__name__} is {kind}; write @dataclass(frozen=True) above it: its fields are its options"
     if not isinstance(getattr(cls, "name", None), str):
         yield f'{cls.__name__} has no name; write @method("...") of bench.registry above its dataclass'

@@ -68,8 +68,8 @@ def is_really_smaller(evidence: Evidence) -> None:
 
 def survives_save_and_load(evidence: Evidence) -> None:
     """Rebuilt from `inserted`, `kept` and its weights, the network computes the same."""
-    needs(names_what_it_kept, evidence)
-    needs(is_really_smaller, evidence)
+    for other in (names_what_it_kept, is_really_smaller, keeps_the_shape_of_the_output):
+        needs(other, evidence)
     probe = torch.rand(SHAPE, generator=torch.Generator().manual_seed(2))
     for pruned in networks(evidence).values():
         rebuilt, weights = evidence.rebuilt(pruned), pruned.model.state_dict()

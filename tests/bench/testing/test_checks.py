@@ -1,0 +1,340 @@
+"""Methods that are broken on purpose: each promise is missed by its own check and by no other, with a sentence that says what is wrong."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer
+from bench.errors import Infeasible
+from bench.memory.profile import peak_memory
+from bench.surgery.anatomy import anatomy
+from bench.surgery.channels import remove
+from bench.surgery.families import uniform_widths
+from bench.surgery.importance import norms
+from bench.testing.checks import METHOD_CHECKS, check_method
+from bench.testing.findings import named
+from bench.testing.suite import MethodContract
+
+
+@dataclass(frozen=True)
+class Right(Method):
+    """Keeps the contract."""
+
+    name: ClassVar[str] = "right"
+    paper: ClassVar[str] = "this test"
+
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        body = anatomy(model, budget)
+        widths = uniform_widths(body, budget, trainer.recipe.min_width)
+        kept = body.keep(norms(model, body.layout), widths)
+        return Pruned(remove(model, kept, budget.input_shape), kept=kept, trace=(Step(body.peaks.peak_bytes(widths), widths),))
+
+
+@dataclass(frozen=True)
+class Nameless(Method):
+    paper: ClassVar[str] = "this test"
+
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        return Pruned(model)
+
+
+@dataclass(frozen=True)
+class Abstract(Method):
+    name: ClassVar[str] = "abstract"
+
+
+class Undecorated(Right):
+    strength: float = 0.5
+
+
+@dataclass(frozen=True)
+class TakesNoTrainer(Right):
+    def prune(self, model, budget):  # type: ignore[override]
+        return super().prune(model, budget)
+
+
+@dataclass(frozen=True)
+class Unsourced(Right):
+    paper = " "
+
+
+@dataclass(frozen=True)
+class OptionOfAnyType(Right):
+    layers: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptionWithoutType(Right):
+    strength = 0.5
+
+
+@dataclass(frozen=True)
+class OptionWithoutDefault(Right):
+    strength: float
+
+
+@dataclass(frozen=True)
+class OptionOfNothing(Right):
+    strength: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainsHalfSteps(Right):
+    def expected_steps(self, recipe: Recipe) -> int:
+        return recipe.tuning_steps / 4  # type: ignore[return-value]
+
+
+def inside_a_function() -> type[Method]:
+    @dataclass(frozen=True)
+    class Local(Right):
+        pass
+
+    return Local
+
+
+@dataclass(frozen=True)
+class SmallestFirst(Right):
+    def sweep(self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER) -> Iterator[Any]:
+        return iter(list(super().sweep(model, budgets, trainer))[::-1])
+
+
+@dataclass(frozen=True)
+class Stumbles(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        raise ValueError("a bug\nin the method")
+
+
+@dataclass(frozen=True)
+class AnswersAModel(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        return super().prune(model, budget, trainer).model  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class GivesUp(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        raise Infeasible("never")
+
+
+@dataclass(frozen=True)
+class Spoils(Right):
+    """Does something to the network that Right gives."""
+
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        pruned = super().prune(model, budget, trainer)
+        return self.spoilt(pruned, model)
+
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        return pruned
+
+
+@dataclass(frozen=True)
+class Hooked(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        pruned.model.head.register_forward_pre_hook(lambda *_: None)
+        return pruned
+
+
+@dataclass(frozen=True)
+class Unpadded(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        pruned.model.tail.padding = (0, 0)
+        return pruned
+
+
+@dataclass(frozen=True)
+class TooLarge(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        return super().prune(model, replace(budget, peak_bytes=int(1.1 * budget.peak_bytes)), trainer)
+
+
+@dataclass(frozen=True)
+class NamesOthers(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        return replace(pruned, kept={unit: list(indices)[:-1] for unit, indices in pruned.kept.items()})
+
+
+@dataclass(frozen=True)
+class Hoards(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        pruned.model.spare = nn.Parameter(torch.zeros(100_000))
+        return pruned
+
+
+@dataclass(frozen=True)
+class OtherActivation(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        pruned.model.act.negative_slope = 0.5
+        return pruned
+
+
+@dataclass(frozen=True)
+class LeavesAMask(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        pruned.model.register_buffer("mask", torch.ones(3))
+        return pruned
+
+
+@dataclass(frozen=True)
+class WantsMore(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        return replace(pruned, finish="more")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Boasts(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        return replace(pruned, trace=tuple(replace(step, peak_bytes=step.peak_bytes - 1) for step in pruned.trace))
+
+
+@dataclass(frozen=True)
+class ThrowsDice(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        with torch.no_grad():
+            pruned.model.head.weight.mul_(random.random())
+        return pruned
+
+
+@dataclass(frozen=True)
+class NeverRefuses(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        return super().prune(
+            model, replace(budget, peak_bytes=max(budget.peak_bytes, peak_memory(model, budget.input_shape) // 2)), trainer
+        )
+
+
+@dataclass(frozen=True)
+class LooksAtNeighbours(Right):
+    def sweep(self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER) -> Iterator[Any]:
+        for number, (budget, outcome) in enumerate(super().sweep(model, budgets, trainer)):
+            if isinstance(outcome, Pruned):
+                with torch.no_grad():
+                    outcome.model.head.weight.add_(number)
+            yield budget, outcome
+
+
+@dataclass(frozen=True)
+class Scribbles(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        next(model.parameters()).requires_grad_(False)
+        return pruned
+
+
+@dataclass(frozen=True)
+class Remembers(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        object.__setattr__(self, "last", len(pruned.kept))
+        return pruned
+
+
+@dataclass(frozen=True)
+class SwitchesGradientsOff(Spoils):
+    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        torch.set_grad_enabled(False)
+        return pruned
+
+
+@dataclass(frozen=True)
+class TakesTheTest(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Any = NO_TRAINER) -> Pruned:
+        trainer.task.test_sets("embedded")
+        return super().prune(model, budget, trainer)
+
+
+@dataclass(frozen=True)
+class ReadsTheMeter(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Any = NO_TRAINER) -> Pruned:
+        trainer.meter.steps.clear()
+        return super().prune(model, budget, trainer)
+
+
+BROKEN = [
+    (Nameless, "is a method", "Nameless has no name"),
+    (Abstract, "is a method", "Abstract lacks prune"),
+    (int, "is a method", "is not a subclass of Method"),
+    (Undecorated, "is a method", "Undecorated is no dataclass; write @dataclass(frozen=True)"),
+    (TakesNoTrainer, "is a method", "prune(self, model, budget) cannot be called as"),
+    (Unsourced, "cites its source", "say where the method comes from"),
+    (OptionOfAnyType, "options are typed", "option layers has the type dict[str, float], which a study file does not hold"),
+    (OptionWithoutType, "options are typed", "write strength: float = 0.5"),
+    (OptionWithoutDefault, "options are typed", "option strength has no default"),
+    (OptionOfNothing, "options are typed", "option strength = None"),
+    (TrainsHalfSteps, "says how long it trains", "expected_steps gave 1.5"),
+    (inside_a_function(), "travels to a worker", "define the class at the top of a module"),
+    (SmallestFirst, "sweep answers every budget", "answer each once, largest first"),
+    (Stumbles, "sweep answers every budget", "ValueError: a bug in the method (test_checks.py, line "),
+    (AnswersAModel, "sweep answers every budget", "is a SmallNetwork; yield a Pruned or an Infeasible"),
+    (GivesUp, "sweep answers every budget", "a budget of 90% of the peak was called impossible (never)"),
+    (Hooked, "gives back a plain network", "left a hook or a parametrisation on 'head'"),
+    (Unpadded, "keeps the shape of the output", "output (1, 3, 62, 62); the unpruned one gives (1, 3, 64, 64)"),
+    (TooLarge, "fits the budget", "missed its budget: the planned peak is"),
+    (NamesOthers, "names what it kept", "kept must say what was removed"),
+    (Hoards, "is really smaller", "it has 1"),
+    (OtherActivation, "survives save and load", "its output is off by"),
+    (LeavesAMask, "survives save and load", "mask has shape None; in the network it has (3,)"),
+    (WantsMore, "asks for a known finish", "finish is 'more'; ask for one of finetune, none, scratch"),
+    (Boasts, "keeps a true diary", "at its widths the peak is"),
+    (ThrowsDice, "is deterministic", "two calls with one seed gave different weights"),
+    (NeverRefuses, "refuses the impossible", "gave back a network for a budget of 1 byte; raise Infeasible"),
+    (LooksAtNeighbours, "prune equals its item in a sweep", "a budget got different weights"),
+    (Scribbles, "leaves its input untouched", "requires_grad changed; work on copy.deepcopy(model)"),
+    (Remembers, "leaves its options as they were", "after use the method holds {'last': "),
+    (SwitchesGradientsOff, "leaves global state alone", "it changed the grad mode from True to False"),
+    (TakesTheTest, "sees training data only", "task.test_sets was called: test photographs are the referee's"),
+    (ReadsTheMeter, "sees training data only", "it used trainer.meter, which the contract does not name"),
+]
+
+
+@pytest.mark.parametrize(("cls", "check", "words"), BROKEN, ids=[cls.__name__ for cls, *_ in BROKEN])
+def test_a_broken_promise_is_found_by_its_own_check_and_by_no_other(cls: Any, check: str, words: str) -> None:
+    failed = {finding.name: finding.reason for finding in check_method(cls) if finding.status == "failed"}
+    assert list(failed) == [check], failed
+    assert words in failed[check]
+    assert "\n" not in failed[check]
+
+
+def test_every_check_has_a_method_that_fails_it() -> None:
+    assert {check for _, check, _ in BROKEN} == {named(check) for check in METHOD_CHECKS}
+
+
+def test_a_method_that_keeps_the_contract_passes_all_checks_with_the_promise_as_reason() -> None:
+    found = list(check_method(Right))
+    assert [finding.name for finding in found if finding.status != "passed"] == []
+    assert {finding.reason for finding in found} == {(check.__doc__ or "").splitlines()[0] for check in METHOD_CHECKS}
+
+
+def test_findings_come_one_by_one() -> None:
+    found = check_method(Stumbles)
+    assert [next(found).status for _ in range(5)] == ["passed"] * 5  # before anything was pruned
+
+
+def test_what_hangs_on_a_broken_promise_is_skipped() -> None:
+    reasons = {finding.name: finding.reason for finding in check_method(Undecorated) if finding.status == "skipped"}
+    assert len(reasons) == len(METHOD_CHECKS) - 1
+    assert reasons["cites its source"] == "not looked at before 'is a method' passes"
+
+
+def test_the_state_of_torch_is_put_back_whatever_a_method_does() -> None:
+    list(check_method(SwitchesGradientsOff))
+    assert torch.is_grad_enabled()
+
+
+def test_options_are_those_of_a_study() -> None:
+    (first, *_) = [finding for finding in check_method(Right, {"strenght": 1}) if finding.status == "failed"]
+    assert (first.name, "unknown option of method right 'strenght'" in first.reason) == ("options are typed", True)
+
+
+def test_the_classes_for_pytest_have_a_test_for_each_check_and_fail_with_its_reason() -> None:
+    class Tests(MethodContract):
+        method = Unsourced
+
+    tests = [name for name in vars(MethodContract) if name.startswith("test_")]
+    assert tests == [f"test_{check.__name__}" for check in METHOD_CHECKS]
+    with pytest.raises(pytest.fail.Exception, match="say where the method comes from"):
+        Tests().test_cites_its_source()  # type: ignore[attr-defined]
+    Tests().test_is_a_method()  # type: ignore[attr-defined]
