@@ -1,4 +1,4 @@
-"""What a method promises, one check for each promise.
+"""What a method and a task promise, one check for each promise.
 
     for finding in check_method(Mine):
         print(finding.status, finding.name, finding.reason)
@@ -9,10 +9,11 @@ The neutral member `unpruned` is exempt: it removes nothing, so it can fit no bu
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.contract import Method
-from bench.testing import of_class, of_conduct, of_networks
+from bench.contract import Method, Task
+from bench.testing import of_class, of_conduct, of_networks, of_task
 from bench.testing.evidence import Evidence
 from bench.testing.findings import Check, Finding, look
+from bench.testing.of_task import TaskEvidence
 
 METHOD_CHECKS: tuple[Check, ...] = (
     of_class.is_a_method,
@@ -39,6 +40,20 @@ METHOD_CHECKS: tuple[Check, ...] = (
 )
 
 
+TASK_CHECKS: tuple[Check, ...] = (
+    of_task.is_a_task,
+    of_task.builds_every_backbone,
+    of_task.its_networks_can_be_pruned,
+    of_task.initialises_by_the_generator_alone,
+    of_task.crops_have_the_right_shapes,
+    of_task.crops_come_from_the_generator_alone,
+    of_task.loss_is_differentiable,
+    of_task.scores_have_psnr_and_ssim,
+    of_task.photographs_stay_the_same,
+    of_task.calibration_is_no_test_photograph,
+)
+
+
 def check_method(cls: type[Method], options: Mapping[str, Any] | None = None) -> Iterator[Finding]:
     """What each check finds, as soon as it is made: on a network that takes milliseconds, with a training of a few steps.
 
@@ -48,4 +63,17 @@ def check_method(cls: type[Method], options: Mapping[str, Any] | None = None) ->
     """
     evidence = Evidence(cls, options or {})
     for check in METHOD_CHECKS:
+        yield look(check, evidence)
+
+
+def check_task(cls: type[Task], options: Mapping[str, Any] | None = None, data: str = "embedded") -> Iterator[Finding]:
+    """What each check finds, as soon as it is made.
+
+    Args:
+        cls: the task.
+        options: of it, as a study has them.
+        data: "embedded", or the folder of its photographs.
+    """
+    evidence = TaskEvidence(cls, options or {}, data)
+    for check in TASK_CHECKS:
         yield look(check, evidence)

@@ -1,35 +1,49 @@
-"""What can be seen of a method without calling it: its class, its functions, its options."""
+"""What can be seen of a method or a task without calling it: its class, its functions, its options."""
 
 import types
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
-from inspect import Signature, isabstract, signature
+from inspect import Signature, signature
 from typing import Any, Literal, get_args, get_origin
 
-from bench.contract import Method
+from bench.contract import Method, Recipe, Task
 
 HELD = (bool, int, float, str)  # what a study file holds, and tuples of these
-OWN_WORDS = ("name", "paper")
 
 
-def faults_of_class(cls: Any) -> Iterator[str]:
+def faults_of_method(cls: Any) -> Iterator[str]:
     """One sentence for each reason why this is no method."""
-    if not isinstance(cls, type) or not issubclass(cls, Method):
-        yield f"{cls!r} is not a subclass of Method; write: class Mine(Method), from bench.contract"
-        return
-    decorated = vars(cls).get("__dataclass_params__")
-    if decorated is None or not decorated.frozen:
-        kind = "a dataclass that can be changed" if decorated else "no dataclass"
-        yield f"{cls.__name__} is {kind}; write @dataclass(frozen=True) above it: its fields are its options"
-    if not isinstance(getattr(cls, "name", None), str):
-        yield f'{cls.__name__} has no name; write @method("...") of bench.registry above its dataclass'
-    if isabstract(cls):
-        yield f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}; write it as bench.contract.Method does"
+    yield from _faults_of_class(cls, Method)
     for function, *arguments in (("prune", "model", "budget"), ("sweep", "model", "budgets"), ("expected_steps", "recipe")):
         asked, found = signature(getattr(Method, function)), signature(getattr(cls, function))
         if not _takes(found, len(arguments), trainer=function != "expected_steps"):
             yield f"{function}{found} cannot be called as {function}{asked}; take the same arguments"
+
+
+def faults_of_task(cls: Any) -> Iterator[str]:
+    """One sentence for each reason why this is no task."""
+    yield from _faults_of_class(cls, Task)
+    if not isinstance(getattr(cls, "recipe", None), Recipe):
+        yield f"{cls.__name__} has no recipe; write recipe: ClassVar[Recipe] = Recipe()"
+    if not getattr(cls, "backbones", None):
+        yield f"{cls.__name__} has no backbones; name at least one"
+
+
+def _faults_of_class(cls: Any, base: type) -> Iterator[str]:
+    kind = base.__name__
+    if not isinstance(cls, type) or not issubclass(cls, base):
+        yield f"{cls!r} is not a subclass of {kind}; write: class Mine({kind}), from bench.contract"
+        return
+    decorated = vars(cls).get("__dataclass_params__")
+    if decorated is None or not decorated.frozen:
+        found = "a dataclass that can be changed" if decorated else "no dataclass"
+        yield f"{cls.__name__} is {found}; write @dataclass(frozen=True) above it: its fields are its options"
+    if not isinstance(getattr(cls, "name", None), str):
+        yield f'{cls.__name__} has no name; write @{kind.lower()}("...") of bench.registry above its dataclass'
+    lacking: frozenset[str] = vars(cls).get("__abstractmethods__", frozenset())
+    if lacking:
+        yield f"{cls.__name__} lacks {', '.join(sorted(lacking))}; write it as {kind} in bench.contract does"
 
 
 def faults_of_options(cls: Any) -> Iterator[str]:
@@ -42,7 +56,7 @@ def faults_of_options(cls: Any) -> Iterator[str]:
         if entry.default is MISSING and entry.default_factory is MISSING:
             yield f"option {entry.name} has no default; give it the value of the paper"
     for name, value in vars(cls).items():
-        if isinstance(value, (*HELD, tuple)) and not name.startswith("_") and name not in (*hints, *OWN_WORDS):
+        if isinstance(value, (*HELD, tuple)) and not name.startswith("_") and name not in hints:
             yield f"{name} = {value!r} has no type, so it is no option; write {name}: {type(value).__name__} = {value!r}"
 
 

@@ -9,7 +9,7 @@ Every call gets a fresh copy of the small network and a new trainer, with torch'
 behind (in the network, in the state of torch, at the guarded task, at the trainer) is noted; the state of torch is put back.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ from functools import cache, cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench.contract import Budget, Kept, Method, Pruned, Trainer
+from bench.contract import Budget, Kept, Method, Pair, Pruned, Trainer
 from bench.options import configured, plain
 from bench.surgery.channels import remove
 from bench.surgery.compactors import insert
@@ -67,7 +67,7 @@ class Evidence:
         self.cls, self.options = cls, dict(options)
         self.findings: dict[str, Finding] = {}
         self.network = small_network()
-        self.task = SmallTask()
+        self.task = GuardedTask()
         self.touched: list[str] = []  # what calls changed in the network that was passed in
         self.disturbed: list[str] = []  # what they changed in the state of torch
         self.outside: list[str] = []  # what they took from the trainer that the contract does not name
@@ -183,6 +183,30 @@ class Evidence:
     def _note_state(self) -> None:
         changed = {what: (self._before[what], get()) for what, (get, _) in STATE.items() if get() != self._before[what]}
         self.disturbed += [f"{what} from {old} to {new}" for what, (old, new) in changed.items()]
+
+
+class GuardedTask(SmallTask):
+    """The small task; it notes who looks at test photographs."""
+
+    noticed: list[str]
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "noticed", [])  # a task is frozen
+
+    def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """Guarded."""
+        self.noticed.append("test_sets")
+        return super().test_sets(data)
+
+    def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """Guarded."""
+        self.noticed.append("photographs")
+        return super().photographs(data)
+
+    def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
+        """Guarded: scores are made on test photographs."""
+        self.noticed.append("score")
+        return super().score(restored, clean)
 
 
 class WatchedTrainer:

@@ -4,7 +4,7 @@ import json
 from multiprocessing.reduction import ForkingPickler
 
 from bench.options import configured, plain
-from bench.testing.declared import faults_of_class, faults_of_options
+from bench.testing.declared import faults_of_method, faults_of_options
 from bench.testing.evidence import Evidence
 from bench.testing.findings import Broken, needs
 from bench.testing.small import RECIPE
@@ -12,7 +12,7 @@ from bench.testing.small import RECIPE
 
 def is_a_method(evidence: Evidence) -> None:
     """It is a frozen dataclass below Method, has a name, and its functions can be called as the harness calls them."""
-    for fault in faults_of_class(evidence.cls):
+    for fault in faults_of_method(evidence.cls):
         raise Broken(fault)
 
 

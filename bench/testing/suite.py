@@ -13,30 +13,57 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bench.contract import Method
-from bench.testing.checks import METHOD_CHECKS
+from bench.contract import Method, Task
+from bench.testing.checks import METHOD_CHECKS, TASK_CHECKS
 from bench.testing.evidence import Evidence
 from bench.testing.findings import Check, Examined, look
+from bench.testing.of_task import TaskEvidence
 
 
-class MethodContract:
-    """What every method promises."""
+class Contract:
+    """What the tests of one class share: what is examined, with all that was found out about it."""
 
-    method: ClassVar[type[Method]]
     options: ClassVar[Mapping[str, Any]] = {}
+    _examined: ClassVar[Examined]
 
     @classmethod
     def examined(cls) -> Examined:
-        """The method and what is known of it; the tests of a class share it."""
+        """Made for the first test."""
         if "_examined" not in vars(cls):
-            cls._examined = Evidence(cls.method, cls.options)
+            cls._examined = cls.begin()
         return cls._examined
 
-    _examined: ClassVar[Examined]
+    @classmethod
+    def begin(cls) -> Examined:
+        """Nothing is known yet."""
+        raise NotImplementedError
+
+
+class MethodContract(Contract):
+    """What every method promises."""
+
+    method: ClassVar[type[Method]]
+
+    @classmethod
+    def begin(cls) -> Examined:
+        """The method, not yet called."""
+        return Evidence(cls.method, cls.options)
+
+
+class TaskContract(Contract):
+    """What every task promises, on the photographs of `data`."""
+
+    task: ClassVar[type[Task]]
+    data: ClassVar[str] = "embedded"
+
+    @classmethod
+    def begin(cls) -> Examined:
+        """The task, not yet asked."""
+        return TaskEvidence(cls.task, cls.options, cls.data)
 
 
 def _test(check: Check) -> Callable[[Any], None]:
-    def test(self: Any) -> None:
+    def test(self: Contract) -> None:
         finding = look(check, self.examined())
         if finding.status == "failed":
             pytest.fail(finding.reason, pytrace=False)
@@ -47,5 +74,6 @@ def _test(check: Check) -> Callable[[Any], None]:
     return test
 
 
-for _check in METHOD_CHECKS:
-    setattr(MethodContract, f"test_{_check.__name__}", _test(_check))
+for _contract, _checks in ((MethodContract, METHOD_CHECKS), (TaskContract, TASK_CHECKS)):
+    for _check in _checks:
+        setattr(_contract, f"test_{_check.__name__}", _test(_check))
