@@ -30,6 +30,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.memory.": 1,
     "bench.export.": 2,
     "bench.surgery.": 2,
+    "bench.lean.": 2,
     "bench.options": 2,
     "bench.network_file": 2,
     "bench.backbones": 2,
@@ -66,7 +67,7 @@ MAY_IMPORT = {
 }
 
 DOORS = {
-    "torch.fx": ("bench/memory/tracing.py", "bench/memory/reading.py", "bench/export/"),
+    "torch.fx": ("bench/memory/tracing.py", "bench/memory/reading.py", "bench/export/", "bench/lean/"),
     "torch.export": ("bench/memory/tracing.py",),
     "torch_pruning": ("bench/surgery/channels.py", "bench/surgery/library_importance.py"),
     "scipy": ("methods/mosp/allocation.py", "tasks/data/sidd.py", "bench/report/statistics.py"),
