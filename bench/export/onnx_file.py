@@ -149,9 +149,8 @@ def _difference(name: str, wanted: list[Tensor], found: list[Tensor]) -> float:
         scale = one.abs().max().item() or 1.0
         difference = (one - other).abs().max().item() / scale
         if not difference <= TOLERANCE:
-            raise ConfigError(
-                f"output {place} of {name} differs as ONNX by {difference:.1e} of its largest value, more than {TOLERANCE:.0e}"
-            )
+            found_part = f"{difference:.1e} of its largest value, more than {TOLERANCE:.0e}"
+            raise ConfigError(f"output {place} of {name} differs as ONNX by {found_part}")
         worst = max(worst, difference)
     return worst
 

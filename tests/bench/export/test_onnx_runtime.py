@@ -43,7 +43,7 @@ def test_it_is_what_is_counted_by_hand_and_the_same_three_times(path) -> None:
 def test_a_file_that_is_not_there_or_does_not_run_is_told(path, monkeypatch) -> None:
     with pytest.raises(ConfigError, match="there is no file"):
         onnx_peak_bytes(path.with_name("other.onnx"), SHAPE)
-    with pytest.raises(ConfigError, match="does not run .* at 1x3x16x16") as caught:
+    with pytest.raises(ConfigError, match=r"does not run .* at 1x3x16x16") as caught:
         onnx_peak_bytes(path, (1, 3, 16, 16))
     assert "\n" not in str(caught.value)
     monkeypatch.setattr(onnx_runtime, "RESET", path.with_name("nothing"))
