@@ -6,7 +6,7 @@
     otherwise   a sweep over the least of them, another one, and one that is not possible
 
 Every call gets a fresh copy of the small network and a new trainer, with torch's random numbers seeded as in a run. What a call leaves
-behind (in the network, in the state of torch, at the guarded task, at the trainer) is noted; the state of torch is put back.
+behind (in the network and the crops, in the state of torch, at the guarded task, at the trainer) is noted; the state of torch is put back.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from bench.contract import Budget, Kept, Method, Pair, Pruned, Trainer
 from bench.options import configured, plain
+from bench.referee import HOOKS
 from bench.surgery.channels import remove
 from bench.surgery.compactors import insert
 from bench.testing.findings import Finding, Skipped
@@ -30,6 +32,7 @@ from bench.training import TaskTrainer
 RATIOS = (0.7, 0.9, 0.6)
 OTHER_RATIO = 0.8
 MIDDLE, LEAST = 0, 2
+MOST_ANSWERS = 10  # of a sweep that does not end
 SEED = 0
 PROTOCOL = {*Trainer.__annotations__, *(name for name in vars(Trainer) if not name.startswith("_"))}
 STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
@@ -68,7 +71,7 @@ class Evidence:
         self.findings: dict[str, Finding] = {}
         self.network = small_network()
         self.task = GuardedTask()
-        self.touched: list[str] = []  # what calls changed in the network that was passed in
+        self.touched: list[str] = []  # what they changed in what was passed in
         self.disturbed: list[str] = []  # what they changed in the state of torch
         self.outside: list[str] = []  # what they took from the trainer that the contract does not name
         self._compacted = cache(self._with_compactors)
@@ -154,17 +157,17 @@ class Evidence:
         _ = self.options_before
         trainer = TaskTrainer(self.task, "embedded", RECIPE, SEED)
         model = trainer.prepare(deepcopy(self.network))
-        before, outcomes, error = traits(model), [], None
+        before, outcomes, error = _traits(model, trainer), [], None
         with self._watched():
             torch.manual_seed(SEED)
             with trainer.branch(), trainer.counted(model):
                 try:
-                    for budget, outcome in ask(model, WatchedTrainer(trainer, self.outside)):
+                    for budget, outcome in islice(ask(model, WatchedTrainer(trainer, self.outside)), MOST_ANSWERS):
                         outcomes.append((budget, _taken_over(outcome, trainer)))
                         self._note_state()
                 except Exception as problem:
                     error = problem
-        self.touched += [what for what, found in traits(model).items() if found != before[what]]
+        self.touched += [what for what, found in _traits(model, trainer).items() if found != before[what]]
         return Call(tuple(outcomes), error)
 
     @contextmanager
@@ -232,22 +235,27 @@ class WatchedTrainer:
         setattr(self._trainer, name, value)
 
 
-def traits(model: nn.Module) -> dict[str, Any]:
-    """What a caller notices of a network, fit to be compared."""
-    weights, modules = dict(model.named_parameters()), dict(model.named_modules())
-    return {
-        "its weights or buffers": {name: tensor.detach().cpu().numpy().tobytes() for name, tensor in model.state_dict().items()},
-        "requires_grad": {name: weight.requires_grad for name, weight in weights.items()},
-        "its training mode": {name: module.training for name, module in modules.items()},
-        "its layers": {name: repr(module) for name, module in modules.items()},
-        "its hooks": {name: (list(module._forward_hooks), list(module._forward_pre_hooks)) for name, module in modules.items()},
-    }
-
-
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
     """Whether two networks have the same names, shapes and values."""
     left, right = one.state_dict(), other.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def _traits(model: nn.Module, trainer: TaskTrainer) -> dict[str, Any]:
+    """What a caller notices of what it passed in, fit to be compared."""
+    modules = dict(model.named_modules())
+    return {
+        "the weights or buffers of the network": {name: _bytes(tensor) for name, tensor in model.state_dict().items()},
+        "requires_grad of its weights": {name: weight.requires_grad for name, weight in model.named_parameters()},
+        "its training mode": {name: module.training for name, module in modules.items()},
+        "its layers": {name: repr(module) for name, module in modules.items()},
+        "its hooks": {name: [list(getattr(module, kind)) for kind in HOOKS] for name, module in modules.items()},
+        "the calibration crops": [_bytes(crops) for pair in trainer.calibration for crops in pair],
+    }
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().numpy().tobytes()
 
 
 def _taken_over(outcome: Any, trainer: TaskTrainer) -> Any:

@@ -3,6 +3,7 @@
 from bench.contract import Budget, Pruned, largest_first
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
+from bench.options import plain
 from bench.testing.evidence import MIDDLE, Call, Evidence, same_weights
 from bench.testing.findings import Broken, needs, raised
 from bench.testing.of_class import options_are_typed
@@ -52,20 +53,19 @@ def prune_equals_its_item_in_a_sweep(evidence: Evidence) -> None:
 
 
 def leaves_its_input_untouched(evidence: Evidence) -> None:
-    """The network that is passed in has its weights, mode, layers and hooks as before."""
+    """The network that is passed in has its weights, mode, layers and hooks as before; the calibration crops are as before."""
     networks(evidence)
     _ = evidence.alone
     for what in evidence.touched:
-        raise Broken(f"of the network that was passed in, {what} changed; work on copy.deepcopy(model)")
+        raise Broken(f"{what} changed; work on a copy, copy.deepcopy(model) or crops.clone()")
 
 
 def leaves_its_options_as_they_were(evidence: Evidence) -> None:
     """The method is its options: nothing else is kept in it, and none of them changes."""
     networks(evidence)
-    if vars(evidence.method) != evidence.options_before:
-        raise Broken(
-            f"after use the method holds {vars(evidence.method)}, before {evidence.options_before}; keep results in local variables"
-        )
+    before, after = evidence.options_before, {**vars(evidence.method), **plain(evidence.method)}
+    if after != before:
+        raise Broken(f"after use the method holds {after}, before {before}; keep results in local variables")
 
 
 def leaves_global_state_alone(evidence: Evidence) -> None:

@@ -94,6 +94,7 @@ def asks_for_a_known_finish(evidence: Evidence) -> None:
 
 def keeps_a_true_diary(evidence: Evidence) -> None:
     """Every line of `trace` names units of the network, and the peak that they have at these widths."""
+    needs(names_what_it_kept, evidence)
     for budget, pruned in networks(evidence).items():
         peaks = [peak_model(model, SHAPE, budget.convention) for model in (evidence.compacted(pruned), evidence.network)]
         for number, step in enumerate(pruned.trace, 1):

@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from typing import Any, ClassVar
 
 import pytest
@@ -101,6 +103,24 @@ def inside_a_function() -> type[Method]:
 class SmallestFirst(Right):
     def sweep(self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER) -> Iterator[Any]:
         return iter(list(super().sweep(model, budgets, trainer))[::-1])
+
+
+@dataclass(frozen=True)
+class NeverEnds(Right):
+    def sweep(self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER) -> Iterator[Any]:
+        return cycle(super().sweep(model, budgets, trainer))
+
+
+@dataclass(frozen=True)
+class Masks(Right):
+    """Sets the biases of what it should remove to zero."""
+
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        pruned, network = super().prune(model, budget, trainer), deepcopy(model)
+        for unit, indices in pruned.kept.items():
+            bias = network.get_submodule(unit).bias.detach()
+            bias[[index for index in range(len(bias)) if index not in indices]] = 0
+        return replace(pruned, model=network)
 
 
 @dataclass(frozen=True)
@@ -226,6 +246,13 @@ class Scribbles(Spoils):
 
 
 @dataclass(frozen=True)
+class BrightensCrops(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        trainer.calibration[0][0].add_(0.1)
+        return super().prune(model, budget, trainer)
+
+
+@dataclass(frozen=True)
 class Remembers(Spoils):
     def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
         object.__setattr__(self, "last", len(pruned.kept))
@@ -267,6 +294,7 @@ BROKEN = [
     (TrainsHalfSteps, "says how long it trains", "expected_steps gave 1.5"),
     (inside_a_function(), "travels to a worker", "define the class at the top of a module"),
     (SmallestFirst, "sweep answers every budget", "answer each once, largest first"),
+    (NeverEnds, "sweep answers every budget", "answer each once, largest first"),
     (Stumbles, "sweep answers every budget", "ValueError: a bug in the method (test_checks.py, line "),
     (AnswersAModel, "sweep answers every budget", "is a SmallNetwork; yield a Pruned or an Infeasible"),
     (GivesUp, "sweep answers every budget", "a budget of 90% of the peak was called impossible (never)"),
@@ -282,7 +310,8 @@ BROKEN = [
     (ThrowsDice, "is deterministic", "two calls with one seed gave different weights"),
     (NeverRefuses, "refuses the impossible", "gave back a network for a budget of 1 byte; raise Infeasible"),
     (LooksAtNeighbours, "prune equals its item in a sweep", "a budget got different weights"),
-    (Scribbles, "leaves its input untouched", "requires_grad changed; work on copy.deepcopy(model)"),
+    (Scribbles, "leaves its input untouched", "requires_grad of its weights changed; work on a copy"),
+    (BrightensCrops, "leaves its input untouched", "the calibration crops changed; work on a copy"),
     (Remembers, "leaves its options as they were", "after use the method holds {'last': "),
     (SwitchesGradientsOff, "leaves global state alone", "it changed the grad mode from True to False"),
     (TakesTheTest, "sees training data only", "task.test_sets was called: test photographs are the referee's"),
@@ -306,6 +335,12 @@ def test_a_method_that_keeps_the_contract_passes_all_checks_with_the_promise_as_
     found = list(check_method(Right))
     assert [finding.name for finding in found if finding.status != "passed"] == []
     assert {finding.reason for finding in found} == {(check.__doc__ or "").splitlines()[0] for check in METHOD_CHECKS}
+
+
+def test_a_mask_is_no_removal() -> None:
+    failed = {finding.name: finding.reason for finding in check_method(Masks) if finding.status == "failed"}
+    assert list(failed) == ["fits the budget", "names what it kept", "is really smaller"]
+    assert "remove channels, bench.surgery.channels does it" in failed["is really smaller"]
 
 
 def test_findings_come_one_by_one() -> None:
