@@ -185,11 +185,11 @@ def _finished(place: _Place, model: nn.Module, method: Method, budget: Budget, p
     """Refereed, finished, tested."""
     smaller, finisher = pruned.model, place.trainer("finish")
     measured = figures(smaller, model, budget, pruned, _name(method), place.recipe.min_width)
-    saved.check_described(smaller, model, pruned.kept, pruned.inserted, shapes_of(budget.input_shape)[0][1])
+    saved.check_kept(smaller, model, pruned.kept, pruned.inserted, shapes_of(budget.input_shape)[0][1])
     finish(finisher, smaller, pruned, spent.steps)
     scores, unpruned_scores = (means(evaluate(place.task, one, place.data, place.device)) for one in (smaller, model))
     return Result(
-        model=smaller.cpu().eval(),
+        model=smaller.cpu().to(memory_format=torch.contiguous_format).eval(),  # type: ignore[call-overload]
         budget=budget,
         peak_bytes=measured["peak_bytes" if budget.convention == "planned" else "peak_bytes_eager"],
         unpruned_peak_bytes=peak_memory(model, budget.input_shape, budget.convention),

@@ -145,7 +145,7 @@ def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, p
     kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
     place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
     if cell.backbone_source:
-        saved.check_described(model, contest.model, kept, pruned.inserted, cell.measured_at[1])
+        saved.check_kept(model, contest.model, kept, pruned.inserted, cell.measured_at[1])
     saved.save(contest.store.model_folder(cell.key), model, **place, kept=kept, inserted=pruned.inserted)
     return Record(
         cell=cell,

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from bench import saved
 from bench.backbones import of_cell
 from bench.cell import Cell, Record, digest
 from bench.forecast import Forecast, foresee
@@ -86,7 +87,7 @@ def run_study(
     """
     progress, device = progress or Progress(), chosen_device(device)
     cells = study.cells()
-    check_inputs(cells)
+    check_inputs(cells, device)
     missing = _missing(cells, store, retry_failed)
     forecast = foresee(missing, store, device)
     store.write_study(study.name, cells, command)
@@ -105,7 +106,7 @@ def run_study(
     return store.records()
 
 
-def check_inputs(cells: Sequence[Cell]) -> None:
+def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
     """Raises ConfigError, before anything is written, for photographs or networks that cannot be used: every photograph is read."""
     for cell in {digest([getattr(cell, name) for name in OF_A_NETWORK]): cell for cell in cells}.values():
         task, draws = cell_task(cell), torch.Generator().manual_seed(0)
@@ -114,8 +115,10 @@ def check_inputs(cells: Sequence[Cell]) -> None:
         task.test_sets(cell.data)
         model = of_cell(task, cell)
         if cell.backbone_source:
-            check_fits(cell.backbone, model, task, degraded, clean)
+            check_fits(cell.backbone, model.to(device), task, degraded.to(device), clean.to(device))
         peak_memory(model, cell.measured_at, cell.convention)
+        if cell.backbone_source:
+            saved.check_savable(cell.backbone, model)
 
 
 def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progress) -> None:
@@ -127,9 +130,9 @@ def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progres
 
 def estimate(study: Study, store: Store, *, device: str = "cpu", retry_failed: bool = False) -> Forecast:
     """What `run_study` would run and about how long it would take; writes nothing."""
-    cells = study.cells()
-    check_inputs(cells)
-    return foresee(_missing(cells, store, retry_failed), store, chosen_device(device))
+    cells, device = study.cells(), chosen_device(device)
+    check_inputs(cells, device)
+    return foresee(_missing(cells, store, retry_failed), store, device)
 
 
 def _missing(cells: Sequence[Cell], store: Store, retry_failed: bool) -> list[Cell]:

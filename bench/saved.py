@@ -5,7 +5,7 @@
 
 A pruned network is rebuilt as it was made: the task builds the unpruned backbone, compactors go in by name, surgery keeps the
 named channels, and the weights are filled in. One whose backbone is a file of the user's own is written down operator by operator
-(bench.export.graph_spec) instead: no file is run to load it. Any disagreement of names or shapes is an error.
+(bench.export) instead: no file is run to load it. Any disagreement of names or shapes is an error.
 """
 
 import json
@@ -21,7 +21,7 @@ from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
 from bench import atomic
-from bench.backbones import build
+from bench.backbones import build_installed
 from bench.contract import Kept, Task
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.network_file import is_file
@@ -59,7 +59,7 @@ def save(
         PluginError: `kept` and `inserted` do not describe this network.
         ConfigError: the backbone is a file, and its network cannot be written down.
     """
-    if is_file(backbone):  # which is not run again here: `check_described` is for who has the unpruned network
+    if is_file(backbone):  # which is not run again here: `check_kept` is for who has the unpruned network
         save_graph(folder, model)
         return
     spec = {
@@ -71,17 +71,29 @@ def save(
         "inserted": list(inserted),
     }
     _check(model, lambda: skeleton(spec))
-    _write(Path(folder), model, spec)
+    content = bytes_of(weights_of(model))
+    atomic.write(Path(folder) / WEIGHTS, content)
+    atomic.write(Path(folder) / SPEC, json.dumps(spec | {"sha256": atomic.checksum(content)}, indent=1).encode())
 
 
 def save_graph(folder: str | Path, model: nn.Module) -> None:
-    """Writes any network that can be traced, whatever built it. Raises ConfigError: it cannot be traced or written down."""
+    """Writes any network whose operators can be written down, whatever built it. Raises ConfigError: one of them cannot."""
+    from bench.export.folder import save as save_described
+
+    save_described(folder, model)
+
+
+def check_savable(name: str, model: nn.Module) -> None:
+    """Raises ConfigError, with the name, if `save_graph` would."""
     from bench.export.graph_spec import described
 
-    _write(Path(folder), model, {"graph": described(model)})
+    try:
+        described(model)
+    except ConfigError as error:
+        raise ConfigError(f"{name} could not be saved after pruning: {error}") from error
 
 
-def check_described(model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -> None:
+def check_kept(model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -> None:
     """Raises PluginError if `kept` and `inserted` do not make the network `model` of `unpruned`, whose input has so many channels."""
     _check(model, lambda: _cut(deepcopy(unpruned), kept, inserted, channels))
 
@@ -95,12 +107,6 @@ def _check(model: nn.Module, remade: Callable[[], nn.Module]) -> None:
         raise PluginError(f"the network is not the backbone with these kept channels and compactors: {difference}")
 
 
-def _write(folder: Path, model: nn.Module, spec: Mapping[str, Any]) -> None:
-    content = bytes_of(weights_of(model))
-    atomic.write(folder / WEIGHTS, content)
-    atomic.write(folder / SPEC, json.dumps({**spec, "sha256": atomic.checksum(content)}, indent=1).encode())
-
-
 def load(folder: str | Path) -> nn.Module:
     """The network that was saved in `folder`, on the CPU, in eval mode.
 
@@ -108,15 +114,15 @@ def load(folder: str | Path) -> nn.Module:
         ConfigError: the folder has no saved network, or it is damaged.
     """
     spec, content = _read(Path(folder))
+    if "graph" in spec:
+        from bench.export.folder import load as load_described
+
+        return load_described(folder)
+    model = skeleton(spec)
     try:
         weights = tensors_from(content)
     except SafetensorError as error:
         raise ConfigError(f"{Path(folder) / WEIGHTS} cannot be read: {error}") from error
-    if "graph" in spec:
-        from bench.export.graph_spec import rebuilt
-
-        return rebuilt(spec["graph"], weights).eval()
-    model = skeleton(spec)
     difference = _difference(model.state_dict(), weights)
     if difference:
         raise ConfigError(f"the weights in {folder} do not belong to its {SPEC}: {difference}")
@@ -125,10 +131,10 @@ def load(folder: str | Path) -> nn.Module:
 
 
 def skeleton(spec: Mapping[str, Any]) -> nn.Module:
-    """The network of a spec with arbitrary weights."""
+    """The network of a spec with arbitrary weights. What the spec names must be installed: no file is run."""
     task: Task = configured(TASKS.get(spec["task"]), spec["task_options"], f"task {spec['task']}")
     with torch.inference_mode(False):
-        model = build(task, spec["backbone"], spec["backbone_options"])
+        model = build_installed(task, spec["backbone"], spec["backbone_options"])
     return _cut(model, spec["kept"], spec["inserted"], task.measured_at[1])
 
 

@@ -193,7 +193,7 @@ def _log_record(client: "MlflowClient", run: str, record: Record, model: Path) -
         STATUS: record.status,
         "prunebench.reason": record.reason,
     }
-    tags |= {f"prunebench.{name}": getattr(cell, name) for name in NOT_IN_KEY}
+    tags |= {f"prunebench.{name}": getattr(cell, name) for name in NOT_IN_KEY if getattr(cell, name)}
     client.log_batch(
         run,
         params=[Param(name, value) for name, value in params(cell).items()],

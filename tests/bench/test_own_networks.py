@@ -46,6 +46,10 @@ class Halving(Net):
     def forward(self, x):
         return super().forward(nn.functional.max_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3))
 
+class Strange(Net):
+    def forward(self, x):
+        return torch.special.erf(super().forward(x))
+
 def frozen():
     return Net().requires_grad_(False)
 
@@ -138,12 +142,13 @@ def test_pretraining_begins_with_the_weights_that_the_file_draws_by_the_seed(own
     [
         ("nowhere.py:Net", "there is no file nowhere.py"),
         ("my net.py:Nett", "unknown name in my net.py 'Nett'; did you mean 'Net'"),
-        ("my net.py:raises", "raises ValueError in line 37 of my net.py: two"),
+        ("my net.py:raises", "raises ValueError in line 41 of my net.py: two"),
         ("my net.py:Listing", "my net.py:Listing gives a list for an input of 2x3x16x16; task fake wants 2x3x16x16"),
         ("my net.py:frozen", "has no weight that can be trained"),
         ("my net.py:hooked", "has a hook or a parametrisation on 'first'"),
         ("my net.py:detached", "cannot be trained: RuntimeError: element 0 of tensors does not require grad"),
-        ("my net.py:Deciding", "Deciding cannot be traced"),
+        ("my net.py:Deciding", "Deciding cannot be traced, my net.py:22, write its forward"),
+        ("my net.py:Strange", "my net.py:Strange could not be saved after pruning: the operator"),
         ("{backbone='my net.py:Net', out=4}", "gives 2x4x16x16 for an input of 2x3x16x16; task fake wants 2x3x16x16"),
         ("{backbone='my net.py:Net', channels=4}", "raises RuntimeError for an input of 2x3x16x16: Given groups=1"),
         ("{backbone='my net.py:Net', wdith=4}", "unknown option of my net.py:Net 'wdith'; did you mean 'width'"),

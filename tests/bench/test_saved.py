@@ -77,3 +77,19 @@ def test_damage_and_absence_are_told(folder, tmp_path):
         (folder / "spec.json").write_text(broken)
         with pytest.raises(ConfigError, match=message):
             load(folder)
+
+
+def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_not_run(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "net.py"
+    file.write_text("from torch import nn\nopen('was_run', 'w')\n\n\ndef build():\n    return nn.Conv2d(3, 3, 1)\n")
+    model, place = torch.nn.Conv2d(3, 3, 1), {"task": "denoising", "task_options": {}, "backbone_options": {}}
+    save(tmp_path / "own", model, **place, backbone="net.py:build", kept={}, inserted=())
+    photo = torch.rand(SHAPE)
+    with torch.inference_mode():
+        assert torch.equal(load(tmp_path / "own")(photo), model(photo))
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps({**spec, "backbone": "net.py:build"}))
+    with pytest.raises(ConfigError, match=r"unknown backbone 'net\.py:build'"):
+        load(folder)
+    assert not (tmp_path / "was_run").exists()
