@@ -88,4 +88,4 @@ def _compared(one: Chosen, again: nn.Module, allowed: float) -> float:
 
 def _output(model: nn.Module, probes: Sequence[Tensor]) -> Tensor:
     with evaluating(model), torch.inference_mode():
-        return model(*(probe.clone() for probe in probes))  # type: ignore[no-any-return]
+        return model(*(probe.clone() for probe in probes))

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from bench import atomic
 from bench.backbones import build_installed
-from bench.contract import Kept, Task
+from bench.contract import Inputs, Kept, Task
 from bench.errors import BenchError, ConfigError, PluginError
+from bench.export import folder as described_folder
+from bench.export.graph_spec import described
 from bench.network_file import is_file
 from bench.options import configured
 from bench.registry import TASKS
@@ -76,17 +78,17 @@ def save(
     atomic.write(Path(folder) / SPEC, json.dumps(spec | {"sha256": atomic.checksum(content)}, indent=1).encode())
 
 
-def save_graph(folder: str | Path, model: nn.Module) -> None:
-    """Writes any network whose operators can be written down, whatever built it. Raises ConfigError: one of them cannot."""
-    from bench.export.folder import save as save_described
+def save_graph(folder: str | Path, model: nn.Module, lean_at: Inputs | None = None) -> None:
+    """Writes any network whose operators can be written down, whatever built it; `lean_at` an input, it is lean when it is read.
 
-    save_described(folder, model)
+    Raises:
+        ConfigError: an operator cannot be written down.
+    """
+    described_folder.save(folder, model, lean_at)
 
 
 def check_savable(name: str, model: nn.Module) -> None:
     """Raises ConfigError, with the name, if `save_graph` would."""
-    from bench.export.graph_spec import described
-
     try:
         described(model)
     except ConfigError as error:
@@ -115,9 +117,7 @@ def load(folder: str | Path) -> nn.Module:
     """
     spec, content = _read(Path(folder))
     if "graph" in spec:
-        from bench.export.folder import load as load_described
-
-        return load_described(folder)
+        return described_folder.load(folder)
     model = skeleton(spec)
     try:
         weights = tensors_from(content)

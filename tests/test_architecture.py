@@ -49,6 +49,8 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.job": 6,
     "bench.run": 6,
     "bench.measuring": 6,
+    "bench.chosen": 6,
+    "bench.exporting": 6,
     "bench.execution.": 7,
     "bench.tracking": 7,
     "bench.report.": 7,

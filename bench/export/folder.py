@@ -1,5 +1,7 @@
 """A network in a folder: spec.json (its description, the checksum of its weights) and weights.safetensors. Reading it runs no code.
 
+One that is saved for the lean executor is rewritten when it is read (bench.lean).
+
 save("my_net", model)
 model = load("my_net")
 """
@@ -14,21 +16,32 @@ from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
 from bench import atomic
+from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
 from bench.export.graph_spec import described, weights_for
 from bench.export.rebuilding import rebuilt
+from bench.lean.rewrite import lean
+from bench.units import shapes_of
 
+LARGEST_SIZE = 2**20
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
 
 
-def save(folder: str | Path, model: nn.Module) -> None:
+def save(folder: str | Path, model: nn.Module, lean_at: Inputs | None = None) -> None:
     """Writes a network and all that rebuilds it.
+
+    Args:
+        folder: is made.
+        model: in whatever mode; it is read back in eval mode.
+        lean_at: the input (N, C, H, W) for which it is rewritten when it is read; None: it is not.
 
     Raises:
         ConfigError: it cannot be described.
     """
     graph, content = described(model), bytes_of(weights_for(model))
-    spec = {"graph": graph, "sha256": atomic.checksum(content)}
+    spec: dict[str, Any] = {"graph": graph, "sha256": atomic.checksum(content)}
+    if lean_at is not None:
+        spec["lean_at"] = shapes_of(lean_at)
     atomic.write(Path(folder) / WEIGHTS, content)
     atomic.write(Path(folder) / SPEC, json.dumps(spec, allow_nan=False).encode())
 
@@ -40,7 +53,20 @@ def load(folder: str | Path) -> nn.Module:
         ConfigError: the folder has no saved network, it is damaged, or it asks for what is not allowed.
     """
     spec, content = _read(Path(folder))
-    return rebuilt(spec["graph"], _tensors(content, Path(folder) / WEIGHTS))
+    model = rebuilt(spec["graph"], _tensors(content, Path(folder) / WEIGHTS))
+    return lean(model, _shapes(spec["lean_at"], Path(folder))) if "lean_at" in spec else model
+
+
+def _shapes(found: Any, folder: Path) -> tuple[Shape, ...]:
+    """Checked inputs. Raises ConfigError."""
+    shapes = found if isinstance(found, list) else []
+    if not shapes or not all(isinstance(shape, list) and len(shape) == 4 and all(map(_is_size, shape)) for shape in shapes):
+        raise ConfigError(f"{folder / SPEC}: lean_at = {str(found)[:80]} is no list of inputs [N, C, H, W]")
+    return tuple((n, c, h, w) for n, c, h, w in shapes)
+
+
+def _is_size(size: Any) -> bool:
+    return type(size) is int and 0 < size < LARGEST_SIZE
 
 
 def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:

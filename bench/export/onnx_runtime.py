@@ -7,11 +7,16 @@ input counts and weights do not, as with the other rulers. Exact to about 1 MiB;
 """
 
 import os
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+from time import perf_counter
 
+import torch
 from torch import nn
 
 from bench.contract import Inputs
@@ -21,6 +26,7 @@ from bench.units import format_shape, shapes_of
 
 RESET = Path("/proc/self/clear_refs")
 BLOCK_BYTES = 64 * 1024
+QUIET = 4  # ONNX Runtime's level for what is fatal
 CHILD = """
 import sys
 import numpy
@@ -71,6 +77,31 @@ def onnx_peak_bytes(network: nn.Module | str | Path, shape: Inputs) -> int:
     with TemporaryDirectory() as folder:
         write_onnx(network, shape, Path(folder) / "network.onnx")
         return _peak_of_file(Path(folder) / "network.onnx", shape)
+
+
+def onnx_image_seconds(path: Path, shape: Inputs, passes: int = 3) -> float:
+    """The median time of one run of an ONNX file on the CPU with torch's number of threads, after one to settle. Needs the extra `onnx`."""
+    require_onnx()
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), QUIET
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    inputs = {one.name: torch.rand(size).numpy() for one, size in zip(session.get_inputs(), shapes_of(shape), strict=True)}
+    seconds = []
+    for _ in range(1 + passes):
+        begun = perf_counter()
+        session.run(None, inputs)
+        seconds.append(perf_counter() - begun)
+    return median(seconds[1:])
+
+
+def onnx_place() -> str:
+    """Where and how it is measured, for people. Needs the extra `onnx`."""
+    require_onnx()
+    threads = torch.get_num_threads()
+    place = f"cpu {platform.machine()} with {threads} thread{'s' * (threads > 1)}, contiguous, float32"
+    return f"{place}, after a warm-up, ONNX Runtime {version('onnxruntime')}, its arena off"
 
 
 def _peak_of_file(path: Path, shape: Inputs) -> int:
