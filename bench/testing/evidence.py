@@ -3,6 +3,7 @@
     swept       one sweep over three budgets, handed over in a mixed order
     alone       prune(), for the middle one of these budgets
     again       the same once more
+    eager       prune(), for a budget of the other convention
     otherwise   a sweep over the least of them, another one, and one that is not possible
 
 Every call gets a fresh copy of the small network and a new trainer, with torch's random numbers seeded as in a run. What a call leaves
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Budget, Kept, Method, Pair, Pruned, Trainer
+from bench.memory.profile import peak_memory
 from bench.options import configured, plain
 from bench.referee import HOOKS
 from bench.surgery.channels import remove
@@ -107,6 +109,11 @@ class Evidence:
         return replace(self.budgets[LEAST], peak_bytes=1)
 
     @cached_property
+    def eager_budget(self) -> Budget:
+        """Of the convention "eager"; its peak is a third larger."""
+        return Budget(int(RATIOS[MIDDLE] * peak_memory(self.network, SHAPE, "eager")), SHAPE, "eager")
+
+    @cached_property
     def swept(self) -> Call:
         """Of one sweep over the three budgets."""
         return self._call(lambda model, trainer: self.method.sweep(model, list(self.budgets), trainer))
@@ -130,6 +137,11 @@ class Evidence:
     def refused(self) -> Call:
         """Of prune() for the impossible budget."""
         return self._call(lambda model, trainer: self._prune(model, self.impossible, trainer))
+
+    @cached_property
+    def eager(self) -> Call:
+        """Of prune() for a budget of the other convention."""
+        return self._call(lambda model, trainer: self._prune(model, self.eager_budget, trainer))
 
     @property
     def networks(self) -> dict[Budget, Pruned]:

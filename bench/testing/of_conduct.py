@@ -4,10 +4,11 @@ from bench.contract import Budget, Pruned, largest_first
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
 from bench.options import plain
-from bench.testing.evidence import MIDDLE, Call, Evidence, same_weights
+from bench.referee import check_peak
+from bench.testing.evidence import MIDDLE, RATIOS, Call, Evidence, same_weights
 from bench.testing.findings import Broken, needs, raised
 from bench.testing.of_class import options_are_typed
-from bench.testing.of_networks import networks
+from bench.testing.of_networks import fits_the_budget, networks, refereed
 from bench.testing.small import SHAPE
 
 
@@ -40,6 +41,13 @@ def is_deterministic(evidence: Evidence) -> None:
     one, other = _only(evidence.alone, evidence), _only(evidence.again, evidence)
     if not same_weights(one.model, other.model):
         raise Broken("two calls with one seed gave different weights; draw from trainer.seed or torch, not from random, numpy or the clock")
+
+
+def heeds_the_convention(evidence: Evidence) -> None:
+    """A budget of the convention "eager" is met as the referee measures it under that convention."""
+    needs(fits_the_budget, evidence)
+    needs(is_deterministic, evidence)
+    refereed(check_peak, _only(evidence.eager, evidence).model, evidence.eager_budget, evidence.name)
 
 
 def prune_equals_its_item_in_a_sweep(evidence: Evidence) -> None:
@@ -102,7 +110,7 @@ def _check_answers(call: Call, wanted: list[Budget], evidence: Evidence) -> None
 def _only(call: Call, evidence: Evidence) -> Pruned:
     """The network that a call of prune() gave back. Raises Broken."""
     if call.error is not None:
-        raise Broken(f"prune() ended in {raised(call.error, evidence.cls)} for a budget that a sweep answered")
+        raise Broken(f"prune() ended in {raised(call.error, evidence.cls)} for {RATIOS[MIDDLE]:.0%} of the peak, which is possible")
     ((_, outcome),) = call.outcomes
     if not isinstance(outcome, Pruned):
         raise Broken(f"prune() gave back a {type(outcome).__name__}; give back a Pruned")

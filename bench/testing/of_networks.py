@@ -26,19 +26,19 @@ def networks(evidence: Evidence) -> dict[Budget, Pruned]:
 def gives_back_a_plain_network(evidence: Evidence) -> None:
     """No hook and no parametrisation is left on the network."""
     for pruned in networks(evidence).values():
-        _refereed(check_plain, pruned.model, evidence.name)
+        refereed(check_plain, pruned.model, evidence.name)
 
 
 def keeps_the_shape_of_the_output(evidence: Evidence) -> None:
     """The output has the shape of the unpruned network's."""
     for budget, pruned in networks(evidence).items():
-        _refereed(check_output, pruned.model, evidence.network, budget, evidence.name)
+        refereed(check_output, pruned.model, evidence.network, budget, evidence.name)
 
 
 def fits_the_budget(evidence: Evidence) -> None:
     """The peak that the referee measures is at most the budget."""
     for budget, pruned in networks(evidence).items():
-        _refereed(check_peak, pruned.model, budget, evidence.name)
+        refereed(check_peak, pruned.model, budget, evidence.name)
 
 
 def names_what_it_kept(evidence: Evidence) -> None:
@@ -107,7 +107,8 @@ def keeps_a_true_diary(evidence: Evidence) -> None:
                 raise Broken(f"line {number} of trace says {step.peak_bytes} bytes; at its widths the peak is {min(true)} bytes")
 
 
-def _refereed(rule: Any, *given: Any) -> None:
+def refereed(rule: Any, *given: Any) -> None:
+    """Raises Broken with what the referee says, if it refuses."""
     try:
         rule(*given)
     except PluginError as error:

@@ -174,6 +174,12 @@ class TooLarge(Right):
 
 
 @dataclass(frozen=True)
+class PlansAlways(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        return super().prune(model, replace(budget, convention="planned"), trainer)
+
+
+@dataclass(frozen=True)
 class NamesOthers(Spoils):
     def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
         return replace(pruned, kept={unit: list(indices)[:-1] for unit, indices in pruned.kept.items()})
@@ -301,6 +307,7 @@ BROKEN = [
     (Hooked, "gives back a plain network", "left a hook or a parametrisation on 'head'"),
     (Unpadded, "keeps the shape of the output", "output (1, 3, 62, 62); the unpruned one gives (1, 3, 64, 64)"),
     (TooLarge, "fits the budget", "missed its budget: the planned peak is"),
+    (PlansAlways, "heeds the convention", "missed its budget: the eager peak is"),
     (NamesOthers, "names what it kept", "kept must say what was removed"),
     (Hoards, "is really smaller", "it has 1"),
     (OtherActivation, "survives save and load", "its output is off by"),
