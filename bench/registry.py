@@ -28,7 +28,7 @@ from bench.atomic import LOG
 from bench.contract import Method, Task
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.python_file import ENDING, beside, mistake, run_file
-from bench.signatures import fault_of_backbone, fault_of_method, fault_of_task
+from bench.signatures import faults_of_backbone, faults_of_method, faults_of_task
 
 T = TypeVar("T")
 KINDS = ("method", "task", "backbone")
@@ -44,12 +44,12 @@ class Registry(Generic[T]):
 
     Args:
         kind: the word for error messages, "method", "task" or "backbone".
-        fault: what is wrong with something that wants to be registered, in words, or nothing.
+        faults: what is wrong with something that wants to be registered, in words.
     """
 
-    def __init__(self, kind: str, fault: Callable[[Any], str] = lambda one: "") -> None:
+    def __init__(self, kind: str, faults: Callable[[Any], Iterable[str]] = lambda one: ()) -> None:
         self.kind = kind
-        self._fault = fault
+        self._faults = faults
         self._known: dict[str, T] = {}
         self._origins: dict[str, str] = {}
 
@@ -61,10 +61,10 @@ class Registry(Generic[T]):
             here: Any = one
             if taken is not None and (taken.__module__, taken.__qualname__) != (here.__module__, here.__qualname__):
                 raise PluginError(f"{self.kind} '{name}' is already the name of one in {self._origins[name]}; choose another")
-            if fault := self._fault(one):
-                raise PluginError(f"{self.kind} '{name}' {fault}")
-            if isinstance(one, type):
+            if isinstance(one, type) and one.__module__ != "builtins":
                 here.name = name
+            for fault in self._faults(one):
+                raise PluginError(f"{self.kind} '{name}': {fault}")
             self._known[name] = one
             self._origins[name] = _origin.get() or here.__module__
             return one
@@ -103,9 +103,9 @@ class Registry(Generic[T]):
             del self._known[name], self._origins[name]
 
 
-METHODS: Registry[type[Method]] = Registry("method", fault_of_method)
-TASKS: Registry[type[Task]] = Registry("task", fault_of_task)
-BACKBONES: Registry[Callable[..., nn.Module]] = Registry("backbone", fault_of_backbone)  # for every task; a task has its own besides
+METHODS: Registry[type[Method]] = Registry("method", faults_of_method)
+TASKS: Registry[type[Task]] = Registry("task", faults_of_task)
+BACKBONES: Registry[Callable[..., nn.Module]] = Registry("backbone", faults_of_backbone)  # for every task; a task has its own besides
 ALL: tuple[Registry[Any], ...] = (METHODS, TASKS, BACKBONES)
 method = METHODS.register
 task = TASKS.register

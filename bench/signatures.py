@@ -1,48 +1,64 @@
-"""What the contract asks of the look of a plugin, seen before it is used: each function returns what is wrong, in words, or nothing."""
+"""What the contract asks of the look of a plugin, seen before it is used: one sentence for each fault, the gravest first."""
 
-import inspect
-from dataclasses import is_dataclass
+from collections.abc import Iterator
+from inspect import Signature, signature
 from typing import Any
 
 from torch import nn
 
-from bench.contract import Method, Task
-
-CALLED_WITH = {"prune": ("model", "budget", "trainer"), "sweep": ("model", "budgets", "trainer")}
+from bench.contract import Method, Recipe, Task
 
 
-def fault_of_method(cls: Any) -> str:
-    """What keeps a class from being a method."""
-    return _fault_of_class(cls, Method) or next(filter(None, (_fault_of_call(cls, name) for name in CALLED_WITH)), "")
+def faults_of_method(cls: Any) -> Iterator[str]:
+    """One sentence for each reason why this is no method."""
+    yield from _faults_of_class(cls, Method)
+    for function, *arguments in (("prune", "model", "budget"), ("sweep", "model", "budgets"), ("expected_steps", "recipe")):
+        asked, found = signature(getattr(Method, function)), signature(getattr(cls, function))
+        if not _takes(found, len(arguments), trainer=function != "expected_steps"):
+            yield f"{function}{found} cannot be called as {function}({', '.join(asked.parameters)}) of bench.contract; take the same arguments"
 
 
-def fault_of_task(cls: Any) -> str:
-    """What keeps a class from being a task."""
-    return _fault_of_class(cls, Task)
+def faults_of_task(cls: Any) -> Iterator[str]:
+    """One sentence for each reason why this is no task."""
+    yield from _faults_of_class(cls, Task)
+    if not isinstance(getattr(cls, "recipe", None), Recipe):
+        yield f"{cls.__name__} has no recipe; write recipe: ClassVar[Recipe] = Recipe()"
+    if not getattr(cls, "backbones", None):
+        yield f"{cls.__name__} has no backbones; name at least one"
 
 
-def fault_of_backbone(builder: Any) -> str:
-    """What keeps a function or class from being a backbone."""
+def _faults_of_class(cls: Any, base: type) -> Iterator[str]:
+    kind = base.__name__
+    if not isinstance(cls, type) or not issubclass(cls, base):
+        yield f"{cls!r} is not a subclass of {kind}; write: class Mine({kind}), from bench.contract"
+        return
+    decorated = vars(cls).get("__dataclass_params__")
+    if decorated is None or not decorated.frozen:
+        found = "a dataclass that can be changed" if decorated else "no dataclass"
+        yield f"{cls.__name__} is {found}; write @dataclass(frozen=True) above it: its fields are its options"
+    if not isinstance(getattr(cls, "name", None), str):
+        yield f'{cls.__name__} has no name; write @{kind.lower()}("...") of bench.registry above its dataclass'
+    lacking: frozenset[str] = vars(cls).get("__abstractmethods__", frozenset())
+    if lacking:
+        yield f"{cls.__name__} lacks {', '.join(sorted(lacking))}; write it as {kind} in bench.contract does"
+
+
+def faults_of_backbone(builder: Any) -> Iterator[str]:
+    """One sentence for each reason why this builds no network."""
     if isinstance(builder, type) and not issubclass(builder, nn.Module):
-        return "is a class, and no torch.nn.Module"
-    return "" if callable(builder) else "is nothing that can be called to build a network"
+        yield f"{builder!r} is no torch.nn.Module; give a class of networks, or a function that builds one"
+    elif not callable(builder):
+        yield f"{builder!r} cannot be called to build a network"
 
 
-def _fault_of_class(cls: Any, base: type) -> str:
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        return f"is no subclass of bench.contract.{base.__name__}"
-    if not is_dataclass(cls) or "__dataclass_fields__" not in vars(cls):
-        return "is no dataclass; write @dataclass(frozen=True) between the name and the class"
-    if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        return "can be changed after it was made; write @dataclass(frozen=True)"
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    return f"lacks {', '.join(missing)}" if missing else ""
-
-
-def _fault_of_call(cls: type, name: str) -> str:
-    takes = inspect.signature(getattr(cls, name))
+def _takes(found: Signature, count: int, trainer: bool) -> bool:
+    """Whether it can be called with `self` and so many arguments, with a trainer behind them by place or by name, and without one."""
+    arguments = [None] * (1 + count)
     try:
-        takes.bind("self", *CALLED_WITH[name])
+        found.bind(*arguments)
+        if trainer:
+            found.bind(*arguments, None)
+            found.bind(*arguments, trainer=None)
     except TypeError:
-        return f"{name}{takes} cannot be called as {name}({', '.join(CALLED_WITH[name])})"
-    return ""
+        return False
+    return True

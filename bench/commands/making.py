@@ -47,10 +47,13 @@ def _findings(kind: str, cls: Any, options: dict[str, Any]) -> Any:
 
 def _examined(what: str) -> list[tuple[str, Any]]:
     """The methods and tasks of a file, or the one of that name. Raises ConfigError or PluginError."""
+    from bench.cell import UNPRUNED
     from bench.python_file import ENDING
     from bench.registry import BROKEN, METHODS, TASKS, load_plugin
 
     kinds: tuple[tuple[str, Any], ...] = (("method", METHODS), ("task", TASKS))
+    if what == UNPRUNED:
+        raise ConfigError(f"'{UNPRUNED}' is the reference and removes nothing, so these checks are not for it")
     if not what.endswith(ENDING):
         kind, registry = kinds[what in TASKS.names() and what not in METHODS.names()]
         return [(kind, registry.get(what))]

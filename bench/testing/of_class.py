@@ -4,7 +4,8 @@ import json
 from multiprocessing.reduction import ForkingPickler
 
 from bench.options import configured, plain
-from bench.testing.declared import faults_of_method, faults_of_options
+from bench.signatures import faults_of_method
+from bench.testing.declared import faults_of_options
 from bench.testing.evidence import Evidence
 from bench.testing.findings import Broken, needs
 from bench.testing.small import RECIPE

@@ -16,11 +16,12 @@ from bench.contract import Budget, Crops, Pair, Task
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.options import configured
+from bench.signatures import faults_of_task
 from bench.surgery.anatomy import anatomy
 from bench.surgery.channels import remove
 from bench.surgery.families import uniform_widths
 from bench.surgery.importance import norms
-from bench.testing.declared import faults_of_options, faults_of_task
+from bench.testing.declared import faults_of_options
 from bench.testing.evidence import same_weights
 from bench.testing.findings import Broken, Finding, needs
 

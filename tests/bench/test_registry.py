@@ -100,8 +100,8 @@ def test_a_file_that_is_not_there_is_the_users_mistake() -> None:
         ("raise SystemExit(3)", "it raises SystemExit in line 1 of broken.py: 3"),
         ("x = 1", 'it registers nothing; use one of @method("NAME")'),
         ("from bench.registry import method\n@method('mosp')\nclass Mine: ...", "method 'mosp' is already the name of one in methods.mosp"),
-        ("from bench.registry import method\n@method('mine')\nclass Mine: ...", "method 'mine' is no subclass of bench.contract.Method"),
-        ("from bench.registry import backbone\nbackbone('mine')(int)", "backbone 'mine' is a class, and no torch.nn.Module"),
+        ("from bench.registry import method\n@method('mine')\nclass Mine: ...", "method 'mine': <class 'prunebench_file_broken"),
+        ("from bench.registry import backbone\nbackbone('mine')(int)", "backbone 'mine': <class 'int'> is no torch.nn.Module"),
     ],
 )
 def test_a_broken_file_is_left_out_with_its_reason(
@@ -116,13 +116,16 @@ def test_a_broken_file_is_left_out_with_its_reason(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("def prune(self, model): ...", r"prune\(self, model\) cannot be called as prune\(model, budget, trainer\)"),
-        ("pass", "lacks prune"),
+        (
+            "def prune(self, model): ...",
+            r"prune\(self, model\) cannot be called as prune\(self, model, budget, trainer\) of bench.contract; take the same arguments",
+        ),
+        ("pass", "Mine lacks prune; write it as Method in bench.contract does"),
     ],
 )
 def test_a_method_with_another_signature_is_told_what_is_asked(body: str, words: str, tmp_path: Path, clean: None) -> None:
     origin = load_plugin(plugin(tmp_path, "odd", body))
-    assert re.search(f"method 'odd' {words}", registry.BROKEN[origin])
+    assert re.search(f"method 'odd': {words}", registry.BROKEN[origin])
 
 
 def test_a_plugin_that_breaks_after_its_first_method_leaves_nothing(tmp_path: Path, clean: None) -> None:
