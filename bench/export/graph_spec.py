@@ -29,6 +29,7 @@ from bench.memory.tracing import trace_module
 from bench.modes import evaluating
 
 VERSION = 1
+LONGEST = 64  # steps of a path
 ARGUMENTS = {"placeholder": (0, 1), "get_attr": (0,), "output": (1,)}  # how many there may be
 RESERVED = frozenset({"self", "torch", "getattr", "slice", "device", "inf", "nan"})  # names that the code of torch.fx itself uses
 
@@ -71,6 +72,8 @@ def check_paths(paths: list[str]) -> None:
     taken = set(paths)
     for path in paths:
         steps = path.split(".")
+        if len(steps) > LONGEST:
+            raise ConfigError(f"the path {shortened(path)} has {len(steps)} steps, more than {LONGEST}")
         for place, step in enumerate(steps):
             if not STEP.fullmatch(step) or hasattr(_PLAIN, step):
                 raise ConfigError(f"a layer or tensor cannot have the path {shortened(path)}: {shortened(step)} is not allowed in it")

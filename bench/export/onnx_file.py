@@ -89,17 +89,16 @@ def _checked(model: nn.Module, exported: tuple[Shape, ...], run: tuple[Shape, ..
     """The file of a network that is exported at some shapes, and its difference at others. Raises ConfigError."""
     import onnx
 
-    inputs = [torch.rand(one, generator=torch.Generator().manual_seed(0)) for one in run]
     try:
         with quiet(), torch.no_grad():
-            wanted = flat(model(*inputs))
+            wanted = flat(model(*_random(run)))
     except Exception as error:
         raise ConfigError(f"the network does not accept an input of {format_shape(run)}: {first_line(error)}") from error
     proto = _exported(model, exported, axes, len(wanted))
     try:
         onnx.checker.check_model(proto, full_check=True)
         content = proto.SerializeToString()
-        found = _computed(content, inputs)
+        found = _computed(content, _random(run))
     except Exception as error:
         raise ConfigError(f"the ONNX form of {type(model).__name__} is not sound: {first_line(error)}") from error
     return content, _difference(type(model).__name__, wanted, found)
@@ -108,10 +107,9 @@ def _checked(model: nn.Module, exported: tuple[Shape, ...], run: tuple[Shape, ..
 def _exported(model: nn.Module, shapes: tuple[Shape, ...], axes: tuple[Any, ...], outputs: int) -> Any:
     """The ModelProto. Raises ConfigError."""
     names = ["output"] if outputs == 1 else [f"output_{place}" for place in range(outputs)]
-    inputs = tuple(torch.rand(one) for one in shapes)
     try:
         with quiet(), torch.no_grad():
-            program = torch.onnx.export(model, inputs, dynamo=True, verbose=False, output_names=names, dynamic_shapes=axes or None)
+            program = torch.onnx.export(model, _random(shapes), dynamo=True, verbose=False, output_names=names, dynamic_shapes=axes or None)
     except Exception as error:
         raise ConfigError(f"{type(model).__name__} cannot be exported to ONNX: {first_line(_root(error))}") from error
     proto = program.model_proto  # type: ignore[union-attr]
@@ -127,7 +125,7 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _computed(content: bytes, inputs: list[Tensor]) -> list[Tensor]:
+def _computed(content: bytes, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     """What ONNX Runtime computes on the CPU."""
     import onnxruntime
 
@@ -146,8 +144,8 @@ def _difference(name: str, wanted: list[Tensor], found: list[Tensor]) -> float:
         raise ConfigError(f"{name} gives {shapes[0]} in PyTorch and {shapes[1]} as ONNX")
     worst = 0.0
     for place, (one, other) in enumerate(zip(wanted, found, strict=True)):
-        scale = one.abs().max().item() or 1.0
-        difference = (one - other).abs().max().item() / scale
+        scale = one.double().abs().max().item() or 1.0
+        difference = (one.double() - other.double()).abs().max().item() / scale
         if not difference <= TOLERANCE:
             found_part = f"{difference:.1e} of its largest value, more than {TOLERANCE:.0e}"
             raise ConfigError(f"output {place} of {name} differs as ONNX by {found_part}")
@@ -173,11 +171,17 @@ def _other(model: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
     other = tuple((n, c, 2 * h // down, w // across) for n, c, h, w in shapes)
     try:
         with quiet(), torch.no_grad():
-            model(*(torch.rand(one) for one in other))
+            model(*_random(other))
     except Exception as error:
         atomic.LOG.debug("not at %s: %s", format_shape(other), error)
         return shapes
     return other
+
+
+def _random(shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+    """Inputs, the same each time and new ones each time: a network may write into them."""
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.rand(one, generator=generator) for one in shapes)
 
 
 def _halvings(size: int) -> int:

@@ -98,6 +98,7 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
     "a layer in place of forward": (lambda spec: moved(spec, "forward"), "'forward' is not allowed in it"),
     "a layer in place of its modules": (lambda spec: moved(spec, "a._modules"), "'_modules' is not allowed in it"),
     "a layer whose path is code": (lambda spec: moved(spec, f'a", {CODE}'), "cannot have the path"),
+    "a layer far down": (lambda spec: moved(spec, ".".join("a" * 1_000_000)), "has 1000000 steps, more than 64"),
     "a layer inside of another one": (lambda spec: spec["layers"].update({"conv.inner": spec["layers"]["conv"]}), "leads through another"),
     "a value whose name is code": (lambda spec: node(spec, "call_function", name=CODE), "cannot be the name"),
     "a value that hides torch": (lambda spec: node(spec, "placeholder", name="torch"), "'torch' cannot be the name"),

@@ -74,6 +74,18 @@ class Placed(nn.Module):
         return x * self.position
 
 
+class WritesIntoItsInput(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x.mul_(2).add_(1)
+
+
+def test_a_network_that_writes_into_its_input_is_compared_with_the_same_input(tmp_path) -> None:
+    before = torch.get_rng_state()
+    assert write_onnx(WritesIntoItsInput(), (1, 3, 8, 8), tmp_path / "net.onnx") < 1e-6
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_sizes_that_cannot_stay_open_are_fixed_with_a_warning_and_nothing_else_is_said(tmp_path, caplog, capfd) -> None:
     assert write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx") < 1e-6
     assert "takes inputs of 1x3x8x8 only; with open sizes, Placed cannot be exported" in caplog.text

@@ -9,6 +9,7 @@ from bench.export import onnx_runtime
 from bench.export.onnx_file import write_onnx
 from bench.export.onnx_runtime import onnx_peak_bytes
 from bench.units import MIB
+from tests.networks.small import unet
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -38,6 +39,12 @@ def path(tmp_path_factory):
 def test_it_is_what_is_counted_by_hand_and_the_same_three_times(path) -> None:
     found = [onnx_peak_bytes(path, SHAPE) for _ in range(3)]
     assert all(abs(each - 16 * MIB) < MIB for each in found)
+
+
+@pytest.mark.slow
+def test_a_u_net_needs_what_is_counted_by_hand_for_onnx_runtime() -> None:
+    """At its last concatenation: 32 + 32 channels and the 64 that they make; then those 64 and their copy in blocks. 3 are the input's."""
+    assert abs(onnx_peak_bytes(unet(32), (1, 3, 256, 256)) - (128 + 3) * 256 * 256 * 4) < MIB
 
 
 def test_a_file_that_is_not_there_or_does_not_run_is_told(path, monkeypatch) -> None:
