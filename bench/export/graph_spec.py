@@ -95,9 +95,11 @@ def check_call(op: str, target: str, args: tuple[Any, ...], kwargs: dict[str, An
         raise ConfigError(f"{target} is called with the argument {shortened(next(name for name in kwargs if not NAME.fullmatch(name)))}")
     if op == "call_method" and not (args and isinstance(args[0], Node)):
         raise ConfigError(f"the method {target} is called on what no operator made")
-    if target == "builtins.getattr" and (kwargs or len(args) != 2 or not isinstance(args[0], Node) or args[1] not in ATTRIBUTES):
-        asked = shortened(args[1]) if len(args) > 1 else "nothing"
-        raise ConfigError(f"the attribute {asked} is read of a value; only {', '.join(sorted(ATTRIBUTES))} can be described")
+    if target == "builtins.getattr":
+        plain = not kwargs and len(args) == 2 and isinstance(args[0], Node) and isinstance(args[1], str)
+        if not plain or args[1] not in ATTRIBUTES:
+            asked = shortened(args[1]) if len(args) > 1 else "nothing"
+            raise ConfigError(f"the attribute {asked} is read of a value; only {', '.join(sorted(ATTRIBUTES))} can be described")
 
 
 def _traced(model: nn.Module) -> GraphModule:

@@ -97,7 +97,8 @@ def _difference(built: nn.Module, layer: nn.Module) -> str:
         shapes = [None if one is None else tuple(one.shape) for one in (tensor, found)]
         if shapes[0] != shapes[1]:
             return f"{name} should be {shapes[0]}, is {shapes[1]}"
-    return ""
+    own = [*tensors_of_layer(layer).keys() - tensors_of_layer(built).keys(), *layer._modules]
+    return f"{min(own)} should not be there" if own else ""
 
 
 def _same(first: Any, second: Any) -> bool:

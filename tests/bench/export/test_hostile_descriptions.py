@@ -74,6 +74,10 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
         lambda spec: node(spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, "__class__"]),
         "the attribute '__class__' is read",
     ),
+    "an attribute that is a list": (
+        lambda spec: node(spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, ["shape"]]),
+        "the attribute a value of type list is read",
+    ),
     "an attribute with a default": (
         lambda spec: node(spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, "shape", 1]),
         "the attribute 'shape' is read",

@@ -127,6 +127,11 @@ def changed(layer: nn.Module) -> nn.Module:
     return layer
 
 
+def extended(layer: nn.Module) -> nn.Module:
+    layer.gain = nn.Parameter(torch.rand(1))
+    return layer
+
+
 def hooked(layer: nn.Module) -> nn.Module:
     layer.register_forward_hook(lambda *_: None)
     return layer
@@ -137,6 +142,7 @@ def hooked(layer: nn.Module) -> nn.Module:
     [
         (OwnPass(3, 3, 1), "changes _conv_forward of Conv2d"),
         (changed(nn.Conv2d(3, 3, 1)), r"not the Conv2d that its arguments build: weight should be \(3, 5, 1, 1\)"),
+        (extended(nn.Conv2d(3, 3, 1)), "gain should not be there"),
         (hooked(nn.Conv2d(3, 3, 1)), "has hooks"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)), "ParametrizedConv2d, which is not in the table"),
         (nn.Bilinear(3, 3, 3), "Bilinear, which is not in the table"),
