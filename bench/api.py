@@ -10,7 +10,8 @@
     >>> result.model(net[0].weight.new_zeros(1, 3, 64, 64)).shape
     torch.Size([1, 3, 64, 64])
 
-The network is taken as it is, as trained; it is neither pretrained nor changed. Its class must be one that torch.fx can trace. The ruler
+The network is taken as it is, as trained; it is neither pretrained nor changed. torch.fx must be able to trace it. A method that begins
+from new weights gets those that the layers give themselves (`reset_parameters`). The ruler
 alone is `bench.memory.profile`: `peak_memory(net, (1, 3, 64, 64))` in bytes, `profile` step by step. `save(result, folder)` writes the
 pruned network so that `bench.saved.load(folder)` has it again without the code of its class.
 """
@@ -26,6 +27,7 @@ import torch
 from torch import nn
 
 from bench import saved
+from bench.backbones import initialise
 from bench.contract import Budget, Convention, Kept, Method, Pruned, Recipe, Shape, Task
 from bench.errors import ConfigError, PluginError
 from bench.evaluation import evaluate, means
@@ -130,7 +132,7 @@ class _Place:
     progress: OnStep | None
 
     def trainer(self, stream: str) -> TaskTrainer:
-        return TaskTrainer(self.task, self.data, self.recipe, self.seed, self.device, self.progress, stream)
+        return TaskTrainer(self.task, self.data, self.recipe, self.seed, self.device, self.progress, stream, None, initialise)
 
 
 @contextmanager

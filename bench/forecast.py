@@ -104,7 +104,8 @@ def timed_step_seconds(cell: Cell, device: str) -> float:
     recipe = replace(cell.recipe, pretrain_rate=HARMLESS_RATE)
     trainer = TaskTrainer(task, cell.data, recipe, cell.seed, device, stream="timing")
     model = of_cell(task, cell)
-    trainer.reinitialise(model)
+    if not cell.backbone_source:
+        trainer.reinitialise(model)
     trainer.fit(model, 1, phase="pretrain")
     begun = perf_counter()
     trainer.fit(model, TIMED_STEPS, phase="pretrain")

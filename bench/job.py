@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from bench import saved
+from bench.backbones import initialise
 from bench.cell import Cell, Record
 from bench.contract import Budget, Method, Pruned, Task, largest_first
 from bench.errors import BenchError, Infeasible, PluginError
@@ -75,8 +76,9 @@ class _Contest:
     def trainer(self, stream: str) -> TaskTrainer:
         """A trainer with its own random streams and meter."""
         cell = self.first
-        folder = self.store.work_folder(cell)
-        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, self.device, self.progress.step, stream, folder)
+        folder, new_weights = self.store.work_folder(cell), initialise if cell.backbone_source else None
+        where = (self.device, self.progress.step, stream, folder)
+        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where, new_weights)
 
 
 def _prepare(job: Job, store: Store, device: str, progress: Progress) -> _Contest:

@@ -122,6 +122,7 @@ class TaskTrainer:
         progress: called with (phase, steps done, steps) at most every half second.
         stream: names the batches: trainers of different streams see different ones.
         folder: where a method may keep what a killed run resumes; None for nowhere.
+        initialise: gives a network new weights; by default the task does.
     """
 
     def __init__(
@@ -134,11 +135,13 @@ class TaskTrainer:
         progress: OnStep | None = None,
         stream: str = "method",
         folder: Path | None = None,
+        initialise: Callable[[nn.Module, Generator], None] | None = None,
     ) -> None:
         self.task, self.data, self.recipe, self.folder = task, data, recipe, folder
         self.device = torch.device(device)
         self.seed = derived_seed(seed, stream)
         self.meter = Meter()
+        self._initialise = initialise or task.initialise
         self._cell_seed, self._progress = seed, progress or (lambda phase, done, steps: None)
         self._draws = Generator().manual_seed(derived_seed(seed, f"batches of {stream}"))
         self._count_forward = self._counter()
@@ -179,7 +182,7 @@ class TaskTrainer:
 
     def reinitialise(self, model: nn.Module) -> None:
         """New weights by the backbone's own initialisation; the same for the same seed and shapes."""
-        self.task.initialise(model.cpu(), Generator().manual_seed(derived_seed(self._cell_seed, "initialise")))
+        self._initialise(model.cpu(), Generator().manual_seed(derived_seed(self._cell_seed, "initialise")))
         self.prepare(model)
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:

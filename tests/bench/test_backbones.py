@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.backbones import belongs, build, completed, name_for_files, options, placed, source
+from bench.backbones import belongs, build, completed, initialise, name_for_files, options, placed, source
 from bench.errors import ConfigError
 from tests.fakes import FakeTask, Tiny
 
@@ -111,3 +111,22 @@ def test_building_for_a_source_draws_no_random_number_of_ours(file) -> None:
 )
 def test_a_backbone_has_a_name_for_files(backbone: str, name: str) -> None:
     assert name_for_files(backbone) == name
+
+
+class Calm(nn.Sequential):
+    """Begins with a last layer of zeros."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self[-1].weight)
+
+
+def test_new_weights_follow_the_generator_and_the_class_has_the_last_word() -> None:
+    network, firsts = Calm(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1)), []
+    for seed in (0, 0, 1):
+        for value in network.state_dict().values():
+            value.fill_(7)
+        torch.manual_seed(len(firsts))
+        initialise(network, torch.Generator().manual_seed(seed))
+        firsts.append(network[0].weight.clone())
+        assert not any((value == 7).any() for value in network.state_dict().values()) and not network[2].weight.any()
+    assert torch.equal(firsts[0], firsts[1]) and not torch.equal(firsts[0], firsts[2])

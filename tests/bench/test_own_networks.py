@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import bench.pretrained
-from bench.backbones import placed
+from bench.backbones import initialise, placed
 from bench.errors import ConfigError
 from bench.execution.processes import Processes
 from bench.execution.serial import Serial
@@ -137,6 +137,21 @@ def test_pretraining_begins_with_the_weights_that_the_file_draws_by_the_seed(own
     assert torch.allclose(pretrained(cell_task(cell), trained, [tmp_path / "a"]).first.weight, first, atol=1e-4)
 
 
+def test_trained_anew_it_begins_with_the_weights_that_its_layers_give_themselves(own, store, monkeypatch) -> None:
+    begun: list[torch.Tensor] = []
+
+    def look(self, model: torch.nn.Module, generator: torch.Generator) -> None:
+        raise AssertionError("the rule of the task is for its own backbones")
+
+    monkeypatch.setattr("tests.fakes.FakeTask.initialise", look)
+    monkeypatch.setattr(
+        "bench.job.initialise", lambda model, generator: (initialise(model, generator), begun.append(model.out.bias.clone()))
+    )
+    scratch = "methods=[{method='uniform', start='scratch'}]"
+    assert [record.status for record in run_study(own("Net", scratch), store, Serial())] == ["done"]
+    assert len(begun) == 1 and 0 < begun[0].abs().max() < 1
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
@@ -148,7 +163,7 @@ def test_pretraining_begins_with_the_weights_that_the_file_draws_by_the_seed(own
         ("my net.py:hooked", "has a hook or a parametrisation on 'first'"),
         ("my net.py:detached", "cannot be trained: RuntimeError: element 0 of tensors does not require grad"),
         ("my net.py:Deciding", "Deciding cannot be traced, my net.py:22, write its forward"),
-        ("my net.py:Strange", "my net.py:Strange could not be saved after pruning: the operator"),
+        ("my net.py:Strange", "the operator 'special_erf' (at special_erf, my net.py:30) is not in the table"),
         ("{backbone='my net.py:Net', out=4}", "gives 2x4x16x16 for an input of 2x3x16x16; task fake wants 2x3x16x16"),
         ("{backbone='my net.py:Net', channels=4}", "raises RuntimeError for an input of 2x3x16x16: Given groups=1"),
         ("{backbone='my net.py:Net', wdith=4}", "unknown option of my net.py:Net 'wdith'; did you mean 'width'"),
