@@ -107,8 +107,9 @@ def of_cell(task: Task, cell: Cell) -> nn.Module:
 def initialise(model: nn.Module, generator: Generator) -> None:
     """New weights in place for a network of the user's own, also after surgery: each layer's by its `reset_parameters`, as it was made.
 
-    A task's rule is made for its backbones: tried on networks with a global residual or normalisation, it cost up to 10 dB of a short
-    training. A class has the last word over its layers if it defines `reset_parameters`; a weight whose module has none stays as it is.
+    A task's rule is made for its own backbones: a small network with a global residual and BatchNorm lost 10 dB by it after 60 steps, and
+    2.7 dB after 400 (two seeds), against what its file begins with. A class has the last word over its layers if it defines
+    `reset_parameters`; a weight whose module has none stays as it is.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))

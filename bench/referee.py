@@ -65,7 +65,7 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
 
     Args:
         name: in messages.
-        model: is moved to the place of the crops, and changed where a forward pass changes it; give a copy.
+        model: on the device of the crops; changed where training changes it, so give a copy.
         task: what it is to be good for.
         degraded, clean: crops (N, 3, H, W) and (N, 3, scale H, scale W).
 

@@ -1,5 +1,6 @@
 """Networks of the user's own in studies: rows like any others, keys that follow the file, one line for what does not fit."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +10,19 @@ import torch
 
 import bench.pretrained
 from bench.backbones import initialise, placed
+from bench.catalogue import built
 from bench.errors import ConfigError
+from bench.evaluation import evaluate, means
 from bench.execution.processes import Processes
 from bench.execution.serial import Serial
 from bench.job import run_job
 from bench.options import cell_task
 from bench.pretrained import pretrained, pretrained_key
 from bench.run import check_inputs, run_study
-from bench.single import Wish, folder_name, study_of
+from bench.saved import load
+from bench.single import Wish, folder_name, prune_once, study_of
 from bench.study import Study, load_study
+from tests.fakes import FakeTask
 
 NET = """
 import torch
@@ -140,10 +145,10 @@ def test_pretraining_begins_with_the_weights_that_the_file_draws_by_the_seed(own
 def test_trained_anew_it_begins_with_the_weights_that_its_layers_give_themselves(own, store, monkeypatch) -> None:
     begun: list[torch.Tensor] = []
 
-    def look(self, model: torch.nn.Module, generator: torch.Generator) -> None:
+    def refuse(self, model: torch.nn.Module, generator: torch.Generator) -> None:
         raise AssertionError("the rule of the task is for its own backbones")
 
-    monkeypatch.setattr("tests.fakes.FakeTask.initialise", look)
+    monkeypatch.setattr("tests.fakes.FakeTask.initialise", refuse)
     monkeypatch.setattr(
         "bench.job.initialise", lambda model, generator: (initialise(model, generator), begun.append(model.out.bias.clone()))
     )
@@ -210,6 +215,21 @@ def test_one_network_is_pruned_for_the_task_that_is_named(file: Path) -> None:
     assert (cell.backbone_options["norm"], cell.method_options["train_steps"], cell.task_options) == (True, 1, {"noise": 0.2})
     assert int(cell.ratio * 4 * 32 * 32 * 9) == 4 * 32 * 32 * 8
     assert folder_name(cell.backbone, "narrow", "6MiB") == "my_net-Net-narrow-6MiB"
+
+
+def test_what_was_pruned_is_loaded_without_the_file(file: Path, tmp_path: Path) -> None:
+    quick = ("recipe.finetune_steps=1", "recipe.pretrain_steps=0")
+    wish = Wish("torch_pruning", "my net.py:Net", "fake", {"norm": True}, 0.6, None, "embedded", 0, "planned", quick)
+    unpruned, pruned = prune_once(wish, tmp_path / "small", tmp_path / "work")
+    file.unlink()
+    spec = json.loads((tmp_path / "small" / "spec.json").read_text())
+    assert spec.keys() == {"graph", "sha256"} and pruned.peak_bytes <= 0.6 * unpruned.peak_bytes
+    assert means(evaluate(FakeTask(), load(tmp_path / "small"), "embedded")) == pytest.approx(pruned.means)
+
+
+def test_a_network_of_a_task_is_built_with_what_the_task_measures(file: Path) -> None:
+    model, shape = built("my net.py:Net", "fake", {"width": 5, "noise": 0.2})
+    assert (model.first.out_channels, shape) == (5, FakeTask.measured_at)
 
 
 def test_an_option_that_the_task_has_too_goes_to_both(file: Path) -> None:
