@@ -2,6 +2,7 @@
 
     unet              a task's own: the task builds it
     my_net.py:build   the user's own: a Python file builds it (bench.network_file); it belongs to every task that it is asked for with
+    my_net            the same, registered by a plugin
 
 A network file is run anew wherever its network is built, in every process. What is in it is part of the question (`source`), where it is
 is not (`placed`). What other packages might register is to be known here too: in `names`, `options` and `build_installed`.
@@ -22,29 +23,30 @@ from bench import network_file
 from bench.cell import Cell, digest
 from bench.contract import Task
 from bench.errors import ConfigError
-from bench.network_file import is_file
+from bench.network_file import is_file, is_own
+from bench.registry import BACKBONES
 
 PLAIN = (bool, int, float, str)
 
 
 def names(task: Task | type[Task]) -> list[str]:
     """The backbones that can be named without a file."""
-    return list(task.backbones)
+    return [*task.backbones, *BACKBONES.names()]
 
 
 def belongs(task: Task | type[Task], backbone: str) -> bool:
     """Whether a task can be asked for a backbone."""
-    return is_file(backbone) or backbone in names(task)
+    return is_own(backbone) or backbone in task.backbones
 
 
 def options(task: Task | type[Task], backbone: str) -> dict[str, Any]:
     """What may be set, with its default, Parameter.empty where there is none. Raises ConfigError: a file that cannot be used."""
-    return network_file.options(backbone) if is_file(backbone) else task.options(backbone)
+    return network_file.options(backbone) if is_own(backbone) else task.options(backbone)
 
 
 def completed(task: Task | type[Task], backbone: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a question: the given ones and, of the others, the defaults that are plain values. Raises ConfigError as `options`."""
-    if not is_file(backbone):
+    if not is_own(backbone):
         return task.options(backbone) | dict(given)
     return {name: default for name, default in options(task, backbone).items() if isinstance(default, PLAIN)} | dict(given)
 
@@ -55,7 +57,7 @@ def build(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
     Raises:
         ConfigError: unknown backbone or option; a file that cannot be used.
     """
-    if not is_file(backbone):
+    if not is_own(backbone):
         return build_installed(task, backbone, given)
     model = network_file.load(backbone, given)
     try:
@@ -65,7 +67,7 @@ def build(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
 
 
 def build_installed(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
-    """The same, and no file is ever run: for names that come from a stored file. Raises ConfigError as `build`."""
+    """A task's own, and no file is ever run: for names that come from a stored file. Raises ConfigError as `build`."""
     return task.build(backbone, **given)
 
 
@@ -77,7 +79,7 @@ def source(backbone: str, given: Mapping[str, Any]) -> str:
     Raises:
         ConfigError: the file cannot be used.
     """
-    if not is_file(backbone):
+    if not is_own(backbone):
         return ""
     first, second = (_seeded_state(backbone, given, seed) for seed in (0, 1))
     same = {name: weight for name, weight in first.items() if name in second and torch.equal(weight, second[name])}
@@ -93,8 +95,10 @@ def _seeded_state(backbone: str, given: Mapping[str, Any], seed: int) -> dict[st
 
 def placed(backbone: str, given: Mapping[str, Any]) -> dict[str, str]:
     """A backbone as the fields of a cell: its name without the folder, the folder, the hash of its file. Raises ConfigError as `source`."""
-    if not is_file(backbone):
+    if not is_own(backbone):
         return {"backbone": backbone}
+    if not is_file(backbone):
+        return {"backbone": backbone, "backbone_source": source(backbone, given)}
     path = Path(backbone).absolute()
     return {"backbone": path.name, "backbone_folder": str(path.parent), "backbone_source": source(backbone, given)}
 

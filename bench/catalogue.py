@@ -12,9 +12,9 @@ from bench.backbones import belongs, build, names
 from bench.backbones import options as options_of
 from bench.contract import Shape, Task
 from bench.errors import ConfigError
-from bench.network_file import is_file
+from bench.network_file import is_own
 from bench.options import configured
-from bench.registry import METHODS, TASKS, unknown
+from bench.registry import BACKBONES, METHODS, TASKS, unknown
 from bench.study import packaged_studies, study_path
 from bench.units import format_shape
 
@@ -30,7 +30,7 @@ def task_class(backbone: str, task: str | None = None) -> type[Task]:
     Raises:
         ConfigError: unknown task or backbone; no task for a network of the user's own.
     """
-    if is_file(backbone) and not task:
+    if is_own(backbone) and not task:
         raise ConfigError(f"{backbone} is a network of your own, so say what it is for: --task {' or '.join(TASKS.names())}")
     classes = [TASKS.get(task)] if task else [TASKS.get(name) for name in TASKS.names()]
     having = [cls for cls in classes if belongs(cls, backbone)]
@@ -66,7 +66,7 @@ def parted(cls: type[Task], backbone: str, options: Mapping[str, Any]) -> tuple[
     One that a task and a network of the user's own both have, such as a scale, is given to both: they must agree.
     """
     has, takes = {entry.name for entry in fields(cls)}, options_of(cls, backbone).keys()  # type: ignore[arg-type]
-    of_task = has if is_file(backbone) else has - takes
+    of_task = has if is_own(backbone) else has - takes
     of_backbone = takes | (options.keys() - has)
     return {name: options[name] for name in options if name in of_task}, {name: options[name] for name in options if name in of_backbone}
 
@@ -109,7 +109,8 @@ def _backbones() -> list[dict[str, Any]]:
     for task in TASKS.names():
         for name in names(TASKS.get(task)):
             options = options_of(TASKS.get(task), name)
-            found.setdefault(name, {"name": name, "tasks": [], "options": options})["tasks"].append(task)
+            origin = BACKBONES.origin(name) if name in BACKBONES else TASKS.origin(task)
+            found.setdefault(name, {"name": name, "origin": origin, "tasks": [], "options": options})["tasks"].append(task)
     return list(found.values())
 
 

@@ -1,9 +1,12 @@
 """A network of the user's own, named as PATH.py:NAME: a function or a class in that file that builds it, or the network itself.
 
+Or by the name alone under which a plugin has registered such a function or class (bench.registry).
+
 The file is run (`bench.python_file`). Our own packages are imported before, so that neighbours of the same name do not take their place.
 """
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -16,7 +19,12 @@ from torch import nn
 
 from bench.errors import ConfigError
 from bench.python_file import ENDING, OURS, beside, mistake, run_file
-from bench.registry import discover, unknown
+from bench.registry import BACKBONES, discover, unknown
+
+
+def is_own(backbone: str) -> bool:
+    """Whether a backbone is the user's own: a file's, or one that a plugin has registered; the others are a task's."""
+    return is_file(backbone) or backbone in BACKBONES.names()
 
 
 def is_file(backbone: str) -> bool:
@@ -35,7 +43,7 @@ def load(asked: str, options: Mapping[str, Any]) -> nn.Module:
         ConfigError: there is no such file or name, it is no network and builds none, or the user's code raises.
     """
     with _opened(asked) as (path, name, found):
-        return _built(f"{path}:{name}", found, options, path).eval()
+        return _built(f"{path}:{name}" if is_file(asked) else f"backbone {name}", found, options, path).eval()
 
 
 def options(asked: str) -> dict[str, Any]:
@@ -50,11 +58,16 @@ def options(asked: str) -> dict[str, Any]:
 
 def source(asked: str) -> str:
     """Hash of the file, and of the files and packages beside it that it imports, wherever the folder is. Raises ConfigError: no file."""
-    path = _parts(asked)[0].resolve()
+    path = _parts(asked)[0].resolve() if is_file(asked) else _home(asked)
     whole = sha256()
     for file in sorted(_read_with(path, path.parent, set())):
         whole.update(f"{file.relative_to(path.parent).as_posix()}\0".encode() + sha256(file.read_bytes()).digest())
     return whole.hexdigest()
+
+
+def _home(registered: str) -> Path:
+    """The file of a registered builder."""
+    return Path(sys.modules[BACKBONES.get(registered).__module__].__file__ or "").resolve()
 
 
 def _read_with(file: Path, folder: Path, known: set[Path]) -> set[Path]:
@@ -76,6 +89,9 @@ def _read_with(file: Path, folder: Path, known: set[Path]) -> set[Path]:
 @contextmanager
 def _opened(asked: str) -> Iterator[tuple[Path, str, Any]]:
     """The file, the name in it and what that is, while the file's folder can be imported from. Raises ConfigError."""
+    if not is_file(asked):
+        yield _home(asked), asked, BACKBONES.get(asked)
+        return
     path, name = _parts(asked)
     discover()
     with beside(path.parent.resolve()):

@@ -84,6 +84,14 @@ class Registry(Generic[T]):
             raise ConfigError(unknown(self.kind, name, self._known) + broken)
         return self._known[name]
 
+    def items(self) -> list[tuple[str, T]]:
+        """What has been registered so far."""
+        return list(self._known.items())
+
+    def __contains__(self, name: str) -> bool:
+        """Whether that has been registered so far."""
+        return name in self._known
+
     def origin(self, name: str) -> str:
         """Where it comes from: a module of ours, an installed package, or a file."""
         return self._origins[name]
@@ -185,7 +193,10 @@ def _loading(origin: str, folder: Path | None = None) -> Iterator[None]:
 
 
 def _check_named(loaded: object) -> None:
-    """Raises PluginError if a plugin registered nothing."""
+    """Raises PluginError if a plugin registered nothing, or a backbone with the name of a task's."""
+    for task_name, cls in TASKS.items():
+        for name in (name for name in cls.backbones if name in BACKBONES):
+            raise PluginError(f"backbone '{name}' is already the name of one of task {task_name}; choose another")
     if not any(registry.has(loaded) for registry in ALL):
         decorators = ", ".join(f'@{kind}("NAME")' for kind in KINDS)
         raise PluginError(f"it registers nothing; use one of {decorators} from bench.registry")

@@ -26,7 +26,7 @@ from bench.contract import Inputs, Kept, Task
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.export import folder as described_folder
 from bench.export.graph_spec import described
-from bench.network_file import is_file
+from bench.network_file import is_own
 from bench.options import configured
 from bench.registry import TASKS
 from bench.surgery.channels import remove
@@ -61,7 +61,7 @@ def save(
         PluginError: `kept` and `inserted` do not describe this network.
         ConfigError: the backbone is a file, and its network cannot be written down.
     """
-    if is_file(backbone):  # which is not run again here: `check_kept` is for who has the unpruned network
+    if is_own(backbone):  # which is not run again here: `check_kept` is for who has the unpruned network
         save_graph(folder, model)
         return
     spec = {

@@ -15,7 +15,8 @@ def faults_of_method(cls: Any) -> Iterator[str]:
     for function, *arguments in (("prune", "model", "budget"), ("sweep", "model", "budgets"), ("expected_steps", "recipe")):
         asked, found = signature(getattr(Method, function)), signature(getattr(cls, function))
         if not _takes(found, len(arguments), trainer=function != "expected_steps"):
-            yield f"{function}{found} cannot be called as {function}({', '.join(asked.parameters)}) of bench.contract; take the same arguments"
+            wanted = f"{function}({', '.join(asked.parameters)})"
+            yield f"{function}{found} cannot be called as {wanted} of bench.contract; take the same arguments"
 
 
 def faults_of_task(cls: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from bench.backbones import belongs, build, names
 from bench.cell import digest
 from bench.contract import Convention, Recipe, Task
 from bench.errors import ConfigError
-from bench.network_file import is_file
+from bench.network_file import is_file, is_own
 from bench.options import checked, configured, plain, toml_value
 from bench.registry import METHODS, TASKS, unknown
 from bench.units import parse_shape
@@ -118,7 +118,7 @@ def _check_backbone(tasks: Sequence[Task], backbone: str, options: Mapping[str, 
         known = {name for task in tasks for name in names(task)}
         raise ConfigError(unknown(f"backbone of task {' or '.join(task.name for task in tasks)}", backbone, known))
     try:
-        with torch.device("cpu" if is_file(backbone) else "meta"):  # a file may read weights
+        with torch.device("cpu" if is_own(backbone) else "meta"):  # a file may read weights
             for task in having:
                 build(task, backbone, options)
     except (TypeError, ValueError) as error:

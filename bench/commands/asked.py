@@ -68,18 +68,16 @@ def device_of(arguments: argparse.Namespace) -> str:
 def network_of(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The network that is profiled, a task's or from a file of the user's, and its input (several: a tuple). Raises ConfigError."""
     from bench.catalogue import built
-    from bench.network_file import is_file, load
+    from bench.network_file import is_own, load
     from bench.options import assigned
     from bench.units import parse_shapes
 
     options = ({} if arguments.width is None else {"width": arguments.width}) | assigned(arguments.set)
     shapes = parse_shapes(arguments.shape) if arguments.shape else ()
     asked = shapes[0] if len(shapes) == 1 else shapes
-    if not is_file(arguments.backbone):
+    if arguments.task or not is_own(arguments.backbone):
         model, measured_at = built(arguments.backbone, arguments.task, options)
         return model, asked or measured_at
-    if arguments.task:
-        raise ConfigError(f"{arguments.backbone} is a network of your own and belongs to no task; leave --task out")
     if not asked:
-        raise ConfigError(f"{arguments.backbone} has no task to take its input from; give it, for example --shape 1x3x256x256")
+        raise ConfigError(f"{arguments.backbone} needs an input to be measured at; give it, for example --shape 1x3x256x256, or its --task")
     return load(arguments.backbone, options), asked

@@ -40,7 +40,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
     from bench.run import pretrain as train
 
     study, folder, device = study_of(arguments), arguments.out or out_folder(arguments) / "pretrained", device_of(arguments)
-    check_inputs(study.cells())
+    check_inputs(study.cells(), device)
     for key, cell in {pretrained_key(cell): cell for cell in study.cells()}.items():
         train(cell, [folder], device, TextProgress())
         print(f"{key}  {cell.task} {cell.backbone} seed {cell.seed}", flush=True)

@@ -102,6 +102,10 @@ def test_a_file_that_is_not_there_is_the_users_mistake() -> None:
         ("from bench.registry import method\n@method('mosp')\nclass Mine: ...", "method 'mosp' is already the name of one in methods.mosp"),
         ("from bench.registry import method\n@method('mine')\nclass Mine: ...", "method 'mine': <class 'prunebench_file_broken"),
         ("from bench.registry import backbone\nbackbone('mine')(int)", "backbone 'mine': <class 'int'> is no torch.nn.Module"),
+        (
+            "from bench.registry import backbone\n@backbone('unet')\ndef f(): ...",
+            "backbone 'unet' is already the name of one of task denoising",
+        ),
     ],
 )
 def test_a_broken_file_is_left_out_with_its_reason(
@@ -118,7 +122,7 @@ def test_a_broken_file_is_left_out_with_its_reason(
     [
         (
             "def prune(self, model): ...",
-            r"prune\(self, model\) cannot be called as prune\(self, model, budget, trainer\) of bench.contract; take the same arguments",
+            r"prune\(self, model\) cannot be called as prune\(self, model, budget, trainer\) of bench\.contract",
         ),
         ("pass", "Mine lacks prune; write it as Method in bench.contract does"),
     ],

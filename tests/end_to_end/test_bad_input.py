@@ -126,8 +126,7 @@ class Constant(nn.Module):
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        ("nets.py:build", "nets.py:build has no task to take its input from; give it, for example --shape 1x3x256x256"),
-        ("nets.py:build --shape 1x3x64x64 --task denoising", "leave --task out"),
+        ("nets.py:build", "nets.py:build needs an input to be measured at; give it, for example --shape 1x3x256x256, or its --task"),
         ("nets.py:build --shape 3x64", "shape '3x64' is not of the form"),
         ("nets.py:build --shape 1x4x64x64", "does not accept an input of 1x4x64x64"),
         ("nets.py:build --shape 1x3x64x64 --plot net.bmp", "one of .png, .svg, .pdf"),
