@@ -48,7 +48,7 @@ def test_an_onnx_file_says_how_far_it_is_from_pytorch(finished, tmp_path: Path, 
 def test_a_run_offers_its_networks_where_several_are_meant(finished) -> None:
     with pytest.raises(ConfigError, match=r'2 networks of .* are meant by --row narrow.*--row "narrow" --ratio 0.5 --seed 0'):
         chosen(finished.folder, "narrow")
-    with pytest.raises(ConfigError, match='0 networks .* are meant by --row nobody, and one is needed; there are: --row "unpruned"'):
+    with pytest.raises(ConfigError, match=r'0 networks .* are meant by --row nobody, and one is needed; there are: --row "unpruned"'):
         chosen(finished.folder, "nobody")
 
 
