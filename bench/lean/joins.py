@@ -6,11 +6,13 @@ pixel_shuffle(conv(a))    a layer in strips, which writes shuffled
 transposed conv, max-pool a layer in strips: the second output, the indices are as large as a strip only
 """
 
+import sys
 from typing import Any
 
 from torch import nn
 from torch.fx import Node
 
+from bench.lean.room import INDEX_SHARE, Room
 from bench.lean.strips import InStrips, why_not_in_strips
 from bench.lean.values import Values, layer_of, name_of, rule_of
 
@@ -24,11 +26,12 @@ class Joins:
 
     Args:
         values: of the network.
+        room: what is free beside each operator: where its buffer fits, it is computed at once.
         scratch_bytes: about the size of a strip.
     """
 
-    def __init__(self, values: Values, scratch_bytes: int) -> None:
-        self.values, self.traced, self.scratch_bytes = values, values.traced, scratch_bytes
+    def __init__(self, values: Values, room: Room, scratch_bytes: int) -> None:
+        self.values, self.traced, self.room, self.scratch_bytes = values, values.traced, room, scratch_bytes
 
     def apply(self) -> None:
         """Applies all rules."""
@@ -121,8 +124,14 @@ class Joins:
             shuffle, last = self._factor(follower), follower
         if parts is None and shuffle == 1 and isinstance(layer, nn.Conv2d):
             return
+        made, copied = self.values.results[node.name].nbytes, self.values.results[operand.name].nbytes if parts else 0
+        buffer = max(copied, INDEX_SHARE * made if isinstance(layer, nn.MaxPool2d) else made if last is not node else 0)
+        buffer = copied + made if isinstance(layer, nn.ConvTranspose2d) else buffer
+        scratch = sys.maxsize if buffer <= self.room.at(node) else self.scratch_bytes
+        if parts is None and scratch == sys.maxsize:
+            return
         path = f"{node.name}_in_strips"
-        self.traced.add_submodule(path, InStrips(layer, self.scratch_bytes, shuffle))  # type: ignore[arg-type]
+        self.traced.add_submodule(path, InStrips(layer, scratch, shuffle))  # type: ignore[arg-type]
         with self.traced.graph.inserting_before(node):
             again = self.traced.graph.call_module(path, tuple(parts or [operand]))
         self._replace(last, again)

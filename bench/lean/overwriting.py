@@ -15,7 +15,7 @@ from torch.fx.node import map_arg
 
 from bench.lean.values import Values, is_part, layer_of, name_of, rule_of
 
-INTO = {  # operators of two tensors that may write over either
+INTO: dict[str, Any] = {  # operators of two tensors that may write over either
     "add": torch.add,
     "sub": torch.sub,
     "subtract": torch.sub,
@@ -31,19 +31,29 @@ ROWS = -2  # the axis along which pieces are cut
 PIECES = 64
 
 
-def overwrite(values: Values) -> None:
-    """Changes the traced network."""
+def overwrite(values: Values) -> list[Node]:
+    """Changes the traced network; the elementwise operators that allocate."""
+    allocating = []
     for node in list(values.traced.graph.nodes):
         target = overwritten(values, node)
         if target is not None:
             _write_into(values.traced, node, target)
+        elif is_elementwise(values, node):
+            allocating.append(node)
     values.traced.graph.lint()
+    return allocating
+
+
+def is_elementwise(values: Values, node: Node) -> bool:
+    """Whether a node is an elementwise operator that gives a new tensor."""
+    rule = rule_of(values.traced, node)
+    return rule is not None and rule.memory == "elementwise" and values.tensor(node) is not None and not values.writes(node)
 
 
 def overwritten(values: Values, node: Node) -> Node | None:
     """The operand that an elementwise operator may overwrite; None if there is none."""
-    rule, result = rule_of(values.traced, node), values.tensor(node)
-    if rule is None or rule.memory != "elementwise" or result is None or values.writes(node):
+    result = values.tensor(node)
+    if result is None or not is_elementwise(values, node):
         return None
     reads: list[Node] = []
     map_arg((node.args, node.kwargs), lambda read: reads.append(read))

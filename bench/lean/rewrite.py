@@ -16,8 +16,8 @@ from bench.contract import Inputs
 from bench.lean.joins import Joins
 from bench.lean.overwriting import overwrite
 from bench.lean.pure import make_pure, plain
+from bench.lean.room import Excess, Room, remaining
 from bench.lean.values import Values
-from bench.memory.profile import peak_memory
 from bench.memory.tracing import trace_module
 
 SCRATCH_SHARE = 64  # a strip is one part in so many of the planned peak
@@ -31,11 +31,12 @@ class Lean(nn.Module):
 
     Args:
         body: takes the list of inputs, and empties it.
+        remaining: operators that make it need more than planned.
     """
 
-    def __init__(self, body: GraphModule) -> None:
+    def __init__(self, body: GraphModule, remaining: tuple[Excess, ...] = ()) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.remaining = body, remaining
 
     def forward(self, *inputs: Tensor) -> Any:
         """What the network gives; inputs are left as they are."""
@@ -57,17 +58,18 @@ def lean(model: nn.Module, shape: Inputs) -> Lean:
     Raises:
         ConfigError: the network cannot be traced or uses an operator that the ruler does not know.
     """
-    peak = peak_memory(model, shape, "planned")
     traced = _sharing_weights(trace_module(model))
+    room = Room(model, traced, shape)
     plain(traced)
     values = Values(traced, shape)
     if make_pure(values):
-        Joins(values, min(MOST_SCRATCH_BYTES, peak // SCRATCH_SHARE)).apply()
-    overwrite(Values(traced, shape))
+        Joins(values, room, min(MOST_SCRATCH_BYTES, room.peak // SCRATCH_SHARE)).apply()
+    values = Values(traced, shape)
+    left = remaining(values, room, overwrite(values))
     _take_inputs(traced)
     traced.delete_all_unused_submodules()
     traced.recompile()
-    return Lean(traced).eval()
+    return Lean(traced, left).eval()
 
 
 def take(inputs: list[Any], place: int, *default: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from statistics import median
+from timeit import timeit
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.contract import Inputs
 from bench.errors import ConfigError
-from bench.lean.rewrite import Lean, lean
+from bench.lean.rewrite import lean
 from bench.memory.measured import measured_peak_bytes
 from bench.memory.profile import peak_memory
 from bench.surgery.channels import remove
@@ -64,9 +66,8 @@ def assert_same(network: nn.Module, rewritten: nn.Module, inputs: list[Tensor]) 
 
 
 def assert_lean(network: nn.Module, shape: Inputs) -> None:
-    """Same outputs, and no more memory than eager."""
-    rewritten = lean(network, shape)
-    assert_same(network, rewritten, inputs_of(shape))
+    """Same outputs at this shape."""
+    assert_same(network, lean(network, shape), inputs_of(shape))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -138,8 +139,34 @@ def test_a_backbone_needs_what_is_planned(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name != "noise map denoiser"])  # its inputs are not of one size
 def test_a_public_network_needs_no_more_than_before(name: str) -> None:
     network, shape = PUBLIC[name](), shape_of(name)
-    assert measured_peak_bytes(lean(network, shape), shape) <= measured_peak_bytes(network, shape)
+    assert measured_peak_bytes(lean(network, shape), shape) <= measured_peak_bytes(network, shape) + SMALL_SLACK_BYTES
 
 
-def test_a_rewritten_network_is_a_lean_one() -> None:
-    assert isinstance(lean(backbone("U-Net"), SHAPE), Lean)
+class Unknown(nn.Module):
+    """Pooling reads the concat as well, with indices: it has no lean form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.pool = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1), nn.MaxPool2d(2, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 16, H / 2, W / 2)."""
+        return self.pool(torch.cat((self.left(x), self.right(x)), 1))
+
+
+def test_operators_without_a_lean_form_are_named() -> None:
+    assert lean(backbone("U-Net"), SHAPE).remaining == ()
+    assert "cat" in [each.op for each in lean(Unknown().eval(), SHAPE).remaining]
+
+
+@pytest.mark.slow
+def test_a_lean_u_net_is_about_as_fast() -> None:
+    """Medians of ratios, one beside the other: other work on the machine slows both."""
+    network, shape = UNet(32).eval().to(memory_format=torch.channels_last), (1, 3, 512, 512)
+    rewritten, ratios = lean(network, shape).to(memory_format=torch.channels_last), []
+    x = torch.rand(shape).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        for _ in range(9):
+            eager, ours = (timeit(lambda each=each: each(x), number=1) for each in (network, rewritten))  # type: ignore[misc]
+            ratios.append(ours / eager)
+    assert median(ratios) < 1.1
