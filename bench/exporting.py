@@ -8,6 +8,7 @@ onnx          one file for ONNX Runtime and its like
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,13 +61,14 @@ def _safetensors(one: Chosen, place: Path) -> list[str]:
 
 def _lean(one: Chosen, place: Path) -> list[str]:
     saved.save_graph(place, one.model, lean_at=one.shape)
-    running = saved.load(place)
+    running: Any = saved.load(place)
     difference = _compared(one, running, LEAN_DIFFERENCE)
     planned, measured = peak_memory(one.model, one.shape), measured_peak_bytes(running, one.shape)
     return [
         f"written to {place}: {saved.SPEC}, {saved.WEIGHTS}",
         f"it differs by at most {difference:.1e} of the largest output",
         f"measured peak {format_mib(measured)}, planned {format_mib(planned)} ({measured / planned - 1:+.1%})",
+        *(f"not lean: {left.op}, {format_mib(left.bytes)} above the plan: {left.reason}" for left in running.remaining),
         _reload(place),
     ]
 
