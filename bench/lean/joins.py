@@ -126,7 +126,8 @@ class Joins:
             return
         made, copied = self.values.results[node.name].nbytes, self.values.results[operand.name].nbytes if parts else 0
         buffer = max(copied, INDEX_SHARE * made if isinstance(layer, nn.MaxPool2d) else made if last is not node else 0)
-        buffer = copied + made if isinstance(layer, nn.ConvTranspose2d) else buffer
+        if isinstance(layer, nn.ConvTranspose2d):  # with odd numbers of channels both ends are put into another order
+            buffer = self.values.results[operand.name].nbytes + made
         scratch = sys.maxsize if buffer <= self.room.at(node) else self.scratch_bytes
         if parts is None and scratch == sys.maxsize:
             return
