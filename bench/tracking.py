@@ -265,7 +265,6 @@ def metrics(record: Record) -> dict[str, float]:
         "budget_bytes",
         "peak_bytes",
         "peak_bytes_eager",
-        "measured_bytes",
         "parameters",
         "parameters_stored",
         "macs",
@@ -274,6 +273,8 @@ def metrics(record: Record) -> dict[str, float]:
     )
     found: dict[str, Any] = {name: getattr(record, name) for name in names}
     found |= {name.replace("_bytes", "_mib"): mib(found[name]) for name in names if "_bytes" in name and found[name] is not None}
+    for executor, figures in record.measured.items():
+        found |= {f"measured_mib.{executor}": mib(figures["peak_bytes"]), f"image_seconds.{executor}": figures.get("image_seconds")}
     found |= dict(record.means) | {f"input_{name}": value for name, value in record.input_means.items()}
     found |= {"forward_passes": record.forward_passes}
     for name in ("steps", "samples", "seconds"):

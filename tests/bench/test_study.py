@@ -186,12 +186,12 @@ def test_options_that_a_method_refuses_are_the_users_mistake(study):
         def __post_init__(self):
             raise ValueError("never content")
 
-    METHODS._classes["picky"] = Picky
+    METHODS._known["picky"] = Picky
     try:
         with pytest.raises(ConfigError, match="method picky: never content"):
             study("methods=['picky']")
     finally:
-        del METHODS._classes["picky"]
+        del METHODS._known["picky"]
 
 
 def test_several_conventions_are_several_tables_with_jobs_of_their_own(study):

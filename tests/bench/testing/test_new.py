@@ -36,7 +36,7 @@ def test_the_written_test_fails_when_the_method_breaks_a_promise(tmp_path: Path)
 
 
 def test_the_written_method_trains_as_long_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))  # forgets the name afterwards
+    monkeypatch.setattr(METHODS, "_known", dict(METHODS._known))  # forgets the name afterwards
     spec = importlib.util.spec_from_file_location("trains", write_new("trains", tmp_path)[0])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
