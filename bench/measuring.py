@@ -30,10 +30,10 @@ def measure_run(store: Store, executors: Sequence[str] = EXECUTORS[:1], device: 
     Raises:
         ConfigError: the executor does not run on the device.
     """
-    for executor in executors:
-        where = protocol(executor, device)
-        for record in store.records():
-            folder = store.model_folder(record.key)
+    places = {executor: protocol(executor, device) for executor in executors}
+    for record in store.records():
+        folder = store.model_folder(record.key)
+        for executor, where in places.items():  # one after the other on one network, so that a busy machine is equally busy for all
             if record.status == "done" and record.measured.get(executor, {}).get("on") != where and folder.is_dir():
                 figures = measured(saved.load(folder), record.cell.measured_at, executor, device)
                 record = replace(record, measured={**record.measured, executor: figures})
