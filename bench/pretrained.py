@@ -15,14 +15,16 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
-from torch import nn
+from torch import Tensor, nn
 
 from bench import atomic
 from bench.backbones import check_unchanged, of_cell
 from bench.cell import SCHEMA, Cell, digest
 from bench.contract import Task
+from bench.errors import ConfigError
 from bench.saved import weights_of
 from bench.training import OnStep, TaskTrainer, derived_seed
 
@@ -66,12 +68,20 @@ def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "c
         torch.manual_seed(derived_seed(cell.seed, "initialise"))  # a network file draws its weights where it likes
         model = of_cell(task, cell)
     if found is not None:
-        model.load_state_dict(tensors_from(found))
+        model.load_state_dict(_tensors(found, cell))
         return model.eval()
     curve, seconds = _train(model, task, cell, device, progress)
     model.cpu()
     _write(folders[0] / pretrained_key(cell), model, question(cell), curve, seconds, device)
     return model.eval()
+
+
+def _tensors(content: bytes, cell: Cell) -> dict[str, Tensor]:
+    """Stored weights. Raises ConfigError if they are in another form, for example a pickle, which is never opened."""
+    try:
+        return tensors_from(content)
+    except SafetensorError as error:
+        raise ConfigError(f"the stored unpruned network {pretrained_key(cell)} is no safetensors file: {error}; remove it") from error
 
 
 def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
