@@ -6,6 +6,7 @@
     DIR/patches/                 crops to look at (bench.patches)
     DIR/pretrained/              unpruned networks (bench.pretrained)
     DIR/work/KEY/                what a method keeps to go on from after a kill; KEY is of its job, which serves all budgets
+    DIR/locks/KEY.lock           empty; locked while a job is worked on (bench.claims)
 
 Files appear whole or not at all. To resume is to find the key there, with a checksum that agrees; a damaged file is set aside and its cell
 is computed again. Nothing is created before there is something to write.
@@ -48,6 +49,11 @@ class Store:
     def work_folder(self, cell: Cell) -> Path:
         """What the method of a cell may use while it works, whatever the budget; not made here."""
         return self.folder / "work" / replace(cell, ratio=1.0).key
+
+    @property
+    def locks_folder(self) -> Path:
+        """Where those who share this store claim their jobs (bench.claims)."""
+        return self.folder / "locks"
 
     def write(self, record: Record) -> None:
         """Keeps a record, in place of an older one with its key."""

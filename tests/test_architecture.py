@@ -44,6 +44,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.study": 4,
     "bench.study_file": 4,
     "bench.store": 5,
+    "bench.claims": 5,
     "bench.progress": 5,
     "bench.forecast": 6,
     "bench.job": 6,
@@ -86,6 +87,7 @@ DOORS = {
     "jinja2": ("bench/report/page.py",),
     "mlflow": ("bench/tracking.py",),
     "ray": ("bench/execution/ray.py",),
+    "filelock": ("bench/claims.py",),
     "onnx": ("bench/export/onnx_file.py",),
     "onnxruntime": ("bench/export/onnx_file.py", "bench/export/onnx_runtime.py"),
 }

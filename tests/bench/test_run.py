@@ -17,7 +17,7 @@ from bench.run import estimate
 from bench.run import run_study as run_study_with
 from bench.saved import load
 from bench.store import Store
-from bench.study import Study
+from bench.study import Job, Study
 from bench.training import TaskTrainer
 from tests.fakes import Narrow, tiny_peak_bytes
 
@@ -215,7 +215,7 @@ class TwoWorkers(Serial):
     workers = 2
 
     def run_all(self, jobs, work, progress):
-        self.labels = [job.cells[0].label for job in jobs]
+        self.labels = [job.cells[0].label for job in jobs._waiting if isinstance(job, Job)]
         return super().run_all(jobs, work, progress)
 
 
