@@ -29,11 +29,18 @@ class Claims(Generic[Work]):
         jobs: in the order in which they should begin.
         folder: of the locks; made when the first job is taken.
         remaining: what is left to do of a job that has been claimed; None for nothing.
+        finished: called with each job that is done, before others may claim it.
     """
 
-    def __init__(self, jobs: Iterable[Work], folder: Path, remaining: Callable[[Work], Work | None]) -> None:
+    def __init__(
+        self,
+        jobs: Iterable[Work],
+        folder: Path,
+        remaining: Callable[[Work], Work | None],
+        finished: Callable[[Work], None] = lambda job: None,
+    ) -> None:
         self._waiting = list(jobs)
-        self._folder, self._remaining = folder, remaining
+        self._folder, self._remaining, self._finished = folder, remaining, finished
         self._held: dict[str, FileLock] = {}
 
     @property
@@ -60,4 +67,5 @@ class Claims(Generic[Work]):
 
     def done(self, job: Work) -> None:
         """Its answers are stored, so others may look for them."""
+        self._finished(job)
         self._held.pop(job.key).release()

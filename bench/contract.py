@@ -65,8 +65,7 @@ class Pruned:
         model: the smaller network (a torch.fx.GraphModule where compactors were inserted).
         finish: what the harness then does: "finetune"; "none"; "scratch" (new weights, pretraining and fine-tuning schedule).
         kept: unit -> kept channels in the unpruned numbering; units that are not named keep all.
-        inserted: names of the values that got a compactor, in order of insertion.
-        trace: the method's diary.
+        inserted: names of the values that got a compactor, in order of insertion. trace: the method's diary.
         stored_parameters: parameters that must be stored to have this network, where that is more than it executes.
     """
 
@@ -160,6 +159,7 @@ class Trainer(Protocol):
         objective: Objective | None = None,
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: Callable[[int, float], bool | None] | None = None,
+        carried: Mapping[str, Any] | None = None,
     ) -> int:
         """Trains in place with a fresh Adam, `steps` at most; returns the steps done.
 
@@ -167,6 +167,8 @@ class Trainer(Protocol):
             phase: what they are booked as; it chooses the learning rates.
             objective, penalty: the one replaces criterion(model(degraded), clean), the other is added to it.
             after_step: called with (index, learning rate) after each step; True ends the phase.
+            carried: by name what callbacks draw from or change besides the network (torch Generators, lists, objects with state_dict and
+                load_state_dict), and plain values that tell what they do. Without it a killed training with callbacks begins anew.
         """
 
     def counted(self, model: nn.Module) -> AbstractContextManager[None]:

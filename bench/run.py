@@ -20,6 +20,7 @@ import torch
 from bench import saved
 from bench.backbones import of_cell
 from bench.cell import Cell, Record, digest
+from bench.checkpoints import EVERY_SECONDS
 from bench.claims import Claims
 from bench.forecast import Forecast, foresee
 from bench.job import run_job
@@ -57,22 +58,24 @@ class Work:
         folder: of the store.
         device: on which networks are trained.
         plugins: files that bring methods, tasks or backbones.
+        checkpoint_seconds: between two checkpoints of a training.
     """
 
     folder: Path
     device: str
     plugins: tuple[Path, ...] = ()
+    checkpoint_seconds: float = EVERY_SECONDS
 
     def __call__(self, job: AnyJob, progress: Progress) -> Iterator[Record]:
         """The records of one job."""
         for path in self.plugins:
             load_plugin(path)
-        store = Store(self.folder)
+        store = Store(self.folder, self.checkpoint_seconds)
         if isinstance(job, Job):
             yield from run_job(job, store, self.device, progress)
             return
         with suppress(Exception):  # the jobs of a network that cannot be trained will say so, each in its rows
-            pretrain(job.cell, (store.pretrained_folder, PACKAGED), self.device, progress)
+            pretrain(job.cell, (store.pretrained_folder, PACKAGED), self.device, progress, self.checkpoint_seconds)
 
 
 class Executor(Protocol):
@@ -123,9 +126,10 @@ def run_study(
         jobs.sort(key=lambda job: -job.foreseen(foreseen_seconds))
     networks = {pretrained_key(cell): Pretraining(cell) for cell in missing}.values()
     first: Claims[Any] = Claims(networks, store.locks_folder, partial(_untrained, store))
-    then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress))
+    then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress), partial(_forget_trainings, store))
+    work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds)
     for wave in (first, then):
-        for record in executor.run_all(wave, Work(store.folder, device, plugin_files()), progress):
+        for record in executor.run_all(wave, work, progress):
             store.write(record)
             progress.finished(record)
         progress.working("")
@@ -135,6 +139,12 @@ def run_study(
 def _untrained(store: Store, job: Pretraining) -> Pretraining | None:
     """Nothing, where the network is there."""
     return job if find(job.cell, (store.pretrained_folder, PACKAGED)) is None else None
+
+
+def _forget_trainings(store: Store, job: Job) -> None:
+    """Their checkpoints are not needed any more, unless a cell failed, which may be tried again."""
+    if all((record := store.read(cell.key)) is not None and record.status != "failed" for cell in job.cells):
+        store.checkpoints(job.cells[0]).forget()
 
 
 def _unanswered(store: Store, before: Mapping[str, Record | None], progress: Progress, job: Job) -> Job | None:
@@ -162,11 +172,11 @@ def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
             saved.check_savable(cell.backbone, model)
 
 
-def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progress) -> None:
+def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progress, checkpoint_seconds: float = EVERY_SECONDS) -> None:
     """Trains the unpruned network of a cell into the first folder, unless one of the folders has it."""
     progress.working(f"unpruned {cell.backbone}, seed {cell.seed}")
     torch.set_num_threads(cell.recipe.threads)
-    pretrained(cell_task(cell), cell, folders, device, progress.step)
+    pretrained(cell_task(cell), cell, folders, device, progress.step, checkpoint_seconds)
 
 
 def estimate(study: Study, store: Store, *, device: str = "cpu", retry_failed: bool = False) -> Forecast:

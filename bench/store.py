@@ -6,6 +6,7 @@
     DIR/patches/                 crops to look at (bench.patches)
     DIR/pretrained/              unpruned networks (bench.pretrained)
     DIR/work/KEY/                what a method keeps to go on from after a kill; KEY is of its job, which serves all budgets
+    DIR/work/KEY/trainings/      checkpoints of its trainings (bench.checkpoints), until the job is done
     DIR/locks/KEY.lock           empty; locked while a job is worked on (bench.claims)
 
 Files appear whole or not at all. To resume is to find the key there, with a checksum that agrees; a damaged file is set aside and its cell
@@ -20,6 +21,7 @@ from typing import Any
 
 from bench import atomic
 from bench.cell import SCHEMA, Cell, Record, digest
+from bench.checkpoints import EVERY_SECONDS, Checkpoints
 
 
 class Store:
@@ -27,10 +29,11 @@ class Store:
 
     Args:
         folder: made when first written to.
+        checkpoint_seconds: between two checkpoints of a training.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, checkpoint_seconds: float = EVERY_SECONDS) -> None:
+        self.folder, self.checkpoint_seconds = Path(folder), checkpoint_seconds
 
     @property
     def pretrained_folder(self) -> Path:
@@ -49,6 +52,10 @@ class Store:
     def work_folder(self, cell: Cell) -> Path:
         """What the method of a cell may use while it works, whatever the budget; not made here."""
         return self.folder / "work" / replace(cell, ratio=1.0).key
+
+    def checkpoints(self, cell: Cell) -> Checkpoints:
+        """Of the trainings of the job of a cell."""
+        return Checkpoints(self.work_folder(cell) / "trainings", self.checkpoint_seconds)
 
     @property
     def locks_folder(self) -> Path:
