@@ -4,11 +4,12 @@ A training is a function of what it begins with: the network, the random streams
 the hash of all that. So a job that is run again needs no memory of how far it was: it makes the same moves, and takes over every training
 on its way that has a checkpoint, whole or from the middle.
 
-    FOLDER/HASH.checkpoint     the SHA-256 of the rest; a line of JSON: steps done, what was spent; a safetensors file: network, optimizer,
-                               random streams, what is carried
+    FOLDER/numbers             what a method asked to be remembered, with its cost: the losses of a search
+    FOLDER/HASH.checkpoint     a line of JSON: steps done, what was spent; a safetensors file: network, optimizer, random streams, carried
 
-Written a while after the last one, at the end of a training that took long enough, and on an interruption. A damaged one is set aside, and
-the training begins anew. On a CPU with the same number of threads the result is the same, bit for bit.
+Each begins with the SHA-256 of the rest. A checkpoint is written a while after the last one, at the end of a training that took long
+enough, and on an interruption. A damaged one is set aside, and the training begins anew. On a CPU with the same number of threads the
+result is the same, bit for bit.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ from bench import atomic
 
 EVERY_SECONDS = 60.0
 SHORT_SHARE = 0.1  # of that time: a training which took less is not worth its file
-ENDING = ".checkpoint"
+ENDING, NUMBERS = ".checkpoint", "numbers"
 
 
 class Stateful(Protocol):
@@ -140,6 +141,16 @@ class Checkpoints:
             return Checkpoint(state, None, self.every_seconds)
         return Checkpoint(state, self.folder / f"{_hash(state, facts)}{ENDING}", self.every_seconds)
 
+    def numbers(self) -> dict[str, Any]:
+        """What was remembered: name -> value and what was spent on it."""
+        content = None if self.folder is None else _read(self.folder / NUMBERS)
+        return {} if content is None else dict(json.loads(content))
+
+    def write_numbers(self, numbers: Mapping[str, Any]) -> None:
+        """In place of those that were remembered before."""
+        if self.folder is not None:
+            _write(self.folder / NUMBERS, json.dumps(numbers).encode())
+
     def forget(self) -> None:
         """Removes all: what they were for is stored."""
         if self.folder is not None and self.folder.is_dir():
@@ -173,11 +184,8 @@ class Checkpoint:
 
     def resume(self) -> dict[str, Any]:
         """Puts the state back, and returns what was noted with it; nothing if there is no checkpoint."""
-        if self.path is None or not self.path.is_file():
-            return {}
-        checksum, _, content = self.path.read_bytes().partition(b"\n")
-        if atomic.checksum(content).encode() != checksum:
-            atomic.set_aside(self.path, "its checksum does not agree with its content")
+        content = None if self.path is None else _read(self.path)
+        if content is None:
             return {}
         line, _, rest = content.partition(b"\n")
         noted = json.loads(line)
@@ -197,6 +205,20 @@ class Checkpoint:
         if self.path is None:
             return
         tensors, values = self.state.read()
-        content = json.dumps({"notes": dict(notes), "values": values}).encode() + b"\n" + bytes_of(tensors)
-        atomic.write(self.path, atomic.checksum(content).encode() + b"\n" + content)
+        _write(self.path, json.dumps({"notes": dict(notes), "values": values}).encode() + b"\n" + bytes_of(tensors))
         self._written = perf_counter()
+
+
+def _write(path: Path, content: bytes) -> None:
+    atomic.write(path, atomic.checksum(content).encode() + b"\n" + content)
+
+
+def _read(path: Path) -> bytes | None:
+    """What was written there, if it is there and whole."""
+    if not path.is_file():
+        return None
+    checksum, _, content = path.read_bytes().partition(b"\n")
+    if atomic.checksum(content).encode() == checksum:
+        return content
+    atomic.set_aside(path, "its checksum does not agree with its content")
+    return None

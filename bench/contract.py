@@ -22,7 +22,6 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Generator, Tensor, device, nn
@@ -129,7 +128,6 @@ class Trainer(Protocol):
     recipe: Recipe
     seed: int
     device: device
-    folder: Path | None  # what a method keeps there is there again when a killed run is repeated; None: nowhere
 
     @property
     def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
@@ -143,6 +141,9 @@ class Trainer(Protocol):
 
     def loss(self, model: nn.Module) -> float:
         """The criterion on the calibration crops, in eval mode, without gradient."""
+
+    def remembered(self, name: str, work: Callable[[], float]) -> float:
+        """The number that `work` gives, drawing nothing: computed once even if the run is killed. `name` tells it from all others."""
 
     def reinitialise(self, model: nn.Module) -> None:
         """New weights by the backbone's own initialisation, seeded."""
@@ -182,7 +183,7 @@ class NoTrainer:
     """Stands for "no data": usable by methods that look at weights alone. Raises ConfigError where data would be needed."""
 
     recipe = Recipe()
-    seed, folder = 0, None
+    seed = 0
     device = device("cpu")
 
     def branch(self) -> AbstractContextManager[None]:  # nothing is metered, so nothing is to be forgotten
@@ -214,10 +215,7 @@ class Method(ABC):
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first. What is yielded for a budget does not depend on the other budgets.
-
-        The default prunes once per budget; a method whose work serves several budgets overrides it.
-        """
+        """Every budget once, largest first, by default with one prune each. What is yielded does not depend on the other budgets."""
         for budget in largest_first(budgets):
             with trainer.branch():
                 try:

@@ -76,9 +76,9 @@ class _Contest:
     def trainer(self, stream: str) -> TaskTrainer:
         """A trainer with its own random streams and meter."""
         cell = self.first
-        folder, new_weights = self.store.work_folder(cell), initialise if cell.backbone_source else None
-        where = (self.device, self.progress.step, stream, folder)
-        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where, new_weights, self.store.checkpoints(cell))
+        new_weights = initialise if cell.backbone_source else None
+        where = (self.device, self.progress.step, stream, new_weights, self.store.checkpoints(cell))
+        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where)
 
 
 def _prepare(job: Job, store: Store, device: str, progress: Progress) -> _Contest:

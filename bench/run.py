@@ -126,7 +126,7 @@ def run_study(
         jobs.sort(key=lambda job: -job.foreseen(foreseen_seconds))
     networks = {pretrained_key(cell): Pretraining(cell) for cell in missing}.values()
     first: Claims[Any] = Claims(networks, store.locks_folder, partial(_untrained, store))
-    then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress), partial(_forget_trainings, store))
+    then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress), partial(_forget, store))
     work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds)
     for wave in (first, then):
         for record in executor.run_all(wave, work, progress):
@@ -141,8 +141,8 @@ def _untrained(store: Store, job: Pretraining) -> Pretraining | None:
     return job if find(job.cell, (store.pretrained_folder, PACKAGED)) is None else None
 
 
-def _forget_trainings(store: Store, job: Job) -> None:
-    """Their checkpoints are not needed any more, unless a cell failed, which may be tried again."""
+def _forget(store: Store, job: Job) -> None:
+    """Its checkpoints are not needed any more, unless a cell failed, which may be tried again."""
     if all((record := store.read(cell.key)) is not None and record.status != "failed" for cell in job.cells):
         store.checkpoints(job.cells[0]).forget()
 

@@ -5,8 +5,7 @@
     DIR/models/KEY/              its network (bench.saved)
     DIR/patches/                 crops to look at (bench.patches)
     DIR/pretrained/              unpruned networks (bench.pretrained)
-    DIR/work/KEY/                what a method keeps to go on from after a kill; KEY is of its job, which serves all budgets
-    DIR/work/KEY/trainings/      checkpoints of its trainings (bench.checkpoints), until the job is done
+    DIR/work/KEY/                what a killed job goes on from (bench.checkpoints), until it is done; KEY is of the job, for all budgets
     DIR/locks/KEY.lock           empty; locked while a job is worked on (bench.claims)
 
 Files appear whole or not at all. To resume is to find the key there, with a checksum that agrees; a damaged file is set aside and its cell
@@ -49,13 +48,9 @@ class Store:
         shared = digest([cell.task, cell.task_options, cell.data_fingerprint])
         return self.folder / "patches" / cell.key, self.folder / "patches" / shared
 
-    def work_folder(self, cell: Cell) -> Path:
-        """What the method of a cell may use while it works, whatever the budget; not made here."""
-        return self.folder / "work" / replace(cell, ratio=1.0).key
-
     def checkpoints(self, cell: Cell) -> Checkpoints:
-        """Of the trainings of the job of a cell."""
-        return Checkpoints(self.work_folder(cell) / "trainings", self.checkpoint_seconds)
+        """Of the job of a cell, whatever the budget."""
+        return Checkpoints(self.folder / "work" / replace(cell, ratio=1.0).key, self.checkpoint_seconds)
 
     @property
     def locks_folder(self) -> Path:

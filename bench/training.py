@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -60,7 +59,6 @@ class TaskTrainer:
         device: "cpu", "cuda", ...
         progress: called with (phase, steps done, steps) at most every half second.
         stream: names the batches: trainers of different streams see different ones.
-        folder: where a method may keep what a killed run resumes; None for nowhere.
         initialise: gives a network new weights; by default the task does.
         checkpoints: where killed trainings go on from; by default nowhere.
     """
@@ -74,11 +72,10 @@ class TaskTrainer:
         device: str = "cpu",
         progress: OnStep | None = None,
         stream: str = "method",
-        folder: Path | None = None,
         initialise: Callable[[nn.Module, Generator], None] | None = None,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> None:
-        self.task, self.data, self.recipe, self.folder = task, data, recipe, folder
+        self.task, self.data, self.recipe = task, data, recipe
         self.device = torch.device(device)
         self.seed = derived_seed(seed, stream)
         self.meter = Meter()
@@ -120,6 +117,21 @@ class TaskTrainer:
                 self.meter.samples[self.meter.phase or "search"] += len(clean)
                 total += self.criterion(model(degraded), clean) * len(clean)
         return float(total) / self.recipe.calibration_crops
+
+    def remembered(self, name: str, work: Callable[[], float]) -> float:
+        """A number that is computed once, whoever kills the run; see contract.Trainer.remembered."""
+        if name in self._numbers:
+            self.meter.restore(self.meter.spent() + Spent.of(self._numbers[name]["spent"]))
+        else:
+            before, value = self.meter.spent(), work()
+            self._numbers[name] = {"value": value, "spent": self.meter.spent().since(before).figures()}
+            self._checkpoints.write_numbers(self._numbers)
+        number: float = self._numbers[name]["value"]
+        return number
+
+    @cached_property
+    def _numbers(self) -> dict[str, Any]:
+        return self._checkpoints.numbers()
 
     def reinitialise(self, model: nn.Module) -> None:
         """New weights by the backbone's own initialisation; the same for the same seed and shapes."""
