@@ -7,7 +7,6 @@ for each job, wherever its executor runs it: records (bench.job) -> store
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +14,10 @@ from typing import Protocol
 import torch
 
 from bench import saved
+from bench.atomic import LOG
 from bench.backbones import of_cell
 from bench.cell import Cell, Record, digest
+from bench.errors import DiskError
 from bench.forecast import Forecast, foresee
 from bench.job import run_job
 from bench.memory.profile import peak_memory
@@ -84,6 +85,7 @@ def run_study(
 
     Raises:
         ConfigError: the data or the device cannot be used.
+        DiskError: the disk keeps nothing more.
     """
     progress, device = progress or Progress(), chosen_device(device)
     cells = study.cells()
@@ -94,8 +96,12 @@ def run_study(
     foreseen_seconds = {entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells}
     progress.begin(len(cells) - len(missing), foreseen_seconds, forecast.pretraining_seconds)
     for cell in {pretrained_key(cell): cell for cell in missing}.values():
-        with suppress(Exception):  # the jobs of a network that cannot be trained will say so, each in its rows
+        try:
             pretrain(cell, (store.pretrained_folder, PACKAGED), device, progress)
+        except DiskError:
+            raise
+        except Exception as error:  # the jobs of a network that cannot be trained will say so, each in its rows
+            LOG.debug("%s is not trained: %s", cell.backbone, error)
     progress.working("")
     jobs = study.jobs(missing)
     if executor.workers > 1:  # the longest first, so that no long one is left alone at the end

@@ -13,8 +13,9 @@ thesis is that this is strong: the trace has mean and standard deviation over al
 
 "random" draws one pool for all budgets. "tpe" and "nsga2" learn from the candidates of their budget. A draw depends on the seed and on the
 losses before it, so a killed run is repeated from the start, and takes from its journal every loss that is there: it ends where it would
-have ended. Only finished candidates are written, each in one line. A study's name holds a hash of the weights and crops, so the losses of
-another network are never taken.
+have ended. Only finished candidates are written, each in one line; a file beside the journal holds its length and checksum after each, and
+a journal that disagrees is set aside and its candidates are judged again. A study's name holds a hash of the weights and crops, so the
+losses of another network are never taken.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import optuna
 import torch
@@ -32,6 +33,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from torch import Tensor, nn
 
+from bench import atomic
 from bench.contract import Budget, Kept, Pruned, Recipe, Step, Trainer
 from bench.errors import ConfigError
 from bench.registry import method
@@ -176,15 +178,42 @@ def _key(ratios: Ratios) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(ratios.items()))
 
 
+class SealedJournal(JournalFileBackend):
+    """A journal whose length and checksum are in a file beside it; what a kill has left behind that length is dropped.
+
+    Args:
+        path: absolute, so that a lock that a kill has left behind is given up after 30 seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._seal = path, path.with_name(f"{path.name}.seal")
+        with atomic.disk_errors(path):
+            if not path.exists():
+                atomic.write(self._seal, _seal(b""))
+            written, stated = atomic.read(path) if path.exists() else b"", atomic.read(self._seal) if self._seal.exists() else b""
+            length = stated.partition(b" ")[0]
+            whole = written[: int(length)] if length.isdigit() else b""
+            if _seal(whole) != stated:
+                atomic.set_aside(path, f"it is not what {self._seal.name} says", "its candidates are judged again")
+                atomic.write(self._seal, _seal(b""))
+            elif whole != written:
+                atomic.write(path, whole)
+            super().__init__(str(path))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Appends and seals."""
+        with atomic.disk_errors(self._path):
+            super().append_logs(logs)
+        atomic.write(self._seal, _seal(atomic.read(self._path)))
+
+
+def _seal(written: bytes) -> bytes:
+    return f"{len(written)} {atomic.checksum(written)}".encode()
+
+
 def _storage(folder: Path | None) -> BaseStorage:
-    """The journal in a folder, without the half line that a kill may have left; in memory where there is no folder."""
-    if folder is None:
-        return InMemoryStorage()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder.resolve() / JOURNAL  # absolute: a lock that a kill has left behind is then given up after 30 seconds
-    if path.exists() and not (written := path.read_bytes()).endswith(b"\n"):
-        path.write_bytes(written[: written.rfind(b"\n") + 1])
-    return JournalStorage(JournalFileBackend(str(path)))
+    """The journal in a folder; in memory where there is no folder."""
+    return InMemoryStorage() if folder is None else JournalStorage(SealedJournal(folder.resolve() / JOURNAL))
 
 
 def _fingerprint(model: nn.Module, crops: Tensor, *options: object) -> str:
