@@ -4,10 +4,10 @@ A training is a function of what it begins with: the network, the random streams
 the hash of all that. So a job that is run again needs no memory of how far it was: it makes the same moves, and takes over every training
 on its way that has a checkpoint, whole or from the middle.
 
-    FOLDER/numbers             what a method asked to be remembered, with its cost: the losses of a search
-    FOLDER/HASH.checkpoint     a line of JSON: steps done, what was spent; a safetensors file: network, optimizer, random streams, carried
+    FOLDER/numbers.json        what a method asked to be remembered, with its cost: the losses of a search
+    FOLDER/HASH.checkpoint     its checksum; a line of JSON: steps done, what was spent; a safetensors file: network, optimizer, streams
 
-Each begins with the SHA-256 of the rest. A checkpoint is written a while after the last one, at the end of a training that took long
+A checkpoint is written a while after the last one, at the end of a training that took long
 enough, and on an interruption. A damaged one is set aside, and the training begins anew. On a CPU with the same number of threads the
 result is the same, bit for bit.
 """
@@ -25,11 +25,12 @@ from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
 from torch import Generator, Tensor, nn
 
-from bench import atomic
+from bench import atomic, sealed
 
 EVERY_SECONDS = 60.0
 SHORT_SHARE = 0.1  # of that time: a training which took less is not worth its file
-ENDING, NUMBERS = ".checkpoint", "numbers"
+ENDING, NUMBERS = ".checkpoint", "numbers.json"
+FORM = 1  # of the numbers; raise it when programs from before could not read them
 
 
 class Stateful(Protocol):
@@ -143,13 +144,19 @@ class Checkpoints:
 
     def numbers(self) -> dict[str, Any]:
         """What was remembered: name -> value and what was spent on it."""
-        content = None if self.folder is None else _read(self.folder / NUMBERS)
-        return {} if content is None else dict(json.loads(content))
+        path = None if self.folder is None else self.folder / NUMBERS
+        if path is None or not path.is_file():
+            return {}
+        try:
+            return dict(sealed.read(path, FORM)["numbers"])
+        except ValueError as error:
+            atomic.set_aside(path, str(error), "computed again")
+            return {}
 
     def write_numbers(self, numbers: Mapping[str, Any]) -> None:
         """In place of those that were remembered before."""
         if self.folder is not None:
-            _write(self.folder / NUMBERS, json.dumps(numbers).encode())
+            sealed.write(self.folder / NUMBERS, {"schema": FORM, "numbers": dict(numbers)}, indent=None)
 
     def forget(self) -> None:
         """Removes all: what they were for is stored."""
@@ -184,7 +191,7 @@ class Checkpoint:
 
     def resume(self) -> dict[str, Any]:
         """Puts the state back, and returns what was noted with it; nothing if there is no checkpoint."""
-        content = None if self.path is None else _read(self.path)
+        content = None if self.path is None or not self.path.is_file() else _whole(self.path)
         if content is None:
             return {}
         line, _, rest = content.partition(b"\n")
@@ -205,20 +212,15 @@ class Checkpoint:
         if self.path is None:
             return
         tensors, values = self.state.read()
-        _write(self.path, json.dumps({"notes": dict(notes), "values": values}).encode() + b"\n" + bytes_of(tensors))
+        content = json.dumps({"notes": dict(notes), "values": values}).encode() + b"\n" + bytes_of(tensors)
+        atomic.write(self.path, atomic.checksum(content).encode() + b"\n" + content)
         self._written = perf_counter()
 
 
-def _write(path: Path, content: bytes) -> None:
-    atomic.write(path, atomic.checksum(content).encode() + b"\n" + content)
-
-
-def _read(path: Path) -> bytes | None:
-    """What was written there, if it is there and whole."""
-    if not path.is_file():
-        return None
-    checksum, _, content = path.read_bytes().partition(b"\n")
+def _whole(path: Path) -> bytes | None:
+    """What was written there, less its checksum; nothing if they disagree."""
+    checksum, _, content = atomic.read(path).partition(b"\n")
     if atomic.checksum(content).encode() == checksum:
         return content
-    atomic.set_aside(path, "its checksum does not agree with its content")
+    atomic.set_aside(path, "its checksum does not agree with its content", "trained again")
     return None

@@ -23,7 +23,7 @@ Work = TypeVar("Work", bound=Keyed)
 
 
 class Claims(Generic[Work]):
-    """Jobs that wait for somebody who is free.
+    """Jobs that wait for somebody who is free; as a context manager, it lets go at the end of what is claimed and not done.
 
     Args:
         jobs: in the order in which they should begin.
@@ -64,6 +64,13 @@ class Claims(Generic[Work]):
                 return rest
             lock.release()
         return None
+
+    def __enter__(self) -> "Claims[Work]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._held:  # whatever interrupted us, others may go on
+            self._held.popitem()[1].release()
 
     def done(self, job: Work) -> None:
         """Its answers are stored, so others may look for them."""

@@ -4,11 +4,10 @@ Its key covers what decides its weights: task and backbone with their options, t
 A network is looked for in the study's own folder, then among those that come with the package, and trained if it is in neither.
 A network of the user's own is trained from the weights that its file builds, by the seed where they are random; with no pretraining steps
 it is taken as it is. The hash of its file is part of the key.
-KEY.safetensors holds the weights, KEY.json beside it the recipe, the checksum, and the calibration loss along the way. A file that does not
-match its checksum is set aside and made again.
+KEY.safetensors holds the weights, KEY.json beside it the recipe, the checksums of both, and the calibration loss along the way. A file that
+does not match its checksum is set aside and made again.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
-from bench import atomic
+from bench import atomic, sealed
 from bench.backbones import check_unchanged, of_cell
 from bench.cell import SCHEMA, Cell, digest
 from bench.checkpoints import EVERY_SECONDS, Checkpoints
@@ -30,6 +29,7 @@ from bench.training import OnStep, TaskTrainer, derived_seed
 
 PACKAGED = Path(__file__).parent / "pretrained_networks"
 CURVE_POINTS = 10
+OLD_NAMES = ("question", "sha256", "calibration_loss", "seconds", "device", "threads", "torch")
 PRETRAINING = ("patch", "batch", "pretrain_steps", "pretrain_rate", "pretrain_drops")
 
 
@@ -100,22 +100,19 @@ def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
         weights, sidecar = (place / f"{pretrained_key(cell)}.{ending}" for ending in ("safetensors", "json"))
         if not weights.is_file():
             continue
-        content = weights.read_bytes()
-        if atomic.checksum(content) == _sidecar_checksum(sidecar):
-            return content
+        content, damaged = atomic.read(weights), sidecar
+        try:
+            stated = sealed.read(sidecar, SCHEMA, OLD_NAMES).get("sha256") if sidecar.is_file() else None
+            damaged, why = weights, f"its checksum is not the one in {sidecar.name}"
+            if atomic.checksum(content) == stated:
+                return content
+        except ValueError as error:
+            why = str(error)
         if place == PACKAGED:
-            atomic.LOG.warning("%s is damaged (its checksum is not the one in %s); the network is trained again", weights, sidecar.name)
+            atomic.LOG.warning("%s is damaged (%s); the network is trained again", damaged, why)
         else:
-            atomic.set_aside(weights, f"its checksum is not the one in {sidecar.name}")
+            atomic.set_aside(damaged, why)
     return None
-
-
-def _sidecar_checksum(sidecar: Path) -> str | None:
-    try:
-        content = json.loads(sidecar.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content.get("sha256") if isinstance(content, dict) else None
 
 
 def _train(
@@ -138,6 +135,7 @@ def _train(
 def _write(stem: Path, model: nn.Module, asked: Mapping[str, Any], curve: list[tuple[int, float]], seconds: float, device: str) -> None:
     content = bytes_of(weights_of(model))
     sidecar = {
+        "schema": SCHEMA,
         "question": dict(asked),
         "sha256": atomic.checksum(content),
         "calibration_loss": [{"step": step, "loss": loss} for step, loss in curve],
@@ -146,5 +144,5 @@ def _write(stem: Path, model: nn.Module, asked: Mapping[str, Any], curve: list[t
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
     }
-    atomic.write(stem.with_suffix(".safetensors"), content)
-    atomic.write(stem.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
+    sealed.write(stem.with_suffix(".json"), sidecar)
+    atomic.write(stem.with_suffix(".safetensors"), content)  # last: without them there is no network, so a kill leaves none that is half

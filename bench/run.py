@@ -8,8 +8,8 @@ for each job, wherever its executor runs it: records (bench.job) -> store
 Several runs may share a store: a job is claimed before it begins (bench.claims).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Any, Protocol
 import torch
 
 from bench import saved
+from bench.atomic import LOG
 from bench.backbones import of_cell
 from bench.cell import Cell, Record, digest
 from bench.checkpoints import EVERY_SECONDS
 from bench.claims import Claims
+from bench.errors import DiskError
 from bench.forecast import Forecast, foresee
 from bench.job import run_job
 from bench.memory.profile import peak_memory
@@ -74,8 +76,12 @@ class Work:
         if isinstance(job, Job):
             yield from run_job(job, store, self.device, progress)
             return
-        with suppress(Exception):  # the jobs of a network that cannot be trained will say so, each in its rows
+        try:
             pretrain(job.cell, (store.pretrained_folder, PACKAGED), self.device, progress, self.checkpoint_seconds)
+        except DiskError:
+            raise
+        except Exception as error:  # the jobs of a network that cannot be trained will say so, each in its rows
+            LOG.debug("%s is not trained: %s", job.cell.backbone, error)
 
 
 class Executor(Protocol):
@@ -83,7 +89,7 @@ class Executor(Protocol):
 
     workers: int
 
-    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Iterator[Record]:
+    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
         """The records of all jobs, each as soon as it is there. A job is taken when somebody is free, and done after its last record."""
         ...
 
@@ -111,6 +117,7 @@ def run_study(
 
     Raises:
         ConfigError: the data or the device cannot be used.
+        DiskError: the disk keeps nothing more.
     """
     progress, device = progress or Progress(), chosen_device(device)
     cells = study.cells()
@@ -129,9 +136,10 @@ def run_study(
     then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress), partial(_forget, store))
     work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds)
     for wave in (first, then):
-        for record in executor.run_all(wave, work, progress):
-            store.write(record)
-            progress.finished(record)
+        with wave, closing(executor.run_all(wave, work, progress)) as records:
+            for record in records:
+                store.write(record)
+                progress.finished(record)
         progress.working("")
     return store.records()
 

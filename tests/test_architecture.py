@@ -27,6 +27,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.registry": 1,
     "bench.staged": 1,
     "bench.cell": 1,
+    "bench.sealed": 1,
     "bench.memory.": 1,
     "bench.export.": 2,
     "bench.surgery.": 2,
@@ -68,7 +69,15 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
 }
 
 MAY_IMPORT = {
-    "methods": ("bench.contract", "bench.staged", "bench.modes", "bench.registry", "bench.errors", "bench.memory.", "bench.surgery."),
+    "methods": (
+        "bench.contract",
+        "bench.staged",
+        "bench.modes",
+        "bench.registry",
+        "bench.errors",
+        "bench.memory.",
+        "bench.surgery.",
+    ),
     "tasks": ("bench.contract", "bench.registry", "bench.errors", "bench.atomic", "tasks."),
 }
 

@@ -7,7 +7,7 @@ same. Workers send what happens over one queue; this process alone writes record
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
@@ -40,7 +40,7 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Iterator[Record]:
+    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
         """The records of all jobs, each as soon as it is there.
 
         Raises:

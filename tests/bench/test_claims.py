@@ -29,6 +29,12 @@ def test_what_another_works_on_is_left_to_it_until_it_is_done(tmp_path: Path) ->
     assert (ours.take(), ours.left) == (Named("b"), 0)
 
 
+def test_what_was_not_done_is_let_go_of(tmp_path: Path) -> None:
+    with claims(tmp_path) as jobs:
+        jobs.take()
+    assert claims(tmp_path).take() == Named("a")
+
+
 def test_what_was_answered_meanwhile_is_not_handed_out(tmp_path: Path) -> None:
     jobs = claims(tmp_path, lambda job: None if job.key == "a" else job)
     assert jobs.take() == Named("b") and jobs.left == 0
