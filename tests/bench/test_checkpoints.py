@@ -92,7 +92,7 @@ def test_a_killed_training_goes_on_from_its_last_step_and_ends_the_same(tmp_path
 @pytest.mark.parametrize("name", ["mosp", "dhp", "assl", "group_lasso", "s_net", "us_net", "autoslim"])
 def test_a_method_that_is_killed_anywhere_ends_with_the_same_network(name: str, tmp_path: Path, steps: Steps) -> None:
     torch.manual_seed(1)
-    model, method = UNet(width=8, levels=3), METHODS.get(name)()
+    model, method = UNet(width=8, levels=3), METHODS.get(name)(**({"groups": 2, "crops": 2, "epochs": 4} if name == "autoslim" else {}))
     budget = Budget(int(0.85 * peak_memory(model, (1, 3, 32, 32))), (1, 3, 32, 32))
 
     def work(folder: Path | None) -> tuple[Any, ...]:
