@@ -11,6 +11,7 @@ import pytest
 
 import tests.fakes  # noqa: F401  it registers the fake task and the fake method
 from bench.chosen import chosen
+from bench.copied import read_note
 from bench.errors import ConfigError
 from bench.execution.serial import Serial
 from bench.patches import is_whole
@@ -20,7 +21,7 @@ from bench.saved import load, save_graph
 from bench.single import Wish, prune_once
 from bench.store import Store
 from bench.study import Study, load_study
-from bench.tracking import _read_note, log_study
+from bench.tracking import log_study
 from methods.random_search import SealedJournal
 from tests.bench.mlflow_in_memory import Server
 from tests.fakes import Tiny
@@ -57,7 +58,7 @@ def journal(run: Path, file: Path) -> Any:
 
 
 def note(run: Path, file: Path) -> Any:
-    return _read_note(run, URI)["records"]
+    return read_note(run, URI)["records"]
 
 
 KINDS: dict[str, tuple[str, Read]] = {
