@@ -78,16 +78,16 @@ class _Contest:
     def trainer(self, stream: str) -> TaskTrainer:
         """A trainer with its own random streams and meter."""
         cell = self.first
-        folder, new_weights = self.store.work_folder(cell), initialise if cell.backbone_source else None
-        where = (self.device, self.progress.step, stream, folder)
-        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where, new_weights)
+        new_weights = initialise if cell.backbone_source else None
+        where = (self.device, self.progress.step, stream, new_weights, self.store.checkpoints(cell))
+        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where)
 
 
 def _prepare(job: Job, store: Store, device: str, progress: Progress) -> _Contest:
     cell = job.cells[0]
     task = cell_task(cell)
     method = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
-    model = pretrained(task, cell, (store.pretrained_folder, PACKAGED), device, progress.step)
+    model = pretrained(task, cell, (store.pretrained_folder, PACKAGED), device, progress.step, store.checkpoint_seconds)
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
     for each in job.cells:

@@ -10,7 +10,6 @@ does not match its checksum is set aside and made again.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from bench import atomic, sealed
 from bench.backbones import check_unchanged, of_cell
 from bench.cell import SCHEMA, Cell, digest
+from bench.checkpoints import EVERY_SECONDS, Checkpoints
 from bench.contract import Task
 from bench.errors import ConfigError
 from bench.saved import weights_of
@@ -52,7 +52,14 @@ def pretrained_key(cell: Cell) -> str:
     return digest(question(cell))
 
 
-def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "cpu", progress: OnStep | None = None) -> nn.Module:
+def pretrained(
+    task: Task,
+    cell: Cell,
+    folders: Sequence[Path],
+    device: str = "cpu",
+    progress: OnStep | None = None,
+    checkpoint_seconds: float = EVERY_SECONDS,
+) -> nn.Module:
     """The unpruned network of a cell, on the CPU, in eval mode.
 
     Args:
@@ -61,6 +68,7 @@ def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "c
         folders: where to look, in this order; a trained one is written to the first.
         device: on which it is trained if it must be.
         progress: called with (phase, steps done, steps).
+        checkpoint_seconds: between two checkpoints of its training, which are beside it until it is done.
     """
     check_unchanged(cell)
     found = find(cell, folders)
@@ -70,9 +78,11 @@ def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "c
     if found is not None:
         model.load_state_dict(_tensors(found, cell))
         return model.eval()
-    curve, seconds = _train(model, task, cell, device, progress)
+    checkpoints = Checkpoints(folders[0] / f"{pretrained_key(cell)}.training", checkpoint_seconds)
+    curve, seconds = _train(model, task, cell, device, progress, checkpoints)
     model.cpu()
     _write(folders[0] / pretrained_key(cell), model, question(cell), curve, seconds, device)
+    checkpoints.forget()
     return model.eval()
 
 
@@ -105,20 +115,21 @@ def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
     return None
 
 
-def _train(model: nn.Module, task: Task, cell: Cell, device: str, progress: OnStep | None) -> tuple[list[tuple[int, float]], float]:
+def _train(
+    model: nn.Module, task: Task, cell: Cell, device: str, progress: OnStep | None, checkpoints: Checkpoints
+) -> tuple[list[tuple[int, float]], float]:
     """Initialises a task's own network and trains in place; returns (step, calibration loss) along the way, and the seconds it took."""
-    trainer = TaskTrainer(task, cell.data, cell.recipe, cell.seed, device, progress, stream="pretrain")
+    trainer = TaskTrainer(task, cell.data, cell.recipe, cell.seed, device, progress, stream="pretrain", checkpoints=checkpoints)
     if not cell.backbone_source:
         trainer.reinitialise(model)
-    steps, curve = cell.recipe.pretrain_steps, []
+    steps, curve = cell.recipe.pretrain_steps, list[tuple[int, float]]()
 
     def look(index: int, rate: float) -> None:
         if (index + 1) % max(1, steps // CURVE_POINTS) == 0 or index + 1 == steps:
             curve.append((index + 1, trainer.loss(model)))
 
-    begun = perf_counter()
-    trainer.fit(model, steps, phase="pretrain", after_step=look)
-    return curve, perf_counter() - begun
+    trainer.fit(model, steps, phase="pretrain", after_step=look, carried={"curve": curve})
+    return curve, sum(trainer.meter.spent().seconds.values())
 
 
 def _write(stem: Path, model: nn.Module, asked: Mapping[str, Any], curve: list[tuple[int, float]], seconds: float, device: str) -> None:

@@ -5,7 +5,8 @@
     DIR/models/KEY/              its network (bench.saved)
     DIR/patches/                 crops to look at (bench.patches)
     DIR/pretrained/              unpruned networks (bench.pretrained)
-    DIR/work/KEY/                what a method keeps to go on from after a kill; KEY is of its job, which serves all budgets
+    DIR/work/KEY/                what a killed job goes on from (bench.checkpoints), until it is done; KEY is of the job, for all budgets
+    DIR/locks/KEY.lock           empty; locked while a job is worked on (bench.claims)
 
 Files appear whole or not at all, and each carries or has beside it the checksum of its content, which is verified whenever it is read. To
 resume is to find the key there, whole; a damaged file is set aside and its cell is computed again. A file of a newer program is refused and
@@ -19,6 +20,7 @@ from typing import Any
 
 from bench import atomic, sealed
 from bench.cell import SCHEMA, Cell, Record, digest
+from bench.checkpoints import EVERY_SECONDS, Checkpoints
 
 OLD_STUDY = ("schema", "name", "command", "cells")
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
@@ -29,10 +31,11 @@ class Store:
 
     Args:
         folder: made when first written to.
+        checkpoint_seconds: between two checkpoints of a training.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, checkpoint_seconds: float = EVERY_SECONDS) -> None:
+        self.folder, self.checkpoint_seconds = Path(folder), checkpoint_seconds
         self._told_of_old = False
 
     @property
@@ -49,9 +52,14 @@ class Store:
         shared = digest([cell.task, cell.task_options, cell.data_fingerprint])
         return self.folder / "patches" / cell.key, self.folder / "patches" / shared
 
-    def work_folder(self, cell: Cell) -> Path:
-        """What the method of a cell may use while it works, whatever the budget; not made here."""
-        return self.folder / "work" / replace(cell, ratio=1.0).key
+    def checkpoints(self, cell: Cell) -> Checkpoints:
+        """Of the job of a cell, whatever the budget."""
+        return Checkpoints(self.folder / "work" / replace(cell, ratio=1.0).key, self.checkpoint_seconds)
+
+    @property
+    def locks_folder(self) -> Path:
+        """Where those who share this store claim their jobs (bench.claims)."""
+        return self.folder / "locks"
 
     def write(self, record: Record) -> None:
         """Keeps a record, in place of an older one with its key."""

@@ -12,28 +12,23 @@ by least squares (bench.surgery.least_squares; about a second each on a U-Net of
 thesis is that this is strong: the trace has mean and standard deviation over all candidates.
 
 "random" draws one pool for all budgets. "tpe" and "nsga2" learn from the candidates of their budget. A draw depends on the seed and on the
-losses before it, so a killed run is repeated from the start, and takes from its journal every loss that is there: it ends where it would
-have ended. Only finished candidates are written, each in one line; a file beside the journal holds its length and checksum after each, and
-a journal that disagrees is set aside and its candidates are judged again. A study's name holds a hash of the weights and crops, so the
-losses of another network are never taken.
+losses before it, so a killed run is repeated from the start and takes every loss that the trainer remembers: it ends where it would have
+ended. The name of a loss is the budget, the widths and the network, so those of another network are never taken.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from statistics import fmean, pstdev
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import optuna
 import torch
 from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from torch import Tensor, nn
 
-from bench import atomic
 from bench.contract import Budget, Kept, Pruned, Recipe, Step, Trainer
 from bench.errors import ConfigError
 from bench.registry import method
@@ -46,7 +41,6 @@ from bench.surgery.least_squares import Outputs, layer_outputs, update_weights
 
 LEAST_RATIO = 0.1
 LEAST_SQUARES_CROPS = 16
-JOURNAL = "random_search.journal"
 Ratios = Mapping[str, float]  # unit -> r_u
 
 
@@ -111,36 +105,30 @@ class RandomSearch(StagedMethod[Unpruned]):
         """The candidate with the least loss. Raises Infeasible if the least widths do not fit."""
         body, min_width = prepared.body, trainer.recipe.min_width
         body.peaks.check(budget, min_width)
-        study, resumed = self._search(prepared, budget, trainer)
+        study = self._search(prepared, budget, trainer)
         losses = [_loss(trial) for trial in study.trials]
         best = study.trials[losses.index(min(losses))]
         widths = fitted(best.params, body, budget, min_width)
         kept = body.keep(prepared.scores, widths)
-        note = f"best of {len(losses)}: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}" + (
-            f"; {resumed} resumed" if resumed else ""
-        )
+        note = f"best of {len(losses)}: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
         smaller = self._network(prepared, kept, budget, trainer)
         return Pruned(smaller, self.finish, kept, trace=(Step(body.peaks.peak_bytes(widths), widths, note),))
 
-    def _search(self, unpruned: Unpruned, budget: Budget, trainer: Trainer) -> tuple[optuna.Study, int]:
-        """A study in memory with all candidates, and how many of their losses were in the journal."""
+    def _search(self, unpruned: Unpruned, budget: Budget, trainer: Trainer) -> optuna.Study:
+        """A study in memory with all candidates."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         body, min_width = unpruned.body, trainer.recipe.min_width
-        study = optuna.create_study(sampler=self._sampler(trainer.seed))
-        journal = optuna.create_study(storage=_storage(trainer.folder), study_name=self._title(unpruned, budget), load_if_exists=True)
-        known = {_key(trial.params): _loss(trial) for trial in journal.trials}
-        resumed = min(len(journal.trials), self.samples)
-        for number in range(self.samples):
+        study, known = optuna.create_study(sampler=self._sampler(trainer.seed)), dict[str, float]()
+        for _ in range(self.samples):
             trial = study.ask({unit: FloatDistribution(LEAST_RATIO, 1.0) for unit in body.widths})
-            widths, key = fitted(trial.params, body, budget, min_width), _key(trial.params)
-            trial.set_user_attr("widths", widths)
+            widths = fitted(trial.params, body, budget, min_width)
             trial.set_constraint("excess_bytes", body.peaks.peak_bytes(widths) - budget.peak_bytes)
-            if key not in known:  # NSGA-II also repeats itself
-                known[key] = trainer.loss(self._network(unpruned, body.keep(unpruned.scores, widths), budget, trainer))
-            told = study.tell(trial, known[key])
-            if number >= resumed:
-                journal.add_trial(told)
-        return study, resumed
+            name = f"{unpruned.fingerprint} {widths}"
+            if name not in known:  # NSGA-II also repeats itself
+                candidate = partial(self._network, unpruned, body.keep(unpruned.scores, widths), budget, trainer)
+                known[name] = trainer.remembered(name, lambda: trainer.loss(candidate()))  # noqa: B023  called at once
+            study.tell(trial, known[name])
+        return study
 
     def _network(self, unpruned: Unpruned, kept: Kept, budget: Budget, trainer: Trainer) -> nn.Module:
         """A candidate before training."""
@@ -158,10 +146,6 @@ class RandomSearch(StagedMethod[Unpruned]):
             return NSGAIISampler(seed=seed, population_size=max(2, self.samples // 5))
         return RandomSampler(seed=seed)
 
-    def _title(self, unpruned: Unpruned, budget: Budget) -> str:
-        place = f"{budget.peak_bytes} bytes, {budget.convention}, at {budget.input_shape}"
-        return f"{self.sampler}, {place}, network {unpruned.fingerprint}"
-
 
 def fitted(ratios: Ratios, body: Anatomy, budget: Budget, min_width: int) -> dict[str, int]:
     """w(a) with the largest a that fits. Raises Infeasible if the least widths do not."""
@@ -172,48 +156,6 @@ def fitted(ratios: Ratios, body: Anatomy, budget: Budget, min_width: int) -> dic
 def _loss(trial: optuna.trial.FrozenTrial) -> float:
     """Of a candidate that is finished, as all in a journal are."""
     return float(trial.values[0])
-
-
-def _key(ratios: Ratios) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted(ratios.items()))
-
-
-class SealedJournal(JournalFileBackend):
-    """A journal whose length and checksum are in a file beside it; what a kill has left behind that length is dropped.
-
-    Args:
-        path: absolute, so that a lock that a kill has left behind is given up after 30 seconds.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._seal = path, path.with_name(f"{path.name}.seal")
-        with atomic.disk_errors(path):
-            if not path.exists():
-                atomic.write(self._seal, _seal(b""))
-            written, stated = atomic.read(path) if path.exists() else b"", atomic.read(self._seal) if self._seal.exists() else b""
-            length = stated.partition(b" ")[0]
-            whole = written[: int(length)] if length.isdigit() else b""
-            if _seal(whole) != stated:
-                atomic.set_aside(path, f"it is not what {self._seal.name} says", "its candidates are judged again")
-                atomic.write(self._seal, _seal(b""))
-            elif whole != written:
-                atomic.write(path, whole)
-            super().__init__(str(path))
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Appends and seals."""
-        with atomic.disk_errors(self._path):
-            super().append_logs(logs)
-        atomic.write(self._seal, _seal(atomic.read(self._path)))
-
-
-def _seal(written: bytes) -> bytes:
-    return f"{len(written)} {atomic.checksum(written)}".encode()
-
-
-def _storage(folder: Path | None) -> BaseStorage:
-    """The journal in a folder; in memory where there is no folder."""
-    return InMemoryStorage() if folder is None else JournalStorage(SealedJournal(folder.resolve() / JOURNAL))
 
 
 def _fingerprint(model: nn.Module, crops: Tensor, *options: object) -> str:

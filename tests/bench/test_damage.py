@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tests.fakes  # noqa: F401  it registers the fake task and the fake method
+from bench.checkpoints import Checkpoints, _whole
 from bench.chosen import chosen
 from bench.copied import read_note
 from bench.errors import ConfigError
@@ -22,7 +23,6 @@ from bench.single import Wish, prune_once
 from bench.store import Store
 from bench.study import Study, load_study
 from bench.tracking import log_study
-from methods.random_search import SealedJournal
 from tests.bench.mlflow_in_memory import Server
 from tests.fakes import Tiny
 
@@ -51,12 +51,6 @@ def network(run: Path, file: Path) -> Any:
     return {name: tensor.tolist() for name, tensor in load(file.parent).state_dict().items()}
 
 
-def journal(run: Path, file: Path) -> Any:
-    path = file.with_name(file.name.removesuffix(".seal"))
-    SealedJournal(path)
-    return path.read_bytes()
-
-
 def note(run: Path, file: Path) -> Any:
     return read_note(run, URI)["records"]
 
@@ -69,8 +63,8 @@ KINDS: dict[str, tuple[str, Read]] = {
     "crop": (r"patches/.+\.png", lambda run, file: is_whole(file) and file.read_bytes()),
     "unpruned network": (r"pretrained/\w+\.safetensors", lambda run, file: find(Store(run).cells()[0], [file.parent])),
     "its recipe": (r"pretrained/\w+\.json", lambda run, file: find(Store(run).cells()[0], [file.parent])),
-    "journal": (r"work/\w+/random_search\.journal", journal),
-    "seal of a journal": (r"work/\w+/random_search\.journal\.seal", journal),
+    "losses of a search": (r"work/\w+/numbers\.json", lambda run, file: Checkpoints(file.parent).numbers()),
+    "checkpoint": (r"work/\w+/\w+\.checkpoint", lambda run, file: _whole(file)),
     "note of a copy": (r"mlflow-\w+\.json", note),
     "network in a folder": (r"(pruned|graph)/(spec\.json|weights\.safetensors)", network),
     "record in a folder": (r"pruned/record\.json", lambda run, file: chosen(file.parent).shape),
@@ -83,10 +77,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     run, quick = home / "results" / "runs" / "demo", ("recipe.finetune_steps=1",)
     run.mkdir(parents=True)
-    store = Store(run)
-    records = run_study(study_at(home), store, Serial(), command="prunebench run tiny")
-    assert [record.status for record in records] == ["done"] * 3
+    store = Store(run, checkpoint_seconds=0)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.run._forget", lambda *_: None)  # what a killed job leaves behind
+        records = run_study(study_at(home), store, Serial(), command="prunebench run tiny")
+        assert [record.status for record in records] == ["done"] * 3
         patch.setattr("mlflow.MlflowClient", Server())
         assert log_study(run, "demo", records, store.cells(), URI) == 3
     prune_once(Wish("narrow", "tiny", "fake", {"width": 4}, 0.8, None, "embedded", 0, "planned", quick), run / "pruned", home / "alone")
@@ -123,7 +118,7 @@ def damaged(content: bytes, draws: random.Random) -> bytes:
 
 
 def test_every_file_of_a_finished_run_is_of_a_kind_that_is_tested(finished: Path) -> None:
-    places = [file.relative_to(finished).as_posix() for file in finished.rglob("*") if file.is_file()]
+    places = [file.relative_to(finished).as_posix() for file in finished.rglob("*") if file.is_file() and file.suffix != ".lock"]
     assert {place: kind_of(place) for place in places if len(kind_of(place)) != 1} == {}
     assert all(files_of(kind, finished) for kind in KINDS)
 
@@ -151,14 +146,14 @@ def test_damage_is_never_read(kind: str, copied: Callable[[], Path]) -> None:
 def test_what_is_damaged_in_a_run_is_set_aside_and_made_again(copied: Callable[[], Path], caplog: pytest.LogCaptureFixture) -> None:
     run, draws = copied(), random.Random(0)
     before = Store(run).records()
-    again = ("study", "record", "unpruned network", "journal")
+    again = ("study", "record", "unpruned network", "losses of a search", "checkpoint")
     for kind in again:
         for file in files_of(kind, run):
             file.write_bytes(damaged(file.read_bytes(), draws))
     after = run_study(study_at(run.parent), Store(run), Serial())
     assert [(record.key, record.scores) for record in after] == [(record.key, record.scores) for record in before]
     left = {kind: len([text for text in caplog.messages if "set aside" in text and re.search(KINDS[kind][0], text)]) for kind in again}
-    assert left == {"study": 1, "record": 3, "unpruned network": 1, "journal": 1}
+    assert left == {"study": 1, "record": 3, "unpruned network": 1, "losses of a search": 1, "checkpoint": 2}
 
 
 def test_a_record_whose_network_is_damaged_stays_in_the_table(copied: Callable[[], Path]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bench.cell import Record
+from bench.checkpoints import _whole
 from bench.cli import main
 from bench.errors import DiskError
 from bench.execution.serial import Serial
@@ -22,7 +23,6 @@ from bench.run import run_study
 from bench.saved import load
 from bench.store import Store
 from bench.study import Study
-from methods.random_search import SealedJournal
 
 
 class Disk:
@@ -91,14 +91,14 @@ def table(records: list[Record]) -> list[Any]:
 def check_whole(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Every file that is there is one that its reader takes; nothing is left over."""
     files = [path for path in store.folder.rglob("*") if path.is_file()]
-    assert [path for path in files if path.suffix in (".draft", ".damaged", ".lock")] == []
+    assert [path for path in files if path.suffix in (".draft", ".damaged")] == []
     assert all(store.read(path.stem) for path in files if path.parent.name == "records")
     assert all(load(store.model_folder(record.key)) for record in store.records() if record.status == "done")
     assert all(is_whole(path) for path in files if path.suffix == ".png")
     assert all(find(store.cells()[0], [path.parent]) for path in files if path.parent.name == "pretrained" and path.suffix != ".json")
     for path in files:
-        if path.suffix == ".journal":
-            SealedJournal(path)
+        if path.suffix == ".checkpoint":
+            assert _whole(path)
     assert not [text for text in caplog.messages if "damaged" in text]
 
 
