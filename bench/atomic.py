@@ -50,6 +50,12 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file. Raises DiskError where it is not ours to ask."""
+    with disk_errors(path):
+        return path.is_file()
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """What is wrong with the disk, while `path` is used, becomes a DiskError; every other OSError stays what it is."""

@@ -72,7 +72,7 @@ def patch_path(folder: Path, test_set: str, photograph: str) -> Path:
 
 def is_whole(path: Path) -> bool:
     """Whether a crop is there and whole; a damaged one is set aside. One from before there were checksums is taken as it is."""
-    if not path.is_file():
+    if not atomic.is_there(path):
         return False
     png = atomic.read(path)
     from_before = png.endswith(END) and TEXT not in png and NAME not in png

@@ -98,11 +98,11 @@ def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
     """The stored weights of a cell's unpruned network, if they are there and whole."""
     for place in folders:
         weights, sidecar = (place / f"{pretrained_key(cell)}.{ending}" for ending in ("safetensors", "json"))
-        if not weights.is_file():
+        if not atomic.is_there(weights):
             continue
         content, damaged = atomic.read(weights), sidecar
         try:
-            stated = sealed.read(sidecar, SCHEMA, OLD_NAMES).get("sha256") if sidecar.is_file() else None
+            stated = sealed.read(sidecar, SCHEMA, OLD_NAMES).get("sha256") if atomic.is_there(sidecar) else None
             damaged, why = weights, f"its checksum is not the one in {sidecar.name}"
             if atomic.checksum(content) == stated:
                 return content

@@ -68,7 +68,7 @@ class Store:
     def read(self, key: str) -> Record | None:
         """The record of a key, if it is there, whole, and of this schema. Raises ConfigError for one of a newer program."""
         path = self._record_path(key)
-        if not path.is_file():
+        if not atomic.is_there(path):
             return None
         try:
             content = sealed.read(path, SCHEMA)
@@ -97,7 +97,7 @@ class Store:
         atomic.clear_drafts(self.folder)
         self._study()  # that of a newer program is not replaced
         raw = sealed.text({"schema": SCHEMA, "name": name, "command": command, "cells": [cell.content() for cell in cells]})
-        if not self._study_path.is_file() or atomic.read(self._study_path) != raw:
+        if not atomic.is_there(self._study_path) or atomic.read(self._study_path) != raw:
             atomic.write(self._study_path, raw)
 
     def cells(self) -> list[Cell]:
@@ -120,7 +120,7 @@ class Store:
         return self.folder / "records" / f"{key}.json"
 
     def _study(self) -> dict[str, Any]:
-        if not self._study_path.is_file():
+        if not atomic.is_there(self._study_path):
             return {}
         try:
             content = sealed.read(self._study_path, SCHEMA, OLD_STUDY)

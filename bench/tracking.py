@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import atomic, sealed
-from bench.cell import NOT_IN_KEY, SCHEMA, Cell, Record, digest
+from bench import atomic
+from bench.cell import NOT_IN_KEY, Cell, Record, digest
+from bench.copied import SQLITE, check_writable, read_note, sqlite_file, write_note
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ QUIET = {
 FORMATS = ("md", "csv", "tex")
 TABLE = "table.json"
 TABLES = "mlflow.loggedArtifacts"
-SQLITE = "sqlite:///"
 
 
 def tracking_uri(folder: Path, uri: str | None = None) -> str:
@@ -64,11 +64,12 @@ def log_study(
     """
     folder = Path(store_folder)
     where = tracking_uri(folder, uri)
-    note = _read_note(folder, where)
+    note = read_note(folder, where)
     news = [record for record in records if note["records"].get(record.key, {}).get("content") != _content(record)]
     if not news and note["table"] == _contents(records):
         return 0
     try:
+        check_writable(where)
         with _quiet():
             return _copy(folder, study_name, news, records, cells, where, note)
     except Exception as error:  # whatever a tracking server does must not cost a run
@@ -86,30 +87,6 @@ def _content(record: Record) -> str:
 def _contents(records: Sequence[Record]) -> str:
     """Changes when the table does."""
     return digest([_content(record) for record in records])
-
-
-def _note_path(folder: Path, where: str) -> Path:
-    return folder / f"mlflow-{digest(where)[:12]}.json"
-
-
-def _read_note(folder: Path, where: str) -> dict[str, Any]:
-    """What was copied to this URI: the parent's run id, the table's content, run id and content of each key.
-
-    Where there is none, or it is damaged, or its sqlite file is gone, nothing is known: MLflow itself is asked.
-    """
-    empty: dict[str, Any] = {"schema": SCHEMA, "uri": where, "parent": None, "table": None, "records": {}}
-    path, file = _note_path(folder, where), where.removeprefix(SQLITE).partition("?")[0]
-    if not path.is_file() or (where.startswith(SQLITE) and not Path(file).is_file()):
-        return empty
-    try:
-        return empty | sealed.read(path, SCHEMA, list(empty))
-    except ValueError as error:
-        atomic.set_aside(path, str(error), "written anew from what MLflow has")
-        return empty
-
-
-def _write_note(folder: Path, where: str, note: Mapping[str, Any]) -> None:
-    sealed.write(_note_path(folder, where), note)
 
 
 @contextmanager
@@ -140,6 +117,7 @@ def _copy(
     """
     from mlflow import MlflowClient
 
+    _make_database(where)
     client = MlflowClient(tracking_uri=where)
     experiment = _experiment(client, where)
     parent = _parent(client, experiment, study, folder, note["parent"])
@@ -151,10 +129,24 @@ def _copy(
         run = known.get(record.key) or client.create_run(experiment, tags={PARENT: parent, KEY: record.key}).info.run_id
         _log_record(client, run, record, folder / "models" / record.key)
         note["records"][record.key] = {"run": run, "content": _content(record)}
-        _write_note(folder, where, note)
+        write_note(folder, where, note)
     _log_parent(client, parent, folder, records, cells)
-    _write_note(folder, where, note | {"table": _contents(records)})
+    write_note(folder, where, note | {"table": _contents(records)})
     return len(wanted)
+
+
+def _make_database(where: str) -> None:
+    """A new sqlite file appears with all its tables or not at all: one whose making was interrupted can never be used again."""
+    from tempfile import TemporaryDirectory
+
+    from mlflow import MlflowClient
+
+    file = sqlite_file(where)
+    if file is not None and not file.exists():
+        with TemporaryDirectory() as place:
+            made = Path(place) / file.name
+            MlflowClient(tracking_uri=f"{SQLITE}{made.as_posix()}").search_experiments()
+            atomic.write(file, made.read_bytes())
 
 
 def _experiment(client: "MlflowClient", where: str) -> str:
@@ -162,8 +154,9 @@ def _experiment(client: "MlflowClient", where: str) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
         return str(found.experiment_id)
-    beside = Path(where.removeprefix(SQLITE)).resolve().parent / "mlflow_artifacts" if where.startswith(SQLITE) else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=beside.as_uri() if beside else None))
+    file = sqlite_file(where)
+    beside = (file.resolve().parent / "mlflow_artifacts").as_uri() if file else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=beside))
 
 
 def _search(client: "MlflowClient", experiment: str, condition: str) -> list[Any]:

@@ -57,6 +57,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.chosen": 6,
     "bench.exporting": 6,
     "bench.execution.": 7,
+    "bench.copied": 6,
     "bench.tracking": 7,
     "bench.report.": 7,
     "bench.testing.": 7,

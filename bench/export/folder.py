@@ -80,7 +80,7 @@ def read(folder: Path, needed: Collection[str]) -> tuple[dict[str, Any], bytes]:
         ConfigError: there is none, it is damaged, or of a newer program.
     """
     for name in (SPEC, WEIGHTS):
-        if not (folder / name).is_file():
+        if not atomic.is_there(folder / name):
             raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
     try:
         spec = sealed.read(folder / SPEC, FORM, OLD_NAMES)

@@ -12,6 +12,7 @@ import pytest
 import tests.fakes  # noqa: F401  it registers the fake task and the fake method
 from bench.checkpoints import Checkpoints, _whole
 from bench.chosen import chosen
+from bench.copied import read_note
 from bench.errors import ConfigError
 from bench.execution.serial import Serial
 from bench.patches import is_whole
@@ -21,7 +22,7 @@ from bench.saved import load, save_graph
 from bench.single import Wish, prune_once
 from bench.store import Store
 from bench.study import Study, load_study
-from bench.tracking import _read_note, log_study
+from bench.tracking import log_study
 from tests.bench.mlflow_in_memory import Server
 from tests.fakes import Tiny
 
@@ -51,7 +52,7 @@ def network(run: Path, file: Path) -> Any:
 
 
 def note(run: Path, file: Path) -> Any:
-    return _read_note(run, URI)["records"]
+    return read_note(run, URI)["records"]
 
 
 KINDS: dict[str, tuple[str, Read]] = {

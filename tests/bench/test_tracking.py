@@ -1,5 +1,6 @@
 """Records in MLflow: what is there, that nothing is there twice, and that a failure costs nothing."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench.copied import read_note, write_note
 from bench.report.frame import rows
 from bench.tracking import log_study, metrics, params, tracking_uri
 from tests.bench.mlflow_in_memory import Server
@@ -213,10 +215,26 @@ def test_a_record_that_mlflow_lost_is_copied_again(folder: Path, fakes: Callable
     assert sorted(run.data.tags["prunebench.key"] for run in server.children()) == sorted(record.key for record in records)
 
 
-def test_a_database_whose_file_is_gone_is_filled_again(folder: Path, fakes: Callable[..., Server]) -> None:
-    for _ in range(2):
-        server = fakes()
-        assert log_study(folder, "demo", [record(cell())], uri=f"sqlite:///{folder}/gone.db") == len(server.children()) == 1
+def test_a_note_about_a_database_whose_file_is_gone_says_nothing(folder: Path) -> None:
+    where = f"sqlite:///{folder}/gone.db"
+    write_note(folder, where, {"parent": "run1"})
+    assert read_note(folder, where)["parent"] is None
+    (folder / "gone.db").touch()
+    assert read_note(folder, where)["parent"] == "run1"
+
+
+def test_an_interruption_while_the_database_is_made_leaves_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.search_experiments", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        assert log_study(folder, "demo", [record(cell())]) == -1
+    assert list(folder.parent.parent.iterdir()) == [folder.parent]
+    assert log_study(folder, "demo", [record(cell())]) == 1
+
+
+def test_a_database_that_cannot_be_written_is_told_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert log_study(folder, "demo", [record(cell())]) == -1
+    assert f"{folder.parent.parent} cannot be written" in capsys.readouterr().err
 
 
 def test_a_server_that_is_away_is_one_warning_and_changes_no_file(

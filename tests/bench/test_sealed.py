@@ -1,0 +1,134 @@
+"""Sealed files: what they refuse, what of newer and older programs becomes of them, and what was stored before there were checksums."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bench import sealed
+from bench.cell import SCHEMA, Record
+from bench.chosen import chosen
+from bench.cli import main
+from bench.copied import read_note, write_note
+from bench.errors import ConfigError
+from bench.patches import is_whole
+from bench.pretrained import PACKAGED, find, pretrained, pretrained_key
+from bench.saved import load, save_graph
+from bench.store import Store
+from bench.study import Study
+from tests.fakes import FakeTask, Tiny
+
+Asked = Callable[..., Study]
+
+
+def resealed(file: Path, **changes: Any) -> None:
+    """Another content with a checksum that agrees."""
+    content = json.loads(file.read_bytes()) | changes
+    del content["checksum"]
+    sealed.write(file, content)
+
+
+def unsealed(file: Path) -> None:
+    """As it was written before there were checksums and schemas of its own."""
+    content = json.loads(file.read_bytes())
+    file.write_text(json.dumps({name: value for name, value in content.items() if name not in ("checksum", "schema")}))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    sealed.write(tmp_path / "a.json", {"schema": 3, "b": [1.5, "ü"], "a": {}})
+    assert sealed.read(tmp_path / "a.json", 3) == {"schema": 3, "b": [1.5, "ü"], "a": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "Expecting value"),
+        ("[]", "no JSON object"),
+        ('{"a": 1}', "no checksum"),
+        ('{"a": 1, "checksum": null}', "does not agree"),
+        ('{"old": 1, "chacksum": "of what was sealed"}', "no checksum"),
+        ("[" * 100_000, "nested too deeply"),
+        (sealed.text({"schema": "2"}).decode(), "its schema is 2"),
+    ],
+)
+def test_what_cannot_be_trusted_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=why):
+        sealed.read(tmp_path / "a.json", SCHEMA, ["old"])
+
+
+def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(store: Store, study: Asked, capsys: Any) -> None:
+    cells = study().cells()
+    store.write_study("tiny", cells)
+    store.write(Record(cells[0], "done"))
+    pretrained(FakeTask(), cells[0], [store.pretrained_folder])
+    save_graph(store.folder / "net", Tiny(2))
+    write_note(store.folder, "http://a", {"schema": SCHEMA})
+    readers: dict[str, Callable[[], Any]] = {
+        f"records/{cells[0].key}.json": lambda: store.read(cells[0].key),
+        f"pretrained/{pretrained_key(cells[0])}.json": lambda: find(cells[0], [store.pretrained_folder]),
+        "net/spec.json": lambda: load(store.folder / "net"),
+        next(store.folder.glob("mlflow-*")).name: lambda: read_note(store.folder, "http://a"),
+        "study.json": store.cells,
+    }
+    for place, read in readers.items():
+        read()
+        resealed(store.folder / place, schema=99)
+        with pytest.raises(
+            ConfigError, match=r"of a newer prunebench .schema 99, this one knows .*; update this one or choose another folder"
+        ):
+            read()
+    before = (store.folder / "study.json").read_bytes()
+    for command in ("table", "report", "sync"):
+        assert main([command, str(store.folder)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(ConfigError):
+        store.write_study("tiny", cells)
+    assert (store.folder / "study.json").read_bytes() == before
+    assert list(store.folder.rglob("*.damaged")) == []
+
+
+def test_records_of_an_older_schema_are_left_alone_and_said_to_be_asked_anew(store: Store, study: Asked, caplog: Any) -> None:
+    records = [Record(cell, "done") for cell in study().cells()]
+    for record in records:
+        store.write(record)
+        resealed(store.folder / "records" / f"{record.key}.json", schema=SCHEMA - 1)
+    again = Store(store.folder)
+    assert again.records() == []
+    (message,) = caplog.messages
+    assert f"of schema {SCHEMA - 1}" in message and "run the study again" in message
+    assert list(store.folder.rglob("*.damaged")) == []
+
+
+def test_what_was_stored_before_there_were_checksums_stays_readable(store: Store, study: Asked) -> None:
+    cells = study().cells()
+    store.write_study("tiny", cells)
+    pretrained(FakeTask(), cells[0], [store.pretrained_folder])
+    save_graph(store.folder / "net", Tiny(2))
+    sealed.write(store.folder / "net" / "record.json", Record(replace(cells[0]), "done").to_json())
+    write_note(store.folder, "http://a", {"parent": "run"})
+    for file in store.folder.rglob("*.json"):
+        unsealed(file)
+    assert store.cells() == cells
+    assert find(cells[0], [store.pretrained_folder]) is not None
+    assert load(store.folder / "net").first.out_channels == 2
+    assert chosen(store.folder / "net").shape == cells[0].measured_at
+    assert read_note(store.folder, "http://a")["parent"] == "run"
+    store.write_study("tiny", cells)
+    assert "checksum" in json.loads((store.folder / "study.json").read_bytes())
+
+
+def test_a_crop_from_before_is_shown_and_one_that_was_cut_short_is_not(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert is_whole(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-1])
+    assert not is_whole(tmp_path / "a.png") and (tmp_path / "a.png.damaged").is_file()
+
+
+def test_the_networks_that_come_with_the_package_are_sealed() -> None:
+    sidecars = list(PACKAGED.glob("*.json"))
+    assert sidecars and all("sha256" in sealed.read(sidecar, SCHEMA) for sidecar in sidecars)
