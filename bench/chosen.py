@@ -1,13 +1,12 @@
 """One saved network that a command is about: a folder that holds it, or a run and the row, ratio and seed that single it out."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from bench import saved
+from bench import bounded, saved
 from bench.cell import Record
 from bench.contract import Inputs
 from bench.errors import ConfigError
@@ -74,7 +73,7 @@ def _measured_at(folder: Path) -> Inputs | None:
         record = Store(folder.resolve().parent.parent).read(folder.resolve().name)
         return None if record is None else record.cell.measured_at
     try:
-        return Record.from_json(json.loads((folder / "record.json").read_bytes())).cell.measured_at
+        return Record.from_json(bounded.json_of(folder / "record.json")).cell.measured_at
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{folder / 'record.json'} is not the record of a network: {error!r}") from error
 

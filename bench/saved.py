@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -20,7 +20,8 @@ from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
-from bench import atomic
+from bench import atomic, bounded
+from bench.annotations import check_fields
 from bench.backbones import build_installed
 from bench.contract import Inputs, Kept, Task
 from bench.errors import BenchError, ConfigError, PluginError
@@ -35,6 +36,18 @@ from bench.surgery.compactors import insert
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
 OF_A_BACKBONE = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
 TRACED_PIXELS = 64
+
+
+class Spec(TypedDict, total=False):
+    """What spec.json says of a backbone."""
+
+    task: str
+    task_options: Mapping[str, Any]
+    backbone: str
+    backbone_options: Mapping[str, Any]
+    kept: Mapping[str, list[int]]
+    inserted: list[str]
+    sha256: str
 
 
 def save(
@@ -118,7 +131,10 @@ def load(folder: str | Path) -> nn.Module:
     spec, content = _read(Path(folder))
     if "graph" in spec:
         return described_folder.load(folder)
-    model = skeleton(spec)
+    try:
+        model = skeleton(spec)
+    except PluginError as error:
+        raise ConfigError(f"{Path(folder) / SPEC} does not describe a network: {error}") from error
     try:
         weights = tensors_from(content)
     except SafetensorError as error:
@@ -157,7 +173,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
     try:
-        spec = json.loads((folder / SPEC).read_bytes())
+        check_fields(Spec, spec := bounded.json_of(folder / SPEC))
         missing = ({"sha256"} if "graph" in spec else OF_A_BACKBONE | {"sha256"}) - set(spec)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{folder / SPEC} is not a description of a network: {error}") from error

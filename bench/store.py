@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import atomic
+from bench import atomic, bounded
 from bench.cell import SCHEMA, Cell, Record, digest
 
 
@@ -60,7 +60,7 @@ class Store:
         if not path.is_file():
             return None
         try:
-            content = _verified(json.loads(path.read_bytes()))
+            content = _verified(bounded.json_of(path))
             record = Record.from_json(content)
             if record.key != key:
                 raise ValueError("it answers another cell than its name says")
@@ -109,7 +109,7 @@ class Store:
         if not self._study_path.is_file():
             return {}
         try:
-            content = json.loads(self._study_path.read_bytes())
+            content = bounded.json_of(self._study_path)
             [Cell.from_json(cell) for cell in content["cells"]]
         except (ValueError, KeyError, TypeError) as error:
             atomic.set_aside(self._study_path, str(error))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import atomic
+from bench.bounded import json_of
 from bench.cell import NOT_IN_KEY, Cell, Record, digest
 from bench.store import Store
 
@@ -95,9 +96,10 @@ def _read_note(folder: Path, where: str) -> dict[str, Any]:
     """What was copied to this URI: the parent's run id, the table's content, run id and content of each key. A damaged note is none."""
     empty: dict[str, Any] = {"uri": where, "parent": None, "table": None, "records": {}}
     try:
-        return empty | json.loads(_note_path(folder, where).read_text())
-    except (OSError, ValueError):
+        note = empty | json_of(_note_path(folder, where))
+    except (OSError, ValueError, TypeError):
         return empty
+    return note if isinstance(note["records"], dict) and all(isinstance(one, dict) for one in note["records"].values()) else empty
 
 
 def _write_note(folder: Path, where: str, note: Mapping[str, Any]) -> None:

@@ -21,6 +21,8 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.errors": 0,
     "bench.units": 0,
     "bench.atomic": 0,
+    "bench.bounded": 0,
+    "bench.annotations": 0,
     "bench.modes": 0,
     "bench.python_file": 1,
     "bench.signatures": 1,
@@ -65,7 +67,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
 
 MAY_IMPORT = {
     "methods": ("bench.contract", "bench.staged", "bench.modes", "bench.registry", "bench.errors", "bench.memory.", "bench.surgery."),
-    "tasks": ("bench.contract", "bench.registry", "bench.errors", "bench.atomic", "tasks."),
+    "tasks": ("bench.contract", "bench.registry", "bench.errors", "bench.atomic", "bench.bounded", "tasks."),
 }
 
 DOORS = {

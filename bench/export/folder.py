@@ -16,6 +16,7 @@ from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
 from bench import atomic
+from bench.bounded import json_of
 from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
 from bench.export.graph_spec import described, weights_for
@@ -81,8 +82,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
     try:
-        spec = json.loads((folder / SPEC).read_bytes())
-    except (ValueError, RecursionError) as error:
+        spec = json_of(folder / SPEC)
+    except ValueError as error:
         raise ConfigError(f"{folder / SPEC} is not a description of a network: {error}") from error
     if not isinstance(spec, dict) or not {"graph", "sha256"} <= spec.keys():
         raise ConfigError(f"{folder / SPEC} lacks graph or sha256")
