@@ -3,8 +3,8 @@
     check_fields(Record, content)       ValueError: "steps: 'many' is no whole number"
 
 Known are dataclasses, TypedDict, Mapping, tuple, list, unions, Literal, Any and plain types. `Annotated[Mapping[str, Any], Figures]` is
-held against the TypedDict `Figures` too, `Annotated[str, 200]` has at most 200 letters. Numbers must be finite and fit into 64 bits,
-texts must be writable, nothing may be nested deeper than DEEPEST: so what follows needs no care for any of these.
+held against the TypedDict `Figures` too, `Annotated[str, 200]` has at most 200 letters. Numbers must be finite and at most
+LARGEST, texts must be writable, nothing may be nested deeper than DEEPEST: so what follows needs no care for any of these.
 """
 
 import math
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 DEEPEST = 24
 LONGEST = 2**20
-LARGEST = 2**63
+LARGEST = 2**53  # sums of these neither overflow nor lose digits
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "nothing"}
 
 
@@ -122,10 +122,10 @@ def _check_plain(value: Any, kind: type, where: str) -> None:
     fits = type(value) is kind or (kind is float and type(value) is int)
     if not fits:
         raise ValueError(f"{where[:80]}: {_shown(value)} is not {WORDS.get(kind, kind.__name__)}")
-    if type(value) is int and not -LARGEST <= value < LARGEST:
-        raise ValueError(f"{where[:80]}: a whole number of {value.bit_length()} bits is more than 64")
     if type(value) is float and not math.isfinite(value):
         raise ValueError(f"{where[:80]}: {value} is no finite number")
+    if type(value) in (int, float) and abs(value) > LARGEST:
+        raise ValueError(f"{where[:80]}: a number is above {LARGEST:,}")
     if type(value) is str and (len(value) > LONGEST or not _writable(value)):
         raise ValueError(f"{where[:80]}: {_shown(value)} is no text that can be written, of at most {LONGEST:,} letters")
 

@@ -93,6 +93,14 @@ class TimeStep(TypedDict):
     live: Mapping[str, int]
 
 
+class DiaryLine(TypedDict):
+    """One entry of a trace."""
+
+    peak_bytes: NotRequired[int]
+    widths: Mapping[str, int]
+    note: NotRequired[str]
+
+
 class Figures(TypedDict):
     """What an executor measured."""
 
@@ -150,7 +158,7 @@ class Record:
     kept: Mapping[str, list[int]] = field(default_factory=dict)
     inserted: tuple[str, ...] = ()
     units_at_floor: int | None = None
-    trace: tuple[Mapping[str, Any], ...] = ()
+    trace: tuple[Annotated[Mapping[str, Any], DiaryLine], ...] = ()
     steps: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, int] = field(default_factory=dict)
     forward_passes: int = 0

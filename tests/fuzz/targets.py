@@ -26,6 +26,7 @@ from bench.cell import Cell, digest
 from bench.cli import main
 from bench.errors import ConfigError
 from bench.report.against import render_against
+from bench.report.files import write_report
 from bench.report.significance import render_versus
 from bench.report.table import FORMATS, render
 from bench.saved import load, save, skeleton
@@ -125,6 +126,15 @@ def record_values(place: int, data: st.DataObject) -> None:
             render(records, fmt)
         render_against(records)
         render_versus("mosp", records)
+
+
+@given(st.integers(0, 9), st.data())
+def report(place: int, data: st.DataObject) -> None:
+    """The page and the figures of a run with a record of any values."""
+    with only_refused() as folder:
+        for one in [*real_records()[:3], data.draw(changed(real_records()[place]))]:
+            _signed(folder, one)
+        list(write_report(Store(folder)))
 
 
 @given(st.data())
@@ -276,7 +286,7 @@ def overrides(words: list[str], value: Any) -> None:
 TARGETS: dict[str, Callable[..., None]] = {
     target.__name__: target
     for target in (
-        *(study_bytes, study_values, record_values, record_bytes, study_json, network_folder),
+        *(study_bytes, study_values, record_values, report, record_bytes, study_json, network_folder),
         *(image, image_folder, mat_file, arguments, overrides),
     )
 }
