@@ -135,7 +135,12 @@ def _writable(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+def _is_huge(value: Any) -> bool:
+    """Whether Python would refuse to write a whole number."""
+    return isinstance(value, int) and value.bit_length() > 64
+
+
 def _shown(value: Any) -> str:
     """A value in a message."""
-    words = ascii(value) if isinstance(value, str | float | bool | None) else type(value).__name__
+    words = ascii(value) if isinstance(value, str | int | float | None) and not _is_huge(value) else type(value).__name__
     return words if len(words) <= 60 else f"{words[:57]}..."

@@ -44,9 +44,8 @@ class Row:
 
 def parsed(raw: bytes, where: str) -> dict[str, Any]:
     """The content of a TOML file. Raises ConfigError with the place of the mistake."""
-    if len(raw) > MOST_BYTES or (longest := max(map(len, raw.splitlines()), default=0)) > LONGEST_LINE:
-        size = f"{len(raw):,} bytes" if len(raw) > MOST_BYTES else f"a line of {longest:,} bytes"
-        raise ConfigError(f"{where} has {size}; a study has at most {MOST_BYTES:,}, and {LONGEST_LINE:,} in a line")
+    if (longest := max(map(len, raw.splitlines()), default=0)) > LONGEST_LINE:
+        raise ConfigError(f"{where} has a line of {longest:,} bytes, more than {LONGEST_LINE:,}; break it")
     try:
         return tomllib.loads(raw.decode())
     except RecursionError as error:
