@@ -3,7 +3,7 @@
     check_fields(Record, content)       ValueError: "steps: 'many' is no whole number"
 
 Known are dataclasses, TypedDict, Mapping, tuple, list, unions, Literal, Any and plain types. `Annotated[Mapping[str, Any], Figures]` is
-held against the TypedDict `Figures` too, `Annotated[str, 200]` has at most 200 letters. Numbers must be finite and at most
+held against the TypedDict `Figures` too, `Annotated[str, 200]` has at most 200 letters. Numbers must be finite and below
 LARGEST, texts must be writable, nothing may be nested deeper than DEEPEST: so what follows needs no care for any of these.
 """
 
@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 DEEPEST = 24
 LONGEST = 2**20
-LARGEST = 2**53  # sums of these neither overflow nor lose digits
+LARGEST = 2**53  # of whole numbers: sums of these neither overflow nor lose digits
+LARGEST_FLOAT = 1e30  # squares of these do not overflow
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "nothing"}
 
 
@@ -124,8 +125,8 @@ def _check_plain(value: Any, kind: type, where: str) -> None:
         raise ValueError(f"{where[:80]}: {_shown(value)} is not {WORDS.get(kind, kind.__name__)}")
     if type(value) is float and not math.isfinite(value):
         raise ValueError(f"{where[:80]}: {value} is no finite number")
-    if type(value) in (int, float) and abs(value) > LARGEST:
-        raise ValueError(f"{where[:80]}: a number is above {LARGEST:,}")
+    if (type(value) is int and abs(value) > LARGEST) or (type(value) is float and abs(value) > LARGEST_FLOAT):
+        raise ValueError(f"{where[:80]}: a number is above {LARGEST if type(value) is int else LARGEST_FLOAT:,}")
     if type(value) is str and (len(value) > LONGEST or not _writable(value)):
         raise ValueError(f"{where[:80]}: {_shown(value)} is no text that can be written, of at most {LONGEST:,} letters")
 

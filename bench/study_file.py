@@ -27,8 +27,8 @@ MOST_BYTES = 2**17
 LONGEST_LINE = 2**12  # a dotted key takes time with the square of its length
 MOST_CELLS = 20_000
 LARGEST_SEED = 2**32
-LARGEST = {"patch": 4096, "batch": 4096, "calibration_crops": 4096, "min_width": 2**16, "threads": 1024}  # of a recipe
-LARGEST |= {"pretrain_rate": 1000, "finetune_rate": 1000, "pretrain_drops": 1000, "finetune_drops": 1000}
+LARGEST: dict[str, float] = {"patch": 4096, "batch": 4096, "calibration_crops": 4096, "min_width": 2**16, "threads": 1024}  # of a recipe
+LARGEST |= {"pretrain_rate": 1e30, "finetune_rate": 1e30, "pretrain_drops": 1000, "finetune_drops": 1000}
 MOST_STEPS = 10**8
 MAY_BE_ZERO = ("pretrain_steps", "adapt_steps", "finetune_steps", "matched_steps")
 
