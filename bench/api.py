@@ -132,7 +132,7 @@ class _Place:
     progress: OnStep | None
 
     def trainer(self, stream: str) -> TaskTrainer:
-        return TaskTrainer(self.task, self.data, self.recipe, self.seed, self.device, self.progress, stream, None, initialise)
+        return TaskTrainer(self.task, self.data, self.recipe, self.seed, self.device, self.progress, stream, initialise)
 
 
 @contextmanager

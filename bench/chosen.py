@@ -1,19 +1,20 @@
 """One saved network that a command is about: a folder that holds it, or a run and the row, ratio and seed that single it out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from torch import nn
 
-from bench import bounded, saved
-from bench.cell import Record
+from bench import saved, sealed
+from bench.cell import SCHEMA, Record
 from bench.contract import Inputs
 from bench.errors import ConfigError
-from bench.store import Store
+from bench.store import MALFORMED, Store
 from bench.units import parse_shapes
 
 SHOWN = 6
+OLD_RECORD = {"schema", "key", "measured_bytes", "measured_on", *(entry.name for entry in fields(Record))}
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ def _measured_at(folder: Path) -> Inputs | None:
         record = Store(folder.resolve().parent.parent).read(folder.resolve().name)
         return None if record is None else record.cell.measured_at
     try:
-        return Record.from_json(bounded.json_of(folder / "record.json")).cell.measured_at
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{folder / 'record.json'} is not the record of a network: {error!r}") from error
+        return Record.from_json(sealed.read(folder / "record.json", SCHEMA, OLD_RECORD)).cell.measured_at
+    except MALFORMED as error:
+        raise ConfigError(f"{folder / 'record.json'} is damaged, or not the record of a network: {error!r}") from error
 
 
 def _parsed(shape: str) -> Inputs:

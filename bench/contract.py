@@ -22,7 +22,6 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Generator, Tensor, device, nn
@@ -65,8 +64,7 @@ class Pruned:
         model: the smaller network (a torch.fx.GraphModule where compactors were inserted).
         finish: what the harness then does: "finetune"; "none"; "scratch" (new weights, pretraining and fine-tuning schedule).
         kept: unit -> kept channels in the unpruned numbering; units that are not named keep all.
-        inserted: names of the values that got a compactor, in order of insertion.
-        trace: the method's diary.
+        inserted: names of the values that got a compactor, in order of insertion. trace: the method's diary.
         stored_parameters: parameters that must be stored to have this network, where that is more than it executes.
     """
 
@@ -130,7 +128,6 @@ class Trainer(Protocol):
     recipe: Recipe
     seed: int
     device: device
-    folder: Path | None  # what a method keeps there is there again when a killed run is repeated; None: nowhere
 
     @property
     def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
@@ -144,6 +141,9 @@ class Trainer(Protocol):
 
     def loss(self, model: nn.Module) -> float:
         """The criterion on the calibration crops, in eval mode, without gradient."""
+
+    def remembered(self, name: str, work: Callable[[], float]) -> float:
+        """The number that `work` gives, drawing nothing: computed once even if the run is killed. `name` tells it from all others."""
 
     def reinitialise(self, model: nn.Module) -> None:
         """New weights by the backbone's own initialisation, seeded."""
@@ -160,6 +160,7 @@ class Trainer(Protocol):
         objective: Objective | None = None,
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: Callable[[int, float], bool | None] | None = None,
+        carried: Mapping[str, Any] | None = None,
     ) -> int:
         """Trains in place with a fresh Adam, `steps` at most; returns the steps done.
 
@@ -167,6 +168,8 @@ class Trainer(Protocol):
             phase: what they are booked as; it chooses the learning rates.
             objective, penalty: the one replaces criterion(model(degraded), clean), the other is added to it.
             after_step: called with (index, learning rate) after each step; True ends the phase.
+            carried: by name what callbacks draw from or change besides the network (torch Generators, lists, objects with state_dict and
+                load_state_dict), and plain values that tell what they do. Without it a killed training with callbacks begins anew.
         """
 
     def counted(self, model: nn.Module) -> AbstractContextManager[None]:
@@ -180,7 +183,7 @@ class NoTrainer:
     """Stands for "no data": usable by methods that look at weights alone. Raises ConfigError where data would be needed."""
 
     recipe = Recipe()
-    seed, folder = 0, None
+    seed = 0
     device = device("cpu")
 
     def branch(self) -> AbstractContextManager[None]:  # nothing is metered, so nothing is to be forgotten
@@ -212,10 +215,7 @@ class Method(ABC):
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first. What is yielded for a budget does not depend on the other budgets.
-
-        The default prunes once per budget; a method whose work serves several budgets overrides it.
-        """
+        """Every budget once, largest first, by default with one prune each. What is yielded does not depend on the other budgets."""
         for budget in largest_first(budgets):
             with trainer.branch():
                 try:

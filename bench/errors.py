@@ -3,6 +3,7 @@
 ConfigError   the user's input (a study, a path, a name): say what was asked, what was found, what to do
 PluginError   a method or a task broke the contract: name it
 Infeasible    the question has no answer: recorded as a row, not a crash
+DiskError     the disk keeps nothing more: the run stops, what is stored stays whole
 """
 
 LONGEST = 2000  # letters of a message
@@ -40,3 +41,7 @@ class Infeasible(BenchError):
     def __init__(self, message: str, least_bytes: int | None = None) -> None:
         super().__init__(message)
         self.least_bytes = least_bytes
+
+
+class DiskError(BenchError, OSError):
+    """The disk is full, read-only or broken, or a place may not be used: nothing that follows can be kept, so the run stops."""

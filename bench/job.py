@@ -5,8 +5,8 @@
         finish as the method asked; evaluate; Record
 
 The referee measures, the method never reports its own score. What goes wrong in a method is a row (`failed`, `infeasible`) and the others
-go on; a sweep that breaks is started again for the budgets that it still owed. What the method spent is read from its meter as it hands
-over a network, so it is the cost of that budget alone.
+go on; a sweep that breaks is started again for the budgets that it still owed. A disk that keeps nothing more is no fault of the method: it
+stops the run. What the method spent is read from its meter as it hands over a network, so it is the cost of that budget alone.
 """
 
 import platform
@@ -26,7 +26,7 @@ from bench import saved
 from bench.backbones import initialise
 from bench.cell import Cell, Record
 from bench.contract import Budget, Method, Pruned, Task, largest_first
-from bench.errors import BenchError, Infeasible, PluginError
+from bench.errors import BenchError, DiskError, Infeasible, PluginError
 from bench.evaluation import evaluate, input_scores, means
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
@@ -48,6 +48,8 @@ def run_job(job: Job, store: Store, device: str = "cpu", progress: Progress | No
     torch.set_num_threads(job.cells[0].recipe.threads)
     try:
         contest = _prepare(job, store, device, progress)
+    except DiskError:
+        raise
     except Exception as error:  # of a network that cannot be trained, or of the user's own that cannot be built: a row for each cell
         yield from (_failed(cell, None, error) for cell in job.cells)
         return
@@ -76,16 +78,16 @@ class _Contest:
     def trainer(self, stream: str) -> TaskTrainer:
         """A trainer with its own random streams and meter."""
         cell = self.first
-        folder, new_weights = self.store.work_folder(cell), initialise if cell.backbone_source else None
-        where = (self.device, self.progress.step, stream, folder)
-        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where, new_weights)
+        new_weights = initialise if cell.backbone_source else None
+        where = (self.device, self.progress.step, stream, new_weights, self.store.checkpoints(cell))
+        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where)
 
 
 def _prepare(job: Job, store: Store, device: str, progress: Progress) -> _Contest:
     cell = job.cells[0]
     task = cell_task(cell)
     method = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
-    model = pretrained(task, cell, (store.pretrained_folder, PACKAGED), device, progress.step)
+    model = pretrained(task, cell, (store.pretrained_folder, PACKAGED), device, progress.step, store.checkpoint_seconds)
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
     for each in job.cells:
@@ -108,6 +110,8 @@ def _outcomes(contest: _Contest, trainer: TaskTrainer) -> Iterator[tuple[Budget,
                         budget, outcome = next(items, (waiting[0], PluginError(f"the sweep of {cell.method} left out this budget")))
                     if budget not in waiting:
                         raise PluginError(f"the sweep of {cell.method} answered a budget that was not asked, or one twice: {budget}")
+                except DiskError:
+                    raise
                 except Exception as error:
                     yield waiting.pop(0), error
                     break
@@ -127,6 +131,8 @@ def _answer(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget,
         if not isinstance(outcome, Pruned):
             raise PluginError(f"{cell.method} gave back a {type(outcome).__name__}, not a Pruned")
         return _done(contest, trainer, cell, budget, outcome)
+    except DiskError:
+        raise
     except Exception as error:
         return _failed(cell, budget, error)
 

@@ -5,10 +5,13 @@ with the most detail, which is the largest sum of absolute differences between n
 
     FOLDER/RECORD/SET/PHOTOGRAPH.png                    restored
     FOLDER/DATA/clean|degraded/SET/PHOTOGRAPH.png       what is the same for all records of one task and data set
+
+Each carries the SHA-256 of its other bytes, as a PNG text named "checksum" before its end.
 """
 
 import io
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +23,24 @@ from torch.nn import functional
 
 from bench import atomic
 from bench.contract import Pair, Task
+from bench.errors import DiskError
 
 PHOTOGRAPHS = 3
 SIDE = 96
 LONGEST_NAME = 80
+END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
+TEXT, NAME = b"tEXt", b"checksum\0"
+SEAL_BYTES = 12 + len(NAME) + 64
 LOG = logging.getLogger("prunebench")
 Look = Callable[[str, Pair, Tensor], None]  # test set, pair, restored (C, H, W)
 
 
 def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
-    """What writes the crops of one evaluation; crops that all records share are written once. A disk that fails costs crops, no record."""
+    """What writes the crops of one evaluation; crops that all records share are written once. A file that cannot be costs crops, no record.
+
+    Raises:
+        DiskError: from what it returns; the disk is full or refuses, so the record could not be kept either.
+    """
     seen: Counter[str] = Counter()
 
     def look(test_set: str, pair: Pair, restored: Tensor) -> None:
@@ -38,6 +49,8 @@ def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
             return
         try:
             keep(test_set, pair, restored)
+        except DiskError:
+            raise
         except OSError as error:
             LOG.warning("no crop of %s in %s is kept: %s", pair.name, restored_folder, error)
 
@@ -46,7 +59,7 @@ def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
         _write(patch_path(restored_folder, test_set, pair.name), restored, top, left)
         for kind, image in (("clean", pair.clean), ("degraded", task.unrestored(pair.degraded))):
             path = patch_path(shared_folder / kind, test_set, pair.name)
-            if not path.exists():
+            if not is_whole(path):
                 _write(path, image, top, left)
 
     return look
@@ -55,6 +68,25 @@ def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
 def patch_path(folder: Path, test_set: str, photograph: str) -> Path:
     """Where a crop is, whatever letters its names have."""
     return folder / _file_name(test_set) / f"{_file_name(photograph)}.png"
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a crop is there and whole; a damaged one is set aside. One from before there were checksums is taken as it is."""
+    if not path.is_file():
+        return False
+    png = atomic.read(path)
+    from_before = png.endswith(END) and TEXT not in png and NAME not in png
+    if from_before or png == _sealed(png[: -SEAL_BYTES - len(END)] + png[-len(END) :]):
+        return True
+    atomic.set_aside(path, "its checksum does not agree with its content", "left out")
+    return False
+
+
+def _sealed(png: bytes) -> bytes:
+    """The same picture with the checksum of its bytes before its end."""
+    chunk = TEXT + NAME + atomic.checksum(png).encode()
+    size, control = (number.to_bytes(4, "big") for number in (len(chunk) - len(TEXT), zlib.crc32(chunk)))
+    return png[: -len(END)] + size + chunk + control + png[-len(END) :]
 
 
 def _file_name(name: str) -> str:
@@ -82,4 +114,4 @@ def _write(path: Path, image: Tensor, top: int, left: int) -> None:
     crop = image[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().to(torch.uint8)
     content = io.BytesIO()
     Image.fromarray(crop.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(content, "PNG")
-    atomic.write(path, content.getvalue())
+    atomic.write(path, _sealed(content.getvalue()))

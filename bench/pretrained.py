@@ -4,14 +4,12 @@ Its key covers what decides its weights: task and backbone with their options, t
 A network is looked for in the study's own folder, then among those that come with the package, and trained if it is in neither.
 A network of the user's own is trained from the weights that its file builds, by the seed where they are random; with no pretraining steps
 it is taken as it is. The hash of its file is part of the key.
-KEY.safetensors holds the weights, KEY.json beside it the recipe, the checksum, and the calibration loss along the way. A file that does not
-match its checksum is set aside and made again.
+KEY.safetensors holds the weights, KEY.json beside it the recipe, the checksums of both, and the calibration loss along the way. A file that
+does not match its checksum is set aside and made again.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -20,9 +18,10 @@ from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
-from bench import atomic
+from bench import atomic, sealed
 from bench.backbones import check_unchanged, of_cell
 from bench.cell import SCHEMA, Cell, digest
+from bench.checkpoints import EVERY_SECONDS, Checkpoints
 from bench.contract import Task
 from bench.errors import ConfigError
 from bench.saved import weights_of
@@ -30,6 +29,7 @@ from bench.training import OnStep, TaskTrainer, derived_seed
 
 PACKAGED = Path(__file__).parent / "pretrained_networks"
 CURVE_POINTS = 10
+OLD_NAMES = ("question", "sha256", "calibration_loss", "seconds", "device", "threads", "torch")
 PRETRAINING = ("patch", "batch", "pretrain_steps", "pretrain_rate", "pretrain_drops")
 
 
@@ -52,7 +52,14 @@ def pretrained_key(cell: Cell) -> str:
     return digest(question(cell))
 
 
-def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "cpu", progress: OnStep | None = None) -> nn.Module:
+def pretrained(
+    task: Task,
+    cell: Cell,
+    folders: Sequence[Path],
+    device: str = "cpu",
+    progress: OnStep | None = None,
+    checkpoint_seconds: float = EVERY_SECONDS,
+) -> nn.Module:
     """The unpruned network of a cell, on the CPU, in eval mode.
 
     Args:
@@ -61,6 +68,7 @@ def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "c
         folders: where to look, in this order; a trained one is written to the first.
         device: on which it is trained if it must be.
         progress: called with (phase, steps done, steps).
+        checkpoint_seconds: between two checkpoints of its training, which are beside it until it is done.
     """
     check_unchanged(cell)
     found = find(cell, folders)
@@ -70,9 +78,11 @@ def pretrained(task: Task, cell: Cell, folders: Sequence[Path], device: str = "c
     if found is not None:
         model.load_state_dict(_tensors(found, cell))
         return model.eval()
-    curve, seconds = _train(model, task, cell, device, progress)
+    checkpoints = Checkpoints(folders[0] / f"{pretrained_key(cell)}.training", checkpoint_seconds)
+    curve, seconds = _train(model, task, cell, device, progress, checkpoints)
     model.cpu()
     _write(folders[0] / pretrained_key(cell), model, question(cell), curve, seconds, device)
+    checkpoints.forget()
     return model.eval()
 
 
@@ -90,43 +100,42 @@ def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
         weights, sidecar = (place / f"{pretrained_key(cell)}.{ending}" for ending in ("safetensors", "json"))
         if not weights.is_file():
             continue
-        content = weights.read_bytes()
-        if atomic.checksum(content) == _sidecar_checksum(sidecar):
-            return content
+        content, damaged = atomic.read(weights), sidecar
+        try:
+            stated = sealed.read(sidecar, SCHEMA, OLD_NAMES).get("sha256") if sidecar.is_file() else None
+            damaged, why = weights, f"its checksum is not the one in {sidecar.name}"
+            if atomic.checksum(content) == stated:
+                return content
+        except ValueError as error:
+            why = str(error)
         if place == PACKAGED:
-            atomic.LOG.warning("%s is damaged (its checksum is not the one in %s); the network is trained again", weights, sidecar.name)
+            atomic.LOG.warning("%s is damaged (%s); the network is trained again", damaged, why)
         else:
-            atomic.set_aside(weights, f"its checksum is not the one in {sidecar.name}")
+            atomic.set_aside(damaged, why)
     return None
 
 
-def _sidecar_checksum(sidecar: Path) -> str | None:
-    try:
-        content = json.loads(sidecar.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content.get("sha256") if isinstance(content, dict) else None
-
-
-def _train(model: nn.Module, task: Task, cell: Cell, device: str, progress: OnStep | None) -> tuple[list[tuple[int, float]], float]:
+def _train(
+    model: nn.Module, task: Task, cell: Cell, device: str, progress: OnStep | None, checkpoints: Checkpoints
+) -> tuple[list[tuple[int, float]], float]:
     """Initialises a task's own network and trains in place; returns (step, calibration loss) along the way, and the seconds it took."""
-    trainer = TaskTrainer(task, cell.data, cell.recipe, cell.seed, device, progress, stream="pretrain")
+    trainer = TaskTrainer(task, cell.data, cell.recipe, cell.seed, device, progress, stream="pretrain", checkpoints=checkpoints)
     if not cell.backbone_source:
         trainer.reinitialise(model)
-    steps, curve = cell.recipe.pretrain_steps, []
+    steps, curve = cell.recipe.pretrain_steps, list[tuple[int, float]]()
 
     def look(index: int, rate: float) -> None:
         if (index + 1) % max(1, steps // CURVE_POINTS) == 0 or index + 1 == steps:
             curve.append((index + 1, trainer.loss(model)))
 
-    begun = perf_counter()
-    trainer.fit(model, steps, phase="pretrain", after_step=look)
-    return curve, perf_counter() - begun
+    trainer.fit(model, steps, phase="pretrain", after_step=look, carried={"curve": curve})
+    return curve, sum(trainer.meter.spent().seconds.values())
 
 
 def _write(stem: Path, model: nn.Module, asked: Mapping[str, Any], curve: list[tuple[int, float]], seconds: float, device: str) -> None:
     content = bytes_of(weights_of(model))
     sidecar = {
+        "schema": SCHEMA,
         "question": dict(asked),
         "sha256": atomic.checksum(content),
         "calibration_loss": [{"step": step, "loss": loss} for step, loss in curve],
@@ -135,5 +144,5 @@ def _write(stem: Path, model: nn.Module, asked: Mapping[str, Any], curve: list[t
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
     }
-    atomic.write(stem.with_suffix(".safetensors"), content)
-    atomic.write(stem.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
+    sealed.write(stem.with_suffix(".json"), sidecar)
+    atomic.write(stem.with_suffix(".safetensors"), content)  # last: without them there is no network, so a kill leaves none that is half

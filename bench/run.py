@@ -1,33 +1,55 @@
 """From question to row.
 
 study -> cells -> jobs (all ratios of one method, network and seed)
-model   = pretrained(...)                              trained once, shared by all
+model   = pretrained(...)                              a job of its own: trained once, shared by all
 budgets = ratios x peak of the unpruned model
 for each job, wherever its executor runs it: records (bench.job) -> store
+
+Several runs may share a store: a job is claimed before it begins (bench.claims).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from bench import saved
+from bench.atomic import LOG
 from bench.backbones import of_cell
 from bench.cell import Cell, Record, digest
+from bench.checkpoints import EVERY_SECONDS
+from bench.claims import Claims
+from bench.errors import DiskError
 from bench.forecast import Forecast, foresee
 from bench.job import run_job
 from bench.memory.profile import peak_memory
 from bench.options import cell_task
-from bench.pretrained import PACKAGED, pretrained, pretrained_key
+from bench.pretrained import PACKAGED, find, pretrained, pretrained_key
 from bench.progress import Progress
 from bench.referee import check_fits
 from bench.registry import load_plugin, plugin_files
 from bench.store import Store
 from bench.study import OF_A_NETWORK, Job, Study
 from bench.training import chosen_device
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A job without records: the unpruned network of a cell, which others share."""
+
+    cell: Cell
+
+    @property
+    def key(self) -> str:
+        """Names the network."""
+        return pretrained_key(self.cell)
+
+
+AnyJob = Job | Pretraining
 
 
 @dataclass(frozen=True)
@@ -38,17 +60,28 @@ class Work:
         folder: of the store.
         device: on which networks are trained.
         plugins: files that bring methods, tasks or backbones.
+        checkpoint_seconds: between two checkpoints of a training.
     """
 
     folder: Path
     device: str
     plugins: tuple[Path, ...] = ()
+    checkpoint_seconds: float = EVERY_SECONDS
 
-    def __call__(self, job: Job, progress: Progress) -> Iterator[Record]:
+    def __call__(self, job: AnyJob, progress: Progress) -> Iterator[Record]:
         """The records of one job."""
         for path in self.plugins:
             load_plugin(path)
-        return run_job(job, Store(self.folder), self.device, progress)
+        store = Store(self.folder, self.checkpoint_seconds)
+        if isinstance(job, Job):
+            yield from run_job(job, store, self.device, progress)
+            return
+        try:
+            pretrain(job.cell, (store.pretrained_folder, PACKAGED), self.device, progress, self.checkpoint_seconds)
+        except DiskError:
+            raise
+        except Exception as error:  # the jobs of a network that cannot be trained will say so, each in its rows
+            LOG.debug("%s is not trained: %s", job.cell.backbone, error)
 
 
 class Executor(Protocol):
@@ -56,8 +89,8 @@ class Executor(Protocol):
 
     workers: int
 
-    def run_all(self, jobs: Sequence[Job], work: Work, progress: Progress) -> Iterator[Record]:
-        """The records of all jobs, each as soon as it is there."""
+    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
+        """The records of all jobs, each as soon as it is there. A job is taken when somebody is free, and done after its last record."""
         ...
 
 
@@ -84,26 +117,52 @@ def run_study(
 
     Raises:
         ConfigError: the data or the device cannot be used.
+        DiskError: the disk keeps nothing more.
     """
     progress, device = progress or Progress(), chosen_device(device)
     cells = study.cells()
     check_inputs(cells, device)
-    missing = _missing(cells, store, retry_failed)
+    before = {cell.key: store.read(cell.key) for cell in cells}
+    missing = _missing(cells, before, retry_failed)
     forecast = foresee(missing, store, device)
     store.write_study(study.name, cells, command)
     foreseen_seconds = {entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells}
     progress.begin(len(cells) - len(missing), foreseen_seconds, forecast.pretraining_seconds)
-    for cell in {pretrained_key(cell): cell for cell in missing}.values():
-        with suppress(Exception):  # the jobs of a network that cannot be trained will say so, each in its rows
-            pretrain(cell, (store.pretrained_folder, PACKAGED), device, progress)
-    progress.working("")
     jobs = study.jobs(missing)
     if executor.workers > 1:  # the longest first, so that no long one is left alone at the end
-        jobs.sort(key=lambda job: -sum(foreseen_seconds[cell.key] for cell in job.cells))
-    for record in executor.run_all(jobs, Work(store.folder, device, plugin_files()), progress):
-        store.write(record)
-        progress.finished(record)
+        jobs.sort(key=lambda job: -job.foreseen(foreseen_seconds))
+    networks = {pretrained_key(cell): Pretraining(cell) for cell in missing}.values()
+    first: Claims[Any] = Claims(networks, store.locks_folder, partial(_untrained, store))
+    then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress), partial(_forget, store))
+    work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds)
+    for wave in (first, then):
+        with wave, closing(executor.run_all(wave, work, progress)) as records:
+            for record in records:
+                store.write(record)
+                progress.finished(record)
+        progress.working("")
     return store.records()
+
+
+def _untrained(store: Store, job: Pretraining) -> Pretraining | None:
+    """Nothing, where the network is there."""
+    return job if find(job.cell, (store.pretrained_folder, PACKAGED)) is None else None
+
+
+def _forget(store: Store, job: Job) -> None:
+    """Its checkpoints are not needed any more, unless a cell failed, which may be tried again."""
+    if all((record := store.read(cell.key)) is not None and record.status != "failed" for cell in job.cells):
+        store.checkpoints(job.cells[0]).forget()
+
+
+def _unanswered(store: Store, before: Mapping[str, Record | None], progress: Progress, job: Job) -> Job | None:
+    """Less the cells that another run has answered since this one began."""
+    answers = {cell.key: store.read(cell.key) for cell in job.cells}
+    for record in answers.values():
+        if record is not None and record != before[record.key]:
+            progress.finished(record)
+    rest = tuple(cell for cell in job.cells if answers[cell.key] in (None, before[cell.key]))
+    return replace(job, cells=rest) if rest else None
 
 
 def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
@@ -121,21 +180,21 @@ def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
             saved.check_savable(cell.backbone, model)
 
 
-def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progress) -> None:
+def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progress, checkpoint_seconds: float = EVERY_SECONDS) -> None:
     """Trains the unpruned network of a cell into the first folder, unless one of the folders has it."""
     progress.working(f"unpruned {cell.backbone}, seed {cell.seed}")
     torch.set_num_threads(cell.recipe.threads)
-    pretrained(cell_task(cell), cell, folders, device, progress.step)
+    pretrained(cell_task(cell), cell, folders, device, progress.step, checkpoint_seconds)
 
 
 def estimate(study: Study, store: Store, *, device: str = "cpu", retry_failed: bool = False) -> Forecast:
     """What `run_study` would run and about how long it would take; writes nothing."""
     cells, device = study.cells(), chosen_device(device)
     check_inputs(cells, device)
-    return foresee(_missing(cells, store, retry_failed), store, device)
-
-
-def _missing(cells: Sequence[Cell], store: Store, retry_failed: bool) -> list[Cell]:
-    """The cells that have no record, or one that failed and is to be tried again."""
     records = {cell.key: store.read(cell.key) for cell in cells}
+    return foresee(_missing(cells, records, retry_failed), store, device)
+
+
+def _missing(cells: Sequence[Cell], records: Mapping[str, Record | None], retry_failed: bool) -> list[Cell]:
+    """The cells that have no record, or one that failed and is to be tried again."""
     return [cell for cell in cells if (record := records[cell.key]) is None or (retry_failed and record.status == "failed")]

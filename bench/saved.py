@@ -8,7 +8,6 @@ named channels, and the weights are filled in. One whose backbone is a file of t
 (bench.export) instead: no file is run to load it. Any disagreement of names or shapes is an error.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -20,7 +19,6 @@ from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
-from bench import atomic, bounded
 from bench.annotations import check_fields
 from bench.backbones import build_installed
 from bench.contract import Inputs, Kept, Task
@@ -33,7 +31,7 @@ from bench.registry import TASKS
 from bench.surgery.channels import remove
 from bench.surgery.compactors import insert
 
-SPEC, WEIGHTS = "spec.json", "weights.safetensors"
+SPEC, WEIGHTS = described_folder.SPEC, described_folder.WEIGHTS
 OF_A_BACKBONE = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
 TRACED_PIXELS = 64
 
@@ -47,7 +45,6 @@ class Spec(TypedDict, total=False):
     backbone_options: Mapping[str, Any]
     kept: Mapping[str, list[int]]
     inserted: list[str]
-    sha256: str
 
 
 def save(
@@ -86,9 +83,7 @@ def save(
         "inserted": list(inserted),
     }
     _check(model, lambda: skeleton(spec))
-    content = bytes_of(weights_of(model))
-    atomic.write(Path(folder) / WEIGHTS, content)
-    atomic.write(Path(folder) / SPEC, json.dumps(spec | {"sha256": atomic.checksum(content)}, indent=1).encode())
+    described_folder.write(Path(folder), spec, bytes_of(weights_of(model)))
 
 
 def save_graph(folder: str | Path, model: nn.Module, lean_at: Inputs | None = None) -> None:
@@ -128,12 +123,13 @@ def load(folder: str | Path) -> nn.Module:
     Raises:
         ConfigError: the folder has no saved network, or it is damaged.
     """
-    spec, content = _read(Path(folder))
+    spec, content = described_folder.read(Path(folder), OF_A_BACKBONE)
     if "graph" in spec:
-        return described_folder.load(folder)
+        return described_folder.rebuild(Path(folder), spec, content)
     try:
+        check_fields(Spec, spec)
         model = skeleton(spec)
-    except PluginError as error:
+    except (PluginError, ValueError) as error:
         raise ConfigError(f"{Path(folder) / SPEC} does not describe a network: {error}") from error
     try:
         weights = tensors_from(content)
@@ -166,23 +162,6 @@ def _cut(model: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """The state as contiguous tensors on the CPU, fit for safetensors."""
     return {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
-    for name in (SPEC, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
-    try:
-        check_fields(Spec, spec := bounded.json_of(folder / SPEC))
-        missing = ({"sha256"} if "graph" in spec else OF_A_BACKBONE | {"sha256"}) - set(spec)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{folder / SPEC} is not a description of a network: {error}") from error
-    content = (folder / WEIGHTS).read_bytes()
-    if missing:
-        raise ConfigError(f"{folder / SPEC} lacks {', '.join(sorted(missing))}")
-    if atomic.checksum(content) != spec["sha256"]:
-        raise ConfigError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {SPEC}; prune again")
-    return spec, content
 
 
 def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

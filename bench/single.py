@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench import atomic, saved
+from bench import saved, sealed
 from bench.backbones import name_for_files, of_cell, options
 from bench.catalogue import parted, task_class
 from bench.cell import UNPRUNED, Cell, Record
@@ -140,7 +140,7 @@ def prune_once(wish: Wish, folder: Path, work: Path, device: str = "cpu", progre
     model = saved.load(Store(work).model_folder(pruned.key))
     place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
     saved.save(folder, model, **place, kept=pruned.kept, inserted=pruned.inserted)
-    atomic.write(folder / "record.json", json.dumps(pruned.to_json(), indent=1).encode())
+    sealed.write(folder / "record.json", pruned.to_json())
     return unpruned, pruned
 
 

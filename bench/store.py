@@ -1,24 +1,29 @@
 """Results on disk. A record is the truth; everything else is made from records.
 
     DIR/study.json               the cells of the study, in the order of its table, and the command that asked for them last
-    DIR/records/KEY.json         one record, with the checksum of its content
+    DIR/records/KEY.json         one record
     DIR/models/KEY/              its network (bench.saved)
     DIR/patches/                 crops to look at (bench.patches)
     DIR/pretrained/              unpruned networks (bench.pretrained)
-    DIR/work/KEY/                what a method keeps to go on from after a kill; KEY is of its job, which serves all budgets
+    DIR/work/KEY/                what a killed job goes on from (bench.checkpoints), until it is done; KEY is of the job, for all budgets
+    DIR/locks/KEY.lock           empty; locked while a job is worked on (bench.claims)
 
-Files appear whole or not at all. To resume is to find the key there, with a checksum that agrees; a damaged file is set aside and its cell
-is computed again. Nothing is created before there is something to write.
+Files appear whole or not at all, and each carries or has beside it the checksum of its content, which is verified whenever it is read. To
+resume is to find the key there, whole; a damaged file is set aside and its cell is computed again. A file of a newer program is refused and
+left alone; answers of an older one have other keys, so they are computed anew. Nothing is created before there is something to write.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import atomic, bounded
+from bench import atomic, sealed
 from bench.cell import SCHEMA, Cell, Record, digest
+from bench.checkpoints import EVERY_SECONDS, Checkpoints
+
+OLD_STUDY = ("schema", "name", "command", "cells")
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class Store:
@@ -26,10 +31,12 @@ class Store:
 
     Args:
         folder: made when first written to.
+        checkpoint_seconds: between two checkpoints of a training.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, checkpoint_seconds: float = EVERY_SECONDS) -> None:
+        self.folder, self.checkpoint_seconds = Path(folder), checkpoint_seconds
+        self._told_of_old = False
 
     @property
     def pretrained_folder(self) -> Path:
@@ -45,26 +52,32 @@ class Store:
         shared = digest([cell.task, cell.task_options, cell.data_fingerprint])
         return self.folder / "patches" / cell.key, self.folder / "patches" / shared
 
-    def work_folder(self, cell: Cell) -> Path:
-        """What the method of a cell may use while it works, whatever the budget; not made here."""
-        return self.folder / "work" / replace(cell, ratio=1.0).key
+    def checkpoints(self, cell: Cell) -> Checkpoints:
+        """Of the job of a cell, whatever the budget."""
+        return Checkpoints(self.folder / "work" / replace(cell, ratio=1.0).key, self.checkpoint_seconds)
+
+    @property
+    def locks_folder(self) -> Path:
+        """Where those who share this store claim their jobs (bench.claims)."""
+        return self.folder / "locks"
 
     def write(self, record: Record) -> None:
         """Keeps a record, in place of an older one with its key."""
-        content = record.to_json()
-        atomic.write(self._record_path(record.key), json.dumps(content | {"checksum": digest(content)}, indent=1).encode())
+        sealed.write(self._record_path(record.key), record.to_json())
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, if it is there and whole."""
+        """The record of a key, if it is there, whole, and of this schema. Raises ConfigError for one of a newer program."""
         path = self._record_path(key)
         if not path.is_file():
             return None
         try:
-            content = _verified(bounded.json_of(path))
+            content = sealed.read(path, SCHEMA)
+            if self._is_old(path, content):
+                return None
             record = Record.from_json(content)
             if record.key != key:
                 raise ValueError("it answers another cell than its name says")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except MALFORMED as error:
             atomic.set_aside(path, str(error).splitlines()[0] if str(error) else repr(error))
             return None
         return record
@@ -80,10 +93,11 @@ class Store:
         return sorted(loose, key=lambda record: (record.cell.label, record.cell.ratio, record.cell.seed))
 
     def write_study(self, name: str, cells: Iterable[Cell], command: str = "") -> None:
-        """Keeps which cells the table has; a file that says the same is left alone."""
-        content = {"schema": SCHEMA, "name": name, "command": command, "cells": [cell.content() for cell in cells]}
-        raw = json.dumps(content, indent=1).encode()
-        if not self._study_path.is_file() or self._study_path.read_bytes() != raw:
+        """Keeps which cells the table has; a file that says the same is left alone. What killed runs left behind is removed."""
+        atomic.clear_drafts(self.folder)
+        self._study()  # that of a newer program is not replaced
+        raw = sealed.text({"schema": SCHEMA, "name": name, "command": command, "cells": [cell.content() for cell in cells]})
+        if not self._study_path.is_file() or atomic.read(self._study_path) != raw:
             atomic.write(self._study_path, raw)
 
     def cells(self) -> list[Cell]:
@@ -109,19 +123,20 @@ class Store:
         if not self._study_path.is_file():
             return {}
         try:
-            content = bounded.json_of(self._study_path)
+            content = sealed.read(self._study_path, SCHEMA, OLD_STUDY)
             [Cell.from_json(cell) for cell in content["cells"]]
-        except (ValueError, KeyError, TypeError) as error:
-            atomic.set_aside(self._study_path, str(error))
+        except MALFORMED as error:
+            atomic.set_aside(self._study_path, str(error), "written anew by the next run")
             return {}
-        return dict(content)
+        self._is_old(self._study_path, content)
+        return content
 
-
-def _verified(content: Any) -> dict[str, Any]:
-    """The content without its checksum. Raises ValueError if they disagree."""
-    if not isinstance(content, dict) or "checksum" not in content:
-        raise ValueError("it has no checksum")
-    stated = content.pop("checksum")
-    if digest(content) != stated:
-        raise ValueError("its checksum does not agree with its content")
-    return content
+    def _is_old(self, path: Path, content: Mapping[str, Any]) -> bool:
+        """Whether it is of an older schema, of which its reader is told once."""
+        if content.get("schema", 0) == SCHEMA:
+            return False
+        if not self._told_of_old:
+            self._told_of_old = True
+            found = content.get("schema", 0)
+            atomic.LOG.warning("%s is of schema %s, and this program gives answers of schema %s: run the study again", path, found, SCHEMA)
+        return True

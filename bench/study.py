@@ -34,6 +34,15 @@ class Job:
 
     cells: tuple[Cell, ...]
 
+    @property
+    def key(self) -> str:
+        """The same whatever ratios are asked."""
+        return replace(self.cells[0], ratio=1.0).key
+
+    def foreseen(self, seconds: Mapping[str, float]) -> float:
+        """Seconds of its cells, by their keys."""
+        return sum(seconds[cell.key] for cell in self.cells)
+
 
 @dataclass(frozen=True)
 class Study:

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import atomic
-from bench.bounded import json_of
-from bench.cell import NOT_IN_KEY, Cell, Record, digest
+from bench import atomic, sealed
+from bench.annotations import check
+from bench.cell import NOT_IN_KEY, SCHEMA, Cell, Record, digest
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ QUIET = {
 }
 FORMATS = ("md", "csv", "tex")
 TABLE = "table.json"
+TABLES = "mlflow.loggedArtifacts"
+SQLITE = "sqlite:///"
 
 
 def tracking_uri(folder: Path, uri: str | None = None) -> str:
@@ -69,13 +71,12 @@ def log_study(
         return 0
     try:
         with _quiet():
-            _copy(folder, study_name, news, records, cells, where, note)
+            return _copy(folder, study_name, news, records, cells, where, note)
     except Exception as error:  # whatever a tracking server does must not cost a run
         why = " ".join(str(error).split())[:200]
         print(f"prunebench: warning: MLflow at {where} failed ({type(error).__name__}: {why}); all records are safe in {folder}, "
               f"copy them later with: prunebench sync {folder}", file=sys.stderr)  # fmt: skip
         return -1
-    return len(news)
 
 
 def _content(record: Record) -> str:
@@ -93,17 +94,25 @@ def _note_path(folder: Path, where: str) -> Path:
 
 
 def _read_note(folder: Path, where: str) -> dict[str, Any]:
-    """What was copied to this URI: the parent's run id, the table's content, run id and content of each key. A damaged note is none."""
-    empty: dict[str, Any] = {"uri": where, "parent": None, "table": None, "records": {}}
-    try:
-        note = empty | json_of(_note_path(folder, where))
-    except (OSError, ValueError, TypeError):
+    """What was copied to this URI: the parent's run id, the table's content, run id and content of each key.
+
+    Where there is none, or it is damaged, or its sqlite file is gone, nothing is known: MLflow itself is asked.
+    """
+    empty: dict[str, Any] = {"schema": SCHEMA, "uri": where, "parent": None, "table": None, "records": {}}
+    path, file = _note_path(folder, where), where.removeprefix(SQLITE).partition("?")[0]
+    if not path.is_file() or (where.startswith(SQLITE) and not Path(file).is_file()):
         return empty
-    return note if isinstance(note["records"], dict) and all(isinstance(one, dict) for one in note["records"].values()) else empty
+    try:
+        note = empty | sealed.read(path, SCHEMA, list(empty))
+        check(note["records"], Mapping[str, Mapping[str, Any]], "records")
+        return note
+    except ValueError as error:
+        atomic.set_aside(path, str(error), "written anew from what MLflow has")
+        return empty
 
 
 def _write_note(folder: Path, where: str, note: Mapping[str, Any]) -> None:
-    atomic.write(_note_path(folder, where), json.dumps(note, indent=1).encode())
+    sealed.write(_note_path(folder, where), note)
 
 
 @contextmanager
@@ -128,8 +137,10 @@ def _quiet() -> Iterator[None]:
 
 def _copy(
     folder: Path, study: str, news: Sequence[Record], records: Sequence[Record], cells: Sequence[Cell], where: str, note: dict[str, Any]
-) -> None:
-    """Parent, news, then the parent's table, figures and page; noted after each record, so that an interruption costs one."""
+) -> int:
+    """Parent, news and what MLflow lacks, then the parent's table, figures and page; noted after each record, so that an interruption
+    costs one. Every run has its key from the start, so that it is found again. Returns how many were copied.
+    """
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=where)
@@ -137,13 +148,16 @@ def _copy(
     parent = _parent(client, experiment, study, folder, note["parent"])
     known = _known(client, experiment, parent)
     note["parent"] = parent
-    for record in news:
-        run = known.get(record.key) or client.create_run(experiment, tags={PARENT: parent}).info.run_id
+    changed = {record.key for record in news}
+    wanted = [record for record in records if record.key in changed or record.key not in known]
+    for record in wanted:
+        run = known.get(record.key) or client.create_run(experiment, tags={PARENT: parent, KEY: record.key}).info.run_id
         _log_record(client, run, record, folder / "models" / record.key)
         note["records"][record.key] = {"run": run, "content": _content(record)}
         _write_note(folder, where, note)
     _log_parent(client, parent, folder, records, cells)
     _write_note(folder, where, note | {"table": _contents(records)})
+    return len(wanted)
 
 
 def _experiment(client: "MlflowClient", where: str) -> str:
@@ -151,7 +165,7 @@ def _experiment(client: "MlflowClient", where: str) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
         return str(found.experiment_id)
-    beside = Path(where.removeprefix("sqlite:///")).resolve().parent / "mlflow_artifacts" if where.startswith("sqlite:///") else None
+    beside = Path(where.removeprefix(SQLITE)).resolve().parent / "mlflow_artifacts" if where.startswith(SQLITE) else None
     return str(client.create_experiment(EXPERIMENT, artifact_location=beside.as_uri() if beside else None))
 
 
@@ -230,12 +244,10 @@ def _log_parent(client: "MlflowClient", parent: str, folder: Path, records: Sequ
 
 
 def _log_table(client: "MlflowClient", parent: str, merged: Sequence[Mapping[str, Any]]) -> None:
-    """For `mlflow.load_table`. MLflow appends to a table that is there, so the next one is written over it, in the same form."""
+    """For `mlflow.load_table`, in its form; the client's own `log_table` appends to what is there, which an interruption leaves half."""
     columns = {name: [json.dumps(row[name]) if isinstance(row[name], dict | list) else row[name] for row in merged] for name in merged[0]}
-    if any(file.path == TABLE for file in client.list_artifacts(parent)):
-        client.log_dict(parent, {"columns": list(columns), "data": list(map(list, zip(*columns.values(), strict=True)))}, TABLE)
-    else:
-        client.log_table(parent, columns, TABLE)
+    client.log_dict(parent, {"columns": list(columns), "data": list(map(list, zip(*columns.values(), strict=True)))}, TABLE)
+    client.set_tag(parent, TABLES, json.dumps([{"path": TABLE, "type": "table"}]))
 
 
 def params(cell: Cell) -> dict[str, str]:

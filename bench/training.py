@@ -11,12 +11,9 @@ metered inside `branch()` is forgotten at its end: the cost of one budget is tha
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -24,9 +21,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bench.cell import digest
+from bench.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, State
 from bench.contract import Objective, Phase, Recipe, Task
 from bench.errors import ConfigError, PluginError
+from bench.metering import Meter, Spent
 from bench.modes import evaluating
+from bench.stopping import patient
 
 TICK_SECONDS = 0.5
 WARMUP_STEPS = 200  # of any phase, but no more than a quarter of it
@@ -49,68 +49,6 @@ def chosen_device(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True)
-class Spent:
-    """What was spent: steps, samples and seconds per phase, and forward passes."""
-
-    steps: Counter[str] = field(default_factory=Counter)
-    samples: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=dict)
-    forward_passes: int = 0
-
-    def __add__(self, other: "Spent") -> "Spent":
-        seconds = {phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0) for phase in {**self.seconds, **other.seconds}}
-        return Spent(self.steps + other.steps, self.samples + other.samples, seconds, self.forward_passes + other.forward_passes)
-
-    def figures(self) -> dict[str, Any]:
-        """As fields of a Record."""
-        return {
-            "steps": dict(self.steps),
-            "samples": dict(self.samples),
-            "seconds": dict(self.seconds),
-            "forward_passes": self.forward_passes,
-        }
-
-
-@dataclass
-class Meter:
-    """Counts what is spent. Time runs only inside `during`."""
-
-    steps: Counter[str] = field(default_factory=Counter)
-    samples: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=dict)
-    forward_passes: int = 0
-    phase: str | None = None
-    _since: float = 0.0
-
-    @contextmanager
-    def during(self, phase: str) -> Iterator[None]:
-        """Books the time inside as `phase`, and what is inside another `during` as that one's."""
-        outer = self._switch(phase)
-        try:
-            yield
-        finally:
-            self._switch(outer)
-
-    def _switch(self, phase: str | None) -> str | None:
-        now, outer = perf_counter(), self.phase
-        if outer is not None:
-            self.seconds[outer] = self.seconds.get(outer, 0.0) + now - self._since
-        self.phase, self._since = phase, now
-        return outer
-
-    def spent(self) -> Spent:
-        """All figures up to now."""
-        self._switch(self.phase)
-        return Spent(Counter(self.steps), Counter(self.samples), dict(self.seconds), self.forward_passes)
-
-    def restore(self, spent: Spent) -> None:
-        """Back to what `spent` said."""
-        self._switch(self.phase)
-        self.steps, self.samples = Counter(spent.steps), Counter(spent.samples)
-        self.seconds, self.forward_passes = dict(spent.seconds), spent.forward_passes
-
-
 class TaskTrainer:
     """The contract's Trainer for one task, on its training photographs alone.
 
@@ -121,8 +59,8 @@ class TaskTrainer:
         device: "cpu", "cuda", ...
         progress: called with (phase, steps done, steps) at most every half second.
         stream: names the batches: trainers of different streams see different ones.
-        folder: where a method may keep what a killed run resumes; None for nowhere.
         initialise: gives a network new weights; by default the task does.
+        checkpoints: where killed trainings go on from; by default nowhere.
     """
 
     def __init__(
@@ -134,14 +72,14 @@ class TaskTrainer:
         device: str = "cpu",
         progress: OnStep | None = None,
         stream: str = "method",
-        folder: Path | None = None,
         initialise: Callable[[nn.Module, Generator], None] | None = None,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> None:
-        self.task, self.data, self.recipe, self.folder = task, data, recipe, folder
+        self.task, self.data, self.recipe = task, data, recipe
         self.device = torch.device(device)
         self.seed = derived_seed(seed, stream)
         self.meter = Meter()
-        self._initialise = initialise or task.initialise
+        self._initialise, self._checkpoints = initialise or task.initialise, checkpoints
         self._cell_seed, self._progress = seed, progress or (lambda phase, done, steps: None)
         self._draws = Generator().manual_seed(derived_seed(seed, f"batches of {stream}"))
         self._count_forward = self._counter()
@@ -180,6 +118,21 @@ class TaskTrainer:
                 total += self.criterion(model(degraded), clean) * len(clean)
         return float(total) / self.recipe.calibration_crops
 
+    def remembered(self, name: str, work: Callable[[], float]) -> float:
+        """A number that is computed once, whoever kills the run; see contract.Trainer.remembered."""
+        if name in self._numbers:
+            self.meter.restore(self.meter.spent() + Spent.of(self._numbers[name]["spent"]))
+        else:
+            before, value = self.meter.spent(), work()
+            self._numbers[name] = {"value": value, "spent": self.meter.spent().since(before).figures()}
+            self._checkpoints.write_numbers(self._numbers)
+        number: float = self._numbers[name]["value"]
+        return number
+
+    @cached_property
+    def _numbers(self) -> dict[str, Any]:
+        return self._checkpoints.numbers()
+
     def reinitialise(self, model: nn.Module) -> None:
         """New weights by the backbone's own initialisation; the same for the same seed and shapes."""
         self._initialise(model.cpu(), Generator().manual_seed(derived_seed(self._cell_seed, "initialise")))
@@ -201,20 +154,25 @@ class TaskTrainer:
         objective: Objective | None = None,
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: Callable[[int, float], bool | None] | None = None,
+        carried: Mapping[str, Any] | None = None,
     ) -> int:
         """Trains in place; see contract.Trainer.fit.
 
         Raises:
             PluginError: the loss is no longer a finite number.
+            KeyboardInterrupt: at the end of the step in which it was asked for.
         """
         if steps <= 0:
             return 0
         with self.counted(model), self.meter.during(phase):
             self.prepare(model).train()
-            done, shown = 0, perf_counter()
             weights = [weight for weight in model.parameters() if weight.requires_grad]
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
-            for rate, (degraded, clean) in zip(self.learning_rates(phase, steps), self.batches(steps), strict=True):
+            known = carried is not None or not (objective or penalty or after_step)  # all that the training depends on
+            state = State(model, optimizer, self._draws, carried or {})
+            checkpoint = self._checkpoints.of(state, {"phase": phase, "steps": steps}, resumable=known)
+
+            def step(rate: float, degraded: Tensor, clean: Tensor) -> Tensor:
                 optimizer.param_groups[0]["lr"] = rate
                 optimizer.zero_grad(set_to_none=True)
                 loss = objective(model, degraded, clean) if objective else self.criterion(model(degraded), clean)
@@ -223,15 +181,38 @@ class TaskTrainer:
                 loss.backward()
                 nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
                 optimizer.step()
-                done += 1
+                return loss
+
+            done = self._train(step, phase, steps, after_step, checkpoint)
+            optimizer.zero_grad(set_to_none=True)
+        return done
+
+    def _train(
+        self,
+        step: Callable[[float, Tensor, Tensor], Tensor],
+        phase: Phase,
+        steps: int,
+        after_step: Callable[[int, float], bool | None] | None,
+        checkpoint: Checkpoint,
+    ) -> int:
+        """The loop of `fit`, from where the checkpoint is."""
+        before, noted = self.meter.spent(), checkpoint.resume()
+        done, ended = noted.get("done", 0), noted.get("ended", False)
+        self.meter.restore(before + Spent.of(noted.get("spent", {})))
+        rates, batches, shown = self.learning_rates(phase, steps), self.batches(steps - done), perf_counter()
+        with patient() as asked_to_stop:
+            while not ended:
+                loss = step(rates[done], *next(batches))
                 self.meter.steps[phase] += 1
-                if after_step and after_step(done - 1, rate):
-                    break
-                if perf_counter() - shown > TICK_SECONDS:
+                ended = bool(after_step and after_step(done, rates[done])) or done + 1 == steps
+                done += 1
+                if checkpoint.due(ended) or asked_to_stop():
+                    checkpoint.write({"done": done, "ended": ended, "spent": self.meter.spent().since(before).figures()})
+                if asked_to_stop():
+                    raise KeyboardInterrupt
+                if ended or perf_counter() - shown > TICK_SECONDS:
                     self._tick(loss, phase, done, steps)
                     shown = perf_counter()
-            optimizer.zero_grad(set_to_none=True)
-            self._tick(loss, phase, done, steps)
         return done
 
     @contextmanager

@@ -93,7 +93,7 @@ class GroupLasso(StagedMethod[Sparse]):
         before = float(groups.norms().median())
         penalty = self.strength * before / sum(trainer.learning_rates("search", steps))
         shrink = (lambda _, rate: groups.shrink(rate * penalty)) if penalty else None  # without a penalty: plain training, bit for bit
-        trainer.fit(model, steps, phase="search", after_step=shrink)
+        trainer.fit(model, steps, phase="search", after_step=shrink, carried={"lambda": penalty})
         norms = groups.norms().cpu()
         note = (
             f"strength {self.strength:g}, lambda {penalty:.3g}: {int((norms == 0).sum())} of {len(norms)} groups are zero "

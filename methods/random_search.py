@@ -12,15 +12,14 @@ by least squares (bench.surgery.least_squares; about a second each on a U-Net of
 thesis is that this is strong: the trace has mean and standard deviation over all candidates.
 
 "random" draws one pool for all budgets. "tpe" and "nsga2" learn from the candidates of their budget. A draw depends on the seed and on the
-losses before it, so a killed run is repeated from the start, and takes from its journal every loss that is there: it ends where it would
-have ended. Only finished candidates are written, each in one line. A study's name holds a hash of the weights and crops, so the losses of
-another network are never taken.
+losses before it, so a killed run is repeated from the start and takes every loss that the trainer remembers: it ends where it would have
+ended. The name of a loss is the budget, the widths and the network, so those of another network are never taken.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from statistics import fmean, pstdev
 from typing import ClassVar, Literal
 
@@ -28,8 +27,6 @@ import optuna
 import torch
 from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from torch import Tensor, nn
 
 from bench.contract import Budget, Kept, Pruned, Recipe, Step, Trainer
@@ -44,7 +41,6 @@ from bench.surgery.least_squares import Outputs, layer_outputs, update_weights
 
 LEAST_RATIO = 0.1
 LEAST_SQUARES_CROPS = 16
-JOURNAL = "random_search.journal"
 Ratios = Mapping[str, float]  # unit -> r_u
 
 
@@ -109,36 +105,30 @@ class RandomSearch(StagedMethod[Unpruned]):
         """The candidate with the least loss. Raises Infeasible if the least widths do not fit."""
         body, min_width = prepared.body, trainer.recipe.min_width
         body.peaks.check(budget, min_width)
-        study, resumed = self._search(prepared, budget, trainer)
+        study = self._search(prepared, budget, trainer)
         losses = [_loss(trial) for trial in study.trials]
         best = study.trials[losses.index(min(losses))]
         widths = fitted(best.params, body, budget, min_width)
         kept = body.keep(prepared.scores, widths)
-        note = f"best of {len(losses)}: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}" + (
-            f"; {resumed} resumed" if resumed else ""
-        )
+        note = f"best of {len(losses)}: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
         smaller = self._network(prepared, kept, budget, trainer)
         return Pruned(smaller, self.finish, kept, trace=(Step(body.peaks.peak_bytes(widths), widths, note),))
 
-    def _search(self, unpruned: Unpruned, budget: Budget, trainer: Trainer) -> tuple[optuna.Study, int]:
-        """A study in memory with all candidates, and how many of their losses were in the journal."""
+    def _search(self, unpruned: Unpruned, budget: Budget, trainer: Trainer) -> optuna.Study:
+        """A study in memory with all candidates."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         body, min_width = unpruned.body, trainer.recipe.min_width
-        study = optuna.create_study(sampler=self._sampler(trainer.seed))
-        journal = optuna.create_study(storage=_storage(trainer.folder), study_name=self._title(unpruned, budget), load_if_exists=True)
-        known = {_key(trial.params): _loss(trial) for trial in journal.trials}
-        resumed = min(len(journal.trials), self.samples)
-        for number in range(self.samples):
+        study, known = optuna.create_study(sampler=self._sampler(trainer.seed)), dict[str, float]()
+        for _ in range(self.samples):
             trial = study.ask({unit: FloatDistribution(LEAST_RATIO, 1.0) for unit in body.widths})
-            widths, key = fitted(trial.params, body, budget, min_width), _key(trial.params)
-            trial.set_user_attr("widths", widths)
+            widths = fitted(trial.params, body, budget, min_width)
             trial.set_constraint("excess_bytes", body.peaks.peak_bytes(widths) - budget.peak_bytes)
-            if key not in known:  # NSGA-II also repeats itself
-                known[key] = trainer.loss(self._network(unpruned, body.keep(unpruned.scores, widths), budget, trainer))
-            told = study.tell(trial, known[key])
-            if number >= resumed:
-                journal.add_trial(told)
-        return study, resumed
+            name = f"{unpruned.fingerprint} {widths}"
+            if name not in known:  # NSGA-II also repeats itself
+                candidate = partial(self._network, unpruned, body.keep(unpruned.scores, widths), budget, trainer)
+                known[name] = trainer.remembered(name, lambda: trainer.loss(candidate()))  # noqa: B023  called at once
+            study.tell(trial, known[name])
+        return study
 
     def _network(self, unpruned: Unpruned, kept: Kept, budget: Budget, trainer: Trainer) -> nn.Module:
         """A candidate before training."""
@@ -156,10 +146,6 @@ class RandomSearch(StagedMethod[Unpruned]):
             return NSGAIISampler(seed=seed, population_size=max(2, self.samples // 5))
         return RandomSampler(seed=seed)
 
-    def _title(self, unpruned: Unpruned, budget: Budget) -> str:
-        place = f"{budget.peak_bytes} bytes, {budget.convention}, at {budget.input_shape}"
-        return f"{self.sampler}, {place}, network {unpruned.fingerprint}"
-
 
 def fitted(ratios: Ratios, body: Anatomy, budget: Budget, min_width: int) -> dict[str, int]:
     """w(a) with the largest a that fits. Raises Infeasible if the least widths do not."""
@@ -170,21 +156,6 @@ def fitted(ratios: Ratios, body: Anatomy, budget: Budget, min_width: int) -> dic
 def _loss(trial: optuna.trial.FrozenTrial) -> float:
     """Of a candidate that is finished, as all in a journal are."""
     return float(trial.values[0])
-
-
-def _key(ratios: Ratios) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted(ratios.items()))
-
-
-def _storage(folder: Path | None) -> BaseStorage:
-    """The journal in a folder, without the half line that a kill may have left; in memory where there is no folder."""
-    if folder is None:
-        return InMemoryStorage()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder.resolve() / JOURNAL  # absolute: a lock that a kill has left behind is then given up after 30 seconds
-    if path.exists() and not (written := path.read_bytes()).endswith(b"\n"):
-        path.write_bytes(written[: written.rfind(b"\n") + 1])
-    return JournalStorage(JournalFileBackend(str(path)))
 
 
 def _fingerprint(model: nn.Module, crops: Tensor, *options: object) -> str:

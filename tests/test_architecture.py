@@ -29,6 +29,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.registry": 1,
     "bench.staged": 1,
     "bench.cell": 1,
+    "bench.sealed": 1,
     "bench.memory.": 1,
     "bench.export.": 2,
     "bench.surgery.": 2,
@@ -36,6 +37,9 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.options": 2,
     "bench.network_file": 2,
     "bench.backbones": 2,
+    "bench.stopping": 0,
+    "bench.metering": 0,
+    "bench.checkpoints": 2,
     "bench.training": 3,
     "bench.pretrained": 3,
     "bench.evaluation": 3,
@@ -46,6 +50,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.study": 4,
     "bench.study_file": 4,
     "bench.store": 5,
+    "bench.claims": 5,
     "bench.progress": 5,
     "bench.forecast": 6,
     "bench.job": 6,
@@ -66,7 +71,15 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
 }
 
 MAY_IMPORT = {
-    "methods": ("bench.contract", "bench.staged", "bench.modes", "bench.registry", "bench.errors", "bench.memory.", "bench.surgery."),
+    "methods": (
+        "bench.contract",
+        "bench.staged",
+        "bench.modes",
+        "bench.registry",
+        "bench.errors",
+        "bench.memory.",
+        "bench.surgery.",
+    ),
     "tasks": ("bench.contract", "bench.registry", "bench.errors", "bench.atomic", "bench.bounded", "tasks."),
 }
 
@@ -88,6 +101,7 @@ DOORS = {
     "jinja2": ("bench/report/page.py",),
     "mlflow": ("bench/tracking.py",),
     "ray": ("bench/execution/ray.py",),
+    "filelock": ("bench/claims.py",),
     "onnx": ("bench/export/onnx_file.py",),
     "onnxruntime": ("bench/export/onnx_file.py", "bench/export/onnx_runtime.py"),
 }

@@ -7,7 +7,7 @@ same. Workers send what happens over one queue; this process alone writes record
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
@@ -16,10 +16,10 @@ from threading import Thread
 from typing import Any
 
 from bench.cell import Record
+from bench.claims import Claims
 from bench.errors import BenchError, PluginError
 from bench.progress import Progress
-from bench.run import Work
-from bench.study import Job
+from bench.run import AnyJob, Work
 
 LOOK_SECONDS = 1.0
 _messages: Any = None  # in a worker: the queue to the parent
@@ -40,29 +40,33 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def run_all(self, jobs: Sequence[Job], work: Work, progress: Progress) -> Iterator[Record]:
+    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
         """The records of all jobs, each as soon as it is there.
 
         Raises:
             PluginError: a worker was killed, for example for want of memory.
         """
-        with _pool(min(self.workers, len(jobs)) or 1) as (pool, messages):
-            running = [pool.submit(_run, job, work) for job in jobs]
-            left = len(jobs)
-            while left:
+        if not jobs.left:
+            return
+        running: dict[str, tuple[AnyJob, Future]] = {}
+        with _pool(min(self.workers, jobs.left)) as (pool, messages):
+            while jobs.left or running:
+                while len(running) < self.workers and (job := jobs.take()) is not None:
+                    running[job.key] = job, pool.submit(_run, job, work)
                 try:
                     kind, content = messages.get(timeout=LOOK_SECONDS)
                 except Empty:
-                    _check(running)
+                    _check(running.values())
                     continue
                 if kind == "record":
                     yield content
                 elif kind == "step":
                     progress.step(*content)
                 else:
-                    left -= 1
-            wait(running)
-            _check(running)
+                    job, future = running.pop(content)
+                    wait([future])
+                    _check([(job, future)])
+                    jobs.done(job)
 
 
 class _Relay(Progress):
@@ -109,17 +113,17 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run(job: Job, work: Work) -> None:
+def _run(job: AnyJob, work: Work) -> None:
     try:
         for record in work(job, _Relay()):
             _messages.put(("record", record))
     finally:
-        _messages.put(("end", None))
+        _messages.put(("end", job.key))
 
 
-def _check(running: Sequence[Future]) -> None:
+def _check(running: Iterable[tuple[AnyJob, Future]]) -> None:
     """Raises what a worker ended in."""
-    for future in running:
+    for _, future in running:
         error = future.exception() if future.done() else None
         if isinstance(error, BenchError):
             raise error

@@ -1,11 +1,15 @@
 """The neutral executor: one job after the other, in this process."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator
+from time import sleep
+from typing import Any
 
 from bench.cell import Record
+from bench.claims import Claims
 from bench.progress import Progress
 from bench.run import Work
-from bench.study import Job
+
+LOOK_SECONDS = 1.0
 
 
 class Serial:
@@ -13,7 +17,13 @@ class Serial:
 
     workers = 1
 
-    def run_all(self, jobs: Iterable[Job], work: Work, progress: Progress) -> Iterator[Record]:
+    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
         """The records of all jobs, each as soon as it is there."""
-        for job in jobs:
-            yield from work(job, progress)
+        while jobs.left:
+            job = jobs.take()
+            if job is not None:
+                yield from work(job, progress)
+                jobs.done(job)
+            elif jobs.left:
+                progress.working("waiting for another run of this study")
+                sleep(LOOK_SECONDS)

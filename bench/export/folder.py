@@ -1,4 +1,4 @@
-"""A network in a folder: spec.json (its description, the checksum of its weights) and weights.safetensors. Reading it runs no code.
+"""A network in a folder: spec.json (its description, the checksum of its weights, its own) and weights.safetensors. Reading runs no code.
 
 One that is saved for the lean executor is rewritten when it is read (bench.lean).
 
@@ -6,7 +6,7 @@ save("my_net", model)
 model = load("my_net")
 """
 
-import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
-from bench import atomic
-from bench.bounded import json_of
+from bench import atomic, sealed
 from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
 from bench.export.graph_spec import described, weights_for
@@ -26,6 +25,10 @@ from bench.units import shapes_of
 
 LARGEST_SIZE = 2**20
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
+FORM = 1  # of spec.json; raise it when programs from before could not read it
+OF_A_GRAPH = {"graph", "sha256"}
+OLD_NAMES = {*OF_A_GRAPH, "lean_at", "task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
+AGAIN = "prune or export it again; for a network of a run, move its records/KEY.json away and repeat the run"
 
 
 def save(folder: str | Path, model: nn.Module, lean_at: Inputs | None = None) -> None:
@@ -39,12 +42,16 @@ def save(folder: str | Path, model: nn.Module, lean_at: Inputs | None = None) ->
     Raises:
         ConfigError: it cannot be described.
     """
-    graph, content = described(model), bytes_of(weights_for(model))
-    spec: dict[str, Any] = {"graph": graph, "sha256": atomic.checksum(content)}
+    spec: dict[str, Any] = {"graph": described(model)}
     if lean_at is not None:
         spec["lean_at"] = shapes_of(lean_at)
-    atomic.write(Path(folder) / WEIGHTS, content)
-    atomic.write(Path(folder) / SPEC, json.dumps(spec, allow_nan=False).encode())
+    write(Path(folder), spec, bytes_of(weights_for(model)), indent=None)
+
+
+def write(folder: Path, spec: Mapping[str, Any], weights: bytes, indent: int | None = 1) -> None:
+    """Writes what rebuilds a network, and its weights. Raises DiskError."""
+    atomic.write(folder / WEIGHTS, weights)
+    sealed.write(folder / SPEC, {"schema": FORM, **spec, "sha256": atomic.checksum(weights)}, indent)
 
 
 def load(folder: str | Path) -> nn.Module:
@@ -53,9 +60,39 @@ def load(folder: str | Path) -> nn.Module:
     Raises:
         ConfigError: the folder has no saved network, it is damaged, or it asks for what is not allowed.
     """
-    spec, content = _read(Path(folder))
-    model = rebuilt(spec["graph"], _tensors(content, Path(folder) / WEIGHTS))
-    return lean(model, _shapes(spec["lean_at"], Path(folder))) if "lean_at" in spec else model
+    return rebuild(Path(folder), *read(Path(folder), OF_A_GRAPH))
+
+
+def rebuild(folder: Path, spec: Mapping[str, Any], weights: bytes) -> nn.Module:
+    """The network of what was read from a folder. Raises ConfigError."""
+    model = rebuilt(spec["graph"], _tensors(weights, folder / WEIGHTS))
+    return lean(model, _shapes(spec["lean_at"], folder)) if "lean_at" in spec else model
+
+
+def read(folder: Path, needed: Collection[str]) -> tuple[dict[str, Any], bytes]:
+    """The description and the weights, both whole.
+
+    Args:
+        folder: that holds them.
+        needed: what a description without a graph must have.
+
+    Raises:
+        ConfigError: there is none, it is damaged, or of a newer program.
+    """
+    for name in (SPEC, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
+    try:
+        spec = sealed.read(folder / SPEC, FORM, OLD_NAMES)
+    except ValueError as error:
+        raise ConfigError(f"{folder / SPEC} is damaged, or not a description of a network ({error}); {AGAIN}") from error
+    missing = (OF_A_GRAPH if "graph" in spec else {*needed, "sha256"}) - spec.keys()
+    if missing:
+        raise ConfigError(f"{folder / SPEC} lacks {', '.join(sorted(missing))}")
+    weights = atomic.read(folder / WEIGHTS)
+    if atomic.checksum(weights) != spec["sha256"]:
+        raise ConfigError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {SPEC}; {AGAIN}")
+    return spec, weights
 
 
 def _shapes(found: Any, folder: Path) -> tuple[Shape, ...]:
@@ -75,19 +112,3 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
         return tensors_from(content)
     except (SafetensorError, KeyError) as error:
         raise ConfigError(f"{path} holds no tensors in the form of safetensors: {error}") from error
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
-    for name in (SPEC, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
-    try:
-        spec = json_of(folder / SPEC)
-    except ValueError as error:
-        raise ConfigError(f"{folder / SPEC} is not a description of a network: {error}") from error
-    if not isinstance(spec, dict) or not {"graph", "sha256"} <= spec.keys():
-        raise ConfigError(f"{folder / SPEC} lacks graph or sha256")
-    content = (folder / WEIGHTS).read_bytes()
-    if atomic.checksum(content) != spec["sha256"]:
-        raise ConfigError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {SPEC}; save it again")
-    return spec, content

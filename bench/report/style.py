@@ -5,8 +5,11 @@ Colours are seaborn's "colorblind" palette, in the order of the labels; beyond i
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,4 +78,6 @@ def drawn(
         FigureCanvasAgg(figure)
         yield figure
         dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # without a date inside, equal figures give equal files
-        figure.savefig(path, dpi=dots_per_inch, metadata=dated.get(path.suffix.lower()))
+        content = BytesIO()
+        figure.savefig(content, format=path.suffix[1:] or None, dpi=dots_per_inch, metadata=dated.get(path.suffix.lower()))
+        atomic.write(path, content.getvalue())

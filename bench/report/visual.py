@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.cell import Record
 from bench.errors import ConfigError
-from bench.patches import patch_path
+from bench.patches import is_whole, patch_path
 from bench.report.frame import asked, first_of_each, grouped, row_name, section
 from bench.report.style import drawn
 from bench.report.table import title
@@ -103,14 +103,14 @@ def views(store: Store, records: Sequence[Record]) -> list[View]:
 
 
 def _tiles(store: Store, records: Sequence[Record], test_set: str, photo: str) -> list[Tile]:
-    """Clean, degraded, and every record, as far as their files are there."""
+    """Clean, degraded, and every record, as far as their files are there and whole."""
     shared = store.patch_folders(records[0].cell)[1]
     tiles = [Tile(kind, None, patch_path(shared / kind, test_set, photo), "") for kind in ("clean", "degraded")]
     for record in records:
         score = record.scores.get(test_set, {}).get(photo, {})
         figures = " / ".join(f"{score[metric]:{form}}" for metric, form in (("psnr_db", ".2f"), ("ssim", ".4f")) if metric in score)
         tiles.append(Tile(record.cell.label, record.cell.ratio, patch_path(store.patch_folders(record.cell)[0], test_set, photo), figures))
-    return [tile for tile in tiles if tile.path.is_file()]
+    return [tile for tile in tiles if is_whole(tile.path)]
 
 
 def _tile(axes: "Axes", tile: Tile) -> None:

@@ -49,7 +49,8 @@ class {title}(Method):
         network = deepcopy(model).to(trainer.device)  # the one that was passed in stays as it is
         body, least = anatomy(network, budget), trainer.recipe.min_width  # its units, and what their channels cost
         body.peaks.check(budget, least)
-        trainer.fit(network, self.epochs * trainer.recipe.steps_per_epoch, phase="search", penalty=self._penalty)  # replace: the training
+        steps = self.epochs * trainer.recipe.steps_per_epoch
+        trainer.fit(network, steps, phase="search", penalty=self._penalty, carried={{}})  # replace: the training
         scores = norms(network, body.layout)  # replace: unit -> one score a channel, (C,); the lowest go first
         widths = one_list_widths(scores, body, budget, least)  # replace, if your method chooses the widths itself
         kept = body.keep(scores, widths)

@@ -23,7 +23,7 @@ over that of kept channels before surgery, was:
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -77,7 +77,8 @@ class Assl(Method):
         scales = Scales(model, body.layout, trainer.device)
         schedule = Schedule(self._steps(trainer.recipe), self.interval, self.penalty)
         pressure = Pressure(scales, losing, schedule, self.alignment, decoupled=self.decoupled, centred=self.centred)
-        trainer.fit(scales.network, schedule.steps, phase="search", penalty=pressure.penalty, after_step=pressure.after_step)
+        pressed: dict[str, Any] = {"penalty": pressure.penalty, "after_step": pressure.after_step, "carried": {"pressure": pressure}}
+        trainer.fit(scales.network, schedule.steps, phase="search", **pressed)
         smaller = remove(scales.merged(model), pressure.kept, budget.input_shape, body.layout)
         phases = [Step(body.peaks.peak_bytes(body.widths), body.widths, note) for note in pressure.notes]
         return Pruned(smaller, kept=pressure.kept, trace=(*phases, Step(body.peaks.peak_bytes(widths), widths, "removed")))

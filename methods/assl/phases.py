@@ -16,9 +16,10 @@ takes 160,000 at 2e-4). Decoupled, which is for schedules of any length: after e
     x <- x / (1 + rate alpha)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +109,16 @@ class Pressure:
         if phase:
             alpha = float(self.coefficients().max())
             self.notes.append(f"{phase}: alpha {alpha:.2g}, |gamma| of lost channels {self.ratio():.2g} of that of kept ones")
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step."""
+        begun, gone = zip(*self._growing, strict=True)
+        return {"step": self._step, "begun": list(begun), "gone": torch.stack(gone), "kept": self.kept, "notes": self.notes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Back to that."""
+        self._step, self.kept, self.notes = state["step"], state["kept"], state["notes"]
+        self._growing = list(zip(state["begun"], state["gone"].to(self.scales.device), strict=True))
 
     def coefficients(self) -> Tensor:
         """(places + 1,): alpha of each place at this step; the last, of what always stays, is zero."""

@@ -81,9 +81,12 @@ class DHP(StagedMethod[Searched]):
         def objective(_: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
             return trainer.criterion(hypernetwork.run(model, degraded), clean)
 
+        def shrink(_: int, rate: float) -> None:
+            latents.shrink(strength * rate)
+
         model.train()
         with trainer.counted(model):
-            trainer.fit(hypernetwork, steps, phase=phase, objective=objective, after_step=lambda _, rate: latents.shrink(strength * rate))
+            trainer.fit(hypernetwork, steps, phase=phase, objective=objective, after_step=shrink, carried={"network": model})
         hypernetwork.write(model.eval())
         note = f"shrinkage {self.shrinkage:g}: {before} latents below {self.threshold:g} before the search, {latents.small()} after it"
         return Searched(model, body, latents.scores(), f"{note}, of {body.layout.size}")

@@ -16,6 +16,7 @@ With `peak_aware` only units that are alive at the current peak step may shrink,
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -98,12 +99,12 @@ class AutoSlim(SweptMethod):
             random = [dict(zip(full, row, strict=True)) for row in shares.tolist()]
             return [narrowest, *({unit: max(narrowest[unit], int(full[unit] * share)) for unit, share in row.items()} for row in random)]
 
-        objective = sandwich(slimmable, others, trainer)
+        fit = partial(trainer.fit, slimmable.model, objective=sandwich(slimmable, others, trainer), carried={"draws": draws})
         if self.start == "scratch":
             trainer.reinitialise(slimmable.model)
-            trainer.fit(slimmable.model, recipe.pretrain_steps // SHARE_OF_PRETRAINING, phase="pretrain", objective=objective)
+            fit(recipe.pretrain_steps // SHARE_OF_PRETRAINING, phase="pretrain")
         else:
-            trainer.fit(slimmable.model, self.epochs * recipe.steps_per_epoch, phase="adapt", objective=objective)
+            fit(self.epochs * recipe.steps_per_epoch, phase="adapt")
         return slimmable
 
     def _errors(self, slimmable: Slimmable, trainer: Trainer) -> Errors:

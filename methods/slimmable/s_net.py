@@ -52,7 +52,7 @@ class SNet(StagedMethod[Slimmable]):
         def objective(model: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
             return torch.stack([trainer.criterion(slimmable.run(widths, degraded), clean) for widths in reversed(switches)]).sum()
 
-        train(slimmable, objective, self.start, trainer.recipe.tuning_steps, trainer)
+        train(slimmable, objective, self.start, trainer.recipe.tuning_steps, trainer, carried={})
         return slimmable
 
     def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:

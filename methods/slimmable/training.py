@@ -9,9 +9,9 @@ Running statistics fit one width only. Where there are any, they are estimated a
 US-Net); a network without BatchNorm is left as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -61,12 +61,12 @@ class Slimmable:
         return Pruned(smaller, finish, kept, stored_parameters=shared)
 
 
-def train(slimmable: Slimmable, objective: Objective, start: Start, steps: int, trainer: Trainer) -> None:
-    """From new weights the whole schedule of a network of its own; from pretrained ones `steps` steps."""
+def train(slimmable: Slimmable, objective: Objective, start: Start, steps: int, trainer: Trainer, carried: Mapping[str, Any]) -> None:
+    """From new weights the whole schedule of a network of its own; from pretrained ones `steps` steps; `carried` as in `fit`."""
     if start == "scratch":
         trainer.reinitialise(slimmable.model)
-        trainer.fit(slimmable.model, trainer.recipe.pretrain_steps, phase="pretrain", objective=objective)
-    trainer.fit(slimmable.model, steps, phase="adapt", objective=objective)
+        trainer.fit(slimmable.model, trainer.recipe.pretrain_steps, phase="pretrain", objective=objective, carried=carried)
+    trainer.fit(slimmable.model, steps, phase="adapt", objective=objective, carried=carried)
 
 
 def sandwich(slimmable: Slimmable, others: Callable[[], Sequence[Widths]], trainer: Trainer, distilled: bool = True) -> Objective:

@@ -71,7 +71,8 @@ class USNet(StagedMethod[Slimmable]):
             return [narrowest, *(family[place] for place in chosen.tolist())]
 
         steps = trainer.recipe.tuning_steps // (2 if self.finetune else 1)
-        train(slimmable, sandwich(slimmable, others, trainer, self.distilled), self.start, steps, trainer)
+        objective = sandwich(slimmable, others, trainer, self.distilled)
+        train(slimmable, objective, self.start, steps, trainer, carried={"draws": draws})
         return slimmable
 
     def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:

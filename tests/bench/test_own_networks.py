@@ -223,7 +223,7 @@ def test_what_was_pruned_is_loaded_without_the_file(file: Path, tmp_path: Path) 
     unpruned, pruned = prune_once(wish, tmp_path / "small", tmp_path / "work")
     file.unlink()
     spec = json.loads((tmp_path / "small" / "spec.json").read_text())
-    assert spec.keys() == {"graph", "sha256"} and pruned.peak_bytes <= 0.6 * unpruned.peak_bytes
+    assert spec.keys() == {"schema", "graph", "sha256", "checksum"} and pruned.peak_bytes <= 0.6 * unpruned.peak_bytes
     assert means(evaluate(FakeTask(), load(tmp_path / "small"), "embedded")) == pytest.approx(pruned.means)
 
 

@@ -17,7 +17,7 @@ from bench.run import estimate
 from bench.run import run_study as run_study_with
 from bench.saved import load
 from bench.store import Store
-from bench.study import Study
+from bench.study import Job, Study
 from bench.training import TaskTrainer
 from tests.fakes import Narrow, tiny_peak_bytes
 
@@ -215,7 +215,7 @@ class TwoWorkers(Serial):
     workers = 2
 
     def run_all(self, jobs, work, progress):
-        self.labels = [job.cells[0].label for job in jobs]
+        self.labels = [job.cells[0].label for job in jobs._waiting if isinstance(job, Job)]
         return super().run_all(jobs, work, progress)
 
 
@@ -226,10 +226,9 @@ def test_several_workers_begin_with_the_longest_job(study, store):
     assert executor.labels == ["long", "short", "unpruned"]
 
 
-def test_a_method_has_one_folder_of_its_own_for_all_budgets(study, store, monkeypatch):
-    folders = []
-    monkeypatch.setattr(Narrow, "prune", lambda self, model, budget, trainer: folders.append(trainer.folder))
-    run_study(study("methods=['narrow', {method='narrow', label='another', train_steps=1}]"), store)
-    assert len(folders) == 4
-    assert len(set(folders)) == 2
-    assert all(folder.parent == store.folder / "work" and not folder.exists() for folder in folders)
+def test_what_a_job_would_go_on_from_is_removed_when_it_is_done_and_kept_when_a_cell_failed(study, store, monkeypatch):
+    store.checkpoint_seconds = 0
+    rows = "methods=[{method='narrow', label='whole', train_steps=2}, {method='narrow', label='bad', train_steps=1, fault='shape'}]"
+    records = run_study(study(rows, "ratios=[0.5]"), store)
+    assert [record.status for record in records] == ["done", "failed"]
+    assert [store.checkpoints(record.cell).folder.exists() for record in records] == [False, True]

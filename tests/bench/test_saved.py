@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from bench import sealed
 from bench.errors import ConfigError, PluginError
 from bench.memory.peak_model import peak_model
 from bench.saved import load, save
@@ -73,8 +74,10 @@ def test_damage_and_absence_are_told(folder, tmp_path):
         load(folder)
     weights.write_bytes(whole)
     spec = json.loads((folder / "spec.json").read_text())
-    for broken, message in (("{", "not a description"), (json.dumps({**spec, "kept": {}}), "do not belong"), ("{}", "lacks backbone")):
-        (folder / "spec.json").write_text(broken)
+    del spec["checksum"]
+    cut_short, other, empty = b"{", sealed.text({**spec, "kept": {}}), sealed.text({})
+    for broken, message in ((cut_short, "not a description"), (other, "do not belong"), (empty, "lacks backbone")):
+        (folder / "spec.json").write_bytes(broken)
         with pytest.raises(ConfigError, match=message):
             load(folder)
 
@@ -89,7 +92,8 @@ def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_
     with torch.inference_mode():
         assert torch.equal(load(tmp_path / "own")(photo), model(photo))
     spec = json.loads((folder / "spec.json").read_text())
-    (folder / "spec.json").write_text(json.dumps({**spec, "backbone": "net.py:build"}))
+    del spec["checksum"]
+    sealed.write(folder / "spec.json", {**spec, "backbone": "net.py:build"})
     with pytest.raises(ConfigError, match=r"unknown backbone 'net\.py:build'"):
         load(folder)
     assert not (tmp_path / "was_run").exists()
@@ -110,6 +114,7 @@ def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_
 )
 def test_a_spec_that_asks_for_too_much_or_for_nothing_is_refused(folder, change, message):
     spec = json.loads((folder / "spec.json").read_text())
-    (folder / "spec.json").write_text(json.dumps(spec | change))
+    del spec["checksum"]
+    sealed.write(folder / "spec.json", spec | change)
     with pytest.raises(ConfigError, match=message):
         load(folder)

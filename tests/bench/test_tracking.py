@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from bench.report.frame import rows
 from bench.tracking import log_study, metrics, params, tracking_uri
+from tests.bench.mlflow_in_memory import Server
 from tests.bench.report.stored import stored
 from tests.bench.report.synthetic import cell, record, refused, study_cells, study_records
 
@@ -145,3 +147,84 @@ def test_params_are_flat_and_cut_where_long() -> None:
 def test_metrics_leave_out_what_does_not_exist() -> None:
     assert "psnr_db" not in metrics(refused(cell(), "failed", "it broke"))
     assert metrics(record(cell()))["steps"] == 2700
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
+    """Makes a server in memory, to which every client then goes; it gets a page that is drawn quickly."""
+
+    def page(store: Any, path: Path) -> Path:
+        path.write_text("page")
+        return path
+
+    monkeypatch.setattr("bench.report.page.write_page", page)
+
+    def made(*args: Any) -> Server:
+        server = Server(*args)
+        monkeypatch.setattr("mlflow.MlflowClient", server)
+        return server
+
+    return made
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_copy_that_ends_at_any_call_is_completed_by_the_next_and_nothing_is_there_twice(
+    folder: Path, fakes: Callable[..., Server], late: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = study_records()[:3]
+    network = folder / "models" / records[0].key
+    network.mkdir(parents=True)
+    (network / "spec.json").write_text("{}")
+    undisturbed = fakes()
+    assert log_study(folder, "demo", records, uri="http://a") == 3
+    assert undisturbed.calls > 20
+    for place in range(undisturbed.calls):
+        server, uri = fakes(place, late), f"http://{place}"
+        assert log_study(folder, "demo", records, uri=uri) == -1
+        warning = capsys.readouterr().err
+        assert warning.count("\n") == 1 and f"prunebench sync {folder}" in warning
+        already = {run.data.tags["prunebench.key"] for run in server.children()}
+        assert log_study(folder, "demo", records, uri=uri) >= 3 - len(already)
+        assert log_study(folder, "demo", records, uri=uri) == 0
+        assert state(server) == state(undisturbed)
+
+
+def state(server: Server) -> list[Any]:
+    """All runs without their names, which the page is full of."""
+    changing = ("prunebench.key", "mlflow.parentRunId")
+    return sorted(
+        (
+            run.data.tags.get("prunebench.key", ""),
+            run.info.status,
+            {name: value for name, value in run.data.tags.items() if name not in changing},
+            run.data.params,
+            run.data.metrics,
+            sorted(run.artifacts),
+        )
+        for run in server.runs.values()
+    )
+
+
+def test_a_record_that_mlflow_lost_is_copied_again(folder: Path, fakes: Callable[..., Server]) -> None:
+    records, server = study_records()[:3], fakes()
+    assert log_study(folder, "demo", records[:2], uri="http://a") == 2
+    server.runs.pop(server.children()[0].info.run_id)
+    assert log_study(folder, "demo", records, uri="http://a") == 2
+    assert sorted(run.data.tags["prunebench.key"] for run in server.children()) == sorted(record.key for record in records)
+
+
+def test_a_database_whose_file_is_gone_is_filled_again(folder: Path, fakes: Callable[..., Server]) -> None:
+    for _ in range(2):
+        server = fakes()
+        assert log_study(folder, "demo", [record(cell())], uri=f"sqlite:///{folder}/gone.db") == len(server.children()) == 1
+
+
+def test_a_server_that_is_away_is_one_warning_and_changes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # it would be asked three times, with pauses
+    store = stored(tmp_path / "run", seeds=(0,))
+    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    assert log_study(store.folder, "demo", store.records(), store.cells(), uri="http://127.0.0.1:9") == -1
+    assert f"prunebench sync {store.folder}" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()} == before

@@ -139,7 +139,7 @@ def test_initialising_again_gives_the_same_weights():
 
 def test_time_is_booked_to_the_innermost_phase_only_while_it_runs(monkeypatch):
     clock = iter([0.0, 1.0, 3.0, 6.0])
-    monkeypatch.setattr("bench.training.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("bench.metering.perf_counter", lambda: next(clock))
     meter = Meter()
     with meter.during("search"), meter.during("adapt"):
         pass

@@ -10,10 +10,9 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from torch import nn
 
+from bench.checkpoints import Checkpoints
 from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
 from bench.errors import ConfigError, Infeasible
 from bench.memory.peak_model import peak_model
@@ -21,7 +20,7 @@ from bench.memory.profile import peak_memory
 from bench.referee import referee
 from bench.surgery.anatomy import Anatomy, anatomy
 from bench.training import TaskTrainer
-from methods.random_search import JOURNAL, RandomSearch, fitted
+from methods.random_search import RandomSearch, fitted
 from tests.fakes import RECIPE, AnyScale, FakeTask
 from tests.networks.public import PUBLIC
 from tests.networks.small import SHAPE, Residual, layout_of, unet
@@ -34,7 +33,7 @@ class Counting(TaskTrainer):
     """Counts evaluations, and is interrupted at one of them."""
 
     def __init__(self, folder: Path | None = None, interrupt_at: int | None = None, seed: int = 0) -> None:
-        super().__init__(AnyScale(), "embedded", CROPS, seed, folder=folder)
+        super().__init__(AnyScale(), "embedded", CROPS, seed, checkpoints=Checkpoints(folder))
         self.losses: list[float] = []
         self.interrupt_at = interrupt_at
 
@@ -66,13 +65,12 @@ def at(share: float, network: nn.Module) -> Budget:
     return Budget(least + int(share * (peaks.peak_bytes({}) - least)), SHAPE)
 
 
-def logged(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
-    """Study -> its trials, as anybody reads them."""
-    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    return {
-        one.study_name: optuna.load_study(study_name=one.study_name, storage=storage).trials
-        for one in optuna.get_all_study_summaries(storage)
-    }
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[optuna.Study]:
+    """What was searched, in order."""
+    found, search = list[optuna.Study](), RandomSearch._search
+    monkeypatch.setattr(RandomSearch, "_search", lambda self, *asked: found.append(search(self, *asked)) or found[-1])
+    return found
 
 
 def same(one: Pruned, other: Pruned) -> bool:
@@ -115,14 +113,14 @@ def test_the_peak_never_falls_as_the_knob_rises_and_no_width_is_below_the_floor(
     assert min(fitted(ratios, body, at(0.7, network), 2).values()) == 2
 
 
-def test_the_chosen_network_has_the_least_loss_that_was_logged_and_that_loss(tmp_path: Path) -> None:
-    trainer, network = Counting(tmp_path), trained("u-net")
+def test_the_chosen_network_has_the_least_loss_of_all_and_that_loss(searches: list[optuna.Study]) -> None:
+    trainer, network = Counting(), trained("u-net")
     pruned, model = RandomSearch(samples=12).prune(network, at(0.5, network), trainer), peak_model(network, SHAPE)
-    ((_, trials),) = logged(tmp_path).items()
+    trials = searches[0].trials
     losses = [trial.value for trial in trials]
     assert losses == trainer.losses
     best = trials[losses.index(min(losses))]
-    assert best.user_attrs["widths"] == layout_of(pruned.model).widths
+    assert fitted(best.params, anatomy(network, at(0.5, network)), at(0.5, network), 1) == layout_of(pruned.model).widths
     assert TaskTrainer(AnyScale(), "embedded", CROPS, 0).loss(pruned.model) == min(losses)
     dearest = max(max(model.per_channel(step).values(), default=0) for step in range(len(model.steps)))
     assert all(-dearest < trial.constraints["excess_bytes"] <= 0 for trial in trials)
@@ -135,15 +133,13 @@ def test_the_best_of_many_is_better_than_their_mean_and_than_the_best_of_few() -
     assert min(trainer.losses) < fmean(trainer.losses) - pstdev(trainer.losses)
 
 
-def test_one_pool_of_ratios_serves_all_budgets_and_depends_on_the_seed(tmp_path: Path) -> None:
+def test_one_pool_of_ratios_serves_all_budgets_and_depends_on_the_seed(searches: list[optuna.Study]) -> None:
     method, network = RandomSearch(samples=4), residual()
     budgets = [at(ratio, network) for ratio in (0.8, 0.5)]
-    list(method.sweep(network, budgets, Counting(tmp_path / "sweep")))
-    method.prune(network, budgets[1], Counting(tmp_path / "alone"))
-    method.prune(network, budgets[1], Counting(tmp_path / "other", seed=1))
-    (large, small), (alone,), (other,) = (
-        [[trial.params for trial in trials] for trials in logged(tmp_path / folder).values()] for folder in ("sweep", "alone", "other")
-    )
+    list(method.sweep(network, budgets, Counting()))
+    method.prune(network, budgets[1], Counting())
+    method.prune(network, budgets[1], Counting(seed=1))
+    large, small, alone, other = ([trial.params for trial in search.trials] for search in searches)
     assert large == small == alone
     assert all(one not in other for one in alone)
     assert all(0.1 <= ratio <= 1 for ratios in alone for ratio in ratios.values())
@@ -155,21 +151,14 @@ def test_a_killed_run_evaluates_what_is_missing_and_ends_where_it_would_have_end
     budgets = [at(ratio, network) for ratio in (0.7, 0.5)]
     whole = Counting(tmp_path / "whole")
     expected = dict(method.sweep(network, budgets, whole))
+    killed_at = len(whole.losses) - 5
     with pytest.raises(KeyboardInterrupt):
-        list(method.sweep(network, budgets, Counting(tmp_path / "killed", interrupt_at=22)))
-    left = [len(trials) for trials in logged(tmp_path / "killed").values()]
-    with open(tmp_path / "killed" / JOURNAL, "a") as journal:
-        journal.write('{"op_code":4,"half a li')
+        list(method.sweep(network, budgets, Counting(tmp_path / "killed", interrupt_at=killed_at)))
     again = Counting(tmp_path / "killed")
     found = dict(method.sweep(network, budgets, again))
-    assert again.losses == whole.losses[22:]
-    assert all(same(found[budget], expected[budget]) for budget in budgets)
-    assert left[0] == 15 > left[1] >= 7
-    assert [found[budget].trace[-1].note.rpartition("; ")[2] for budget in budgets] == [f"{count} resumed" for count in left]
-    read = [
-        [[(trial.params, trial.value) for trial in trials] for trials in logged(tmp_path / one).values()] for one in ("whole", "killed")
-    ]
-    assert read[0] == read[1]
+    assert again.losses == whole.losses[killed_at:]
+    assert all(same(found[budget], expected[budget]) and found[budget].trace == expected[budget].trace for budget in budgets)
+    assert [again.meter.samples, again.meter.forward_passes] == [whole.meter.samples, whole.meter.forward_passes]
 
 
 def test_the_losses_of_another_network_or_of_other_options_are_not_taken(tmp_path: Path) -> None:

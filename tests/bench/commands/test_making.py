@@ -22,6 +22,15 @@ class DoesNothing(Method):
         return Pruned(model)
 """
 
+NETWORK = """
+from torch import nn
+from bench.registry import backbone
+
+@backbone("one_layer")
+def build():
+    return nn.Conv2d(3, 3, 1)
+"""
+
 
 @pytest.fixture(autouse=True)
 def _forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -64,7 +73,7 @@ def test_a_broken_method_is_told_what_it_does_not_keep(tmp_path: Path, capsys: p
 )
 def test_what_cannot_be_checked_is_one_line(what: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.py").write_text("1 / 0")
-    (tmp_path / "network.py").write_text("from torch import nn\nfrom bench.registry import backbone\nbackbone('one_layer')(nn.Conv2d)\n")
+    (tmp_path / "network.py").write_text(NETWORK)
     assert main(["check", what]) == 2
     err = capsys.readouterr().err.splitlines()
     assert words in err[-1]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import atomic
+from bench import atomic, sealed
 from bench.errors import ConfigError
 from bench.export.allowed import LAYER_CLASSES
 from bench.export.folder import load, save
@@ -190,10 +190,18 @@ def _fitting(name: str, offered: dict[str, Any]) -> dict[str, Any]:
 def test_a_folder_with_a_hostile_description_is_refused(tmp_path) -> None:
     save(tmp_path, Net())
     honest = json.loads((tmp_path / "spec.json").read_text())
-    bomb = '{"graph": ' + "[" * 100_000 + "]" * 100_000 + ', "sha256": ""}'
-    number = json.dumps(honest | {"graph": 7})
-    damaged = json.dumps(honest | {"sha256": atomic.checksum(b"")})
-    for text, message in ((bomb, "not a description"), (number, "is 7, not an object"), (damaged, "is damaged"), ("[]", "lacks graph")):
-        (tmp_path / "spec.json").write_text(text)
+    del honest["checksum"]
+    bomb = b'{"graph": ' + b"[" * 100_000 + b"]" * 100_000 + b', "sha256": ""}'
+    number = sealed.text(honest | {"graph": 7})
+    damaged = sealed.text(honest | {"sha256": atomic.checksum(b"")})
+    newer = sealed.text(honest | {"schema": 99})
+    for text, message in (
+        (bomb, "not a description"),
+        (number, "is 7, not an object"),
+        (damaged, "is damaged"),
+        (b"[]", "no JSON object"),
+        (newer, r"of a newer prunebench \(schema 99, this one knows 1\); update"),
+    ):
+        (tmp_path / "spec.json").write_bytes(text)
         with pytest.raises(ConfigError, match=message):
             load(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import atomic, saved
+from bench import atomic, saved, sealed
 from bench.errors import ConfigError
 from bench.export import folder as exported
 from bench.pretrained import pretrained, pretrained_key
@@ -39,10 +39,11 @@ WRITERS = (as_pickle, as_torch_file)
 
 
 def replaced(weights: Path, sidecar: Path, write: Callable[[Payload, Path], None], trap: Path) -> None:
-    """Puts a hostile file in the place of weights, with the right checksum beside it."""
+    """Puts a hostile file in the place of weights, with the right checksums beside it."""
     write(Payload(trap), weights)
     content = json.loads(sidecar.read_text()) | {"sha256": atomic.checksum(weights.read_bytes())}
-    sidecar.write_text(json.dumps(content))
+    content.pop("checksum")
+    sealed.write(sidecar, content)
 
 
 @pytest.mark.parametrize("write", WRITERS)

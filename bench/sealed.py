@@ -1,0 +1,59 @@
+"""JSON files that know whether they are whole: each carries the checksum of its content, and the schema that it is written in.
+
+A checksum that does not agree is a ValueError: the caller sets the file aside. A file of a newer program is whole but says what this one
+does not know: ConfigError, and it stays where it is. The seal itself is the same in all schemas: "checksum" is the SHA-256 of the canonical
+JSON of everything else.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import atomic
+from bench.bounded import json_of
+from bench.cell import digest
+from bench.errors import ConfigError
+
+
+def write(path: Path, content: Mapping[str, Any], indent: int | None = 1) -> None:
+    """Writes plain values, whole or not at all. Raises DiskError."""
+    atomic.write(path, text(content, indent))
+
+
+def text(content: Mapping[str, Any], indent: int | None = 1) -> bytes:
+    """What is written."""
+    return json.dumps({**content, "checksum": digest(dict(content))}, indent=indent).encode()
+
+
+def read(path: Path, schema: int, old_names: Collection[str] = ()) -> dict[str, Any]:
+    """The content that was written, without its checksum.
+
+    Args:
+        path: the file.
+        schema: the newest that this program knows.
+        old_names: all that a file may hold that was written before there were checksums; none: there are no such files.
+
+    Raises:
+        ValueError: it is damaged.
+        ConfigError: it is of a newer program.
+        DiskError: it cannot be read.
+    """
+    with atomic.disk_errors(path):
+        content = json_of(path)
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    if "checksum" in content:
+        stated = content.pop("checksum")
+        if stated != digest(content):
+            raise ValueError("its checksum does not agree with its content")
+    elif not old_names or not content.keys() <= set(old_names):
+        raise ValueError("it has no checksum")
+    found = content.get("schema", 0)
+    if type(found) is not int:
+        raise ValueError(f"its schema is {str(found)[:20]}")
+    if found > schema:
+        raise ConfigError(
+            f"{path} is of a newer prunebench (schema {found}, this one knows {schema}); update this one or choose another folder"
+        )
+    return content
