@@ -1,14 +1,18 @@
-"""The arguments of the command line. Standard library only: `prunebench --help` answers at once."""
+"""The arguments of the command line. Nothing heavy is imported: `prunebench --help` answers at once."""
 
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from bench.errors import one_line
+
 FORMATS = ("md", "csv", "tex", "json")
 CONVENTIONS = ("planned", "eager")
 KINDS = ("methods", "tasks", "backbones", "studies")
 MISTAKE = 2
+LARGEST = 1e12
+MOST_DIGITS = 18
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -18,7 +22,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints and exits with code 2."""
-        self.exit(MISTAKE, f"prunebench: {message}; see {self.prog} --help\n")
+        self.exit(MISTAKE, f"prunebench: {one_line(message)}; see {self.prog} --help\n")
 
 
 def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
@@ -156,16 +160,16 @@ def _profile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     """A whole number above 0."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
+    if not text.isdecimal() or not int(text[:MOST_DIGITS]) > 0:
+        raise argparse.ArgumentTypeError(f"{text[:80]} is not a whole number above 0")
+    return int(text[:MOST_DIGITS])
 
 
 def _positive(text: str) -> float:
-    """A finite number above 0."""
+    """A number above 0, small enough to count bytes with."""
     value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    if not 0 < value < LARGEST:
+        raise argparse.ArgumentTypeError(f"{text[:80]} is not a number above 0 and below {LARGEST:.0e}")
     return value
 
 

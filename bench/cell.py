@@ -8,14 +8,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from bench.annotations import check_fields
 from bench.contract import Convention, Recipe, Shape
 
 SCHEMA = 2  # raise it when the harness or a task computes other answers than before: then all stored ones are old
 UNPRUNED = "unpruned"  # the neutral method, the reference of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data", "backbone_folder")
+LONGEST_LABEL = 300
 OF_A_FILE = ("backbone_folder", "backbone_source")  # of cells whose network is the user's own; the others do not name them
 
 
@@ -48,7 +50,7 @@ class Cell:
     backbone_options: Mapping[str, Any]
     method: str
     method_options: Mapping[str, Any]
-    label: str
+    label: Annotated[str, LONGEST_LABEL]
     method_source: str
     data: str
     data_fingerprint: str
@@ -77,8 +79,41 @@ class Cell:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Cell":
-        """The cell whose `content` was written as JSON."""
+        """The cell whose `content` was written as JSON. Raises ValueError, KeyError or TypeError if it is none."""
+        check_fields(cls, content)
         return cls(**(dict(content) | {"recipe": Recipe(**content["recipe"]), "measured_at": tuple(content["measured_at"])}))
+
+
+class TimeStep(TypedDict):
+    """One entry of a timeline."""
+
+    step: int
+    op: str
+    bytes: int
+    live: Mapping[str, int]
+
+
+class DiaryLine(TypedDict):
+    """One entry of a trace."""
+
+    peak_bytes: NotRequired[int]
+    widths: Mapping[str, int]
+    note: NotRequired[str]
+
+
+class Figures(TypedDict):
+    """What an executor measured."""
+
+    peak_bytes: int
+    image_seconds: NotRequired[float]
+    on: str
+
+
+class Circumstances(TypedDict, total=False):
+    """Those parts of an environment that reports read."""
+
+    note: str
+    versions: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -109,9 +144,9 @@ class Record:
     budget_bytes: int | None = None
     peak_bytes: int | None = None
     peak_bytes_eager: int | None = None
-    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    measured: Mapping[str, Annotated[Mapping[str, Any], Figures]] = field(default_factory=dict)
     peak_step: str | None = None
-    timeline: tuple[Mapping[str, Any], ...] = ()
+    timeline: tuple[Annotated[Mapping[str, Any], TimeStep], ...] = ()
     parameters: int | None = None
     parameters_stored: int | None = None
     macs: int | None = None
@@ -123,12 +158,12 @@ class Record:
     kept: Mapping[str, list[int]] = field(default_factory=dict)
     inserted: tuple[str, ...] = ()
     units_at_floor: int | None = None
-    trace: tuple[Mapping[str, Any], ...] = ()
+    trace: tuple[Annotated[Mapping[str, Any], DiaryLine], ...] = ()
     steps: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, int] = field(default_factory=dict)
     forward_passes: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Annotated[Mapping[str, Any], Circumstances] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -141,12 +176,14 @@ class Record:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Record":
-        """The record whose `to_json` was written."""
+        """The record whose `to_json` was written. Raises ValueError, KeyError or TypeError if it is none."""
+        check_fields(cls, content)
         known = {entry.name for entry in fields(cls)}
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
         }
         if content.get("measured_bytes"):  # as it was written before there were several executors
             values["measured"] = {"pytorch": {"peak_bytes": content["measured_bytes"], "on": content["measured_on"]}}
+        check_fields(cls, values)
         values["cell"] = Cell.from_json(content["cell"])
         return cls(**values)

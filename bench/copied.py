@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import atomic, sealed
+from bench.annotations import check
 from bench.cell import SCHEMA, digest
 from bench.errors import DiskError
 
@@ -36,7 +37,9 @@ def read_note(folder: Path, where: str) -> dict[str, Any]:
     if not path.is_file() or (file is not None and not file.is_file()):
         return empty
     try:
-        return empty | sealed.read(path, SCHEMA, list(empty))
+        note = empty | sealed.read(path, SCHEMA, list(empty))
+        check(note["records"], Mapping[str, Mapping[str, Any]], "records")
+        return note
     except ValueError as error:
         atomic.set_aside(path, str(error), "written anew from what MLflow has")
         return empty

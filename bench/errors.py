@@ -6,9 +6,20 @@ Infeasible    the question has no answer: recorded as a row, not a crash
 DiskError     the disk keeps nothing more: the run stops, what is stored stays whole
 """
 
+LONGEST = 2000  # letters of a message
+
 
 class BenchError(Exception):
-    """Base of everything that prunebench raises on purpose; its text is one line for a person to read."""
+    """Base of everything that prunebench raises on purpose; its text is one line for a person to read, whatever is quoted in it."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and without letters that steer a terminal; of a long one the beginning and the end."""
+    short = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(short.split()))
 
 
 class ConfigError(BenchError):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from bench.annotations import check
 from bench.cell import Cell
 from bench.contract import Task
 from bench.errors import ConfigError
@@ -64,7 +65,7 @@ def toml_value(text: str) -> Any:
     """A value as TOML writes it; what is none is taken as text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text.strip()
 
 
@@ -74,6 +75,10 @@ def plain(instance: Any) -> dict[str, Any]:
 
 
 def _fitted(value: Any, hint: Any, what: str) -> Any:
+    try:
+        check(value, Any, what)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     for alternative in _alternatives(hint):
         if get_origin(alternative) is Literal:
             if any(value == choice and type(value) is type(choice) for choice in get_args(alternative)):

@@ -92,6 +92,7 @@ def _sealed(png: bytes) -> bytes:
 def _file_name(name: str) -> str:
     """The name itself where it is short and plain, else as much of it as a file name takes, and a checksum."""
     quoted = quote(name, safe="")
+    quoted = quoted if quoted.strip(".") else f"%2E{quoted[1:]}"  # neither the folder nor the one above
     return quoted if len(quoted) <= LONGEST_NAME else f"{quoted[:LONGEST_NAME]}-{atomic.checksum(name.encode())[:16]}"
 
 

@@ -11,7 +11,7 @@ named channels, and the weights are filled in. One whose backbone is a file of t
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,7 @@ from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
+from bench.annotations import check_fields
 from bench.backbones import build_installed
 from bench.contract import Inputs, Kept, Task
 from bench.errors import BenchError, ConfigError, PluginError
@@ -33,6 +34,17 @@ from bench.surgery.compactors import insert
 SPEC, WEIGHTS = described_folder.SPEC, described_folder.WEIGHTS
 OF_A_BACKBONE = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
 TRACED_PIXELS = 64
+
+
+class Spec(TypedDict, total=False):
+    """What spec.json says of a backbone."""
+
+    task: str
+    task_options: Mapping[str, Any]
+    backbone: str
+    backbone_options: Mapping[str, Any]
+    kept: Mapping[str, list[int]]
+    inserted: list[str]
 
 
 def save(
@@ -114,7 +126,11 @@ def load(folder: str | Path) -> nn.Module:
     spec, content = described_folder.read(Path(folder), OF_A_BACKBONE)
     if "graph" in spec:
         return described_folder.rebuild(Path(folder), spec, content)
-    model = skeleton(spec)
+    try:
+        check_fields(Spec, spec)
+        model = skeleton(spec)
+    except (PluginError, ValueError) as error:
+        raise ConfigError(f"{Path(folder) / SPEC} does not describe a network: {error}") from error
     try:
         weights = tensors_from(content)
     except SafetensorError as error:

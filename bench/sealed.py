@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import atomic
+from bench.bounded import json_of
 from bench.cell import digest
 from bench.errors import ConfigError
 
@@ -38,10 +39,8 @@ def read(path: Path, schema: int, old_names: Collection[str] = ()) -> dict[str, 
         ConfigError: it is of a newer program.
         DiskError: it cannot be read.
     """
-    try:
-        content = json.loads(atomic.read(path))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    with atomic.disk_errors(path):
+        content = json_of(path)
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")
     if "checksum" in content:

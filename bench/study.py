@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.backbones import belongs, completed, placed
+from bench.bounded import content_of
 from bench.cell import UNPRUNED, Cell, digest
 from bench.contract import Convention, Shape
 from bench.errors import ConfigError
 from bench.options import configured, plain
 from bench.registry import METHODS, TASKS, unknown
-from bench.study_file import Row, checked_fields, override, parsed
+from bench.study_file import MOST_BYTES, Row, checked_fields, override, parsed
 
 PACKAGED = Path(__file__).parent / "studies"
 OF_A_NETWORK = ("task", "task_options", "backbone", "backbone_options", "backbone_source")
@@ -132,7 +133,7 @@ def load_study(
 
 def _content(path: Path) -> dict[str, Any]:
     """What a file says, on top of the packaged study that it is `like`. Raises ConfigError."""
-    content = parsed(path.read_bytes(), str(path))
+    content = parsed(_bytes_of(path), str(path))
     model = content.pop("like", None)
     if model is None:
         return content
@@ -141,6 +142,13 @@ def _content(path: Path) -> dict[str, Any]:
     base = _content(PACKAGED / f"{model}.toml")
     tables = {key: base.get(key, {}) | content[key] for key in ("recipe", "options") if isinstance(content.get(key), dict)}
     return base | content | tables
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return content_of(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as a study: {error}") from error
 
 
 def packaged_studies() -> list[str]:

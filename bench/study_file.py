@@ -3,13 +3,15 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
+from bench.annotations import check
 from bench.backbones import belongs, build, names
-from bench.cell import digest
+from bench.cell import LONGEST_LABEL, digest
 from bench.contract import Convention, Recipe, Task
 from bench.errors import ConfigError
 from bench.network_file import is_file, is_own
@@ -18,8 +20,16 @@ from bench.registry import METHODS, TASKS, unknown
 from bench.units import parse_shape
 
 KEYS = ("tasks", "backbones", "methods", "ratios", "seeds", "data", "convention", "compute", "measured_at", "recipe", "options")
+GRID = ("tasks", "convention", "backbones", "methods", "ratios", "seeds")  # what is multiplied
 COMPUTE = ("own", "matched")
 PATCH_MULTIPLE = 16
+MOST_BYTES = 2**17
+LONGEST_LINE = 2**12  # a dotted key takes time with the square of its length
+MOST_CELLS = 20_000
+LARGEST_SEED = 2**32
+LARGEST: dict[str, float] = {"patch": 4096, "batch": 4096, "calibration_crops": 4096, "min_width": 2**16, "threads": 1024}  # of a recipe
+LARGEST |= {"pretrain_rate": 1e30, "finetune_rate": 1e30, "pretrain_drops": 1000, "finetune_drops": 1000}
+MOST_STEPS = 10**8
 MAY_BE_ZERO = ("pretrain_steps", "adapt_steps", "finetune_steps", "matched_steps")
 
 
@@ -34,9 +44,13 @@ class Row:
 
 def parsed(raw: bytes, where: str) -> dict[str, Any]:
     """The content of a TOML file. Raises ConfigError with the place of the mistake."""
+    if (longest := max(map(len, raw.splitlines()), default=0)) > LONGEST_LINE:
+        raise ConfigError(f"{where} has a line of {longest:,} bytes, more than {LONGEST_LINE:,}; break it")
     try:
         return tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"{where} is nested too deeply for a study") from error
+    except ValueError as error:  # of TOML, of UTF-8, or of a number with thousands of digits
         last = f" (the last line is {len(raw.splitlines())})" if "line" not in str(error) else ""
         raise ConfigError(f"{where} is not valid TOML: {error}{last}") from error
 
@@ -60,6 +74,8 @@ def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     for key in content:
         if key not in KEYS:
             raise ConfigError(unknown("study key", key, KEYS))
+        _check_plain(key, content[key])
+    check_count(content)
     tasks, backbones = tuple(_entries(content, "tasks", "task")), tuple(_entries(content, "backbones", "backbone"))
     known_tasks = [configured(TASKS.get(task), options, f"task {task}") for task, options in tasks]
     _check_one_file_of_a_name([backbone for backbone, _ in backbones])
@@ -84,6 +100,23 @@ def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "measured_at": None if measured_at is None else parse_shape(str(measured_at)),
         "recipe": checked_recipe(content.get("recipe", {})),
     }
+
+
+def _check_plain(key: str, value: Any) -> None:
+    """Raises ConfigError for a value that JSON has not (a date), that is not finite, or that is nested too deeply."""
+    try:
+        check(value, Any, key)
+    except ValueError as error:
+        raise ConfigError(f"the study cannot be used: {error}") from error
+
+
+def check_count(content: Mapping[str, Any]) -> None:
+    """Raises ConfigError, before anything is built, for a grid of too many cells."""
+    factors = [key for key in GRID if isinstance(content.get(key), list)]
+    cells = prod(len(content[key]) for key in factors)
+    if cells > MOST_CELLS:
+        sizes = " x ".join(f"{len(content[key]):,} {key}" for key in factors)
+        raise ConfigError(f"the study asks {cells:,} questions ({sizes}), and {MOST_CELLS:,} are the most; make several studies of it")
 
 
 def _entries(content: Mapping[str, Any], key: str, word: str) -> list[tuple[str, dict[str, Any]]]:
@@ -146,8 +179,8 @@ def _rows(content: Mapping[str, Any]) -> tuple[Row, ...]:
 
 def _row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) -> Row:
     label = options.pop("label", None) or ", ".join([name, *(f"{option}={value}" for option, value in options.items())])
-    if not isinstance(label, str):
-        raise ConfigError(f"label = {label!r} of method {name} cannot be used; give text in quotes")
+    if not isinstance(label, str) or len(label) > LONGEST_LABEL:
+        raise ConfigError(f"label = {label!r} of method {name} cannot be used; give text in quotes, at most {LONGEST_LABEL} letters")
     return Row(name, plain(configured(METHODS.get(name), {**defaults, **options}, f"method {name}")), label)
 
 
@@ -169,8 +202,8 @@ def _numbers(content: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...
             raise ConfigError(f"{key} has the entry {value!r}, which is no number")
         if key == "ratios" and not 0 < value <= 1:
             raise ConfigError(f"ratio {value} is outside (0, 1]; it is the share of the unpruned peak memory that may be used")
-        if key == "seeds" and (not isinstance(value, int) or value < 0):
-            raise ConfigError(f"seed {value} is not a whole number from 0 on")
+        if key == "seeds" and (not isinstance(value, int) or not 0 <= value < LARGEST_SEED):
+            raise ConfigError(f"seed {value} is not a whole number from 0 to {LARGEST_SEED - 1}")
     if len(set(values)) < len(values):
         raise ConfigError(f"{key} = {values} names a value twice")
     return tuple(kind(value) for value in values)
@@ -191,6 +224,8 @@ def checked_recipe(table: Any) -> dict[str, Any]:
     for name, value in recipe.items():
         if not (value >= 0 if name in MAY_BE_ZERO else value > 0):
             raise ConfigError(f"recipe: {name} = {value} is too small; it must be {'0 or more' if name in MAY_BE_ZERO else 'above 0'}")
+        if not value <= (most := LARGEST.get(name, MOST_STEPS)):
+            raise ConfigError(f"recipe: {name} = {value} is too large; it must be at most {most:,}")
     if recipe.get("patch", PATCH_MULTIPLE) % PATCH_MULTIPLE:
         raise ConfigError(f"recipe: patch = {recipe['patch']} must be a multiple of {PATCH_MULTIPLE}: networks halve it four times")
     return recipe

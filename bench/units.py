@@ -1,11 +1,15 @@
 """Bytes for people (MiB = 2**20 bytes) and shapes as text ("1x3x1024x2048"). Inside the program: bytes and ints."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from bench.errors import ConfigError
 
 MIB = 2**20
+LARGEST_SIZE = 2**16  # of a shape
+LONGEST_SHAPE = 100  # letters of one
+MOST_NUMBERS = 2**32  # of a shape, all sizes multiplied
 
 
 def mib(size_bytes: float) -> float:
@@ -28,12 +32,16 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     """ "1x3x1024x2048" as (N, C, H, W).
 
     Raises:
-        ConfigError: the text is not four positive integers joined by "x".
+        ConfigError: the text is not four positive integers joined by "x", or they are too large.
     """
-    parts = text.lower().split("x")
+    parts = text[:LONGEST_SHAPE].lower().split("x")
     if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ConfigError(f"shape '{text}' is not of the form NxCxHxW, four positive integers; write for example 1x3x256x256")
-    batch, channels, height, width = (int(part) for part in parts)
+    batch, channels, height, width = sizes = tuple(int(part) for part in parts)
+    if max(sizes) > LARGEST_SIZE or prod(sizes) > MOST_NUMBERS:
+        raise ConfigError(
+            f"shape '{text}' is too large: {LARGEST_SIZE} is the largest size, and {MOST_NUMBERS:,} the most numbers; give less"
+        )
     return batch, channels, height, width
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from bench.errors import ConfigError
 
 RUNS = Path("results") / "runs"
+MOST_DIGITS = 20
 
 
 def load_plugins(paths: Sequence[str]) -> None:
@@ -39,7 +40,7 @@ def _seeds(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
+    if not all(part.strip().isdecimal() and len(part) < MOST_DIGITS for part in parts):
         raise ConfigError(f"--seeds {text} is not a list of whole numbers; write for example --seeds 0,1,2")
     return [int(part) for part in parts]
 

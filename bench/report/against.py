@@ -77,7 +77,7 @@ def published(table: str = "table1") -> tuple[Published, ...]:
 def _table_of(block: Sequence[Row]) -> str:
     """The paper's table that asks what the rows ask."""
     ours = [row["method_options"] for row in block if row["method"] == "mosp"]
-    return next((table for option, table in VARIED.items() if len({options.get(option) for options in ours}) > 1), "table1")
+    return next((table for option, table in VARIED.items() if len({str(options.get(option)) for options in ours}) > 1), "table1")
 
 
 def render_against(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:

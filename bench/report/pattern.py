@@ -80,7 +80,7 @@ def _shares(records: Sequence[Record], full: Mapping[str, int]) -> Shares:
     shares: Shares = {}
     for label in dict.fromkeys(record.cell.label for record in records):
         seeds = [record.widths for record in records if record.cell.label == label]
-        present = {unit: whole for unit, whole in full.items() if all(unit in widths for widths in seeds)}
+        present = {unit: whole for unit, whole in full.items() if whole > 0 and all(unit in widths for widths in seeds)}
         shares[label] = {unit: fmean(widths[unit] / whole for widths in seeds) for unit, whole in present.items()}
     return shares
 

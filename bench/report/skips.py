@@ -4,10 +4,10 @@ One line per skip, from the rows of the method `one_skip` at the largest ratio t
 channels, trained as long where the study has such a row. With several seeds a point is the mean and its bar the 95 % interval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
@@ -54,7 +54,7 @@ def panels(records: Sequence[Record]) -> list[Panel]:
     result = []
     for _, group in groupby(rows(records), key=section):
         done = [row for row in group if row["psnr_db"] is not None]
-        probed = [row for row in done if row["method"] == PROBE]
+        probed = [row for row in done if row["method"] == PROBE and _names_a_skip(row["method_options"])]
         probed = sorted((row for row in probed if row["ratio"] == max(other["ratio"] for other in probed)), key=share)
         whole = [row for row in done if row["method"] == UNPRUNED]
         skips = sorted({row["method_options"]["skip"] for row in probed})
@@ -62,6 +62,11 @@ def panels(records: Sequence[Record]) -> list[Panel]:
         if lines:
             result.append(Panel(title(probed[0]), max(whole, key=lambda row: row["steps"] or 0, default=None), lines))
     return result
+
+
+def _names_a_skip(options: Mapping[str, Any]) -> bool:
+    """Whether the options of a record are those of this method."""
+    return isinstance(options.get("skip"), int) and isinstance(options.get("keep"), float | int)
 
 
 def share(row: Row) -> float:

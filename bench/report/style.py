@@ -31,6 +31,7 @@ RC: Any = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.6,
     "lines.markersize": 7,
+    "text.parse_math": False,  # a $ in a label is a $
     "svg.fonttype": "none",
     "svg.hashsalt": "prunebench",
     "figure.dpi": 100,

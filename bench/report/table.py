@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from bench.cell import Cell, Record
-from bench.errors import ConfigError
+from bench.errors import ConfigError, one_line
 from bench.report.frame import COSTS, MEASURED, TIMED, rows, section
 from bench.report.rulers import agreement
 from bench.units import mib
@@ -64,7 +64,7 @@ def render(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = (
     peaks = peak_columns(merged)
     headers = ("label", "ratio", *peaks, *HEADERS)
     text = render_rows(merged, fmt, Face(headers, lambda group, row, marks: _columns(group, row, marks, peaks.values()), caption))
-    return "\n".join([text, "", *(f"- {line}" for line in agreed)]) if fmt == "md" and (agreed := agreement(merged)) else text
+    return "\n".join([text, "", *(f"- {_line(line)}" for line in agreed)]) if fmt == "md" and (agreed := agreement(merged)) else text
 
 
 def render_rows(merged: list[dict[str, Any]], fmt: str, face: Face) -> str:
@@ -94,18 +94,23 @@ def _markdown(merged: list[dict[str, Any]], face: Face) -> str:
     """A heading, an aligned table, a caption and the reasons, per section."""
     from tabulate import tabulate
 
-    parts, marks = [], Marks("**{}**", "*{}*", " ± ", _escaped_bar)
+    parts, marks = [], Marks("**{}**", "*{}*", " ± ", _escaped)
     for group in _sections(merged):
         columns, align = [face.columns(group, row, marks) for row in group], ["left", *["right"] * (len(face.headers) - 2), "left"]
         table = tabulate(columns, face.headers, tablefmt="pipe", disable_numparse=True, colalign=align)
-        notes = [f"- {line}" for line in face.caption(group) + reasons(group)]
-        parts.append("\n".join([f"### {title(group[0])}", "", table, "", *notes]))
+        notes = [f"- {_line(line)}" for line in face.caption(group) + reasons(group)]
+        parts.append("\n".join([f"### {_line(title(group[0]))}", "", table, "", *notes]))
     return "\n\n".join(parts) or "No records and no cells: nothing has been asked here yet."
 
 
-def _escaped_bar(text: str) -> str:
+def _escaped(text: str) -> str:
     """Plain text for a cell of a Markdown table."""
-    return text.replace("|", "\\|")
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    """Plain text for a line of Markdown: what could begin an element of HTML does not."""
+    return one_line(text).replace("<", "&lt;")
 
 
 def _latex(merged: list[dict[str, Any]], face: Face) -> str:
@@ -128,7 +133,7 @@ def _tex_line(columns: Sequence[str]) -> str:
 def _tex(text: str) -> str:
     """Plain text for LaTeX."""
     special = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "·": "$\\cdot$"}
-    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)
+    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in one_line(text))
 
 
 def _sections(merged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -107,7 +107,7 @@ def _tiles(store: Store, records: Sequence[Record], test_set: str, photo: str) -
     shared = store.patch_folders(records[0].cell)[1]
     tiles = [Tile(kind, None, patch_path(shared / kind, test_set, photo), "") for kind in ("clean", "degraded")]
     for record in records:
-        score = record.scores[test_set][photo]
+        score = record.scores.get(test_set, {}).get(photo, {})
         figures = " / ".join(f"{score[metric]:{form}}" for metric, form in (("psnr_db", ".2f"), ("ssim", ".4f")) if metric in score)
         tiles.append(Tile(record.cell.label, record.cell.ratio, patch_path(store.patch_folders(record.cell)[0], test_set, photo), figures))
     return [tile for tile in tiles if is_whole(tile.path)]
@@ -116,5 +116,8 @@ def _tiles(store: Store, records: Sequence[Record], test_set: str, photo: str) -
 def _tile(axes: "Axes", tile: Tile) -> None:
     from matplotlib.image import imread
 
-    axes.imshow(imread(tile.path), interpolation="nearest")
+    try:
+        axes.imshow(imread(tile.path), interpolation="nearest")
+    except (OSError, SyntaxError, ValueError) as error:  # what decoders raise
+        raise ConfigError(f"{tile.path} cannot be read as a crop ({error}); remove it") from error
     axes.text(0.5, -0.03, f"{tile.label}\n{tile.figures}", transform=axes.transAxes, ha="center", va="top", fontsize=8)

@@ -3,8 +3,9 @@
     DATA/train/noisy/NAME   DATA/train/clean/NAME      to train on
     DATA/val/noisy/NAME     DATA/val/clean/NAME        to test on, of any size from 11 x 11
 
-The same file names on both sides, and for each name the same size; any image format that Pillow reads (`tasks.data.photographs` says what
-becomes of grey, palettes, transparency and 16 bits). The two sides are called noisy and clean in denoising, low and high in low light.
+The same file names on both sides, and for each name the same size; PNG, JPEG, TIFF, WebP and more (`tasks.data.photographs` says which,
+and what becomes of grey, palettes, transparency and 16 bits). The two sides are called noisy and clean in denoising, low and high in low
+light.
 """
 
 from pathlib import Path

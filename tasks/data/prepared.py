@@ -12,8 +12,10 @@ The cache lies in PRUNEBENCH_CACHE, or in ~/.cache/prunebench; it may be deleted
 
 import hashlib
 import json
+import math
 import os
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from bench import atomic
+from bench.bounded import json_of
 from bench.contract import Pair
 from bench.errors import ConfigError
 from tasks.data.library import DataSet, Library, Photo
@@ -33,6 +36,7 @@ KEPT_BACK_FROM, KEPT_BACK_ONE_IN = 8, 8
 IN_MEMORY_BYTES = 256 * 2**20
 SHOWN_FROM = 16  # photographs to decode
 TRAIN = "train"
+ARRAY, ITEM_BYTES = re.compile("[0-9a-f]{32}\\.raw"), {"uint8": 1, "float32": 4}
 KEPT_LIBRARIES = 4  # in one process
 Stamp = tuple[tuple[str, str, int, int], ...]  # split and photograph, file, bytes, time of the last change in ns
 Entry = dict[str, Any]  # "sources": [[file, bytes, time of the last change in ns, SHA-256]], "arrays": [[file, shape, type, bytes]]
@@ -210,12 +214,19 @@ class _Sources:
 def _known(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry | None:
     """The entry of a photograph whose files have not changed since, and whose arrays are there."""
     try:
-        entry = json.loads((folder / f"{_digest(key)}.json").read_bytes())
+        entry = json_of(folder / f"{_digest(key)}.json")
         unchanged = [source[:3] for source in entry["sources"]] == [sources.stamp(file) for file in photo.files]
-        whole = all((folder / file).stat().st_size == size for file, *_, size in entry["arrays"])
+        whole = all(map(_is_array, entry["arrays"])) and all((folder / file).stat().st_size == size for file, *_, size in entry["arrays"])
     except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: decoded anew
         return None
     return entry if unchanged and whole else None
+
+
+def _is_array(noted: Any) -> bool:
+    """Whether a note can be that of an array in this folder."""
+    file, shape, dtype, size = noted
+    sized = len(shape) == 3 and all(type(length) is int and length > 0 for length in shape)
+    return bool(ARRAY.fullmatch(file) and dtype in ITEM_BYTES and sized and size == ITEM_BYTES[dtype] * math.prod(shape))
 
 
 def _decode(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry:

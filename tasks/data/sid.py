@@ -17,14 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.bounded import content_of
 from bench.errors import ConfigError
 from tasks.data.library import DataSet, Images, Library, Photo, few, matching
+from tasks.data.photographs import check_pixels
 
 LAYOUT = "Sony_train_list.txt, Sony_test_list.txt, Sony/short/*.ARW and Sony/long/*.ARW"
 SOURCE = "from the project page of Learning to See in the Dark (Sony.zip, 25 GB); the code is MIT, for the photographs no licence is stated"
 LISTS = ("Sony_train_list.txt", "Sony_test_list.txt")
 SHIFTED = ("10034", "10045", "10172")
 MOST_AMPLIFIED = 300.0
+MOST_BYTES = 2**24  # of a list
 
 
 def _open(root: Path) -> Library:
@@ -36,10 +39,15 @@ def _photos(root: Path, name: str) -> tuple[Photo, ...]:
     """The pairs of a list. Raises ConfigError if it, or a file that it names, is missing."""
     if not (root / name).is_file():
         raise ConfigError(f"{root / name} is missing; needed is {LAYOUT}")
-    text = (root / name).read_text(encoding="utf-8", errors="replace")
+    try:
+        text = content_of(root / name, MOST_BYTES).decode(errors="replace")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{root / name} cannot be read: {error}; get it again") from error
     lines = [line.split() for line in dict.fromkeys(text.splitlines()) if line.strip()]
     if wrong := [" ".join(line) for line in lines if len(line) < 2]:
         raise ConfigError(f"{root / name} has the line '{wrong[0]}'; needed are a short and a long exposure in each line")
+    if outside := [path for line in lines for path in line[:2] if os.path.isabs(path) or os.path.normpath(path).startswith("..")]:
+        raise ConfigError(f"{root / name} names {few(outside)}, which is outside of {root}; get it again")
     pairs = [(root / line[0], root / line[1]) for line in lines]
     if missing := [os.path.relpath(file, root) for each in pairs for file in each if not file.is_file()]:
         raise ConfigError(f"{root}: {len(missing)} files of {name} are missing: {few(missing)}; needed is {LAYOUT}")
@@ -58,9 +66,12 @@ def _seconds(file: Path) -> float:
     """Exposure in the name of a file, such as 00001_00_0.04s.ARW."""
     text = file.stem.rpartition("_")[2].removesuffix("s")
     try:
-        return float(text)
-    except ValueError as error:
-        raise ConfigError(f"{file} does not end in its exposure, such as _0.04s.ARW; get it again") from error
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1e-6 <= seconds <= 1e6:
+        raise ConfigError(f"{file} does not end in its exposure, such as _0.04s.ARW; get it again")
+    return seconds
 
 
 @lru_cache(maxsize=2)  # the shorts of one long follow each other
@@ -69,7 +80,10 @@ def _developed(file: Path, brighter: float) -> Tensor:
     rawpy = _rawpy()
     try:
         with rawpy.imread(str(file)) as raw:
+            check_pixels(raw.sizes.raw_width, raw.sizes.raw_height, file)
             pixels = raw.postprocess(use_camera_wb=True, half_size=True, no_auto_bright=True, output_bps=8, bright=brighter)
+    except ConfigError:
+        raise
     except Exception as error:  # libraw's errors, and those of the file system
         raise ConfigError(f"{file} cannot be developed ({type(error).__name__}: {error}); get it again") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

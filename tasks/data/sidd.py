@@ -9,6 +9,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ LAYOUT = "[SIDD_Medium_Srgb/]Data/SCENE/*_NOISY_SRGB_*.PNG and *_GT_SRGB_*.PNG, 
 SOURCE = "from the website of SIDD at York University; its page states an MIT licence"
 FOLDERS = ("SIDD_Medium_Srgb/Data", "Data")
 BLOCKS = ("ValidationNoisyBlocksSrgb", "ValidationGtBlocksSrgb")
+HEADER_BYTES, HDF5 = 1024, b"\x89HDF\r\n\x1a\n"
+MOST_NUMBERS = 2**30  # four times those of SIDD
 NOISY, CLEAN = "NOISY_SRGB", "GT_SRGB"
 
 
@@ -66,9 +69,9 @@ def _sizes(files: tuple[Path, ...]) -> tuple[int, int]:
     found: list[tuple[int, ...]] = []
     for name, path in zip(BLOCKS, files, strict=True):
         with _readable(path):
-            headers = {each: (shape, kind) for each, shape, kind in whosmat(path)}
+            headers = {each: (shape, kind) for each, shape, kind in reversed(whosmat(path))}
         shape, kind = headers.get(name, ((), ""))
-        if len(shape) != 5 or shape[4] != 3 or kind != "uint8":
+        if len(shape) != 5 or shape[4] != 3 or kind != "uint8" or not 0 < prod(shape) <= MOST_NUMBERS:
             raise ConfigError(f"{path} holds {headers or 'nothing'}; it must hold {name}, scenes x blocks x height x width x 3 of uint8")
         found.append(shape)
     if found[0] != found[1]:
@@ -86,14 +89,21 @@ def _load(files: tuple[Path, ...]) -> tuple[Any, ...]:
     for name, path in zip(BLOCKS, files, strict=True):
         with _readable(path):
             arrays.append(loadmat(path, variable_names=[name])[name])
+        if arrays[-1].dtype != "uint8" or arrays[-1].ndim != 5:
+            raise ConfigError(f"{path} holds something else as {name} than its header says; get it again")
     return tuple(arrays)
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Raises ConfigError for whatever scipy raises for a file that is no .mat, or half of one."""
+    """Raises ConfigError for whatever scipy raises for a file that is no .mat, or half of one, and for one that holds HDF5."""
     try:
+        with path.open("rb") as file:
+            if b"MATLAB 7.3" in (beginning := file.read(HEADER_BYTES)) or HDF5 in beginning:
+                raise ConfigError(f"{path} is a .mat file of version 7.3 (HDF5), and SIDD's are of version 5; get it again")
         yield
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(f"{path} cannot be read as a .mat file ({type(error).__name__}: {error}); get it again") from error
 

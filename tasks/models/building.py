@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import nn
 
 from bench.errors import ConfigError
 from bench.registry import unknown
 
+LARGEST_OPTION = 1024  # a width, a number of blocks
+MOST_PARAMETERS = 2**29  # 2 GiB of weights; the largest published backbone here has about 0.04 of a GiB
 Backbones = Mapping[str, Callable[..., nn.Module]]
 
 
@@ -34,8 +37,13 @@ def build(
             raise ConfigError(unknown(f"option of backbone {backbone}", name, defaults))
         _check(backbone, name, value, switch=isinstance(defaults[name], bool))
     asked = signature(backbones[backbone]).parameters
+    arguments = {name: value for name, value in decided.items() if name in asked} | dict(options)
     try:
-        return backbones[backbone](**{name: value for name, value in decided.items() if name in asked}, **options)
+        with torch.device("meta"):  # no memory for weights
+            count = sum(weight.numel() for weight in backbones[backbone](**arguments).parameters()) if options else 0
+        if count > MOST_PARAMETERS:
+            raise ConfigError(f"backbone {backbone} would have {count:,} parameters, more than {MOST_PARAMETERS:,}; choose it smaller")
+        return backbones[backbone](**arguments)
     except ValueError as error:
         raise ConfigError(f"backbone {backbone}: {error}") from error
 
@@ -45,3 +53,5 @@ def _check(backbone: str, name: str, value: Any, switch: bool) -> None:
         raise ConfigError(f"option {name} of backbone {backbone} is {value!r}; give true or false")
     if not switch and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ConfigError(f"option {name} of backbone {backbone} is {value!r}; give a positive integer")
+    if not switch and value > LARGEST_OPTION:
+        raise ConfigError(f"option {name} of backbone {backbone} is {value}; give at most {LARGEST_OPTION}")

@@ -55,3 +55,9 @@ def test_a_disk_that_fails_costs_the_crop_and_no_record(tmp_path, caplog):
 
 def test_names_with_slashes_stay_inside_their_folder(tmp_path):
     assert patch_path(tmp_path, "a/b", "../c").parent.parent == tmp_path
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path):
+    for name in ("", ".", "..", "../..", "/etc/passwd", "a/../../b"):
+        path = patch_path(tmp_path / "crops", name, name)
+        assert (tmp_path / "crops").resolve() == path.resolve().parent.parent

@@ -97,3 +97,24 @@ def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_
     with pytest.raises(ConfigError, match=r"unknown backbone 'net\.py:build'"):
         load(folder)
     assert not (tmp_path / "was_run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone_options": {"width": 10**6}}, "give at most 1024"),
+        ({"backbone_options": {"width": 1024}}, "parameters, more than"),
+        ({"kept": {"c11": ["0"]}}, "kept.c11: '0' is not a whole number"),
+        ({"kept": {"c11": [10**30]}}, "above"),
+        ({"kept": [1]}, "kept: list is no table"),
+        ({"inserted": "c12"}, "inserted: 'c12' is no list"),
+        ({"task": ["denoising"]}, "task: list is not text"),
+        ({"task_options": {"shot": float("nan")}}, "no finite number"),
+    ],
+)
+def test_a_spec_that_asks_for_too_much_or_for_nothing_is_refused(folder, change, message):
+    spec = json.loads((folder / "spec.json").read_text())
+    del spec["checksum"]
+    sealed.write(folder / "spec.json", spec | change)
+    with pytest.raises(ConfigError, match=message):
+        load(folder)

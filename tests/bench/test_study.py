@@ -69,7 +69,7 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("options=3", "options must be tables"),
         ("ratios=[0.0]", r"ratio 0.0 is outside \(0, 1\]"),
         ("ratios=[1.5]", "outside"),
-        ("ratios=[nan]", "outside"),
+        ("ratios=[nan]", "no finite number"),
         ("ratios=['a']", "no number"),
         ("ratios=[]", "a list of numbers"),
         ("ratios=[0.5, 0.5]", "twice"),
@@ -83,8 +83,17 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("recipe.finetune_steps=many", "give a whole number"),
         ("recipe.finetune_steps=-1", "too small"),
         ("recipe.patch=20", "multiple of 16"),
-        ("recipe.pretrain_rate=nan", "above 0"),
+        ("recipe.pretrain_rate=nan", "no finite number"),
         ("recipe=3", "must be a table"),
+        ("recipe.patch=1048576", "too large; it must be at most 4,096"),
+        ("recipe.pretrain_steps=10000000000", "at most 100,000,000"),
+        ("recipe.pretrain_rate=1e31", "above"),
+        ("recipe.pretrain_drops=1001", "at most 1,000"),
+        ("seeds=[4294967296]", "not a whole number from 0 to 4294967295"),
+        ("seeds=[99999999999999999999]", "a number is above"),
+        ("measured_at=1x3x65537x8", "is too large"),
+        ("measured_at=1x3x60000x60000", "is too large"),
+        ("options.narrow=1979-05-27", "no plain value"),
         ("nothing", "KEY=VALUE"),
         ("ratios.x=3", "not a table"),
     ],
@@ -205,3 +214,26 @@ def test_several_conventions_are_several_tables_with_jobs_of_their_own(study):
 def test_a_convention_twice_is_refused(study):
     with pytest.raises(ConfigError, match="names a value twice"):
         study('convention=["planned", "planned"]')
+
+
+def test_a_grid_of_millions_is_refused_before_anything_is_built(study):
+    ratios, seeds = [f"0.{place:04}1" for place in range(2000)], list(range(600))
+    with pytest.raises(ConfigError, match=r"asks 2,400,000 questions \(1 tasks x 1 backbones x 2 methods x 2,000 ratios x 600 seeds\)"):
+        study(f"ratios=[{', '.join(ratios)}]", f"seeds={seeds}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tasks = " + "[" * 3000, "nested too deeply"),
+        ("tasks = " + "[1, " * 500 + "]" * 500, "nested too deeply"),
+        ("a" + ".a" * 3000 + " = 1", "a line of 6,005 bytes"),
+        ("# \n" * 50_000, "more than the 131,072 bytes"),
+        ("a" + ".a" * 300 + " = 1", "unknown study key"),
+        ("recipe" + ".a" * 300 + " = 1", "nested more than"),
+    ],
+)
+def test_a_file_that_is_made_to_take_long_is_refused_at_once(text, message, tmp_path):
+    (tmp_path / "bomb.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_study(tmp_path / "bomb.toml")

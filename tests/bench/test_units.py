@@ -34,3 +34,9 @@ def test_several_shapes_are_joined_by_commas() -> None:
 )
 def test_a_duration_is_told_in_the_unit_that_a_person_would_use(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize("text", ["1x3x65537x8", "1x3x65536x65536", "9" * 5000 + "x3x8x8", "1x3x8x" + "8" * 5000])
+def test_a_shape_that_is_too_large_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"too large|not of the form"):
+        parse_shape(text)

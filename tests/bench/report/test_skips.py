@@ -42,3 +42,7 @@ def test_other_studies_have_no_such_figure(tmp_path: Path) -> None:
 
 def test_it_is_written(tmp_path: Path) -> None:
     assert draw(RECORDS, tmp_path / "skips.svg").stat().st_size
+
+
+def test_a_probe_without_its_options_is_not_drawn() -> None:
+    assert panels([record(cell("one_skip", method="one_skip"))]) == []

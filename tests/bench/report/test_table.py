@@ -89,3 +89,12 @@ def test_an_unknown_format_is_refused() -> None:
 def test_nothing_asked_gives_a_sentence() -> None:
     assert "nothing has been asked" in render([])
     assert json.loads(render([], "json")) == []
+
+
+def test_a_label_is_text_in_every_format() -> None:
+    label = "<b>mosp</b>\n| a_1 & $x$ \x1b[2J"
+    records = [record(cell("unpruned", 1.0)), record(cell(label))]
+    assert "| &lt;b>mosp&lt;/b> \\| a_1 & $x$ ?[2J " in render(records, "md")
+    assert "<b>mosp</b> | a\\_1 \\& \\$x\\$ ?[2J & 0.5" in render(records, "tex")
+    assert json.loads(render(records, "json"))[1]["label"] == label
+    assert list(csv.DictReader(io.StringIO(render(records, "csv"))))[1]["label"] == label

@@ -1,5 +1,7 @@
 """What becomes of a photograph file."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy
@@ -71,3 +73,36 @@ def test_floating_point_images_are_refused(tmp_path: Path) -> None:
     Image.fromarray(RAMP.astype(numpy.float32)).save(path := tmp_path / "float.tif")
     with pytest.raises(ConfigError, match="floating-point"):
         read_photograph(path)
+
+
+def _png_of(width: int, height: int) -> bytes:
+    """The beginning of a PNG of that size, without its pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\x00\x00\x00\x00IDAT"
+
+
+@pytest.mark.parametrize("size", [(40_000, 10), (12_000, 12_000), (2**31 - 1, 2**31 - 1)])
+def test_the_size_is_looked_at_before_anything_is_decoded(size: tuple[int, int], tmp_path: Path) -> None:
+    (path := tmp_path / "bomb.png").write_bytes(_png_of(*size))
+    with pytest.raises(ConfigError, match=r"bomb\.png (has \d+ x \d+ pixels; at most|cannot be read as an image \(Image size)"):
+        read_photograph(path)
+
+
+@pytest.mark.parametrize("format_", ["GIF", "PNG", "WEBP"])
+def test_a_film_is_no_photograph(format_: str, tmp_path: Path) -> None:
+    frames = [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)]
+    frames[0].save(path := tmp_path / "film.png", format_, save_all=True, append_images=frames[1:])
+    with pytest.raises(ConfigError, match="holds several pictures"):
+        read_photograph(path)
+
+
+def test_a_format_that_is_handed_to_another_program_is_not_read(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).convert("RGB").save(path := tmp_path / "postscript.png", "EPS")
+    with pytest.raises(ConfigError, match="cannot be read as an image"):
+        read_photograph(path)
+
+
+def test_a_folder_with_the_name_of_an_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(ConfigError, match=r"x\.png cannot be read as an image"):
+        read_photograph(tmp_path / "x.png")

@@ -1,8 +1,10 @@
 """The cache of decoded photographs: decoded once, decoded anew where a file has changed, and never held in memory when it is large."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -124,6 +126,7 @@ def test_one_in_eight_is_kept_back_for_judging_layers_from_eight_on(tmp_path: Pa
 GROWTH = """
 import resource, sys, torch
 from pathlib import Path
+from typing import Any
 from tasks.data import prepared as module
 from tasks.data.pairs import PairedCrops
 from tasks.data.folders import pairs_folder
@@ -151,3 +154,22 @@ def test_resident_memory_does_not_grow_with_the_number_of_photographs(tmp_path: 
         done = subprocess.run([sys.executable, "-c", GROWTH, root], capture_output=True, text=True, check=True)
         used.append(int(done.stdout))
     assert used[1] < used[0] + 40
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        ["../outside.raw", [3, 1, 1], "uint8", 3],
+        ["0" * 32 + ".raw", [3, 1, 1], "object", 24],
+        ["0" * 32 + ".raw", [3, 10**9, 10**9], "uint8", 3],
+        ["0" * 32 + ".raw", [3, -1, -1], "uint8", 3],
+    ],
+)
+def test_a_note_that_points_elsewhere_is_not_followed(array: list[Any], tmp_path: Path, cache: Path) -> None:
+    honest = prepared(pairs(tmp_path), PAIRS)
+    note = next(path for path in cache.rglob("*.json") if "train0" in path.read_text())
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"arrays": [array, array]}))
+    for name in ("outside.raw", "0" * 32 + ".raw"):
+        (note.parent.parent / name).write_bytes(bytes(3)), (note.parent / name).write_bytes(bytes(3))
+    module._KEPT.clear()
+    assert torch.equal(prepared(tmp_path, PAIRS).train[0].images[1], honest.train[0].images[1])

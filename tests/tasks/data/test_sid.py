@@ -39,7 +39,8 @@ def rawpy(monkeypatch: pytest.MonkeyPatch) -> None:
     def imread(path: str) -> Any:
         if not Path(path).read_bytes():
             raise OSError("unexpected end of file")
-        yield SimpleNamespace(postprocess=lambda bright, **_: numpy.full((12, 16, 3), min(255, round(bright)), numpy.uint8))
+        sizes = SimpleNamespace(raw_width=24, raw_height=32)
+        yield SimpleNamespace(sizes=sizes, postprocess=lambda bright, **_: numpy.full((12, 16, 3), min(255, round(bright)), numpy.uint8))
 
     monkeypatch.setitem(sys.modules, "rawpy", SimpleNamespace(imread=imread))
 
@@ -78,7 +79,18 @@ FAULTS: Faults = {
     "no text": (lambda root: (root / "Sony_test_list.txt").write_bytes(b"\xff\xfe \x00"), r"2 files of Sony_test_list\.txt are missing"),
     "elsewhere": (
         lambda root: (root / "Sony_test_list.txt").write_text("/no/short_0.1s.ARW /no/long_10s.ARW"),
-        r"2 files of Sony_test_list\.txt are missing",
+        r"names .*, which is outside of",
+    ),
+    "one floor up": (
+        lambda root: (root / "Sony_test_list.txt").write_text("Sony/../../short_0.1s.ARW Sony/long_10s.ARW"),
+        r"names Sony/\.\./\.\./short_0\.1s\.ARW, which is outside of",
+    ),
+    "no time": (
+        lambda root: (
+            (root / "Sony/short/00001_00_0s.ARW").write_bytes(b"raw"),
+            (root / "Sony_test_list.txt").write_text("Sony/short/00001_00_0s.ARW Sony/long/00001_00_10s.ARW"),
+        ),
+        "does not end in its exposure",
     ),
     "cut short": (
         lambda root: (root / "Sony/long/00001_00_10s.ARW").write_bytes(b""),

@@ -92,6 +92,14 @@ FAULTS: Faults = {
     "other blocks": (lambda root: blocks(root, BLOCKS[0], (2, 2, 16, 16, 3)), r"blocks of SIDD differ in size: .*\(2, 2, 16, 16, 3\)"),
     "wrong depth": (lambda root: blocks(root, BLOCKS[0], kind=numpy.float64), r"NoisyBlocksSrgb\.mat holds .*double.* of uint8"),
     "half a .mat": (lambda root: cut_short(root / f"{BLOCKS[1]}.mat"), r"GtBlocksSrgb\.mat cannot be read as a \.mat file"),
+    "version 7.3": (
+        lambda root: (root / f"{BLOCKS[0]}.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n"),
+        r"NoisyBlocksSrgb\.mat is a \.mat file of version 7\.3 \(HDF5\)",
+    ),
+    "objects": (
+        lambda root: savemat(root / f"{BLOCKS[0]}.mat", {BLOCKS[0]: numpy.zeros((1, 2, 3, 3, 3), dtype=object)}),
+        r"NoisyBlocksSrgb\.mat holds .*cell.* of uint8",
+    ),
     "no .mat": (lambda root: (root / f"{BLOCKS[0]}.mat").write_text("text"), r"NoisyBlocksSrgb\.mat cannot be read as a \.mat file"),
 }
 
