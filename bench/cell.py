@@ -87,7 +87,8 @@ class Record:
 
     Args:
         cell: the question.
-        status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why.
+        status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why, and
+            `phase` in what: "pretrain", "search", "adapt", "finetune", "evaluate", "save"; empty where it is not known.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
         peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two conventions.
         measured: executor -> peak_bytes that a real run allocated, image_seconds of one pass, and on: machine and protocol
@@ -106,6 +107,7 @@ class Record:
     cell: Cell
     status: Status
     reason: str = ""
+    phase: str = ""
     budget_bytes: int | None = None
     peak_bytes: int | None = None
     peak_bytes_eager: int | None = None

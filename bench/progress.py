@@ -30,6 +30,9 @@ class Progress:
     def working(self, what: str) -> None:
         """Something else is being worked on from now, or nothing that has a name."""
 
+    def phase(self, name: str) -> None:
+        """The work is in this phase from now."""
+
     def step(self, phase: str, done: int, steps: int) -> None:
         """A training phase moves on."""
 

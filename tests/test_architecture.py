@@ -48,6 +48,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.study_file": 4,
     "bench.store": 5,
     "bench.claims": 5,
+    "bench.failures": 5,
     "bench.progress": 5,
     "bench.forecast": 6,
     "bench.job": 6,
