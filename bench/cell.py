@@ -19,6 +19,11 @@ NOT_IN_KEY = ("label", "data", "backbone_folder")
 OF_A_FILE = ("backbone_folder", "backbone_source")  # of cells whose network is the user's own; the others do not name them
 
 
+def refusal(status: str, phase: str, reason: str) -> str:
+    """Why a cell has no answer: "failed in finetune: the loss is nan"."""
+    return f"{status} in {phase}: {reason}" if phase else f"{status}: {reason}"
+
+
 def digest(content: Any) -> str:
     """SHA-256 of the canonical JSON of `content`, as hex."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -88,7 +93,8 @@ class Record:
     Args:
         cell: the question.
         status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why, and
-            `phase` in what: "pretrain", "search", "adapt", "finetune", "evaluate", "save"; empty where it is not known.
+            `phase` in what: "pretrain", "search", "adapt", "finetune", "evaluate", ... (`bench.job`); empty where that
+            is not known.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
         peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two conventions.
         measured: executor -> peak_bytes that a real run allocated, image_seconds of one pass, and on: machine and protocol

@@ -7,15 +7,60 @@ one `Attempt` for each job in their hands.
 
 import signal
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+from torch import nn
+
 from bench.cell import Cell, Record
-from bench.contract import Budget
+from bench.contract import Budget, Phase
 from bench.errors import BenchError, PluginError
+from bench.progress import Progress
+from bench.time_limit import OutOfTime
+from bench.training import TaskTrainer
 
 ATTEMPTS = 2
+PHASE = "phase"  # where an error says in which phase it was raised
+NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
+
+
+class Phases:
+    """What is being done, for the rows of cells that fail.
+
+    Args:
+        progress: is told too, so that an executor knows where a worker was lost.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._open, self._progress = [""], progress
+
+    @contextmanager
+    def during(self, name: str) -> Iterator[None]:
+        """What is raised inside belongs to this phase, or to one that is opened inside."""
+        self._open.append(name)
+        self._progress.phase(name)
+        try:
+            yield
+        except BaseException as error:
+            vars(error).setdefault(PHASE, name)
+            raise
+        finally:
+            self._open.pop()
+            self._progress.phase(self._open[-1])
+
+
+class PhasedTrainer(TaskTrainer):
+    """A trainer whose failures say in which phase they were."""
+
+    phases: Phases
+
+    def fit(self, model: nn.Module, steps: int, *, phase: Phase, **options: Any) -> int:
+        """Trains in place; see contract.Trainer.fit."""
+        with self.phases.during(phase):
+            return super().fit(model, steps, phase=phase, **options)
 
 
 def failed(cell: Cell, error: BaseException, budget: Budget | None = None, phase: str = "") -> Record:
@@ -25,11 +70,21 @@ def failed(cell: Cell, error: BaseException, budget: Budget | None = None, phase
         cell: the question.
         error: what it ended in.
         budget: in bytes, if it was known.
-        phase: in which it happened.
+        phase: in which it happened, unless the error says so.
     """
     reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    if wants_memory(error):
+        reason = f"out of memory ({reason}); a smaller patch or batch of the recipe needs less"
+    said = getattr(error, PHASE, "") or getattr(error.__cause__, PHASE, "") or phase
     environment = {"traceback": traceback.format_exception(error)}
-    return Record(cell, "failed", one_line(reason), phase, budget_bytes=budget.peak_bytes if budget else None, environment=environment)
+    return Record(cell, "failed", one_line(reason), said, budget_bytes=budget.peak_bytes if budget else None, environment=environment)
+
+
+def wants_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left: PyTorch has a class of its own for that only on a GPU."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
 
 
 def one_line(text: str) -> str:
@@ -82,6 +137,12 @@ class Attempt:
             return self._again(self.number + 1), []
         error = PluginError(f"{why}; twice")
         return None, [failed(cell, error, phase=phase) for cell in self.unanswered]
+
+    def late(self, cell: Cell, limit_seconds: float, phase: str = "") -> tuple["Attempt | None", list[Record]]:
+        """The worker was killed, for it was past the time limit of a cell: the attempt at the others, and the failed record of this one."""
+        self.answered.add(cell.key)
+        records = [failed(cell, OutOfTime(limit_seconds), phase=phase)]
+        return (self._again(self.number) if self.unanswered else None), records
 
     def _again(self, number: int) -> "Attempt":
         return Attempt(replace(self.job, cells=self.unanswered) if self.unanswered else self.job, number)

@@ -8,8 +8,8 @@ for each job, wherever its executor runs it: records (bench.job) -> store
 Several runs may share a store: a job is claimed before it begins (bench.claims).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -59,12 +59,14 @@ class Work:
         device: on which networks are trained.
         plugins: files that bring methods, tasks or backbones.
         checkpoint_seconds: between two checkpoints of a training.
+        time_limit_seconds: for each cell (bench.time_limit).
     """
 
     folder: Path
     device: str
     plugins: tuple[Path, ...] = ()
     checkpoint_seconds: float = EVERY_SECONDS
+    time_limit_seconds: float | None = None
 
     def __call__(self, job: AnyJob, progress: Progress) -> Iterator[Record]:
         """The records of one job."""
@@ -72,7 +74,7 @@ class Work:
             load_plugin(path)
         store = Store(self.folder, self.checkpoint_seconds)
         if isinstance(job, Job):
-            yield from run_job(job, store, self.device, progress)
+            yield from run_job(job, store, self.device, progress, self.time_limit_seconds)
             return
         with suppress(Exception):  # the jobs of a network that cannot be trained will say so, each in its rows
             pretrain(job.cell, (store.pretrained_folder, PACKAGED), self.device, progress, self.checkpoint_seconds)
@@ -83,7 +85,7 @@ class Executor(Protocol):
 
     workers: int
 
-    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Iterator[Record]:
+    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record]:
         """The records of all jobs, each as soon as it is there. A job is taken when somebody is free, and done after its last record."""
         ...
 
@@ -95,6 +97,7 @@ def run_study(
     *,
     device: str = "cpu",
     retry_failed: bool = False,
+    time_limit_seconds: float | None = None,
     progress: Progress | None = None,
     command: str = "",
 ) -> list[Record]:
@@ -106,6 +109,7 @@ def run_study(
         executor: where jobs run, a member of bench.execution.
         device: "auto", "cpu", "cuda" or "mps".
         retry_failed: run cells again whose record says "failed".
+        time_limit_seconds: what a cell may take; one that takes longer has failed.
         progress: listens.
         command: what the user typed, kept beside the results.
 
@@ -127,11 +131,12 @@ def run_study(
     networks = {pretrained_key(cell): Pretraining(cell) for cell in missing}.values()
     first: Claims[Any] = Claims(networks, store.locks_folder, partial(_untrained, store))
     then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress), partial(_forget, store))
-    work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds)
+    work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds, time_limit_seconds)
     for wave in (first, then):
-        for record in executor.run_all(wave, work, progress):
-            store.write(record)
-            progress.finished(record)
+        with closing(executor.run_all(wave, work, progress)) as records:  # whatever happens here, workers end now
+            for record in records:
+                store.write(record)
+                progress.finished(record)
         progress.working("")
     return store.records()
 

@@ -1,6 +1,6 @@
 """The neutral executor: one job after the other, in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from time import sleep
 from typing import Any
 
@@ -17,7 +17,7 @@ class Serial:
 
     workers = 1
 
-    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Iterator[Record]:
+    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record]:
         """The records of all jobs, each as soon as it is there."""
         while jobs.left:
             job = jobs.take()

@@ -1,8 +1,8 @@
 """A process that works for another one: jobs come over a pipe, and what happens goes back over it.
 
-To the parent: ("record", Record), ("phase", name), ("step", (what, done, steps)), ("end", None) after each job, ("error", an exception)
-for what is no row. A thread does the sending, so that a signal, which is always handled in the main thread, cannot cut a message in two;
-what has been sent arrives, even if the process is killed at once.
+To the parent: ("record", Record), ("phase", name), ("step", (what, done, steps)), ("limited", (cell, limit, seconds left) or None),
+("end", None) after each job, ("error", an exception) for what is no row. A thread does the sending, so that a signal, which is always
+handled in the main thread, cannot cut a message in two; what has been sent arrives, even if the process is killed at once.
 An interruption of the terminal is the parent's business, which asks to stop with SIGTERM; without a parent there is nothing to work for.
 """
 
@@ -16,6 +16,7 @@ from threading import Thread
 from types import FrameType
 from typing import Any
 
+from bench.cell import Cell
 from bench.errors import BenchError, PluginError
 from bench.progress import Progress
 from bench.run import Work
@@ -61,6 +62,14 @@ class _Relay(Progress):
     def phase(self, name: str) -> None:
         """Sent on."""
         self.send("phase", name)
+
+    def limited(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
+        """Sent on."""
+        self.send("limited", (cell, limit_seconds, left_seconds))
+
+    def unlimited(self) -> None:
+        """Sent on."""
+        self.send("limited", None)
 
     def step(self, phase: str, done: int, steps: int) -> None:
         """Sent on, with what it belongs to."""
