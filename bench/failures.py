@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.cell import Cell, Record
+from bench.cell import Cell, Record, refusal
 from bench.contract import Budget, Phase
 from bench.errors import BenchError, PluginError
 from bench.progress import Progress
@@ -23,6 +23,7 @@ from bench.time_limit import OutOfTime
 from bench.training import TaskTrainer
 
 ATTEMPTS = 2
+TOLD = 3  # of the reasons, in a summary
 PHASE = "phase"  # where an error says in which phase it was raised
 NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
 
@@ -85,6 +86,17 @@ def wants_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+def summary(records: Sequence[Record]) -> str:
+    """How many have failed and the first of them, as one line; nothing if none has."""
+    reasons = [f"{_place(record.cell)}{refusal('', record.phase, record.reason)}" for record in records if record.status == "failed"]
+    more = f"; and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
+    return f"{len(reasons)} of {len(records)} cells failed: {'; '.join(reasons[:TOLD])}{more}" if reasons else ""
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell.label} ratio {cell.ratio:g} seed {cell.seed}"
 
 
 def one_line(text: str) -> str:

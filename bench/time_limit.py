@@ -19,7 +19,7 @@ from bench.errors import PluginError
 from bench.progress import Progress
 from bench.units import format_duration
 
-LEAST_SECONDS = 0.001  # a timer of 0 is none
+LEAST_SECONDS, MOST_SECONDS = 0.001, 1e8  # a timer of 0 is none, and one of many years an error
 
 
 class OutOfTime(PluginError):
@@ -86,7 +86,7 @@ def _timer(seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, LEAST_SECONDS))
+        signal.setitimer(signal.ITIMER_REAL, min(max(seconds, LEAST_SECONDS), MOST_SECONDS))
         yield
     finally:
         armed = False

@@ -118,6 +118,29 @@ def test_what_is_no_row_ends_the_run_with_a_sentence(name: str, kind: Any, answe
 
 
 @dataclass(frozen=True)
+class Hangs(Answers):
+    """DIES stays in a call of a library that no timer of this process reaches."""
+
+    def __call__(self, job: Named, progress: Progress) -> Iterator[Record]:
+        for one in job.cells:
+            progress.limited(one, 7200, 0.1)
+            progress.phase("search")
+            if one.ratio == DIES:
+                select([], [], [], 60)
+            progress.unlimited()
+            yield record(one)
+
+
+def test_a_worker_that_is_well_past_the_time_limit_is_killed_and_the_other_cells_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.execution.processes.LATE_SECONDS", 0.1)
+    found = in_order(Processes(1).run_all(claims(tmp_path, [job("a", 0.5, DIES, 0.3)]), Hangs(tmp_path), Progress()))
+    assert [(one.cell.ratio, one.status) for one in found] == [(0.5, "done"), (DIES, "failed"), (0.3, "done")]
+    assert (found[1].phase, found[1].reason) == ("search", "it ran past the time limit of 2 h 0 min")
+
+
+@dataclass(frozen=True)
 class Waits:
     """Work that stays in one system call until a signal comes: 60 seconds at most. It says who it is and how it ended."""
 
