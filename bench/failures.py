@@ -121,7 +121,7 @@ class Attempt:
     """A job in the hands of a worker.
 
     Args:
-        job: its `cells`, if it has any, want a record each.
+        job: the whole; its `cells`, if it has any, want a record each.
         number: 1 for the first.
         answered: keys of the cells whose records have arrived.
     """
@@ -136,6 +136,11 @@ class Attempt:
         cells: Sequence[Cell] = getattr(self.job, "cells", ())
         return tuple(sorted((cell for cell in cells if cell.key not in self.answered), key=lambda cell: -cell.ratio))
 
+    @property
+    def rest(self) -> Any:
+        """The job that is to be run now."""
+        return replace(self.job, cells=self.unanswered) if self.answered else self.job
+
     def lost(self, why: str, phase: str = "") -> tuple["Attempt | None", list[Record]]:
         """The worker is gone: the attempt that comes next, or the failed records of the cells that are left.
 
@@ -146,15 +151,11 @@ class Attempt:
         if getattr(self.job, "cells", ()) and not self.unanswered:
             return None, []
         if self.number < ATTEMPTS:
-            return self._again(self.number + 1), []
+            return Attempt(self.job, self.number + 1, self.answered), []
         error = PluginError(f"{why}; twice")
         return None, [failed(cell, error, phase=phase) for cell in self.unanswered]
 
     def late(self, cell: Cell, limit_seconds: float, phase: str = "") -> tuple["Attempt | None", list[Record]]:
         """The worker was killed, for it was past the time limit of a cell: the attempt at the others, and the failed record of this one."""
         self.answered.add(cell.key)
-        records = [failed(cell, OutOfTime(limit_seconds), phase=phase)]
-        return (self._again(self.number) if self.unanswered else None), records
-
-    def _again(self, number: int) -> "Attempt":
-        return Attempt(replace(self.job, cells=self.unanswered) if self.unanswered else self.job, number)
+        return (self if self.unanswered else None), [failed(cell, OutOfTime(limit_seconds), phase=phase)]

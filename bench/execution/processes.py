@@ -143,7 +143,7 @@ class _Crew:
         worker = next((worker for worker in self.workers if worker.attempt is None), None) or self._begun()
         worker.attempt, worker.phase, worker.limit = attempt, "", None
         with suppress(OSError):  # it has died while it was idle: that will be seen like any other loss
-            worker.connection.send(attempt.job)
+            worker.connection.send(attempt.rest)
 
     def listen(self) -> Iterator[tuple[Attempt, str, Any]]:
         """What workers say and what becomes of them within the next second: whose job, what kind, the rest."""

@@ -25,10 +25,12 @@ JOB = Job((cell(ratio=0.25), cell(ratio=0.75), cell(ratio=0.5)))
 
 
 def test_a_lost_job_is_run_again_once_for_the_cells_that_have_no_record() -> None:
-    first = Attempt(JOB, answered={JOB.cells[1].key})
+    first = Attempt(JOB)
+    assert first.rest == JOB
+    first.answered.add(JOB.cells[1].key)
     second, records = first.lost("the worker is gone", "finetune")
     assert second is not None and records == []
-    assert [one.ratio for one in second.job.cells] == [0.5, 0.25] and second.job.key == JOB.key
+    assert [one.ratio for one in second.rest.cells] == [0.5, 0.25] and second.job == JOB
     third, records = second.lost("the worker is gone", "finetune")
     assert third is None
     assert [(one.cell.ratio, one.status, one.reason, one.phase) for one in records] == [
