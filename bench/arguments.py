@@ -94,8 +94,15 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executor", choices=("processes", "serial"), default="processes", help="jobs side by side, or one by one")
     parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time; by default as many as the cores allow, on a GPU one")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and for how long, and stop")
+    _time_limit_argument(parser)
     parser.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     parser.add_argument("--no-mlflow", action="store_true", help="do not copy the records to MLflow")
+
+
+def _time_limit_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--time-limit", metavar="2h", help="what one cell may take (90s, 30m, 2h, 1d) after pretraining; else it has failed"
+    )
 
 
 def _pretrain_arguments(parser: argparse.ArgumentParser) -> None:
@@ -181,5 +188,6 @@ def _prune_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--peak-mib", type=_positive, metavar="M", help="budget in MiB")
     _backbone_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
+    _time_limit_argument(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the network; results/pruned/NAME by default")
     _setting_arguments(parser, "an option of the method, backbone or task, or a key of a study such as recipe.finetune_steps=50")

@@ -21,6 +21,11 @@ LONGEST_LABEL = 300
 OF_A_FILE = ("backbone_folder", "backbone_source")  # of cells whose network is the user's own; the others do not name them
 
 
+def refusal(status: str, phase: str, reason: str) -> str:
+    """Why a cell has no answer: "failed in finetune: the loss is nan"."""
+    return f"{status} in {phase}: {reason}" if phase else f"{status}: {reason}"
+
+
 def digest(content: Any) -> str:
     """SHA-256 of the canonical JSON of `content`, as hex."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -122,7 +127,9 @@ class Record:
 
     Args:
         cell: the question.
-        status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why.
+        status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why, and
+            `phase` in what: "pretrain", "search", "adapt", "finetune", "evaluate", ... (`bench.job`); empty where that
+            is not known.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
         peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two conventions.
         measured: executor -> peak_bytes that a real run allocated, image_seconds of one pass, and on: machine and protocol
@@ -141,6 +148,7 @@ class Record:
     cell: Cell
     status: Status
     reason: str = ""
+    phase: str = ""
     budget_bytes: int | None = None
     peak_bytes: int | None = None
     peak_bytes_eager: int | None = None

@@ -2,6 +2,7 @@
 
 Nothing heavy is imported before the arguments are parsed, so that `prunebench --help` answers at once. What is read from the user is
 checked before anything is written. A mistake of the user's is one line on stderr and exit code 2; an interruption is one line and 130.
+A run some of whose cells have failed is complete, and says so with exit code 1.
 """
 
 import argparse

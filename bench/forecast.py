@@ -11,6 +11,7 @@ from time import perf_counter
 
 import torch
 
+from bench.atomic import LOG
 from bench.backbones import of_cell
 from bench.cell import Cell, digest
 from bench.options import cell_task, configured
@@ -98,7 +99,15 @@ def foreseen_steps(cell: Cell) -> int:
 
 
 def timed_step_seconds(cell: Cell, device: str) -> float:
-    """Seconds of one training step of the unpruned network, from a few."""
+    """Seconds of one training step of the unpruned network, from a few; 0 if it cannot be trained, which its rows will say."""
+    try:
+        return _timed_step_seconds(cell, device)
+    except Exception as error:
+        LOG.info("no forecast for %s: %s", cell.backbone, error)
+        return 0.0
+
+
+def _timed_step_seconds(cell: Cell, device: str) -> float:
     torch.set_num_threads(cell.recipe.threads)
     task = cell_task(cell)
     recipe = replace(cell.recipe, pretrain_rate=HARMLESS_RATE)

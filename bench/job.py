@@ -9,14 +9,12 @@ go on; a sweep that breaks is started again for the budgets that it still owed. 
 stops the run. What the method spent is read from its meter as it hands over a network, so it is the cost of that budget alone.
 """
 
-import platform
-import traceback
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -25,9 +23,10 @@ from torch import nn
 from bench import saved
 from bench.backbones import initialise
 from bench.cell import Cell, Record
-from bench.contract import Budget, Method, Pruned, Task, largest_first
-from bench.errors import BenchError, DiskError, Infeasible, PluginError
+from bench.contract import Budget, Kept, Method, Pruned, Task, largest_first
+from bench.errors import DiskError, Infeasible, PluginError
 from bench.evaluation import evaluate, input_scores, means
+from bench.failures import PhasedTrainer, Phases, failed, one_line
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.options import cell_task, configured
@@ -38,25 +37,27 @@ from bench.referee import referee
 from bench.registry import METHODS
 from bench.store import Store
 from bench.study import Job
+from bench.surroundings import surroundings
+from bench.time_limit import Allowance
 from bench.training import TaskTrainer, derived_seed
 from bench.units import format_mib
 
 
-def run_job(job: Job, store: Store, device: str = "cpu", progress: Progress | None = None) -> Iterator[Record]:
+def run_job(
+    job: Job, store: Store, device: str = "cpu", progress: Progress | None = None, time_limit_seconds: float | None = None
+) -> Iterator[Record]:
     """The records of one job, largest budget first. Writes networks to the store, but no records."""
     progress = progress or Progress()
     torch.set_num_threads(job.cells[0].recipe.threads)
+    left = list(job.cells)
     try:
-        contest = _prepare(job, store, device, progress)
+        for record in _records(_prepare(job, store, device, progress, time_limit_seconds)):
+            left.remove(record.cell)
+            yield record
     except DiskError:
         raise
     except Exception as error:  # of a network that cannot be trained, or of the user's own that cannot be built: a row for each cell
-        yield from (_failed(cell, None, error) for cell in job.cells)
-        return
-    trainer = contest.trainer("method")
-    for budget, outcome in _outcomes(contest, trainer):
-        for cell in contest.cells[budget]:
-            yield _answer(contest, trainer, cell, budget, outcome)
+        yield from (failed(cell, error) for cell in left)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class _Contest:
     store: Store
     device: str
     progress: Progress
+    phases: Phases
+    time: Allowance
 
     @property
     def first(self) -> Cell:
@@ -80,19 +83,30 @@ class _Contest:
         cell = self.first
         new_weights = initialise if cell.backbone_source else None
         where = (self.device, self.progress.step, stream, new_weights, self.store.checkpoints(cell))
-        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where)
+        trainer = PhasedTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where)
+        trainer.phases = self.phases
+        return trainer
 
 
-def _prepare(job: Job, store: Store, device: str, progress: Progress) -> _Contest:
-    cell = job.cells[0]
+def _prepare(job: Job, store: Store, device: str, progress: Progress, time_limit_seconds: float | None) -> _Contest:
+    cell, phases = job.cells[0], Phases(progress)
     task = cell_task(cell)
     method = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
-    model = pretrained(task, cell, (store.pretrained_folder, PACKAGED), device, progress.step, store.checkpoint_seconds)
+    with phases.during("pretrain"):
+        model = pretrained(task, cell, (store.pretrained_folder, PACKAGED), device, progress.step, store.checkpoint_seconds)
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
     for each in job.cells:
         cells.setdefault(Budget(int(each.ratio * peak_bytes), cell.measured_at, cell.convention), []).append(each)
-    return _Contest(task, method, model, cells, store, device, progress)
+    return _Contest(task, method, model, cells, store, device, progress, phases, Allowance(time_limit_seconds, progress))
+
+
+def _records(contest: _Contest) -> Iterator[Record]:
+    trainer = contest.trainer("method")
+    for budget, outcome in _outcomes(contest, trainer):
+        for cell in contest.cells[budget]:
+            yield _answer(contest, trainer, cell, budget, outcome)
+        del outcome  # an error holds on to all networks that its traceback can see
 
 
 def _outcomes(contest: _Contest, trainer: TaskTrainer) -> Iterator[tuple[Budget, Any]]:
@@ -106,7 +120,8 @@ def _outcomes(contest: _Contest, trainer: TaskTrainer) -> Iterator[tuple[Budget,
             while waiting:
                 contest.progress.working(f"{cell.label}, seed {cell.seed}")
                 try:
-                    with trainer.meter.during("search"):
+                    first = contest.cells[waiting[0]][0]
+                    with contest.time.running(first), contest.phases.during("search"), trainer.meter.during("search"):
                         budget, outcome = next(items, (waiting[0], PluginError(f"the sweep of {cell.method} left out this budget")))
                     if budget not in waiting:
                         raise PluginError(f"the sweep of {cell.method} answered a budget that was not asked, or one twice: {budget}")
@@ -130,11 +145,14 @@ def _answer(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget,
             raise outcome
         if not isinstance(outcome, Pruned):
             raise PluginError(f"{cell.method} gave back a {type(outcome).__name__}, not a Pruned")
-        return _done(contest, trainer, cell, budget, outcome)
+        with contest.time.running(cell):
+            return _done(contest, trainer, cell, budget, outcome)
     except DiskError:
         raise
     except Exception as error:
-        return _failed(cell, budget, error)
+        return failed(cell, error, budget, "search")
+    finally:
+        contest.time.renew()
 
 
 def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, pruned: Pruned) -> Record:
@@ -143,18 +161,18 @@ def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, p
     contest.progress.working(f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}")
     model = deepcopy(pruned.model).cpu()  # what is trained here must not reach into the method's own networks
     trainer.uncount(model)
-    measured = figures(model, contest.model, budget, pruned, cell.method, cell.recipe.min_width)
-    finisher = contest.trainer("finish")
-    with finisher.branch():
+    during, finisher = contest.phases.during, contest.trainer("finish")
+    with during("check"):
+        measured = figures(model, contest.model, budget, pruned, cell.method, cell.recipe.min_width)
+        kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
+    with during("evaluate"), finisher.branch():
         calibration_loss = finisher.loss(model)
     note = finish(finisher, model, pruned, spent.steps)
-    with finisher.meter.during("evaluate"):
+    with during("evaluate"), finisher.meter.during("evaluate"):
         scores = evaluate(contest.task, model, cell.data, contest.device, keeping(contest.task, *contest.store.patch_folders(cell)))
-    kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
-    place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
-    if cell.backbone_source:
-        saved.check_kept(model, contest.model, kept, pruned.inserted, cell.measured_at[1])
-    saved.save(contest.store.model_folder(cell.key), model, **place, kept=kept, inserted=pruned.inserted)
+        _check_numbers(means(scores))
+    with during("save"):
+        _save(contest, cell, model, kept, pruned.inserted)
     return Record(
         cell=cell,
         status="done",
@@ -165,10 +183,23 @@ def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, p
         kept=kept,
         inserted=tuple(pruned.inserted),
         trace=tuple({"peak_bytes": step.peak_bytes, "widths": dict(step.widths), "note": step.note} for step in pruned.trace),
-        environment=_environment(contest.device) | {"note": note, "finish": pruned.finish},
+        environment=surroundings(contest.device) | {"note": note, "finish": pruned.finish},
         **measured,
         **(spent + finisher.meter.spent()).figures(),
     )
+
+
+def _check_numbers(scores: Mapping[str, float]) -> None:
+    wrong = [f"{name} {value}" for name, value in scores.items() if math.isnan(value)]
+    if wrong:
+        raise PluginError(f"the network gives no numbers: its scores are {', '.join(wrong)}")
+
+
+def _save(contest: _Contest, cell: Cell, model: nn.Module, kept: Kept, inserted: Sequence[str]) -> None:
+    place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
+    if cell.backbone_source:
+        saved.check_kept(model, contest.model, kept, inserted, cell.measured_at[1])
+    saved.save(contest.store.model_folder(cell.key), model, **place, kept=kept, inserted=inserted)
 
 
 def figures(model: nn.Module, unpruned: nn.Module, budget: Budget, pruned: Pruned, method: str, min_width: int) -> dict[str, Any]:
@@ -223,38 +254,10 @@ def _infeasible(contest: _Contest, cell: Cell, budget: Budget, impossible: Infea
         least_bytes = peak_model(contest.model, budget.input_shape, budget.convention).least_bytes(cell.recipe.min_width)
     least = format_mib(least_bytes)
     reason = str(impossible) if least in str(impossible) else f"{impossible}; the least peak that is possible is {least}"
-    environment = _environment(contest.device) | {"least_bytes": least_bytes}
-    return Record(cell, "infeasible", _one_line(reason), budget_bytes=budget.peak_bytes, environment=environment)
-
-
-def _failed(cell: Cell, budget: Budget | None, error: Exception) -> Record:
-    reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-    environment = {"traceback": traceback.format_exception(error)}
-    return Record(cell, "failed", _one_line(reason), budget_bytes=budget.peak_bytes if budget else None, environment=environment)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    environment = surroundings(contest.device) | {"least_bytes": least_bytes}
+    return Record(cell, "infeasible", one_line(reason), budget_bytes=budget.peak_bytes, environment=environment)
 
 
 @lru_cache(maxsize=8)
 def _input_means(task: Task, data: str, fingerprint: str) -> dict[str, float]:
     return means(input_scores(task, data))
-
-
-def _environment(device: str) -> dict[str, Any]:
-    """Threads, device, versions."""
-    return {
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{device} {platform.machine()}",
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: _version(name) for name in ("prunebench", "torch", "torch-pruning", "scikit-image", "numpy")},
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

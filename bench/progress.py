@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import TextIO
 
-from bench.cell import Record
+from bench.cell import Cell, Record, refusal
 from bench.units import format_duration
 
 QUIET_SECONDS = 15.0
@@ -29,6 +29,20 @@ class Progress:
 
     def working(self, what: str) -> None:
         """Something else is being worked on from now, or nothing that has a name."""
+
+    def phase(self, name: str) -> None:
+        """The work is in this phase from now."""
+
+    def limited(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
+        """From now, time runs for this cell.
+
+        Args:
+            cell: that is worked for.
+            limit_seconds: what it had. left_seconds: what is left of it.
+        """
+
+    def unlimited(self) -> None:
+        """It does no longer run."""
 
     def step(self, phase: str, done: int, steps: int) -> None:
         """A training phase moves on."""
@@ -80,8 +94,9 @@ class TextProgress(Progress):
         self._taken, self._since, self._shared = self._taken + now - self._since, now, 0.0
         self._done += 1
         cell = record.cell
-        outcome = ", ".join(f"{name} {value:.3f}" for name, value in record.means.items()) if record.status == "done" else record.reason
-        answer = f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}: {record.status}: {outcome}"
+        means = ", ".join(f"{name} {value:.3f}" for name, value in record.means.items())
+        outcome = f"done: {means}" if record.status == "done" else refusal(record.status, record.phase, record.reason)
+        answer = f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}: {outcome}"
         self._line(f"[{self._done}/{self._total}] {answer}{self._outlook()}")
 
     def _remaining(self) -> float:

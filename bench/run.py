@@ -61,12 +61,14 @@ class Work:
         device: on which networks are trained.
         plugins: files that bring methods, tasks or backbones.
         checkpoint_seconds: between two checkpoints of a training.
+        time_limit_seconds: for each cell (bench.time_limit).
     """
 
     folder: Path
     device: str
     plugins: tuple[Path, ...] = ()
     checkpoint_seconds: float = EVERY_SECONDS
+    time_limit_seconds: float | None = None
 
     def __call__(self, job: AnyJob, progress: Progress) -> Iterator[Record]:
         """The records of one job."""
@@ -74,7 +76,7 @@ class Work:
             load_plugin(path)
         store = Store(self.folder, self.checkpoint_seconds)
         if isinstance(job, Job):
-            yield from run_job(job, store, self.device, progress)
+            yield from run_job(job, store, self.device, progress, self.time_limit_seconds)
             return
         try:
             pretrain(job.cell, (store.pretrained_folder, PACKAGED), self.device, progress, self.checkpoint_seconds)
@@ -101,6 +103,7 @@ def run_study(
     *,
     device: str = "cpu",
     retry_failed: bool = False,
+    time_limit_seconds: float | None = None,
     progress: Progress | None = None,
     command: str = "",
 ) -> list[Record]:
@@ -112,6 +115,7 @@ def run_study(
         executor: where jobs run, a member of bench.execution.
         device: "auto", "cpu", "cuda" or "mps".
         retry_failed: run cells again whose record says "failed".
+        time_limit_seconds: what a cell may take; one that takes longer has failed.
         progress: listens.
         command: what the user typed, kept beside the results.
 
@@ -134,7 +138,7 @@ def run_study(
     networks = {pretrained_key(cell): Pretraining(cell) for cell in missing}.values()
     first: Claims[Any] = Claims(networks, store.locks_folder, partial(_untrained, store))
     then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress), partial(_forget, store))
-    work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds)
+    work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds, time_limit_seconds)
     for wave in (first, then):
         with wave, closing(executor.run_all(wave, work, progress)) as records:
             for record in records:

@@ -15,7 +15,7 @@ from typing import Any
 from bench import saved, sealed
 from bench.backbones import name_for_files, of_cell, options
 from bench.catalogue import parted, task_class
-from bench.cell import UNPRUNED, Cell, Record
+from bench.cell import UNPRUNED, Cell, Record, refusal
 from bench.errors import BenchError, ConfigError, Infeasible, PluginError
 from bench.execution.serial import Serial
 from bench.memory.profile import peak_memory
@@ -116,7 +116,14 @@ def _toml(value: Any) -> str:
     return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
 
 
-def prune_once(wish: Wish, folder: Path, work: Path, device: str = "cpu", progress: Progress | None = None) -> tuple[Record, Record]:
+def prune_once(
+    wish: Wish,
+    folder: Path,
+    work: Path,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    time_limit_seconds: float | None = None,
+) -> tuple[Record, Record]:
     """Prunes, saves the network in `folder`, and returns the records (unpruned, pruned).
 
     Args:
@@ -125,13 +132,15 @@ def prune_once(wish: Wish, folder: Path, work: Path, device: str = "cpu", progre
         work: a run folder for what was needed on the way.
         device: on which networks are trained.
         progress: listens.
+        time_limit_seconds: what the method and its finish may take.
 
     Raises:
         ConfigError: the wish cannot be understood.
         Infeasible: no network of the method's family fits.
         PluginError: the method failed.
     """
-    records = run_study(study_of(wish), Store(work), Serial(), device=device, retry_failed=True, progress=progress)
+    asked: dict[str, Any] = {"device": device, "retry_failed": True, "time_limit_seconds": time_limit_seconds, "progress": progress}
+    records = run_study(study_of(wish), Store(work), Serial(), **asked)
     unpruned, pruned = records[0], records[-1]
     for record in (unpruned, pruned):
         if record.status != "done":
@@ -145,7 +154,9 @@ def prune_once(wish: Wish, folder: Path, work: Path, device: str = "cpu", progre
 
 
 def _reason(record: Record) -> BenchError:
-    return (Infeasible if record.status == "infeasible" else PluginError)(f"{record.cell.label}: {record.reason}")
+    return (Infeasible if record.status == "infeasible" else PluginError)(
+        f"{record.cell.label} {refusal(record.status, record.phase, record.reason)}"
+    )
 
 
 def text(unpruned: Record, pruned: Record, folder: Path) -> str:

@@ -198,6 +198,7 @@ def _log_record(client: "MlflowClient", run: str, record: Record, model: Path) -
         KEY: record.key,
         STATUS: record.status,
         "prunebench.reason": record.reason,
+        "prunebench.phase": record.phase,
     }
     tags |= {f"prunebench.{name}": getattr(cell, name) for name in NOT_IN_KEY if getattr(cell, name)}
     client.log_batch(

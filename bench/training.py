@@ -206,13 +206,14 @@ class TaskTrainer:
                 self.meter.steps[phase] += 1
                 ended = bool(after_step and after_step(done, rates[done])) or done + 1 == steps
                 done += 1
-                if checkpoint.due(ended) or asked_to_stop():
+                due = checkpoint.due(ended) or asked_to_stop()
+                if ended or due or perf_counter() - shown > TICK_SECONDS:
+                    self._tick(loss, phase, done, steps)  # first: what has diverged is not worth a checkpoint
+                    shown = perf_counter()
+                if due:
                     checkpoint.write({"done": done, "ended": ended, "spent": self.meter.spent().since(before).figures()})
                 if asked_to_stop():
                     raise KeyboardInterrupt
-                if ended or perf_counter() - shown > TICK_SECONDS:
-                    self._tick(loss, phase, done, steps)
-                    shown = perf_counter()
         return done
 
     @contextmanager

@@ -1,5 +1,6 @@
-"""Bytes for people (MiB = 2**20 bytes) and shapes as text ("1x3x1024x2048"). Inside the program: bytes and ints."""
+"""Bytes for people (MiB = 2**20 bytes) and shapes as text ("1x3x1024x2048"), durations ("2h"). Inside the program: bytes, ints, seconds."""
 
+import re
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -10,6 +11,7 @@ MIB = 2**20
 LARGEST_SIZE = 2**16  # of a shape
 LONGEST_SHAPE = 100  # letters of one
 MOST_NUMBERS = 2**32  # of a shape, all sizes multiplied
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def mib(size_bytes: float) -> float:
@@ -53,6 +55,19 @@ def parse_shapes(text: str) -> tuple[tuple[int, int, int, int], ...]:
 def shapes_of(shape: Any) -> tuple[tuple[int, int, int, int], ...]:
     """One (N, C, H, W), or several, as a tuple of shapes."""
     return (tuple(shape),) if isinstance(shape[0], int) else tuple(map(tuple, shape))
+
+
+def parse_duration(text: str) -> float:
+    """ "90s", "30m", "2h" or "1.5d" as seconds.
+
+    Raises:
+        ConfigError: the text is not a number above 0 and a unit.
+    """
+    number, unit = text[:-1], text[-1:]
+    seconds = float(number) * SECONDS[unit] if unit in SECONDS and re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) else 0.0
+    if seconds <= 0:
+        raise ConfigError(f"duration '{text}' is not a number above 0 and one of s, m, h, d; write for example 90s, 30m or 2h")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

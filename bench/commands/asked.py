@@ -45,6 +45,13 @@ def _seeds(text: str | None) -> list[int] | None:
     return [int(part) for part in parts]
 
 
+def time_limit_of(arguments: argparse.Namespace) -> float | None:
+    """Seconds. Raises ConfigError."""
+    from bench.units import parse_duration
+
+    return None if arguments.time_limit is None else parse_duration(arguments.time_limit)
+
+
 def out_folder(arguments: argparse.Namespace) -> Path:
     """The run folder: --out, or results/runs/STUDY."""
     out: Path | None = arguments.out

@@ -1,10 +1,11 @@
 """Commands that make networks: run, pretrain, prune, export."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from bench.commands.asked import RUNS, device_of, out_folder, study_of
+from bench.commands.asked import RUNS, device_of, out_folder, study_of, time_limit_of
 from bench.commands.results import track
 from bench.errors import ConfigError
 
@@ -12,24 +13,30 @@ PRUNED = Path("results") / "pruned"
 EXPORTED = Path("results") / "exported"
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """prunebench run STUDY."""
+def run(arguments: argparse.Namespace) -> int:
+    """prunebench run STUDY; exit code 1 if cells have failed."""
+    from bench.failures import summary
     from bench.forecast import text as forecast_text
     from bench.progress import TextProgress
     from bench.report.table import render
     from bench.run import estimate, run_study
     from bench.store import Store
 
-    study, store = study_of(arguments), Store(out_folder(arguments))
+    time_limit_seconds, study, store = time_limit_of(arguments), study_of(arguments), Store(out_folder(arguments))
     asked = {"device": device_of(arguments), "retry_failed": arguments.retry_failed}
     if arguments.dry_run:
         print(forecast_text(estimate(study, store, **asked), len(study.cells()), store.folder))
-        return
-    records = run_study(study, store, _executor(arguments, study), **asked, progress=TextProgress(), command=arguments.typed)
+        return 0
+    asked |= {"time_limit_seconds": time_limit_seconds, "progress": TextProgress(), "command": arguments.typed}
+    records = run_study(study, store, _executor(arguments, study), **asked)
     print(f"\n{render(records, 'md', store.cells())}\n\nRecords and networks: {store.folder}")
     print(f"Page, tables and figures as files: prunebench report {store.folder}")
     if not arguments.no_mlflow:
         track(store)
+    failures = summary(records)
+    if failures:
+        print(f"\nprunebench: {failures}; run them again with --retry-failed", file=sys.stderr)
+    return int(bool(failures))
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
@@ -68,7 +75,7 @@ def prune(arguments: argparse.Namespace) -> None:
     budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
     folder = arguments.out or PRUNED / folder_name(arguments.backbone, arguments.method, budget)
     work = arguments.out / "run" if arguments.out else RUNS / "prune"
-    print(text(*prune_once(wish, folder, work, device_of(arguments), TextProgress()), folder))
+    print(text(*prune_once(wish, folder, work, device_of(arguments), TextProgress(), time_limit_of(arguments)), folder))
 
 
 def export(arguments: argparse.Namespace) -> None:

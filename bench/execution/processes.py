@@ -1,28 +1,32 @@
 """Several jobs side by side on this machine, each in a process of its own.
 
 Small networks use one core better than two share one network, so a study with one thread a job runs faster this way; its numbers are the
-same. Workers send what happens over one queue; this process alone writes records.
+same. This process hands out jobs and alone writes records; a worker that is killed takes nothing with it but the job in its hands
+(`bench.failures`).
 """
 
 import multiprocessing
 import os
-import signal
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from multiprocessing.queues import Queue
-from queue import Empty
-from threading import Thread
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from time import monotonic, sleep
+from types import TracebackType
 from typing import Any
 
-from bench.cell import Record
+from bench.cell import Cell, Record
 from bench.claims import Claims
-from bench.errors import BenchError, PluginError
+from bench.execution.worker import serve
+from bench.failures import Attempt, how_it_ended
 from bench.progress import Progress
-from bench.run import AnyJob, Work
+from bench.run import Work
 
 LOOK_SECONDS = 1.0
-_messages: Any = None  # in a worker: the queue to the parent
+STOP_SECONDS = 30.0
+LATE_SECONDS = 10.0  # above a time limit that the worker itself should have kept
+LOST, LATE = "lost", "late"  # what a worker can no longer say itself
 
 
 def cores() -> int:
@@ -44,88 +48,139 @@ class Processes:
         """The records of all jobs, each as soon as it is there.
 
         Raises:
-            PluginError: a worker was killed, for example for want of memory.
+            BenchError: what a worker ended in, unless that is a row.
         """
-        if not jobs.left:
-            return
-        running: dict[str, tuple[AnyJob, Future]] = {}
-        with _pool(min(self.workers, jobs.left)) as (pool, messages):
-            while jobs.left or running:
-                while len(running) < self.workers and (job := jobs.take()) is not None:
-                    running[job.key] = job, pool.submit(_run, job, work)
-                try:
-                    kind, content = messages.get(timeout=LOOK_SECONDS)
-                except Empty:
-                    _check(running.values())
-                    continue
-                if kind == "record":
-                    yield content
-                elif kind == "step":
-                    progress.step(*content)
+        again: list[Attempt] = []
+        with _Crew(self.workers, work) as crew:
+            while again or jobs.left or crew.busy:
+                while crew.has_room and (attempt := again.pop() if again else _first(jobs)) is not None:
+                    crew.give(attempt)
+                for attempt, kind, content in crew.listen():
+                    if kind == "record":
+                        attempt.answered.add(content.key)
+                        yield content
+                    elif kind == "step":
+                        progress.step(*content)
+                    elif kind == "error":
+                        raise content
+                    elif kind == "end":
+                        jobs.done(attempt.job)
+                    else:
+                        another, records = attempt.late(*content) if kind == LATE else attempt.lost(*content)
+                        yield from records
+                        if another is None:
+                            jobs.done(attempt.job)
+                        else:
+                            again.append(another)
+
+
+def _first(jobs: Claims[Any]) -> Attempt | None:
+    """The next job, if one can be had."""
+    job = jobs.take()
+    return None if job is None else Attempt(job)
+
+
+@dataclass
+class _Worker:
+    """A process as it is seen from here, and what it has in hand."""
+
+    process: BaseProcess
+    connection: Connection
+    attempt: Attempt | None = None
+    phase: str = ""
+    limit: tuple[Cell, float, float] | None = None  # whose time runs, how long that is, and when it will be well past
+
+    def messages(self) -> Iterator[tuple[str, Any]]:
+        """All that has come, but the phase and the time limit, which are kept; the last is LOST or LATE once it is gone."""
+        alive = self.process.is_alive()  # asked first: what it sent before its end is there by then
+        try:
+            while self.connection.poll():
+                kind, content = self.connection.recv()
+                if kind == "phase":
+                    self.phase = content
+                elif kind == "limited":
+                    self.limit = None if content is None else (*content[:2], monotonic() + content[2] + LATE_SECONDS)
                 else:
-                    job, future = running.pop(content)
-                    wait([future])
-                    _check([(job, future)])
-                    jobs.done(job)
+                    yield kind, content
+        except (EOFError, OSError):
+            self.process.join(LOOK_SECONDS)
+            alive = False
+        if not alive:
+            yield LOST, (how_it_ended(self.process.exitcode), self.phase)
+        elif self.limit is not None and monotonic() > self.limit[2]:
+            yield LATE, (*self.limit[:2], self.phase)
+
+    def end(self) -> None:
+        """Leaves nothing of it."""
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
 
 
-class _Relay(Progress):
-    """In a worker: sends what is worked on to the parent."""
+@dataclass
+class _Crew:
+    """Workers, begun when there is something to do for them; whatever ends the run ends them."""
 
-    what = ""
+    size: int
+    work: Work
+    workers: list[_Worker] = field(default_factory=list)
 
-    def working(self, what: str) -> None:
-        """Kept for the next step."""
-        self.what = what
+    def __enter__(self) -> "_Crew":
+        return self
 
-    def step(self, phase: str, done: int, steps: int) -> None:
-        """Sent on, with what it belongs to."""
-        _messages.put(("step", (f"{self.what}: {phase}", done, steps)))
+    @property
+    def busy(self) -> bool:
+        """Whether a job is in the hands of a worker."""
+        return any(worker.attempt for worker in self.workers)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a worker is free or may be begun."""
+        return len(self.workers) < self.size or any(worker.attempt is None for worker in self.workers)
 
-@contextmanager
-def _pool(workers: int) -> Iterator[tuple[ProcessPoolExecutor, Queue]]:
-    """Workers and their queue; whatever ends the run ends them."""
-    context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages,))
-    try:
-        yield pool, messages
-        pool.shutdown(wait=True)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
+    def give(self, attempt: Attempt) -> None:
+        """Hands a job to a free worker."""
+        worker = next((worker for worker in self.workers if worker.attempt is None), None) or self._begun()
+        worker.attempt, worker.phase, worker.limit = attempt, "", None
+        with suppress(OSError):  # it has died while it was idle: that will be seen like any other loss
+            worker.connection.send(attempt.rest)
 
+    def listen(self) -> Iterator[tuple[Attempt, str, Any]]:
+        """What workers say and what becomes of them within the next second: whose job, what kind, the rest."""
+        if self.workers:
+            wait([worker.connection for worker in self.workers], LOOK_SECONDS)
+        else:
+            sleep(LOOK_SECONDS)
+        for worker in list(self.workers):
+            for kind, content in worker.messages():
+                attempt = worker.attempt
+                if kind in ("end", LOST, LATE):
+                    worker.attempt = None
+                if kind in (LOST, LATE):
+                    self.workers.remove(worker)
+                    worker.end()
+                if attempt is not None:
+                    yield attempt, kind, content
 
-def _begin(messages: Queue) -> None:
-    """In a worker: an interruption is the parent's business, and without a parent there is nothing to work for."""
-    global _messages
-    Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _messages = messages
+    def _begun(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(target=serve, args=(there, self.work))
+        process.start()
+        there.close()
+        self.workers.append(_Worker(process, here))
+        return self.workers[-1]
 
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run(job: AnyJob, work: Work) -> None:
-    try:
-        for record in work(job, _Relay()):
-            _messages.put(("record", record))
-    finally:
-        _messages.put(("end", job.key))
-
-
-def _check(running: Iterable[tuple[AnyJob, Future]]) -> None:
-    """Raises what a worker ended in."""
-    for _, future in running:
-        error = future.exception() if future.done() else None
-        if isinstance(error, BenchError):
-            raise error
-        if error is not None:
-            raise PluginError(f"a worker ended early ({error!r}); finished records are stored, and the same command goes on") from error
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Ends all workers: at once where they are idle, else by SIGTERM and after a while; a second interruption does not wait."""
+        try:
+            for worker in self.workers:
+                worker.connection.close()
+                if kind is not None:
+                    worker.process.terminate()
+            end = monotonic() + STOP_SECONDS
+            for worker in self.workers:
+                worker.process.join(max(0.0, end - monotonic()))
+        finally:
+            for worker in self.workers:
+                worker.end()

@@ -58,7 +58,7 @@ def question(cell: Cell) -> str:
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
     """One line of the frame; without a record its numbers are None."""
-    nothing = dict.fromkeys((*LARGEST, *AVERAGED)) | {"status": "pending", "reason": "", "note": "", "measured_on": ""}
+    nothing = dict.fromkeys((*LARGEST, *AVERAGED)) | {"status": "pending", "reason": "", "phase": "", "note": "", "measured_on": ""}
     return {"key": cell.key, "question": question(cell)} | asked(cell) | (_answer(record) if record else nothing)
 
 
@@ -66,7 +66,7 @@ def _answer(record: Record) -> dict[str, Any]:
     """What a record adds to its cell."""
     done = record.status == "done"
     peaks = ("budget_bytes", "peak_bytes", "peak_bytes_eager")
-    figures = {name: getattr(record, name) for name in (*peaks, "parameters", "parameters_stored", "macs", "status", "reason")}
+    figures = {name: getattr(record, name) for name in (*peaks, "parameters", "parameters_stored", "macs", "status", "reason", "phase")}
     scores = {name: record.means.get(name) for name in ("psnr_db", "ssim")}
     degraded = {f"input_{name}": record.input_means.get(name) for name in ("psnr_db", "ssim")}
     spent: dict[str, float | None] = {"pretrain_steps_spent": record.steps.get("pretrain", 0), "forward_passes": record.forward_passes}
@@ -120,8 +120,8 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
     merged |= {f"{name}_std": _plain(done[name].astype("Float64").std()) if len(done) > 1 else None for name in SPREAD}
     spread = {name: merged[f"{name}_std"] for name in SPREAD}
     merged |= {f"{name}_half95": None if std is None else half_width(std, len(done)) for name, std in spread.items()}
-    reasons = [str(reason) for reason in group.loc[group["status"] == status, "reason"] if reason]
-    merged["status"], merged["reason"] = status, reasons[0] if reasons else ""
+    worst = group[group["status"] == status].sort_values("reason", key=lambda reasons: reasons == "", kind="stable").iloc[0]
+    merged |= {"status": status, "reason": str(worst["reason"]), "phase": str(worst["phase"])}
     merged["note"] = "; ".join(dict.fromkeys(str(note) for note in group["note"] if note))
     merged["measured_on"] = "; ".join(dict.fromkeys(str(where) for where in group["measured_on"] if where))
     return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from bench.cell import Cell, Record
+from bench.cell import Cell, Record, refusal
 from bench.errors import ConfigError, one_line
 from bench.report.frame import COSTS, MEASURED, TIMED, rows, section
 from bench.report.rulers import agreement
@@ -264,7 +264,9 @@ def _training(group: Sequence[Row]) -> str:
 
 def reasons(group: Sequence[Row]) -> list[str]:
     """Why rows have no answer, and what is special about the others, one sentence for each."""
-    refused = [f"{_place(row)} {row['status']}: {row['reason']}" for row in group if row["reason"] and row["status"] != "done"]
+    refused = [
+        f"{_place(row)} {refusal(row['status'], row['phase'], row['reason'])}" for row in group if row["reason"] and row["status"] != "done"
+    ]
     return refused + [f"{_place(row)}: {row['note']}" for row in group if row["note"]]
 
 

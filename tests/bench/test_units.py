@@ -1,9 +1,9 @@
-"""Bytes and shapes as text, and back."""
+"""Bytes, shapes and durations as text, and back."""
 
 import pytest
 
 from bench.errors import ConfigError
-from bench.units import format_duration, format_mib, format_shape, mib, parse_shape, parse_shapes, shapes_of
+from bench.units import format_duration, format_mib, format_shape, mib, parse_duration, parse_shape, parse_shapes, shapes_of
 
 
 def test_a_mebibyte_is_two_to_the_twenty_bytes() -> None:
@@ -40,3 +40,14 @@ def test_a_duration_is_told_in_the_unit_that_a_person_would_use(seconds: float, 
 def test_a_shape_that_is_too_large_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"too large|not of the form"):
         parse_shape(text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129600), ("0.2s", 0.2)])
+def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "90", "0s", "-1h", "2 h", "2hours", "nans", "1e3s", "1.h", "\u0661h"])
+def test_a_text_that_is_no_duration_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError, match="write for example 90s, 30m or 2h"):
+        parse_duration(text)

@@ -1,0 +1,161 @@
+"""What went wrong, as rows: the record of a cell that failed, and what becomes of a job whose worker was lost.
+
+A process can be killed from outside, most often by the system for want of memory. Its job is run again once, for the cells that have no
+record yet; if that worker is lost too, those cells are failed rows. All other jobs go on. Every executor whose workers can be lost keeps
+one `Attempt` for each job in their hands.
+"""
+
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.cell import Cell, Record, refusal
+from bench.contract import Budget, Phase
+from bench.errors import BenchError, PluginError
+from bench.progress import Progress
+from bench.time_limit import OutOfTime
+from bench.training import TaskTrainer
+
+ATTEMPTS = 2
+TOLD = 3  # of the reasons, in a summary
+PHASE = "phase"  # where an error says in which phase it was raised
+NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
+
+
+class Phases:
+    """What is being done, for the rows of cells that fail.
+
+    Args:
+        progress: is told too, so that an executor knows where a worker was lost.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._open, self._progress = [""], progress
+
+    @contextmanager
+    def during(self, name: str) -> Iterator[None]:
+        """What is raised inside belongs to this phase, or to one that is opened inside."""
+        self._open.append(name)
+        self._progress.phase(name)
+        try:
+            yield
+        except BaseException as error:
+            vars(error).setdefault(PHASE, name)
+            raise
+        finally:
+            self._open.pop()
+            self._progress.phase(self._open[-1])
+
+
+class PhasedTrainer(TaskTrainer):
+    """A trainer whose failures say in which phase they were."""
+
+    phases: Phases
+
+    def fit(self, model: nn.Module, steps: int, *, phase: Phase, **options: Any) -> int:
+        """Trains in place; see contract.Trainer.fit."""
+        with self.phases.during(phase):
+            return super().fit(model, steps, phase=phase, **options)
+
+
+def failed(cell: Cell, error: BaseException, budget: Budget | None = None, phase: str = "") -> Record:
+    """The row of a cell that ended in an error.
+
+    Args:
+        cell: the question.
+        error: what it ended in.
+        budget: in bytes, if it was known.
+        phase: in which it happened, unless the error says so.
+    """
+    reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    if wants_memory(error):
+        reason = f"out of memory ({reason}); a smaller patch or batch of the recipe needs less"
+    said = getattr(error, PHASE, "") or getattr(error.__cause__, PHASE, "") or phase
+    environment = {"traceback": traceback.format_exception(error)}
+    return Record(cell, "failed", one_line(reason), said, budget_bytes=budget.peak_bytes if budget else None, environment=environment)
+
+
+def wants_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left: PyTorch has a class of its own for that only on a GPU."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+def summary(records: Sequence[Record]) -> str:
+    """How many have failed and the first of them, as one line; nothing if none has."""
+    reasons = [f"{_place(record.cell)}{refusal('', record.phase, record.reason)}" for record in records if record.status == "failed"]
+    more = f"; and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
+    return f"{len(reasons)} of {len(records)} cells failed: {'; '.join(reasons[:TOLD])}{more}" if reasons else ""
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell.label} ratio {cell.ratio:g} seed {cell.seed}"
+
+
+def one_line(text: str) -> str:
+    """The text with single spaces."""
+    return " ".join(text.split())
+
+
+def how_it_ended(exit_code: int | None) -> str:
+    """Why a worker is no longer there.
+
+    Args:
+        exit_code: of its process: below 0 the signal that killed it.
+    """
+    if exit_code is None or exit_code >= 0:
+        return f"the worker ended by itself with exit code {exit_code}"
+    hint = ", perhaps for want of memory" if -exit_code == getattr(signal, "SIGKILL", 9) else ""
+    return f"the worker was killed by signal {-exit_code}{hint}"
+
+
+@dataclass
+class Attempt:
+    """A job in the hands of a worker.
+
+    Args:
+        job: the whole; its `cells`, if it has any, want a record each.
+        number: 1 for the first.
+        answered: keys of the cells whose records have arrived.
+    """
+
+    job: Any
+    number: int = 1
+    answered: set[str] = field(default_factory=set)
+
+    @property
+    def unanswered(self) -> tuple[Cell, ...]:
+        """The cells without a record, largest ratio first, as a sweep serves them."""
+        cells: Sequence[Cell] = getattr(self.job, "cells", ())
+        return tuple(sorted((cell for cell in cells if cell.key not in self.answered), key=lambda cell: -cell.ratio))
+
+    @property
+    def rest(self) -> Any:
+        """The job that is to be run now."""
+        return replace(self.job, cells=self.unanswered) if self.answered else self.job
+
+    def lost(self, why: str, phase: str = "") -> tuple["Attempt | None", list[Record]]:
+        """The worker is gone: the attempt that comes next, or the failed records of the cells that are left.
+
+        Args:
+            why: how it went.
+            phase: what it was in.
+        """
+        if getattr(self.job, "cells", ()) and not self.unanswered:
+            return None, []
+        if self.number < ATTEMPTS:
+            return Attempt(self.job, self.number + 1, self.answered), []
+        error = PluginError(f"{why}; twice")
+        return None, [failed(cell, error, phase=phase) for cell in self.unanswered]
+
+    def late(self, cell: Cell, limit_seconds: float, phase: str = "") -> tuple["Attempt | None", list[Record]]:
+        """The worker was killed, for it was past the time limit of a cell: the attempt at the others, and the failed record of this one."""
+        self.answered.add(cell.key)
+        return (self if self.unanswered else None), [failed(cell, OutOfTime(limit_seconds), phase=phase)]

@@ -1,0 +1,152 @@
+"""What goes wrong is a row with its phase and reason, and all others go on."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.cell import Record
+from bench.contract import Budget, Pruned, Trainer
+from bench.execution.serial import Serial
+from bench.failures import Attempt, how_it_ended
+from bench.report.table import render
+from bench.run import run_study
+from bench.store import Store
+from bench.study import Job, Study
+from bench.training import TaskTrainer
+from tests.bench.report.synthetic import cell, record
+from tests.fakes import FakeTask, Narrow
+
+PRUNE, LOSS = Narrow.prune, FakeTask.loss
+
+JOB = Job((cell(ratio=0.25), cell(ratio=0.75), cell(ratio=0.5)))
+
+
+def test_a_lost_job_is_run_again_once_for_the_cells_that_have_no_record() -> None:
+    first = Attempt(JOB)
+    assert first.rest == JOB
+    first.answered.add(JOB.cells[1].key)
+    second, records = first.lost("the worker is gone", "finetune")
+    assert second is not None and records == []
+    assert [one.ratio for one in second.rest.cells] == [0.5, 0.25] and second.job == JOB
+    third, records = second.lost("the worker is gone", "finetune")
+    assert third is None
+    assert [(one.cell.ratio, one.status, one.reason, one.phase) for one in records] == [
+        (0.5, "failed", "the worker is gone; twice", "finetune"),
+        (0.25, "failed", "the worker is gone; twice", "finetune"),
+    ]
+
+
+def test_a_worker_that_dies_after_its_last_record_has_lost_nothing() -> None:
+    assert Attempt(JOB, answered={record(one).key for one in JOB.cells}).lost("the worker is gone") == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (-9, "the worker was killed by signal 9, perhaps for want of memory"),
+        (-11, "the worker was killed by signal 11"),
+        (3, "the worker ended by itself with exit code 3"),
+    ],
+)
+def test_how_a_worker_ended_is_a_sentence(code: int, sentence: str) -> None:
+    assert how_it_ended(code) == sentence
+
+
+BAD = "methods=[{method='narrow', label='bad', train_steps=2, %s}, 'narrow']"
+
+
+def run(one: Study, store: Store, **options: Any) -> list[Record]:
+    return run_study(one, store, Serial(), **options)
+
+
+def diverges(self: Narrow, model: nn.Module, budget: Budget, trainer: Trainer) -> Pruned:
+    """A network whose weights are no numbers."""
+    pruned = PRUNE(self, model, budget, trainer)
+    if self.train_steps:
+        nn.init.constant_(pruned.model.out.weight, math.nan)
+    return pruned
+
+
+@pytest.mark.parametrize(
+    ("finishing", "phase", "reason"),
+    [
+        ("none", "evaluate", "the network gives no numbers: its scores are psnr_db nan, ssim nan"),
+        ("finetune", "finetune", "the loss is nan at step 4 of 4 of phase 'finetune'; lower the recipe's rate"),
+    ],
+)
+def test_a_network_that_gives_no_numbers_is_a_failed_row(
+    finishing: str, phase: str, reason: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Narrow, "prune", diverges)
+    bad, *good = run(study(BAD % f"finishing='{finishing}'", "ratios=[0.5]"), store)
+    assert (bad.status, bad.phase, bad.reason) == ("failed", phase, reason)
+    assert [one.status for one in good] == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("where", "phase"),
+    [
+        ("bench.job.pretrained", "pretrain"),
+        ("tests.fakes.narrowed", "search"),
+        ("bench.job.figures", "check"),
+        ("bench.job.evaluate", "evaluate"),
+        ("bench.job.saved.save", "save"),
+    ],
+)
+def test_a_row_says_in_which_phase_it_failed(where: str, phase: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(where, broken)
+    records = run(study("methods=['narrow']"), store)
+    assert [(one.status, one.phase, one.reason) for one in records] == [("failed", phase, "ValueError: a bug")] * 2
+    assert f"narrow at 0.5 failed in {phase}: ValueError: a bug" in render(records, "md")
+
+
+def test_training_that_a_method_asks_for_fails_in_its_own_phase(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def objective(self: FakeTask, restored: Tensor, clean: Tensor) -> Tensor:
+        return LOSS(self, restored, clean) * (math.nan if restored.requires_grad else 1)
+
+    run(study("methods=['unpruned']"), store)  # its network is trained before the loss breaks
+    monkeypatch.setattr(FakeTask, "loss", objective)
+    assert {one.phase for one in run(study("methods=[{method='narrow', train_steps=2}]"), store)} == {"adapt"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    ],
+)
+def test_no_memory_left_is_a_row_that_says_so(error: Exception, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prune(self: Narrow, *given: Any) -> Pruned:
+        if self.train_steps:
+            raise error
+        return PRUNE(self, *given)
+
+    monkeypatch.setattr(Narrow, "prune", prune)
+    records = run(study(BAD % "finishing='none'"), store)
+    assert [one.status for one in records] == ["failed", "failed", "done", "done"]
+    assert records[0].reason.startswith("out of memory (") and records[0].phase == "search"
+
+
+def test_no_memory_for_the_network_of_a_sweep_is_a_row_too(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(self: TaskTrainer, model: nn.Module) -> nn.Module:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    run(study("methods=['unpruned']"), store)
+    monkeypatch.setattr(TaskTrainer, "prepare", prepare)
+    records = run(study("methods=['narrow']"), store)
+    assert [(one.status, one.reason.partition(" (")[0]) for one in records] == [("failed", "out of memory")] * 2
+
+
+def test_a_record_from_before_phases_is_readable(study: Any, store: Store) -> None:
+    content = run(study("methods=['unpruned']"), store)[0].to_json()
+    del content["phase"]
+    assert Record.from_json(content).phase == ""
