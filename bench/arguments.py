@@ -87,8 +87,11 @@ def _setting_arguments(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     _study_arguments(parser)
-    parser.add_argument("--executor", choices=("processes", "serial"), default="processes", help="jobs side by side, or one by one")
+    what = "jobs side by side, one by one, or on several GPUs or machines"
+    parser.add_argument("--executor", choices=("processes", "serial", "ray"), default="processes", help=what)
     parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time; by default as many as the cores allow, on a GPU one")
+    parser.add_argument("--address", metavar="ADDR", help="ray: auto or HOST:PORT of a cluster; by default one on this machine alone")
+    parser.add_argument("--gpus-per-job", type=_positive, metavar="R", help="ray: 0.5 lets two jobs share a GPU; 1 by default")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and for how long, and stop")
     parser.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     parser.add_argument("--no-mlflow", action="store_true", help="do not copy the records to MLflow")

@@ -21,7 +21,8 @@ def run(arguments: argparse.Namespace) -> None:
     from bench.store import Store
 
     study, store = study_of(arguments), Store(out_folder(arguments))
-    asked = {"device": device_of(arguments), "retry_failed": arguments.retry_failed}
+    device = "auto" if arguments.executor == "ray" else arguments.device  # nodes train, this machine looks at the inputs and foresees
+    asked = {"device": device, "retry_failed": arguments.retry_failed}
     if arguments.dry_run:
         print(forecast_text(estimate(study, store, **asked), len(study.cells()), store.folder))
         return
@@ -83,9 +84,17 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def _executor(arguments: argparse.Namespace, study: Any) -> Any:
-    """Where jobs run: side by side on the CPU where there are cores for it, one after the other elsewhere."""
+    """Where jobs run: side by side on the CPU where there are cores for it, one after the other elsewhere, or where Ray places them."""
+    threads = study.cells()[0].recipe.threads
+    if arguments.executor == "ray":
+        from bench.execution.ray import OnRay
+
+        return OnRay(arguments.address, arguments.device, threads, arguments.gpus_per_job, arguments.workers)
+    for name in ("address", "gpus_per_job"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is for --executor ray, which was not asked")
     from bench.execution.processes import Processes, cores
     from bench.execution.serial import Serial
 
-    workers = arguments.workers or (cores() // study.cells()[0].recipe.threads if device_of(arguments) == "cpu" else 1)
+    workers = arguments.workers or (cores() // threads if device_of(arguments) == "cpu" else 1)
     return Serial() if arguments.executor == "serial" or workers <= 1 else Processes(workers)
