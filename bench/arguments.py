@@ -9,6 +9,7 @@ FORMATS = ("md", "csv", "tex", "json")
 CONVENTIONS = ("planned", "eager")
 KINDS = ("methods", "tasks", "backbones", "studies")
 MISTAKE = 2
+DEVICES = (1, 2, 4, 8)
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -38,6 +39,11 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
         return one
 
     _run_arguments(command("run", "run a study: what is stored is not run again"))
+    one = command("plan", "say what a study would run, and for how long on several devices")
+    _study_arguments(one)
+    what = "jobs at a time, such as GPUs; 1,2,4,8 by default"
+    one.add_argument("--devices", type=_counts, default=DEVICES, metavar="1,2,4", help=what)
+    one.add_argument("--json", action="store_true")
     _pretrain_arguments(command("pretrain", "train the unpruned networks of a study"))
     one = _folder_arguments(command("table", "print the table of a run, also while it is running"))
     one.add_argument("--format", choices=FORMATS, default="md")
@@ -170,6 +176,14 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
     return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """ "1,2,4" as numbers above 0."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text} is not a list of whole numbers above 0, such as 1,2,4")
+    return tuple(int(part) for part in parts)
 
 
 def _prune_arguments(parser: argparse.ArgumentParser) -> None:

@@ -51,6 +51,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.claims": 5,
     "bench.progress": 5,
     "bench.forecast": 6,
+    "bench.plan": 6,
     "bench.job": 6,
     "bench.run": 6,
     "bench.measuring": 6,

@@ -1,9 +1,11 @@
 """Commands that make networks: run, pretrain, prune, export."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
+from bench.arguments import DEVICES
 from bench.commands.asked import RUNS, device_of, out_folder, study_of
 from bench.commands.results import track
 from bench.errors import ConfigError
@@ -14,23 +16,34 @@ EXPORTED = Path("results") / "exported"
 
 def run(arguments: argparse.Namespace) -> None:
     """prunebench run STUDY."""
-    from bench.forecast import text as forecast_text
     from bench.progress import TextProgress
     from bench.report.table import render
-    from bench.run import estimate, run_study
+    from bench.run import run_study
     from bench.store import Store
 
+    if arguments.dry_run:
+        return plan(arguments)
     study, store = study_of(arguments), Store(out_folder(arguments))
     device = "auto" if arguments.executor == "ray" else arguments.device  # nodes train, this machine looks at the inputs and foresees
     asked = {"device": device, "retry_failed": arguments.retry_failed}
-    if arguments.dry_run:
-        print(forecast_text(estimate(study, store, **asked), len(study.cells()), store.folder))
-        return
     records = run_study(study, store, _executor(arguments, study), **asked, progress=TextProgress(), command=arguments.typed)
     print(f"\n{render(records, 'md', store.cells())}\n\nRecords and networks: {store.folder}")
     print(f"Page, tables and figures as files: prunebench report {store.folder}")
     if not arguments.no_mlflow:
         track(store)
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """prunebench plan STUDY, and run --dry-run: the jobs, and the time on several devices."""
+    from bench.plan import plan as planned
+    from bench.plan import text
+    from bench.run import estimate
+    from bench.store import Store
+
+    study, store = study_of(arguments), Store(out_folder(arguments))
+    forecast = estimate(study, store, device=device_of(arguments), retry_failed=getattr(arguments, "retry_failed", False))
+    made = planned(study, forecast, getattr(arguments, "devices", DEVICES))
+    print(json.dumps(made.to_json(), indent=1) if getattr(arguments, "json", False) else text(made, store.folder))
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
