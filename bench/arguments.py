@@ -13,6 +13,7 @@ KINDS = ("methods", "tasks", "backbones", "studies")
 MISTAKE = 2
 LARGEST = 1e12
 MOST_DIGITS = 18
+DEVICES = (1, 2, 4, 8)
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -42,6 +43,11 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
         return one
 
     _run_arguments(command("run", "run a study: what is stored is not run again"))
+    one = command("plan", "say what a study would run, and for how long on several devices")
+    _study_arguments(one)
+    what = "jobs at a time, such as GPUs; 1,2,4,8 by default"
+    one.add_argument("--devices", type=_counts, default=DEVICES, metavar="1,2,4", help=what)
+    one.add_argument("--json", action="store_true")
     _pretrain_arguments(command("pretrain", "train the unpruned networks of a study"))
     one = _folder_arguments(command("table", "print the table of a run, also while it is running"))
     one.add_argument("--format", choices=FORMATS, default="md")
@@ -91,10 +97,14 @@ def _setting_arguments(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     _study_arguments(parser)
-    parser.add_argument("--executor", choices=("processes", "serial"), default="processes", help="jobs side by side, or one by one")
+    what = "jobs side by side, one by one, or on several GPUs or machines"
+    parser.add_argument("--executor", choices=("processes", "serial", "ray"), default="processes", help=what)
     parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time; by default as many as the cores allow, on a GPU one")
+    parser.add_argument("--address", metavar="ADDR", help="ray: auto or HOST:PORT of a cluster; by default one on this machine alone")
+    parser.add_argument("--gpus-per-job", type=_positive, metavar="R", help="ray: 0.5 lets two jobs share a GPU; 1 by default")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and for how long, and stop")
     _time_limit_argument(parser)
+    parser.add_argument("--checkpoint-every", metavar="1m", help="how long a training goes on between two checkpoints; 1m by default")
     parser.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     parser.add_argument("--no-mlflow", action="store_true", help="do not copy the records to MLflow")
 
@@ -178,6 +188,14 @@ def _positive(text: str) -> float:
     if not 0 < value < LARGEST:
         raise argparse.ArgumentTypeError(f"{text[:80]} is not a number above 0 and below {LARGEST:.0e}")
     return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """ "1,2,4" as numbers above 0."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text} is not a list of whole numbers above 0, such as 1,2,4")
+    return tuple(int(part) for part in parts)
 
 
 def _prune_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,12 +16,13 @@ from bench.commands.asked import load_plugins, out_folder
 from bench.commands.looking import data, listing, profile
 from bench.commands.making import check, new
 from bench.commands.results import measure, report, sync, table
-from bench.commands.running import export, pretrain, prune, run
+from bench.commands.running import export, plan, pretrain, prune, run
 from bench.errors import BenchError
 
 INTERRUPTED = 130
 COMMANDS = {
     "run": run,
+    "plan": plan,
     "pretrain": pretrain,
     "table": table,
     "report": report,

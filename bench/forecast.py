@@ -1,25 +1,24 @@
 """What a study will cost, before it starts: training steps from the recipe, seconds from a few timed steps of the unpruned network.
 
 A smaller network trains faster; a step at ratio r is taken to last 0.3 + 0.7 r of an unpruned one. Tests, searches and what makes a step of
-a method dearer than plain training are not in the forecast; a run corrects it as it goes.
+a method dearer than plain training are in the forecast where the store has records of the same row, at any ratio or seed;
+a run corrects it as it goes.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter
 
 import torch
 
 from bench.atomic import LOG
 from bench.backbones import of_cell
-from bench.cell import Cell, digest
+from bench.cell import Cell, Record, digest
 from bench.options import cell_task, configured
 from bench.pretrained import PACKAGED, find, pretrained_key
 from bench.registry import METHODS
 from bench.store import Store
 from bench.training import TaskTrainer
-from bench.units import format_duration
 
 TIMED_STEPS = 4
 FIXED_SHARE = 0.3
@@ -65,31 +64,48 @@ class Forecast:
 
 def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecast:
     """The cost of these cells, given what the store has of their unpruned networks."""
-    step_seconds: dict[str, float] = {}
+    timed: dict[str, float] = {}
+
+    def step_seconds(cell: Cell) -> float:
+        if (kind := _kind(cell)) not in timed:
+            timed[kind] = timed_step_seconds(cell, device)
+        return timed[kind]
+
+    known = _known_step_seconds(store.records(), device)
     pretraining: dict[str, tuple[str, int, float]] = {}
     foreseen = []
     for cell in cells:
-        network = [cell.task, cell.backbone, dict(cell.backbone_options), cell.backbone_source]
-        kind = digest([*network, cell.recipe.patch, cell.recipe.batch, cell.recipe.threads])
-        if kind not in step_seconds:
-            step_seconds[kind] = timed_step_seconds(cell, device)
         key = pretrained_key(cell)
         if key not in pretraining and find(cell, (store.pretrained_folder, PACKAGED)) is None:
             steps = cell.recipe.pretrain_steps
-            pretraining[key] = (f"unpruned {cell.backbone}, seed {cell.seed}", steps, steps * step_seconds[kind])
+            pretraining[key] = (f"unpruned {cell.backbone}, seed {cell.seed}", steps, steps * step_seconds(cell))
         steps = foreseen_steps(cell)
-        foreseen.append(Foreseen(cell, steps, steps * step_seconds[kind] * (FIXED_SHARE + (1 - FIXED_SHARE) * cell.ratio)))
+        seconds = steps * (known.get(_kind(cell, "method", "method_options")) or step_seconds(cell)) * _share(cell)
+        foreseen.append(Foreseen(cell, steps, seconds))
     return Forecast(tuple(foreseen), tuple(pretraining.values()))
 
 
-def text(forecast: Forecast, asked: int, folder: Path) -> str:
-    """What would run of the `asked` cells, and for how long, for a person."""
-    lines = [f"{what}: {steps:,} steps, about {format_duration(seconds)}" for what, steps, seconds in forecast.pretraining]
-    for entry in forecast.cells:
-        place = f"{entry.cell.label}, ratio {entry.cell.ratio:g}, seed {entry.cell.seed}"
-        lines.append(f"{place}: {entry.steps:,} steps after pretraining, about {format_duration(entry.seconds)}")
-    total = f"{len(forecast.cells)} of {asked} cells to run, {forecast.steps:,} training steps, about {format_duration(forecast.seconds)}"
-    return "\n".join([*lines, f"{total}; the others are stored in {folder}" if len(forecast.cells) < asked else total])
+def _kind(cell: Cell, *more: str) -> str:
+    """Cells of one kind have steps of one length, but for their ratio."""
+    names = ("task", "task_options", "backbone", "backbone_options", "backbone_source", *more)
+    return digest([*(getattr(cell, name) for name in names), cell.recipe.patch, cell.recipe.batch, cell.recipe.threads])
+
+
+def _share(cell: Cell) -> float:
+    """Of the time of an unpruned step."""
+    return FIXED_SHARE + (1 - FIXED_SHARE) * cell.ratio
+
+
+def _known_step_seconds(records: Iterable[Record], device: str) -> dict[str, float]:
+    """Kind of row -> seconds of everything for one unpruned step, from what finished cells took on such a device."""
+    taken: dict[str, list[float]] = {}
+    for record in records:
+        place = str(record.environment.get("device", "")).split(" ")[0]
+        if record.status == "done" and record.steps and (place if place in ("cpu", "mps") else "cuda") == device.split(":")[0]:
+            total = taken.setdefault(_kind(record.cell, "method", "method_options"), [0.0, 0.0])
+            total[0] += sum(record.seconds.values())
+            total[1] += sum(record.steps.values()) * _share(record.cell)
+    return {kind: seconds / steps for kind, (seconds, steps) in taken.items()}
 
 
 def foreseen_steps(cell: Cell) -> int:

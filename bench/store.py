@@ -31,11 +31,11 @@ class Store:
 
     Args:
         folder: made when first written to.
-        checkpoint_seconds: between two checkpoints of a training.
+        checkpoint_seconds: between two checkpoints of a training; None for the usual.
     """
 
-    def __init__(self, folder: str | Path, checkpoint_seconds: float = EVERY_SECONDS) -> None:
-        self.folder, self.checkpoint_seconds = Path(folder), checkpoint_seconds
+    def __init__(self, folder: str | Path, checkpoint_seconds: float | None = None) -> None:
+        self.folder, self.checkpoint_seconds = Path(folder), checkpoint_seconds or EVERY_SECONDS
         self._told_of_old = False
 
     @property

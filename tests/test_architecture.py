@@ -56,6 +56,7 @@ FLOORS = {  # a name with a dot at its end stands for all modules of that packag
     "bench.failures": 5,
     "bench.progress": 5,
     "bench.forecast": 6,
+    "bench.plan": 6,
     "bench.job": 6,
     "bench.run": 6,
     "bench.measuring": 6,

@@ -45,11 +45,11 @@ def _seeds(text: str | None) -> list[int] | None:
     return [int(part) for part in parts]
 
 
-def time_limit_of(arguments: argparse.Namespace) -> float | None:
-    """Seconds. Raises ConfigError."""
+def seconds_of(duration: str | None) -> float | None:
+    """ "2h" in seconds. Raises ConfigError."""
     from bench.units import parse_duration
 
-    return None if arguments.time_limit is None else parse_duration(arguments.time_limit)
+    return None if duration is None else parse_duration(duration)
 
 
 def out_folder(arguments: argparse.Namespace) -> Path:

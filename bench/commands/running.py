@@ -1,11 +1,13 @@
 """Commands that make networks: run, pretrain, prune, export."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from bench.commands.asked import RUNS, device_of, out_folder, study_of, time_limit_of
+from bench.arguments import DEVICES
+from bench.commands.asked import RUNS, device_of, out_folder, seconds_of, study_of
 from bench.commands.results import track
 from bench.errors import ConfigError
 
@@ -16,18 +18,19 @@ EXPORTED = Path("results") / "exported"
 def run(arguments: argparse.Namespace) -> int:
     """prunebench run STUDY; exit code 1 if cells have failed."""
     from bench.failures import summary
-    from bench.forecast import text as forecast_text
     from bench.progress import TextProgress
     from bench.report.table import render
-    from bench.run import estimate, run_study
+    from bench.run import run_study
     from bench.store import Store
 
-    time_limit_seconds, study, store = time_limit_of(arguments), study_of(arguments), Store(out_folder(arguments))
-    asked = {"device": device_of(arguments), "retry_failed": arguments.retry_failed}
     if arguments.dry_run:
-        print(forecast_text(estimate(study, store, **asked), len(study.cells()), store.folder))
+        plan(arguments)
         return 0
-    asked |= {"time_limit_seconds": time_limit_seconds, "progress": TextProgress(), "command": arguments.typed}
+    time_limit_seconds, every_seconds = seconds_of(arguments.time_limit), seconds_of(arguments.checkpoint_every)
+    study, store = study_of(arguments), Store(out_folder(arguments), every_seconds)
+    device = "auto" if arguments.executor == "ray" else arguments.device  # nodes train, this machine looks at the inputs and foresees
+    asked = {"device": device, "retry_failed": arguments.retry_failed, "command": arguments.typed}
+    asked |= {"time_limit_seconds": time_limit_seconds, "progress": TextProgress()}
     records = run_study(study, store, _executor(arguments, study), **asked)
     print(f"\n{render(records, 'md', store.cells())}\n\nRecords and networks: {store.folder}")
     print(f"Page, tables and figures as files: prunebench report {store.folder}")
@@ -37,6 +40,19 @@ def run(arguments: argparse.Namespace) -> int:
     if failures:
         print(f"\nprunebench: {failures}; run them again with --retry-failed", file=sys.stderr)
     return int(bool(failures))
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """prunebench plan STUDY, and run --dry-run: the jobs, and the time on several devices."""
+    from bench.plan import plan as planned
+    from bench.plan import text
+    from bench.run import estimate
+    from bench.store import Store
+
+    study, store = study_of(arguments), Store(out_folder(arguments))
+    forecast = estimate(study, store, device=device_of(arguments), retry_failed=getattr(arguments, "retry_failed", False))
+    made = planned(study, forecast, getattr(arguments, "devices", DEVICES))
+    print(json.dumps(made.to_json(), indent=1) if getattr(arguments, "json", False) else text(made, store.folder))
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
@@ -75,7 +91,7 @@ def prune(arguments: argparse.Namespace) -> None:
     budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
     folder = arguments.out or PRUNED / folder_name(arguments.backbone, arguments.method, budget)
     work = arguments.out / "run" if arguments.out else RUNS / "prune"
-    print(text(*prune_once(wish, folder, work, device_of(arguments), TextProgress(), time_limit_of(arguments)), folder))
+    print(text(*prune_once(wish, folder, work, device_of(arguments), TextProgress(), seconds_of(arguments.time_limit)), folder))
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -90,9 +106,17 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def _executor(arguments: argparse.Namespace, study: Any) -> Any:
-    """Where jobs run: side by side on the CPU where there are cores for it, one after the other elsewhere."""
+    """Where jobs run: side by side on the CPU where there are cores for it, one after the other elsewhere, or where Ray places them."""
+    threads = study.cells()[0].recipe.threads
+    if arguments.executor == "ray":
+        from bench.execution.ray import OnRay
+
+        return OnRay(arguments.address, arguments.device, threads, arguments.gpus_per_job, arguments.workers)
+    for name in ("address", "gpus_per_job"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is for --executor ray, which was not asked")
     from bench.execution.processes import Processes, cores
     from bench.execution.serial import Serial
 
-    workers = arguments.workers or (cores() // study.cells()[0].recipe.threads if device_of(arguments) == "cpu" else 1)
+    workers = arguments.workers or (cores() // threads if device_of(arguments) == "cpu" else 1)
     return Serial() if arguments.executor == "serial" or workers <= 1 else Processes(workers)

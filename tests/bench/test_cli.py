@@ -86,6 +86,15 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(workplace: Path, capsy
     assert [path.name for path in workplace.iterdir()] == ["tiny.toml"]
 
 
+def test_a_plan_says_what_would_run_on_how_many_devices(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "tiny.toml", "--devices", "1,3", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert set(made["seconds"]) == {"1", "3"} and [job["ratios"] for job in made["jobs"]] == [2, 1]
+    assert main(["plan", "tiny.toml"]) == 0
+    assert "8 at a time: about" in capsys.readouterr().out
+    assert [path.name for path in workplace.iterdir()] == ["tiny.toml"]
+
+
 def test_table_and_report_work_from_the_records_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["run", "tiny.toml", "--out", "here", "--no-mlflow", "--executor", "serial"])
     capsys.readouterr()
@@ -104,6 +113,7 @@ def test_table_and_report_work_from_the_records_alone(workplace: Path, capsys: p
         ("run tiny.toml --set recipe.finetun_steps=5", "did you mean 'finetune_steps'"),
         ("run tiny.toml --seeds 0,x", "--seeds 0,x is not a list of whole numbers"),
         ("run tiny.toml --set ratios=[1.5]", "ratio 1.5 is outside (0, 1]"),
+        ("run tiny.toml --address auto", "--address is for --executor ray"),
         ("table nowhere", "nowhere holds no results"),
         ("report tiny.toml", "tiny.toml holds no results"),
         ("profile tinny", "did you mean 'tiny'"),

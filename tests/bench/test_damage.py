@@ -77,7 +77,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     run, quick = home / "results" / "runs" / "demo", ("recipe.finetune_steps=1",)
     run.mkdir(parents=True)
-    store = Store(run, checkpoint_seconds=0)
+    store = Store(run, checkpoint_seconds=1e-9)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.run._forget", lambda *_: None)  # what a killed job leaves behind
         records = run_study(study_at(home), store, Serial(), command="prunebench run tiny")
