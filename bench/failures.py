@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from bench.progress import Progress
 from bench.time_limit import OutOfTime
 from bench.training import TaskTrainer
 
-ATTEMPTS = 2
+LATE_SECONDS = 10.0  # above a time limit that the worker itself should have kept
 TOLD = 3  # of the reasons, in a summary
 PHASE = "phase"  # where an error says in which phase it was raised
 NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
@@ -122,13 +123,34 @@ class Attempt:
 
     Args:
         job: the whole; its `cells`, if it has any, want a record each.
+        allowed: how many workers it may take.
         number: 1 for the first.
         answered: keys of the cells whose records have arrived.
+        phase: what the worker is doing.
+        limit: the cell whose time runs, how long that is, and when it will be well past; None where no time runs.
     """
 
     job: Any
+    allowed: int = 2
     number: int = 1
     answered: set[str] = field(default_factory=set)
+    phase: str = ""
+    limit: tuple[Cell, float, float] | None = None
+
+    def hears(self, kind: str, content: Any) -> bool:
+        """Keeps what a worker says of itself; whether that was all there is to it."""
+        if kind == "phase":
+            self.phase = content
+        elif kind == "limited":
+            self.limit = None if content is None else (*content[:2], monotonic() + content[2] + LATE_SECONDS)
+        elif kind == "record":
+            self.answered.add(content.key)
+        return kind in ("phase", "limited")
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a time limit is well past that the worker should have kept."""
+        return self.limit is not None and monotonic() > self.limit[2]
 
     @property
     def unanswered(self) -> tuple[Cell, ...]:
@@ -141,21 +163,20 @@ class Attempt:
         """The job that is to be run now."""
         return replace(self.job, cells=self.unanswered) if self.answered else self.job
 
-    def lost(self, why: str, phase: str = "") -> tuple["Attempt | None", list[Record]]:
-        """The worker is gone: the attempt that comes next, or the failed records of the cells that are left.
-
-        Args:
-            why: how it went.
-            phase: what it was in.
-        """
+    def lost(self, why: str) -> tuple["Attempt | None", list[Record]]:
+        """The worker is gone, and `why`: the attempt that comes next, or the failed records of the cells that are left."""
         if getattr(self.job, "cells", ()) and not self.unanswered:
             return None, []
-        if self.number < ATTEMPTS:
-            return Attempt(self.job, self.number + 1, self.answered), []
-        error = PluginError(f"{why}; twice")
-        return None, [failed(cell, error, phase=phase) for cell in self.unanswered]
+        if self.number < self.allowed:
+            return Attempt(self.job, self.allowed, self.number + 1, self.answered), []
+        error = PluginError(f"{why}; {'twice' if self.number == 2 else f'{self.number} times'}")
+        return None, [failed(cell, error, phase=self.phase) for cell in self.unanswered]
 
-    def late(self, cell: Cell, limit_seconds: float, phase: str = "") -> tuple["Attempt | None", list[Record]]:
-        """The worker was killed, for it was past the time limit of a cell: the attempt at the others, and the failed record of this one."""
+    def late(self) -> tuple["Attempt | None", list[Record]]:
+        """The worker is killed, for a cell is late: the attempt at the others, and the failed record of this one."""
+        if self.limit is None:
+            return self, []
+        cell, limit_seconds, _ = self.limit
         self.answered.add(cell.key)
-        return (self if self.unanswered else None), [failed(cell, OutOfTime(limit_seconds), phase=phase)]
+        rest = Attempt(self.job, self.allowed, self.number, self.answered) if self.unanswered else None
+        return rest, [failed(cell, OutOfTime(limit_seconds), phase=self.phase)]

@@ -240,7 +240,14 @@ def test_no_assert_guards_the_users_input() -> None:
 
 RUNS_WHAT_IT_READS = {"pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal", "yaml"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__", "torch.load", "yaml.load", "pickle.loads", "pickle.load", "os.system", "os.popen"}
-SERVES = {"socket", "socketserver", "http.server", "xmlrpc.server", "mlflow.server", "multiprocessing.connection"}
+SERVES = {
+    "socketserver",
+    "http.server",
+    "xmlrpc.server",
+    "mlflow.server",
+    "multiprocessing.managers",
+    "multiprocessing.connection.Listener",
+}
 
 
 def _calls(tree: ast.Module) -> list[ast.Call]:

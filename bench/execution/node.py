@@ -1,6 +1,6 @@
 """A job on another machine, whatever brought it there: it is handed what it needs, and says what happens with the files that belong to it.
 
-    "step"    (phase, steps done, steps), now and then
+    "phase", "step", "limited"     as bench.execution.relay says them
     "record"  a record, with the files that were written for it
     "files"   nothing, with the files that are left, of a job that makes no records
 
@@ -17,14 +17,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from threading import Thread
-from time import perf_counter
 from typing import Any
 
 from bench import atomic
 from bench.cell import Cell
 from bench.errors import ConfigError
+from bench.execution.relay import Relay
 from bench.options import cell_task
-from bench.progress import Progress
 from bench.registry import METHODS, load_plugin
 from bench.run import AnyJob, Work
 from bench.store import Store
@@ -32,7 +31,6 @@ from bench.study import Job, method_source
 from bench.training import chosen_device
 
 LOOK_SECONDS = 1.0
-STEP_SECONDS = 2.0  # between two messages about training
 STAY = ("work", "locks")  # folders of a run that are for one machine alone
 Files = Mapping[str, bytes]  # path below the run folder -> content
 Message = tuple[str, Any, Files]
@@ -99,7 +97,7 @@ def _heard(messages: SimpleQueue, parent: int) -> Any:
 def _work(job: AnyJob, work: Work, known: set[str], messages: SimpleQueue) -> None:
     """On a node, beside what hands the messages over: training goes on while nobody reads them."""
     try:
-        for record in work(job, _Relay(messages)):
+        for record in work(job, Relay(lambda kind, content: messages.put((kind, content, {})))):
             messages.put(("record", record, _packed(work.folder, known)))
         messages.put(("files", None, _packed(work.folder, known)))
         messages.put(None)
@@ -119,20 +117,3 @@ def _check_same(job: AnyJob, work: Work, driver: str) -> None:
         raise ConfigError(f"{node} has another source of method {cell.method} than the driver; install the same on both")
     if cell_task(cell).fingerprint(cell.data) != cell.data_fingerprint:
         raise ConfigError(f"{node} has other photographs in {cell.data} than the driver; every node needs the same at the same path")
-
-
-class _Relay(Progress):
-    """On a node: says now and then how far training is."""
-
-    def __init__(self, messages: SimpleQueue) -> None:
-        self._messages, self._what, self._said = messages, "", 0.0
-
-    def working(self, what: str) -> None:
-        """Kept for the next step."""
-        self._what = what
-
-    def step(self, phase: str, done: int, steps: int) -> None:
-        """Said, with what it belongs to."""
-        if perf_counter() - self._said > STEP_SECONDS:
-            self._messages.put(("step", (f"{self._what}: {phase}", done, steps), {}))
-            self._said = perf_counter()

@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
-from bench.cell import Cell, Record
+from bench.cell import Record
 from bench.claims import Claims
 from bench.execution.worker import serve
 from bench.failures import Attempt, how_it_ended
@@ -25,7 +25,6 @@ from bench.run import Work
 
 LOOK_SECONDS = 1.0
 STOP_SECONDS = 30.0
-LATE_SECONDS = 10.0  # above a time limit that the worker itself should have kept
 LOST, LATE = "lost", "late"  # what a worker can no longer say itself
 
 
@@ -57,7 +56,6 @@ class Processes:
                     crew.give(attempt)
                 for attempt, kind, content in crew.listen():
                     if kind == "record":
-                        attempt.answered.add(content.key)
                         yield content
                     elif kind == "step":
                         progress.step(*content)
@@ -66,7 +64,7 @@ class Processes:
                     elif kind == "end":
                         jobs.done(attempt.job)
                     else:
-                        another, records = attempt.late(*content) if kind == LATE else attempt.lost(*content)
+                        another, records = attempt.late() if kind == LATE else attempt.lost(content)
                         yield from records
                         if another is None:
                             jobs.done(attempt.job)
@@ -87,28 +85,22 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     attempt: Attempt | None = None
-    phase: str = ""
-    limit: tuple[Cell, float, float] | None = None  # whose time runs, how long that is, and when it will be well past
 
     def messages(self) -> Iterator[tuple[str, Any]]:
-        """All that has come, but the phase and the time limit, which are kept; the last is LOST or LATE once it is gone."""
+        """All that has come, but what its attempt keeps to itself; the last is LOST or LATE once it is gone."""
         alive = self.process.is_alive()  # asked first: what it sent before its end is there by then
         try:
             while self.connection.poll():
                 kind, content = self.connection.recv()
-                if kind == "phase":
-                    self.phase = content
-                elif kind == "limited":
-                    self.limit = None if content is None else (*content[:2], monotonic() + content[2] + LATE_SECONDS)
-                else:
+                if self.attempt is None or not self.attempt.hears(kind, content):
                     yield kind, content
         except (EOFError, OSError):
             self.process.join(LOOK_SECONDS)
             alive = False
         if not alive:
-            yield LOST, (how_it_ended(self.process.exitcode), self.phase)
-        elif self.limit is not None and monotonic() > self.limit[2]:
-            yield LATE, (*self.limit[:2], self.phase)
+            yield LOST, how_it_ended(self.process.exitcode)
+        elif self.attempt is not None and self.attempt.is_late:
+            yield LATE, None
 
     def end(self) -> None:
         """Leaves nothing of it."""
@@ -141,7 +133,7 @@ class _Crew:
     def give(self, attempt: Attempt) -> None:
         """Hands a job to a free worker."""
         worker = next((worker for worker in self.workers if worker.attempt is None), None) or self._begun()
-        worker.attempt, worker.phase, worker.limit = attempt, "", None
+        worker.attempt = attempt
         with suppress(OSError):  # it has died while it was idle: that will be seen like any other loss
             worker.connection.send(attempt.rest)
 

@@ -9,55 +9,27 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from time import sleep
 from typing import Any
 
 from bench import atomic
-from bench.cell import Cell, Record
+from bench.cell import Record
 from bench.claims import Claims
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.execution.node import Message, first_cell, network_files, our_version, said_by, unpack
+from bench.failures import Attempt
 from bench.pretrained import pretrained_key
 from bench.progress import Progress
-from bench.run import AnyJob, Work
-from bench.study import Job
+from bench.run import Work
 
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
-LOSSES = 3  # so many workers may be lost with one job
+WORKERS_OF_A_JOB = 3  # one more than on one machine: most losses here are no fault of the job
 LOOPBACK = "127.0.0.1"
 GO_ON = "finished records are stored, and the same command goes on"
-
-
-@dataclass
-class _Try:
-    """A job that a node works on, or waits for one; its cells that have a record; how many workers it has lost."""
-
-    job: AnyJob
-    answered: set[str] = field(default_factory=set)
-    lost: int = 0
-
-    def left(self) -> tuple[Cell, ...]:
-        """Its cells that have no record; none for one that makes no records."""
-        return tuple(cell for cell in self.job.cells if cell.key not in self.answered) if isinstance(self.job, Job) else ()
-
-    def again(self) -> bool:
-        """A worker was lost: whether another is to do the rest."""
-        self.lost += 1
-        if self.lost >= LOSSES or (isinstance(self.job, Job) and not self.left()):
-            return False
-        if isinstance(self.job, Job):
-            self.job = replace(self.job, cells=self.left())
-        atomic.LOG.warning("prunebench: a worker was lost; its job is given out again")
-        return True
-
-    def given_up(self, why: str) -> Iterator[Record]:
-        """A row for every cell without one."""
-        for cell in self.left():
-            yield Record(cell, "failed", f"its worker was lost {self.lost} times ({why}), for want of memory or for a fault of its machine")
 
 
 class OnRay:
@@ -94,56 +66,79 @@ class OnRay:
         """Jobs at a time."""
         return self._asked or max(1, self._room())
 
-    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Iterator[Record]:
+    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
         """The records of all jobs, each as soon as it is there.
 
         Raises:
             ConfigError: a node has other code or other photographs.
             PluginError: what runs a job broke.
         """
-        import ray
-
-        handed: dict[str, Any] = {}
-        running: dict[Any, _Try] = {}
-
-        def start(one: _Try) -> None:
-            key = pretrained_key(first_cell(one.job))
-            if key not in handed:
-                handed[key] = ray.put(network_files(work.folder, key))
-            running[self._task().remote(one.job, replace(work, device=self.device), handed[key], our_version())] = one
-
-        try:
-            while jobs.left or running:
-                while len(running) < self.workers and (job := jobs.take()) is not None:
-                    start(_Try(job))
-                for stream in _heard(running, progress):
+        needs = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs["GPU"]}
+        with _Placed(jobs, replace(work, device=self.device), needs) as placed:
+            while jobs.left or placed.running:
+                while len(placed.running) < self.workers and (job := jobs.take()) is not None:
+                    placed.start(Attempt(job, WORKERS_OF_A_JOB))
+                for stream in _heard(placed.running, progress):
                     kind, content, files = _next(stream)
                     unpack(files, work.folder)
+                    placed.running[stream].hears(kind, content)
                     if kind == "step":
                         progress.step(*content)
                     elif kind == "record":
-                        running[stream].answered.add(content.key)
                         yield content
-                    elif kind in ("end", "lost"):
-                        one = running.pop(stream)
-                        if kind == "lost" and one.again():
-                            start(one)
-                        else:
-                            yield from one.given_up(content)
-                            jobs.done(one.job)
-        finally:
-            for stream in running:
-                ray.cancel(stream, force=True)
-
-    def _task(self) -> Any:
-        import ray
-
-        needs = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs["GPU"]}
-        return ray.remote(said_by).options(num_returns="streaming", max_retries=0, **needs)
+                    elif kind == "lost":
+                        yield from placed.end(stream, *placed.running[stream].lost(content))
+                    elif kind == "end":
+                        yield from placed.end(stream, None, [])
+                for stream in [stream for stream, attempt in placed.running.items() if attempt.is_late]:
+                    yield from placed.end(stream, *placed.running[stream].late())
 
     def _room(self) -> int:
         """How many jobs fit on the nodes that are alive."""
         return sum(min(int(node.get(kind, 0) / count) for kind, count in self._needs.items() if count) for node in _nodes())
+
+
+@dataclass
+class _Placed:
+    """Jobs in the hands of Ray, each with the stream of what it says; whatever ends the run ends them."""
+
+    jobs: Claims[Any]
+    work: Work
+    needs: Mapping[str, float]
+    running: dict[Any, Attempt] = field(default_factory=dict)
+    networks: dict[str, Any] = field(default_factory=dict)  # unpruned ones, as they are handed to every node
+
+    def __enter__(self) -> "_Placed":
+        return self
+
+    def start(self, attempt: Attempt) -> None:
+        """Places a job."""
+        import ray
+
+        key = pretrained_key(first_cell(attempt.job))
+        if key not in self.networks:
+            self.networks[key] = ray.put(network_files(self.work.folder, key))
+        task = ray.remote(said_by).options(num_returns="streaming", max_retries=0, **self.needs)
+        self.running[task.remote(attempt.rest, self.work, self.networks[key], our_version())] = attempt
+
+    def end(self, stream: Any, another: Attempt | None, records: list[Record]) -> Iterator[Record]:
+        """Of an attempt, with the records that it leaves; another may follow."""
+        import ray
+
+        ray.cancel(stream, force=True)
+        attempt = self.running.pop(stream)
+        yield from records
+        if another is None:
+            self.jobs.done(attempt.job)
+        else:
+            atomic.LOG.warning("prunebench: a worker was lost; its job is given out again")
+            self.start(another)
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        for stream in self.running:
+            ray.cancel(stream, force=True)
 
 
 def _nodes() -> list[dict[str, float]]:
@@ -191,7 +186,7 @@ def _check_answers(address: str) -> None:
         raise ConfigError(f"no Ray cluster answers at --address {address} ({error}); start one with: ray start --head") from error
 
 
-def _heard(running: Mapping[Any, _Try], progress: Progress) -> list[Any]:
+def _heard(running: Mapping[Any, Attempt], progress: Progress) -> list[Any]:
     """A stream that has something to say, or none after a while."""
     import ray
 
@@ -217,10 +212,14 @@ def _next(stream: Any) -> Message:
         if isinstance(error.cause, BenchError):
             raise error.cause from error
         if isinstance(error.cause, of_ray.RayError):
-            return "lost", type(error.cause).__name__, {}
+            return "lost", _lost(error.cause), {}
         why = f"a job ended early on a node ({error.cause!r}); every node needs this prunebench, installed; {GO_ON}"
         raise PluginError(why) from error
     except (of_ray.WorkerCrashedError, of_ray.NodeDiedError, of_ray.ObjectLostError, of_ray.OutOfMemoryError) as error:
-        return "lost", type(error).__name__, {}
+        return "lost", _lost(error), {}
     except of_ray.RayError as error:
         raise PluginError(f"Ray cannot run a job ({' '.join(str(error).split())}); {GO_ON}") from error
+
+
+def _lost(error: Exception) -> str:
+    return f"its worker was lost ({type(error).__name__}), for want of memory or for a fault of its machine"

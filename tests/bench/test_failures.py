@@ -28,10 +28,11 @@ def test_a_lost_job_is_run_again_once_for_the_cells_that_have_no_record() -> Non
     first = Attempt(JOB)
     assert first.rest == JOB
     first.answered.add(JOB.cells[1].key)
-    second, records = first.lost("the worker is gone", "finetune")
+    second, records = first.lost("the worker is gone")
     assert second is not None and records == []
     assert [one.ratio for one in second.rest.cells] == [0.5, 0.25] and second.job == JOB
-    third, records = second.lost("the worker is gone", "finetune")
+    assert second.hears("phase", "finetune")
+    third, records = second.lost("the worker is gone")
     assert third is None
     assert [(one.cell.ratio, one.status, one.reason, one.phase) for one in records] == [
         (0.5, "failed", "the worker is gone; twice", "finetune"),

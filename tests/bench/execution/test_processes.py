@@ -134,7 +134,7 @@ class Hangs(Answers):
 def test_a_worker_that_is_well_past_the_time_limit_is_killed_and_the_other_cells_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.execution.processes.LATE_SECONDS", 0.1)
+    monkeypatch.setattr("bench.failures.LATE_SECONDS", 0.1)
     found = in_order(Processes(1).run_all(claims(tmp_path, [job("a", 0.5, DIES, 0.3)]), Hangs(tmp_path), Progress()))
     assert [(one.cell.ratio, one.status) for one in found] == [(0.5, "done"), (DIES, "failed"), (0.3, "done")]
     assert (found[1].phase, found[1].reason) == ("search", "it ran past the time limit of 2 h 0 min")

@@ -11,7 +11,7 @@ import pytest
 
 from bench import registry
 from bench.errors import ConfigError
-from bench.execution.ray import OnRay, _Try
+from bench.execution.ray import OnRay
 from bench.execution.serial import Serial
 from bench.run import run_study
 from bench.store import Store
@@ -54,22 +54,6 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("bench.execution.ray.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'prunebench\[ray\]'"):
         OnRay(None)
-
-
-def test_a_job_that_loses_three_workers_is_a_failed_row_for_each_cell_that_has_none(study) -> None:
-    one = _Try(study().jobs(study().cells())[1])
-    answered, open_cell = one.job.cells
-    one.answered.add(answered.key)
-    assert one.again() and one.again() and not one.again()
-    assert one.job.cells == (open_cell,)
-    rows = list(one.given_up("WorkerCrashedError"))
-    assert [(row.cell, row.status) for row in rows] == [(open_cell, "failed")] and "lost 3 times" in rows[0].reason
-
-
-def test_a_job_that_loses_its_worker_after_its_last_record_is_done(study) -> None:
-    one = _Try(study().jobs(study().cells())[0])
-    one.answered.add(one.job.cells[0].key)
-    assert not one.again() and list(one.given_up("NodeDiedError")) == []
 
 
 @pytest.fixture
