@@ -227,7 +227,7 @@ def test_several_workers_begin_with_the_longest_job(study, store):
 
 
 def test_what_a_job_would_go_on_from_is_removed_when_it_is_done_and_kept_when_a_cell_failed(study, store, monkeypatch):
-    store.checkpoint_seconds = 0
+    store.checkpoint_seconds = 1e-9
     rows = "methods=[{method='narrow', label='whole', train_steps=2}, {method='narrow', label='bad', train_steps=1, fault='shape'}]"
     records = run_study(study(rows, "ratios=[0.5]"), store)
     assert [record.status for record in records] == ["done", "failed"]
