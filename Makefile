@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 INSTALLED_TEST := .venv/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 smoke test test-slow lint pretrained
+.PHONY: help table1 smoke test test-slow chaos fuzz lint pretrained
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,10 +24,17 @@ smoke: $(INSTALLED) ## the same code in two minutes, to see that it works; its q
 	$(BIN)/prunebench run smoke $(ARGS)
 
 test: $(INSTALLED_TEST) ## the tests, without the slow ones
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-slow: $(INSTALLED_TEST) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+chaos: $(INSTALLED_TEST) ## kill a study 100 times and compare it with one that was left alone; an hour
+	$(BIN)/python -m tests.endurance.chaos --kills 100 --out results/runs/chaos $(ARGS)
+
+fuzz: $(INSTALLED_TEST) ## hostile input, guided by coverage; twelve minutes
+	$(BIN)/python -m pip install atheris==3.0.0
+	$(BIN)/python -m tests.fuzz.guided -max_total_time=60 $(ARGS)
 
 lint: $(INSTALLED_TEST) ## style and types
 	$(BIN)/ruff check .

@@ -86,6 +86,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
+    if asked.out.exists():
+        parser.error(f"{asked.out} is there already; give a new folder")
     asked.out.mkdir(parents=True)
 
     def command(folder: Path) -> list[str]:
