@@ -65,8 +65,9 @@ def _interruption(arguments: argparse.Namespace) -> str:
         return "interrupted; repeat the command to start again"
     out = out_folder(arguments)
     stored = len(list((out / "records").glob("*.json")))
-    records = "1 record is" if stored == 1 else f"{stored} records are"
-    return f"interrupted; {records} stored in {out}, the same command goes on from there; prunebench table {out} shows them"
+    begun = len(list(out.rglob("*.checkpoint")))
+    there = f"{stored} record{'s' * (stored != 1)}" + (f", {begun} checkpoint{'s' * (begun != 1)} of trainings" if begun else "")
+    return f"interrupted; stored in {out}: {there}; the same command goes on from there, prunebench table {out} shows what is done"
 
 
 if __name__ == "__main__":

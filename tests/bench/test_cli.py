@@ -162,7 +162,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr("bench.run.run_study", interrupted)
     assert main(["run", "tiny.toml", "--executor", "serial"]) == 130
-    assert "3 records are stored in results/runs/tiny, the same command goes on" in capsys.readouterr().err
+    assert "stored in results/runs/tiny: 3 records; the same command goes on" in capsys.readouterr().err
 
 
 def test_profile_as_json_has_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
