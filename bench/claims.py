@@ -10,6 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
+WAITING = "waiting for another run of this study"  # what an executor does while nothing that is left can be taken
+
 
 class Keyed(Protocol):
     """What can be claimed."""

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from bench.cell import Record
-from bench.claims import Claims
+from bench.claims import WAITING, Claims
 from bench.execution.worker import serve
 from bench.failures import Attempt, how_it_ended
 from bench.progress import Progress
@@ -54,6 +54,8 @@ class Processes:
             while again or jobs.left or crew.busy:
                 while crew.has_room and (attempt := again.pop() if again else _first(jobs)) is not None:
                     crew.give(attempt)
+                if not crew.busy:
+                    progress.working(WAITING)
                 for attempt, kind, content in crew.listen():
                     if kind == "record":
                         yield content

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import atomic
 from bench.cell import Record
-from bench.claims import Claims
+from bench.claims import WAITING, Claims
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.execution.node import Message, first_cell, network_files, our_version, said_by, unpack
 from bench.failures import Attempt
@@ -193,7 +193,7 @@ def _heard(running: Mapping[Any, Attempt], progress: Progress) -> list[Any]:
     if running:
         ready: list[Any] = ray.wait(list(running), timeout=LOOK_SECONDS)[0]
         return ready
-    progress.working("waiting for another run of this study")
+    progress.working(WAITING)
     sleep(LOOK_SECONDS)
     return []
 

@@ -5,7 +5,7 @@ from time import sleep
 from typing import Any
 
 from bench.cell import Record
-from bench.claims import Claims
+from bench.claims import WAITING, Claims
 from bench.progress import Progress
 from bench.run import Work
 
@@ -25,5 +25,5 @@ class Serial:
                 yield from work(job, progress)
                 jobs.done(job)
             elif jobs.left:
-                progress.working("waiting for another run of this study")
+                progress.working(WAITING)
                 sleep(LOOK_SECONDS)
