@@ -208,10 +208,12 @@ class Checkpoint:
         return ended or now - self._written >= self.every_seconds
 
     def write(self, notes: Mapping[str, Any]) -> None:
-        """Keeps the state as it is now, and plain values with it."""
+        """Keeps the state as it is now, and plain values with it: how many steps are done, whether it has ended, what was spent."""
         if self.path is None:
             return
         tensors, values = self.state.read()
+        if notes["ended"]:  # nobody goes on with the optimizer: two thirds of all
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer ")}
         content = json.dumps({"notes": dict(notes), "values": values}).encode() + b"\n" + bytes_of(tensors)
         atomic.write(self.path, atomic.checksum(content).encode() + b"\n" + content)
         self._written = perf_counter()
