@@ -51,7 +51,7 @@ class State:
         model: in training.
         optimizer: of its weights.
         draws: from which its batches come.
-        carried: what the callbacks draw from or change (generators, lists, `Stateful`), and plain values that tell what they do.
+        carried: what the callbacks draw from or change (generators, lists, tensors, `Stateful`), and plain values that tell what they do.
     """
 
     model: nn.Module
@@ -97,6 +97,8 @@ def _state_of(one: Any) -> Mapping[str, Any]:
         return {"state": one.get_state()}
     if isinstance(one, list):
         return {"items": list(one)}
+    if isinstance(one, Tensor):
+        return {"value": one}
     state: Mapping[str, Any] = one.state_dict() if hasattr(one, "state_dict") else {"value": one}
     return state
 
@@ -106,6 +108,8 @@ def _restore(one: Any, state: dict[str, Any]) -> None:
         one.set_state(state["state"])
     elif isinstance(one, list):
         one[:] = state["items"]
+    elif isinstance(one, Tensor):
+        one.copy_(state["value"])
     elif hasattr(one, "load_state_dict"):
         one.load_state_dict(state)
 

@@ -31,6 +31,7 @@ METHOD_CHECKS: tuple[Check, ...] = (
     of_networks.asks_for_a_known_finish,
     of_networks.keeps_a_true_diary,
     of_conduct.is_deterministic,
+    of_conduct.ends_the_same_after_a_kill,
     of_conduct.heeds_the_convention,
     of_conduct.refuses_the_impossible,
     of_conduct.prune_equals_its_item_in_a_sweep,

@@ -3,6 +3,7 @@
     swept       one sweep over three budgets, handed over in a mixed order
     alone       prune(), for the middle one of these budgets
     again       the same once more
+    begun_anew  the same, after it was killed in the middle of its training
     eager       prune(), for a budget of the other convention
     otherwise   a sweep over the least of them, another one, and one that is not possible
 
@@ -10,25 +11,29 @@ Every call gets a fresh copy of the small network and a new trainer, with torch'
 behind (in the network and the crops, in the state of torch, at the guarded task, at the trainer) is noted; the state of torch is put back.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Budget, Kept, Method, Pair, Pruned, Trainer
+from bench.checkpoints import Checkpoints
+from bench.contract import Budget, Kept, Method, Pruned
 from bench.memory.profile import peak_memory
 from bench.options import configured, plain
 from bench.referee import HOOKS
 from bench.surgery.channels import remove
 from bench.surgery.compactors import insert
 from bench.testing.findings import Finding, Skipped
-from bench.testing.small import RECIPE, SHAPE, SmallTask, small_budgets, small_network
+from bench.testing.small import RECIPE, SHAPE, small_budgets, small_network
+from bench.testing.watched import GuardedTask, Killed, MortalTrainer, WatchedTrainer
 from bench.training import TaskTrainer
 
 RATIOS = (0.7, 0.9, 0.6)
@@ -36,7 +41,6 @@ OTHER_RATIO = 0.8
 MIDDLE, LEAST = 0, 2
 MOST_ANSWERS = 10  # of a sweep that does not end
 SEED = 0
-PROTOCOL = {*Trainer.__annotations__, *(name for name in vars(Trainer) if not name.startswith("_"))}
 STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
@@ -129,6 +133,20 @@ class Evidence:
         return self._call(lambda model, trainer: self._prune(model, self.budgets[MIDDLE], trainer))
 
     @cached_property
+    def begun_anew(self) -> Call:
+        """Of the same once more, from the checkpoints that it left when it was killed half-way through its training batches."""
+
+        def ask(model: nn.Module, trainer: Any) -> Iterator[Outcome]:
+            return self._prune(model, self.budgets[MIDDLE], trainer)
+
+        with TemporaryDirectory() as folder:
+            counting, kept = MortalTrainer(self.task, "embedded", RECIPE, SEED), Checkpoints(Path(folder), every_seconds=0)
+            self._call(ask, counting)
+            with suppress(Killed):
+                self._call(ask, MortalTrainer(self.task, "embedded", RECIPE, SEED, checkpoints=kept, dies_after=counting.drawn // 2))
+            return self._call(ask, TaskTrainer(self.task, "embedded", RECIPE, SEED, checkpoints=kept))
+
+    @cached_property
     def otherwise(self) -> Call:
         """Of a sweep over other budgets, one of which is not possible."""
         return self._call(lambda model, trainer: self.method.sweep(model, list(self.other_budgets), trainer))
@@ -165,9 +183,9 @@ class Evidence:
     def _prune(self, model: nn.Module, budget: Budget, trainer: Any) -> Iterator[Outcome]:
         yield budget, self.method.prune(model, budget, trainer)
 
-    def _call(self, ask: Callable[[nn.Module, Any], Any]) -> Call:
+    def _call(self, ask: Callable[[nn.Module, Any], Any], trainer: TaskTrainer | None = None) -> Call:
         _ = self.options_before
-        trainer = TaskTrainer(self.task, "embedded", RECIPE, SEED)
+        trainer = trainer or TaskTrainer(self.task, "embedded", RECIPE, SEED)
         model = trainer.prepare(deepcopy(self.network))
         before, outcomes, error = _traits(model, trainer), [], None
         with self._watched():
@@ -198,53 +216,6 @@ class Evidence:
     def _note_state(self) -> None:
         changed = {what: (self._before[what], get()) for what, (get, _) in STATE.items() if get() != self._before[what]}
         self.disturbed += [f"{what} from {old} to {new}" for what, (old, new) in changed.items()]
-
-
-class GuardedTask(SmallTask):
-    """The small task; it notes who looks at test photographs."""
-
-    noticed: list[str]
-
-    def __init__(self) -> None:
-        object.__setattr__(self, "noticed", [])  # a task is frozen
-
-    def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """Guarded."""
-        self.noticed.append("test_sets")
-        return super().test_sets(data)
-
-    def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """Guarded."""
-        self.noticed.append("photographs")
-        return super().photographs(data)
-
-    def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
-        """Guarded: scores are made on test photographs."""
-        self.noticed.append("score")
-        return super().score(restored, clean)
-
-
-class WatchedTrainer:
-    """A trainer that notes what is taken from it, or put on it, that the contract does not name.
-
-    Args:
-        trainer: the real one.
-        outside: takes the notes.
-    """
-
-    def __init__(self, trainer: TaskTrainer, outside: list[str]) -> None:
-        vars(self).update(_trainer=trainer, _outside=outside)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if name not in PROTOCOL:
-            self._outside.append(f"trainer.{name}")
-        return getattr(self._trainer, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._outside.append(f"trainer.{name} = ...")
-        setattr(self._trainer, name, value)
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:

@@ -43,6 +43,16 @@ def is_deterministic(evidence: Evidence) -> None:
         raise Broken("two calls with one seed gave different weights; draw from trainer.seed or torch, not from random, numpy or the clock")
 
 
+def ends_the_same_after_a_kill(evidence: Evidence) -> None:
+    """Killed in the middle of its training and begun again, it ends with the same weights."""
+    needs(is_deterministic, evidence)
+    if not same_weights(_only(evidence.alone, evidence).model, _only(evidence.begun_anew, evidence).model):
+        raise Broken(
+            "killed in its training and begun again it gave other weights; name in `carried` of trainer.fit all that its callbacks "
+            "draw from or change, or leave `carried` out"
+        )
+
+
 def heeds_the_convention(evidence: Evidence) -> None:
     """A budget of the convention "eager" is met as the referee measures it under that convention."""
     needs(fits_the_budget, evidence)

@@ -84,9 +84,10 @@ class DHP(StagedMethod[Searched]):
         def shrink(_: int, rate: float) -> None:
             latents.shrink(strength * rate)
 
+        carried = {"network": model, "steps at zero": latents.steps_at_zero}
         model.train()
         with trainer.counted(model):
-            trainer.fit(hypernetwork, steps, phase=phase, objective=objective, after_step=shrink, carried={"network": model})
+            trainer.fit(hypernetwork, steps, phase=phase, objective=objective, after_step=shrink, carried=carried)
         hypernetwork.write(model.eval())
         note = f"shrinkage {self.shrinkage:g}: {before} latents below {self.threshold:g} before the search, {latents.small()} after it"
         return Searched(model, body, latents.scores(), f"{note}, of {body.layout.size}")

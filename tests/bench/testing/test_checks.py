@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer
 from bench.errors import Infeasible
@@ -227,6 +227,19 @@ class ThrowsDice(Spoils):
 
 
 @dataclass(frozen=True)
+class ForgetsItsCallback(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        pruned, seen = super().prune(model, budget, trainer), list[float]()
+
+        def grows(network: nn.Module) -> Tensor:
+            seen.append(1.0)
+            return len(seen) * network.head.weight.square().sum()
+
+        trainer.fit(pruned.model, 4, phase="search", penalty=grows, carried={})
+        return pruned
+
+
+@dataclass(frozen=True)
 class NeverRefuses(Right):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         return super().prune(
@@ -315,6 +328,7 @@ BROKEN = [
     (WantsMore, "asks for a known finish", "finish is 'more'; ask for one of finetune, none, scratch"),
     (Boasts, "keeps a true diary", "at its widths the peak is"),
     (ThrowsDice, "is deterministic", "two calls with one seed gave different weights"),
+    (ForgetsItsCallback, "ends the same after a kill", "name in `carried` of trainer.fit all that its callbacks draw from or change"),
     (NeverRefuses, "refuses the impossible", "gave back a network for a budget of 1 byte; raise Infeasible"),
     (LooksAtNeighbours, "prune equals its item in a sweep", "a budget got different weights"),
     (Scribbles, "leaves its input untouched", "requires_grad of its weights changed; work on a copy"),

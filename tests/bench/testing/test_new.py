@@ -23,7 +23,7 @@ def test_the_written_test_passes_in_an_empty_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name]
     done = subprocess.run(command, cwd=method.parent, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert "22 passed" in done.stdout
+    assert "23 passed" in done.stdout
 
 
 def test_the_written_test_fails_when_the_method_breaks_a_promise(tmp_path: Path) -> None:
