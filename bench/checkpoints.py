@@ -7,9 +7,8 @@ on its way that has a checkpoint, whole or from the middle.
     FOLDER/numbers.json        what a method asked to be remembered, with its cost: the losses of a search
     FOLDER/HASH.checkpoint     its checksum; a line of JSON: steps done, what was spent; a safetensors file: network, optimizer, streams
 
-A checkpoint is written a while after the last one, at the end of a training that took long
-enough, and on an interruption. A damaged one is set aside, and the training begins anew. On a CPU with the same number of threads the
-result is the same, bit for bit.
+A checkpoint is written a while after the last one, at the end of a training that took long enough, and on an interruption. A damaged one
+is set aside, and the training begins anew. On a CPU with the same number of threads the result is the same, bit for bit.
 """
 
 import hashlib
@@ -69,7 +68,7 @@ class State:
         if device.type == "cuda":
             found["common cuda"] = torch.cuda.get_rng_state(device)
         for name, one in self.carried.items():
-            found |= {f"carried {name} {key}": value for key, value in _state_of(one).items()}
+            found |= {f"carried {name}/{key}": value for key, value in _state_of(one).items()}
         tensors = {name: _plain(value) for name, value in found.items() if isinstance(value, Tensor)}
         return tensors, {name: value for name, value in found.items() if not isinstance(value, Tensor)}
 
@@ -86,7 +85,7 @@ class State:
         if "common cuda" in tensors:
             torch.cuda.set_rng_state(tensors["common cuda"], next(self.model.parameters()).device)
         for name, one in self.carried.items():
-            _restore(one, _below(found, f"carried {name} "))
+            _restore(one, _below(found, f"carried {name}/"))
 
     def _weights(self) -> list[Tensor]:
         return [weight for group in self.optimizer.param_groups for weight in group["params"]]

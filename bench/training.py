@@ -120,6 +120,7 @@ class TaskTrainer:
 
     def remembered(self, name: str, work: Callable[[], float]) -> float:
         """A number that is computed once, whoever kills the run; see contract.Trainer.remembered."""
+        name = f"{name}, torch {torch.__version__}, {self.device.type}"
         if name in self._numbers:
             self.meter.restore(self.meter.spent() + Spent.of(self._numbers[name]["spent"]))
         else:
@@ -213,7 +214,7 @@ class TaskTrainer:
                 if due:
                     checkpoint.write({"done": done, "ended": ended, "spent": self.meter.spent().since(before).figures()})
                 if asked_to_stop():
-                    raise KeyboardInterrupt
+                    break
         return done
 
     @contextmanager
