@@ -77,8 +77,9 @@ class Assl(Method):
         scales = Scales(model, body.layout, trainer.device)
         schedule = Schedule(self._steps(trainer.recipe), self.interval, self.penalty)
         pressure = Pressure(scales, losing, schedule, self.alignment, decoupled=self.decoupled, centred=self.centred)
-        pressed: dict[str, Any] = {"penalty": pressure.penalty, "after_step": pressure.after_step, "carried": {"pressure": pressure}}
-        trainer.fit(scales.network, schedule.steps, phase="search", **pressed)
+        pressed: dict[str, Any] = {"penalty": pressure.penalty, "after_step": pressure.after_step}
+        carried = {"pressure": pressure, "widths": losing}  # without them, budgets are alike until tied layers are pressed
+        trainer.fit(scales.network, schedule.steps, phase="search", carried=carried, **pressed)
         smaller = remove(scales.merged(model), pressure.kept, budget.input_shape, body.layout)
         phases = [Step(body.peaks.peak_bytes(body.widths), body.widths, note) for note in pressure.notes]
         return Pruned(smaller, kept=pressure.kept, trace=(*phases, Step(body.peaks.peak_bytes(widths), widths, "removed")))

@@ -1,11 +1,13 @@
 """ASSL as a method: the budget, what it changes before fine-tuning (check (b)), and that it works on every kind of network."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.checkpoints import Checkpoints
 from bench.contract import Budget, Pruned
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
@@ -126,3 +128,24 @@ def test_impossible_budgets_and_options_are_refused() -> None:
         Assl().prune(unet(), Budget(1000, SHAPE), _trainer())
     with pytest.raises(ConfigError, match="interval"):
         Assl(interval=0)
+
+
+class Stem(nn.Module):
+    """All its channels are tied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.body, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.head(x)
+        tail: Tensor = self.tail(y + self.body(y))
+        return tail
+
+
+def test_a_budget_does_not_take_over_the_training_of_another_where_all_layers_are_tied(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Stem()
+    trainer = TaskTrainer(FakeTask(), "embedded", RECIPE, seed=0, checkpoints=Checkpoints(tmp_path, every_seconds=0))
+    pruned = Assl(epochs=5).sweep(network, [_budget(network, 0.8), _budget(network, 0.5)], trainer)
+    assert all(isinstance(one, Pruned) and peak_memory(one.model, SHAPE) <= budget.peak_bytes for budget, one in pruned)
