@@ -60,7 +60,7 @@ def _scored(task: Task, data: str, image: Callable[[Pair], Tensor], look: Look |
         scores[name] = {}
         for pair in pairs:
             shown = image(pair)
-            scores[name][pair.name] = dict(task.score(shown, pair.clean))
+            scores[name][pair.name] = {metric: float(value) for metric, value in task.score(shown, pair.clean).items()}
             if look:
                 look(name, pair, shown)
     return scores

@@ -18,12 +18,13 @@ from torch import nn
 
 from bench.cell import Cell, Record, refusal
 from bench.contract import Budget, Phase
-from bench.errors import BenchError, PluginError
+from bench.errors import BenchError, PluginError, one_line
 from bench.progress import Progress
 from bench.time_limit import OutOfTime
 from bench.training import TaskTrainer
 
 LATE_SECONDS = 10.0  # above a time limit that the worker itself should have kept
+LONGEST_ENTRY = 10_000  # letters of a traceback's entry: an error may quote anything
 TOLD = 3  # of the reasons, in a summary
 PHASE = "phase"  # where an error says in which phase it was raised
 NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
@@ -78,8 +79,10 @@ def failed(cell: Cell, error: BaseException, budget: Budget | None = None, phase
     if wants_memory(error):
         reason = f"out of memory ({reason}); a smaller patch or batch of the recipe needs less"
     said = getattr(error, PHASE, "") or getattr(error.__cause__, PHASE, "") or phase
-    environment = {"traceback": traceback.format_exception(error)}
-    return Record(cell, "failed", one_line(reason), said, budget_bytes=budget.peak_bytes if budget else None, environment=environment)
+    lines = [line[:LONGEST_ENTRY].encode(errors="replace").decode() for line in traceback.format_exception(error)]
+    return Record(
+        cell, "failed", one_line(reason), said, budget_bytes=budget.peak_bytes if budget else None, environment={"traceback": lines}
+    )
 
 
 def wants_memory(error: BaseException) -> bool:
@@ -98,11 +101,6 @@ def summary(records: Sequence[Record]) -> str:
 
 def _place(cell: Cell) -> str:
     return f"{cell.label} ratio {cell.ratio:g} seed {cell.seed}"
-
-
-def one_line(text: str) -> str:
-    """The text with single spaces."""
-    return " ".join(text.split())
 
 
 def how_it_ended(exit_code: int | None) -> str:

@@ -9,6 +9,7 @@ go on; a sweep that breaks is started again for the budgets that it still owed. 
 stops the run. What the method spent is read from its meter as it hands over a network, so it is the cost of that budget alone.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +22,13 @@ import torch
 from torch import nn
 
 from bench import saved
+from bench.annotations import LARGEST_FLOAT
 from bench.backbones import initialise
 from bench.cell import Cell, Record
 from bench.contract import Budget, Kept, Method, Pruned, Task, largest_first
-from bench.errors import DiskError, Infeasible, PluginError
+from bench.errors import DiskError, Infeasible, PluginError, one_line
 from bench.evaluation import evaluate, input_scores, means
-from bench.failures import PhasedTrainer, Phases, failed, one_line
+from bench.failures import PhasedTrainer, Phases, failed
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.options import cell_task, configured
@@ -140,19 +142,28 @@ def _outcomes(contest: _Contest, trainer: TaskTrainer) -> Iterator[tuple[Budget,
 def _answer(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, outcome: Any) -> Record:
     try:
         if isinstance(outcome, Infeasible):
-            return _infeasible(contest, cell, budget, outcome)
+            return _readable(_infeasible(contest, cell, budget, outcome))
         if isinstance(outcome, Exception):
             raise outcome
         if not isinstance(outcome, Pruned):
             raise PluginError(f"{cell.method} gave back a {type(outcome).__name__}, not a Pruned")
         with contest.time.running(cell):
-            return _done(contest, trainer, cell, budget, outcome)
+            return _readable(_done(contest, trainer, cell, budget, outcome))
     except DiskError:
         raise
     except Exception as error:
         return failed(cell, error, budget, "search")
     finally:
         contest.time.renew()
+
+
+def _readable(record: Record) -> Record:
+    """The record. Raises PluginError for one that could not be read again, so that its cell would be run for ever."""
+    try:
+        Record.from_json(json.loads(json.dumps(record.to_json())))
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"its record cannot be kept: {error}; give plain, finite numbers and texts") from error
+    return record
 
 
 def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, pruned: Pruned) -> Record:
@@ -179,7 +190,7 @@ def _done(contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, p
         scores=scores,
         means=means(scores),
         input_means=_input_means(contest.task, cell.data, cell.data_fingerprint),
-        calibration_loss=calibration_loss,
+        calibration_loss=calibration_loss if abs(calibration_loss) <= LARGEST_FLOAT else None,  # before it is finished it may be anything
         kept=kept,
         inserted=tuple(pruned.inserted),
         trace=tuple({"peak_bytes": step.peak_bytes, "widths": dict(step.widths), "note": step.note} for step in pruned.trace),

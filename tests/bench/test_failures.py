@@ -3,12 +3,13 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bench.cell import Record
-from bench.contract import Budget, Pruned, Trainer
+from bench.contract import Budget, Pruned, Step, Trainer
 from bench.execution.serial import Serial
 from bench.failures import Attempt, how_it_ended
 from bench.report.table import render
@@ -145,6 +146,44 @@ def test_no_memory_for_the_network_of_a_sweep_is_a_row_too(study: Any, store: St
     monkeypatch.setattr(TaskTrainer, "prepare", prepare)
     records = run(study("methods=['narrow']"), store)
     assert [(one.status, one.reason.partition(" (")[0]) for one in records] == [("failed", "out of memory")] * 2
+
+
+@pytest.mark.parametrize(
+    ("where", "given", "reason"),
+    [
+        ("tests.fakes.FakeTask.score", lambda *_: {"psnr_db": math.inf}, "scores.photos.even.psnr_db: inf is no finite number"),
+        ("tests.fakes.Step", lambda size, *rest: Step(size + 0.5, *rest), "trace.peak_bytes: 22528.5 is not a whole number"),
+        ("tests.fakes.Step", lambda size, *rest: Step(np.int64(size), *rest), "Object of type int64 is not JSON serializable"),
+    ],
+)
+def test_an_answer_that_could_not_be_read_again_is_a_failed_row(
+    where: str, given: Any, reason: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, given)
+    (bad,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
+    assert (bad.status, bad.reason) == ("failed", f"its record cannot be kept: {reason}; give plain, finite numbers and texts")
+
+
+def test_scores_may_be_numbers_of_any_kind(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTask, "score", lambda *_: {"psnr_db": np.float32(30), "ssim": torch.tensor(0.5)})
+    assert run(study("methods=['unpruned']"), store)[0].means == {"psnr_db": 30.0, "ssim": 0.5}
+
+
+def test_a_network_whose_loss_explodes_before_it_is_trained_anew_has_a_record(
+    study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TaskTrainer, "loss", lambda *_: math.inf)
+    (one,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
+    assert one.status == "done" and one.calibration_loss is None
+
+
+def test_an_error_that_quotes_anything_is_a_row_that_can_be_read_again(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prune(*_: Any) -> None:
+        raise ValueError("caf\udce9 " + "x" * 2**21)
+
+    monkeypatch.setattr(Narrow, "prune", prune)
+    (bad,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
+    assert bad.reason.startswith("ValueError: caf? xxx")
 
 
 def test_a_record_from_before_phases_is_readable(study: Any, store: Store) -> None:
