@@ -16,6 +16,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from safetensors.torch import save as bytes_of
 from torch import Generator, Tensor, nn
 
 from bench import atomic, sealed
+from bench.errors import PluginError
 
 EVERY_SECONDS = 60.0
 SHORT_SHARE = 0.1  # of that time: a training which took less is not worth its file
@@ -162,11 +164,9 @@ class Checkpoints:
             sealed.write(self.folder / NUMBERS, {"schema": FORM, "numbers": dict(numbers)}, indent=None)
 
     def forget(self) -> None:
-        """Removes all: what they were for is stored."""
-        if self.folder is not None and self.folder.is_dir():
-            for path in self.folder.iterdir():
-                path.unlink()
-            self.folder.rmdir()
+        """Removes all: what they were for is stored. What cannot be removed, perhaps because another process just did, stays."""
+        if self.folder is not None:
+            rmtree(self.folder, ignore_errors=True)
 
 
 NO_CHECKPOINTS = Checkpoints()
@@ -174,7 +174,10 @@ NO_CHECKPOINTS = Checkpoints()
 
 def _hash(state: State, facts: Mapping[str, Any]) -> str:
     tensors, values = state.read()
-    whole = hashlib.sha256(json.dumps([dict(facts), values], sort_keys=True, default=str).encode())
+    try:
+        whole = hashlib.sha256(json.dumps([dict(facts), values], sort_keys=True).encode())
+    except TypeError as error:  # said now: it could not be written either, after a minute of training
+        raise PluginError(f"what a training carries must have a state, or be of plain values: {error}") from error
     for name, tensor in tensors.items():
         whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

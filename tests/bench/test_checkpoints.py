@@ -1,5 +1,6 @@
 """Checkpoints: a training that is interrupted anywhere and begun again ends as one that was not, bit for bit."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from torch import Generator, nn
 from bench import checkpoints
 from bench.checkpoints import Checkpoints
 from bench.contract import Budget
+from bench.errors import PluginError
 from bench.memory.profile import peak_memory
 from bench.registry import METHODS
 from bench.training import TaskTrainer
@@ -190,3 +192,21 @@ def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
     kept.forget()
     kept.forget()
     assert not (tmp_path / "trainings").exists()
+
+
+def test_what_another_process_forgets_at_the_same_time_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def removed_twice(*given: Any, **options: Any) -> None:
+        removed(*given, **options)
+        raise FileNotFoundError
+
+    removed, kept = os.unlink, Checkpoints(tmp_path / "trainings")
+    kept.write_numbers({"loss": 1.0})
+    monkeypatch.setattr(os, "unlink", removed_twice)
+    kept.forget()
+    assert not (tmp_path / "trainings").exists()
+
+
+def test_what_can_not_be_kept_is_said_before_the_training(tmp_path: Path, steps: Steps) -> None:
+    with pytest.raises(PluginError, match="must have a state, or be of plain values: Object of type object"):
+        trainer(tmp_path).fit(network(), 3, phase="search", after_step=lambda index, rate: None, carried={"own": object()})
+    assert steps.taken == 0
