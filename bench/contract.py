@@ -169,7 +169,8 @@ class Trainer(Protocol):
             objective, penalty: the one replaces criterion(model(degraded), clean), the other is added to it.
             after_step: called with (index, learning rate) after each step; True ends the phase.
             carried: by name what callbacks draw from or change besides the network (Generators, tensors, lists, objects with state_dict
-                and load_state_dict), and plain values that tell what they do. Without it a killed training with callbacks begins anew.
+                and load_state_dict), and the plain values that tell what they do, such as what they take from a budget: trainings that
+                begin alike are taken for one. Without it a killed training with callbacks begins anew.
         """
 
     def counted(self, model: nn.Module) -> AbstractContextManager[None]:

@@ -1,8 +1,8 @@
 """A process that works for another one: jobs come over a pipe, and what happens goes back over it.
 
 To the parent: what bench.execution.relay says, ("record", Record), ("end", None) after each job, ("error", an exception) for what is no
-row. A thread does the sending, so that a signal, which is always
-handled in the main thread, cannot cut a message in two; what has been sent arrives, even if the process is killed at once.
+row. A thread does the sending, so that a signal, which is always handled in the main thread, cannot cut a message in two; what has been
+sent arrives, even if the process is killed at once.
 An interruption of the terminal is the parent's business, which asks to stop with SIGTERM; without a parent there is nothing to work for.
 """
 
