@@ -13,7 +13,7 @@ thesis is that this is strong: the trace has mean and standard deviation over al
 
 "random" draws one pool for all budgets. "tpe" and "nsga2" learn from the candidates of their budget. A draw depends on the seed and on the
 losses before it, so a killed run is repeated from the start and takes every loss that the trainer remembers: it ends where it would have
-ended. The name of a loss is the budget, the widths and the network, so those of another network are never taken.
+ended. The name of a loss is the widths and the network, so those of another network are never taken.
 """
 
 import hashlib
@@ -154,7 +154,7 @@ def fitted(ratios: Ratios, body: Anatomy, budget: Budget, min_width: int) -> dic
 
 
 def _loss(trial: optuna.trial.FrozenTrial) -> float:
-    """Of a candidate that is finished, as all in a journal are."""
+    """Of a candidate that is finished, as all are."""
     return float(trial.values[0])
 
 
