@@ -64,6 +64,7 @@ class State:
         """As tensors on the CPU and plain values, by name."""
         device = next(self.model.parameters()).device
         found: dict[str, Any] = {f"model {name}": value for name, value in self.model.state_dict().items()}
+        found |= {f"buffer {name}": value for name, value in self._unsaved_buffers().items()}
         for index, weight in enumerate(self._weights()):
             found |= {f"optimizer {index} {name}": value for name, value in self.optimizer.state.get(weight, {}).items()}
         found |= {"draws": self.draws.get_state(), "common": torch.get_rng_state(), "torch": str(torch.__version__), "device": device.type}
@@ -78,6 +79,8 @@ class State:
         """Back to what was read."""
         found, place = {**tensors, **values}, len("model ")
         self.model.load_state_dict({name[place:]: value for name, value in tensors.items() if name.startswith("model ")})
+        for name, buffer in self._unsaved_buffers().items():
+            buffer.copy_(tensors[f"buffer {name}"])
         for index, weight in enumerate(self._weights()):
             kept = _below(found, f"optimizer {index} ")
             if kept:
@@ -88,6 +91,11 @@ class State:
             torch.cuda.set_rng_state(tensors["common cuda"], next(self.model.parameters()).device)
         for name, one in self.carried.items():
             _restore(one, _below(found, f"carried {name}/"))
+
+    def _unsaved_buffers(self) -> dict[str, Tensor]:
+        """Those that a network keeps out of its state_dict."""
+        saved = self.model.state_dict()
+        return {name: buffer for name, buffer in self.model.named_buffers() if name not in saved}
 
     def _weights(self) -> list[Tensor]:
         return [weight for group in self.optimizer.param_groups for weight in group["params"]]

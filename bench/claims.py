@@ -1,7 +1,8 @@
 """Jobs to hand out, each to one process alone, also where several share a run folder.
 
-A job is claimed by a lock on FOLDER/KEY.lock. The operating system lets go of it when the process ends, however that ends: no claim is ever
-stale. What has been answered meanwhile is looked up once a job is claimed, so that no cell is computed twice.
+A job is claimed by a lock on FOLDER/KEY.lock. The operating system lets go of it when the process ends, however that ends, so no claim is
+ever stale. (A few file systems know no locks. There the file itself is the claim, and after a kill FOLDER has to be removed.) What has been
+answered meanwhile is looked up once a job is claimed, so that no cell is computed twice.
 """
 
 from collections.abc import Callable, Iterable

@@ -18,6 +18,7 @@ from bench.commands.making import check, new
 from bench.commands.results import measure, report, sync, table
 from bench.commands.running import export, plan, pretrain, prune, run
 from bench.errors import BenchError
+from bench.stopping import heeding_sigterm
 
 INTERRUPTED = 130
 COMMANDS = {
@@ -44,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser_of(COMMANDS).parse_args(words)
     arguments.typed = shlex.join(["prunebench", *words])
     try:
-        load_plugins(getattr(arguments, "plugin", ()))
-        code = arguments.command(arguments)
+        with heeding_sigterm():
+            load_plugins(getattr(arguments, "plugin", ()))
+            code = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,7 +26,7 @@ from bench.training import TaskTrainer
 LATE_SECONDS = 10.0  # above a time limit that the worker itself should have kept
 LONGEST_ENTRY = 10_000  # letters of a traceback's entry: an error may quote anything
 TOLD = 3  # of the reasons, in a summary
-PHASE = "phase"  # where an error says in which phase it was raised
+PHASE = "prunebench_phase"  # where an error says in which phase it was raised
 NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
 
 

@@ -126,13 +126,14 @@ def run_study(
     progress, device = progress or Progress(), chosen_device(device)
     cells = study.cells()
     check_inputs(cells, device)
-    before = {cell.key: store.read(cell.key) for cell in cells}
-    missing = _missing(cells, before, retry_failed)
+    versions = {cell.key: store.version(cell.key) for cell in cells}  # before they are read: what comes later is another run's answer
+    missing = _missing(cells, store, retry_failed)
+    before = {cell.key: versions[cell.key] for cell in missing}
     forecast = foresee(missing, store, device)
     store.write_study(study.name, cells, command)
     foreseen_seconds = {entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells}
     progress.begin(len(cells) - len(missing), foreseen_seconds, forecast.pretraining_seconds)
-    jobs = study.jobs(missing)
+    jobs = [job for job in study.jobs(cells) if any(cell.key in before for cell in job.cells) or _has_leftovers(store, job)]
     if executor.workers > 1:  # the longest first, so that no long one is left alone at the end
         jobs.sort(key=lambda job: -job.foreseen(foreseen_seconds))
     networks = {pretrained_key(cell): Pretraining(cell) for cell in missing}.values()
@@ -153,19 +154,27 @@ def _untrained(store: Store, job: Pretraining) -> Pretraining | None:
     return job if find(job.cell, (store.pretrained_folder, PACKAGED)) is None else None
 
 
+def _has_leftovers(store: Store, job: Job) -> bool:
+    """Whether a run that was killed after its last cell has left checkpoints."""
+    folder = store.checkpoints(job.cells[0]).folder
+    return folder is not None and folder.is_dir()
+
+
 def _forget(store: Store, job: Job) -> None:
     """Its checkpoints are not needed any more, unless a cell failed, which may be tried again."""
     if all((record := store.read(cell.key)) is not None and record.status != "failed" for cell in job.cells):
         store.checkpoints(job.cells[0]).forget()
 
 
-def _unanswered(store: Store, before: Mapping[str, Record | None], progress: Progress, job: Job) -> Job | None:
-    """Less the cells that another run has answered since this one began."""
-    answers = {cell.key: store.read(cell.key) for cell in job.cells}
-    for record in answers.values():
-        if record is not None and record != before[record.key]:
+def _unanswered(store: Store, before: Mapping[str, tuple[int, int] | None], progress: Progress, job: Job) -> Job | None:
+    """Less the cells that were answered before this run began (`before` has all others), or by another run since."""
+    asked = [cell for cell in job.cells if cell.key in before]
+    rest = tuple(cell for cell in asked if store.version(cell.key) == before[cell.key] or store.read(cell.key) is None)
+    for cell in asked:
+        if cell not in rest and (record := store.read(cell.key)) is not None:
             progress.finished(record)
-    rest = tuple(cell for cell in job.cells if answers[cell.key] in (None, before[cell.key]))
+    if not rest:
+        _forget(store, job)
     return replace(job, cells=rest) if rest else None
 
 
@@ -195,10 +204,10 @@ def estimate(study: Study, store: Store, *, device: str = "cpu", retry_failed: b
     """What `run_study` would run and about how long it would take; writes nothing."""
     cells, device = study.cells(), chosen_device(device)
     check_inputs(cells, device)
-    records = {cell.key: store.read(cell.key) for cell in cells}
-    return foresee(_missing(cells, records, retry_failed), store, device)
+    return foresee(_missing(cells, store, retry_failed), store, device)
 
 
-def _missing(cells: Sequence[Cell], records: Mapping[str, Record | None], retry_failed: bool) -> list[Cell]:
+def _missing(cells: Sequence[Cell], store: Store, retry_failed: bool) -> list[Cell]:
     """The cells that have no record, or one that failed and is to be tried again."""
+    records = {cell.key: store.read(cell.key) for cell in cells}
     return [cell for cell in cells if (record := records[cell.key]) is None or (retry_failed and record.status == "failed")]

@@ -21,6 +21,24 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
+def heeding_sigterm() -> Iterator[None]:
+    """Inside, SIGTERM interrupts as Ctrl-C does: whoever stops a process that way (a scheduler, a container) wants it to end well."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A handler of signals."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
 def patient() -> Iterator[Callable[[], bool]]:
     """Inside, the first interruption makes what is yielded true. Only the main thread hears signals; elsewhere nothing changes.
 

@@ -61,6 +61,12 @@ class Store:
         """Where those who share this store claim their jobs (bench.claims)."""
         return self.folder / "locks"
 
+    def version(self, key: str) -> tuple[int, int] | None:
+        """Which file the record of a key is: another one each time it is written, though it may say the same; None if it is not there."""
+        path = self._record_path(key)
+        found = path.stat() if path.is_file() else None
+        return None if found is None else (found.st_ino, found.st_mtime_ns)
+
     def write(self, record: Record) -> None:
         """Keeps a record, in place of an older one with its key."""
         sealed.write(self._record_path(record.key), record.to_json())

@@ -41,7 +41,7 @@ class Job:
 
     def foreseen(self, seconds: Mapping[str, float]) -> float:
         """Seconds of its cells, by their keys."""
-        return sum(seconds[cell.key] for cell in self.cells)
+        return sum(seconds.get(cell.key, 0.0) for cell in self.cells)
 
 
 @dataclass(frozen=True)

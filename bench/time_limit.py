@@ -20,6 +20,7 @@ from bench.progress import Progress
 from bench.units import format_duration
 
 LEAST_SECONDS, MOST_SECONDS = 0.001, 1e8  # a timer of 0 is none, and one of many years an error
+AGAIN_SECONDS = 30.0  # it rings again: where Python cannot raise (in a destructor), a ring is lost
 
 
 class OutOfTime(PluginError):
@@ -86,7 +87,7 @@ def _timer(seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
-        signal.setitimer(signal.ITIMER_REAL, min(max(seconds, LEAST_SECONDS), MOST_SECONDS))
+        signal.setitimer(signal.ITIMER_REAL, min(max(seconds, LEAST_SECONDS), MOST_SECONDS), AGAIN_SECONDS)
         yield
     finally:
         armed = False

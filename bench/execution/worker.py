@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Thread
-from types import FrameType
 from typing import Any
 
 from bench.errors import BenchError, PluginError
 from bench.execution.relay import Relay
 from bench.run import Work
+from bench.stopping import interrupt
 
 
 def serve(connection: Connection, work: Work) -> None:
@@ -26,7 +26,7 @@ def serve(connection: Connection, work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
     with suppress(KeyboardInterrupt, EOFError, OSError):
-        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGTERM, interrupt)
         send = _Sender(connection)
         while True:
             _do(connection.recv(), work, send)
@@ -52,10 +52,6 @@ class _Sender:
     def __call__(self, kind: str, content: Any) -> None:
         with suppress(OSError):
             self._thread.submit(self._connection.send, (kind, content)).result()
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

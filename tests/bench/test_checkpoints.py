@@ -109,6 +109,26 @@ def test_a_method_that_is_killed_anywhere_ends_with_the_same_network(name: str, 
     assert steps.taken == 2 * needed
 
 
+def test_buffers_that_a_network_does_not_save_are_kept(tmp_path: Path, steps: Steps) -> None:
+    class Counting(Tiny):
+        def __init__(self) -> None:
+            super().__init__(4)
+            self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen += 0.1
+            return super().forward(x) * self.seen
+
+    def work(folder: Path | None) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        model = Counting()
+        trainer(folder).fit(model, 6, phase="search")
+        return [*state(model), model.seen.clone()]
+
+    undisturbed = work(None)
+    assert same(killed_and_begun_again(lambda: work(tmp_path), steps, [3]), undisturbed)
+
+
 def test_callbacks_that_do_not_say_what_they_carry_are_trained_from_the_start(tmp_path: Path, steps: Steps) -> None:
     draws = Generator().manual_seed(0)
 

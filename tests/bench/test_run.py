@@ -232,3 +232,25 @@ def test_what_a_job_would_go_on_from_is_removed_when_it_is_done_and_kept_when_a_
     records = run_study(study(rows, "ratios=[0.5]"), store)
     assert [record.status for record in records] == ["done", "failed"]
     assert [store.checkpoints(record.cell).folder.exists() for record in records] == [False, True]
+
+
+def test_a_cell_that_another_run_has_answered_meanwhile_is_not_run_again_though_the_answer_is_the_same(study, store, monkeypatch):
+    broken = study(NARROW % "fault='raises'", "ratios=[0.5]")
+    (first,) = run_study(broken, store)
+    prune, asked = Narrow.prune, []
+    monkeypatch.setattr(Narrow, "prune", lambda self, *given: asked.append(1) or prune(self, *given))
+
+    class Meanwhile(Progress):
+        def begin(self, *_):
+            store.write(first)
+
+    assert run_study(broken, store, retry_failed=True, progress=Meanwhile()) == [first] and asked == []
+
+
+def test_what_a_run_left_that_was_killed_after_its_last_cell_is_removed(study, store):
+    run_study(study(), store)
+    folders = [store.checkpoints(record.cell).folder for record in store.records()]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    run_study(study(), store)
+    assert not any(folder.exists() for folder in folders)

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from bench.stopping import patient
+from bench.stopping import heeding_sigterm, patient
 
 
 def test_the_first_waits_for_the_end_of_the_block() -> None:
@@ -30,6 +30,13 @@ def test_an_error_meanwhile_does_not_swallow_it() -> None:
     with pytest.raises(KeyboardInterrupt), patient():
         signal.raise_signal(signal.SIGINT)
         raise ValueError("the training diverged")
+
+
+def test_sigterm_is_an_interruption_where_it_is_heeded() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), heeding_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_what_listened_before_listens_again() -> None:
