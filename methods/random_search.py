@@ -29,7 +29,7 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from torch import Tensor, nn
 
-from bench.contract import Budget, Kept, Pruned, Recipe, Step, Trainer
+from bench.contract import Budget, Kept, Pruned, Recipe, Step, Trainer, Widths
 from bench.errors import ConfigError
 from bench.registry import method
 from bench.staged import StagedMethod
@@ -106,7 +106,7 @@ class RandomSearch(StagedMethod[Unpruned]):
         body, min_width = prepared.body, trainer.recipe.min_width
         body.peaks.check(budget, min_width)
         study = self._search(prepared, budget, trainer)
-        losses = [_loss(trial) for trial in study.trials]
+        losses = [float(trial.values[0]) for trial in study.trials]
         best = study.trials[losses.index(min(losses))]
         widths = fitted(best.params, body, budget, min_width)
         kept = body.keep(prepared.scores, widths)
@@ -125,10 +125,13 @@ class RandomSearch(StagedMethod[Unpruned]):
             trial.set_constraint("excess_bytes", body.peaks.peak_bytes(widths) - budget.peak_bytes)
             name = f"{unpruned.fingerprint} {widths}"
             if name not in known:  # NSGA-II also repeats itself
-                candidate = partial(self._network, unpruned, body.keep(unpruned.scores, widths), budget, trainer)
-                known[name] = trainer.remembered(name, lambda: trainer.loss(candidate()))  # noqa: B023  called at once
+                known[name] = trainer.remembered(name, partial(self._judged, unpruned, widths, budget, trainer))
             study.tell(trial, known[name])
         return study
+
+    def _judged(self, unpruned: Unpruned, widths: Widths, budget: Budget, trainer: Trainer) -> float:
+        """The loss of a candidate."""
+        return trainer.loss(self._network(unpruned, unpruned.body.keep(unpruned.scores, widths), budget, trainer))
 
     def _network(self, unpruned: Unpruned, kept: Kept, budget: Budget, trainer: Trainer) -> nn.Module:
         """A candidate before training."""
@@ -151,11 +154,6 @@ def fitted(ratios: Ratios, body: Anatomy, budget: Budget, min_width: int) -> dic
     """w(a) with the largest a that fits. Raises Infeasible if the least widths do not."""
     entrances = {unit: (torch.arange(full, dtype=torch.float64) + 0.5) / (ratios[unit] * full) for unit, full in body.widths.items()}
     return one_list_widths({unit: -entrance for unit, entrance in entrances.items()}, body, budget, min_width)
-
-
-def _loss(trial: optuna.trial.FrozenTrial) -> float:
-    """Of a candidate that is finished, as all are."""
-    return float(trial.values[0])
 
 
 def _fingerprint(model: nn.Module, crops: Tensor, *options: object) -> str:
