@@ -95,7 +95,7 @@ DOORS = {
     "scipy": ("methods/mosp/allocation.py", "tasks/data/sidd.py", "bench/report/statistics.py"),
     "rawpy": ("tasks/data/sid.py",),
     "PIL": ("tasks/data/photographs.py", "bench/patches.py"),
-    "tqdm": ("tasks/data/prepared.py",),
+    "tqdm": ("tasks/data/prepared.py", "bench/execution/worker.py"),
     "optuna": ("methods/random_search.py",),
     "skimage": ("tasks/metrics.py", "tasks/data/embedded.py"),
     "sklearn": ("tasks/metrics.py", "tasks/data/embedded.py"),

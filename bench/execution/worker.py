@@ -12,8 +12,10 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
+
+from tqdm import tqdm
 
 from bench.errors import BenchError, PluginError
 from bench.execution.relay import Relay
@@ -24,6 +26,7 @@ from bench.stopping import interrupt
 def serve(connection: Connection, work: Work) -> None:
     """Works until the parent closes the pipe, wants it to stop, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(RLock())  # torch.fx uses tqdm, whose own lock is one of the system: a killed worker would leave it behind
     Thread(target=_end_with_parent, daemon=True).start()
     with suppress(KeyboardInterrupt, EOFError, OSError):
         signal.signal(signal.SIGTERM, interrupt)
