@@ -3,7 +3,7 @@
     swept       one sweep over three budgets, handed over in a mixed order
     alone       prune(), for the middle one of these budgets
     again       the same once more
-    begun_anew  the same, after it was killed in the middle of its training
+    begun_anew  the sweep over the three budgets, after prune() for the middle one was killed in the middle of its training
     eager       prune(), for a budget of the other convention
     otherwise   a sweep over the least of them, another one, and one that is not possible
 
@@ -134,7 +134,7 @@ class Evidence:
 
     @cached_property
     def begun_anew(self) -> Call:
-        """Of the same once more, from the checkpoints that it left when it was killed half-way through its training batches."""
+        """Of the sweep, from the checkpoints that prune() left when it was killed half-way through its training batches."""
 
         def ask(model: nn.Module, trainer: Any) -> Iterator[Outcome]:
             return self._prune(model, self.budgets[MIDDLE], trainer)
@@ -144,7 +144,8 @@ class Evidence:
             self._call(ask, counting)
             with suppress(Killed):
                 self._call(ask, MortalTrainer(self.task, "embedded", RECIPE, SEED, checkpoints=kept, dies_after=counting.drawn // 2))
-            return self._call(ask, TaskTrainer(self.task, "embedded", RECIPE, SEED, checkpoints=kept))
+            trainer = TaskTrainer(self.task, "embedded", RECIPE, SEED, checkpoints=kept)
+            return self._call(lambda model, trainer: self.method.sweep(model, list(self.budgets), trainer), trainer)
 
     @cached_property
     def otherwise(self) -> Call:

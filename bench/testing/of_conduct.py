@@ -46,11 +46,13 @@ def is_deterministic(evidence: Evidence) -> None:
 def ends_the_same_after_a_kill(evidence: Evidence) -> None:
     """Killed in the middle of its training and begun again, it ends with the same weights."""
     needs(is_deterministic, evidence)
-    if not same_weights(_only(evidence.alone, evidence).model, _only(evidence.begun_anew, evidence).model):
-        raise Broken(
-            "killed in its training and begun again it gave other weights; name in `carried` of trainer.fit all that its callbacks "
-            "draw from or change, or leave `carried` out"
-        )
+    found = evidence.begun_anew.pruned()
+    for budget, pruned in evidence.networks.items():
+        if budget not in found or not same_weights(pruned.model, found[budget].model):
+            raise Broken(
+                "killed in its training and begun again it gave other weights; name in `carried` of trainer.fit all that its callbacks "
+                "draw from or change and all that they take from a budget, or leave `carried` out"
+            )
 
 
 def heeds_the_convention(evidence: Evidence) -> None:

@@ -240,6 +240,17 @@ class ForgetsItsCallback(Right):
 
 
 @dataclass(frozen=True)
+class TakesBudgetsForOne(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        def pressed(network: nn.Module) -> Tensor:
+            return 1e-6 * budget.peak_bytes * network.head.weight.square().sum()
+
+        model = deepcopy(model)
+        trainer.fit(model, 2, phase="search", penalty=pressed, carried={})
+        return super().prune(model.eval(), budget, trainer)
+
+
+@dataclass(frozen=True)
 class NeverRefuses(Right):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         return super().prune(
@@ -329,6 +340,7 @@ BROKEN = [
     (Boasts, "keeps a true diary", "at its widths the peak is"),
     (ThrowsDice, "is deterministic", "two calls with one seed gave different weights"),
     (ForgetsItsCallback, "ends the same after a kill", "name in `carried` of trainer.fit all that its callbacks draw from or change"),
+    (TakesBudgetsForOne, "ends the same after a kill", "all that they take from a budget"),
     (NeverRefuses, "refuses the impossible", "gave back a network for a budget of 1 byte; raise Infeasible"),
     (LooksAtNeighbours, "prune equals its item in a sweep", "a budget got different weights"),
     (Scribbles, "leaves its input untouched", "requires_grad of its weights changed; work on a copy"),
