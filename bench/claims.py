@@ -5,7 +5,8 @@ ever stale. (A few file systems know no locks. There the file itself is the clai
 answered meanwhile is looked up once a job is claimed, so that no cell is computed twice.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -23,6 +24,14 @@ class Keyed(Protocol):
 
 
 Work = TypeVar("Work", bound=Keyed)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Waits until no other process is inside with this path, a file that is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
 
 
 class Claims(Generic[Work]):

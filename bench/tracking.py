@@ -1,7 +1,7 @@
 """Records to MLflow: the only door to mlflow.
 
 The records on disk are the truth, MLflow is a copy that `prunebench sync DIR` can make at any time. One run per study, inside it one run
-per record, written by this one process (parallel first writers race in MLflow's migrations). What has been copied is noted in the run
+per record, written by one process at a time (parallel first writers race in MLflow's migrations). What has been copied is noted in the run
 folder, one small file per tracking URI, so that a repeated command neither copies twice nor imports mlflow (two seconds) for nothing;
 where the note is missing, MLflow itself is asked which keys it has.
 
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import atomic
 from bench.cell import NOT_IN_KEY, Cell, Record, digest
+from bench.claims import alone
 from bench.copied import SQLITE, check_writable, read_note, sqlite_file, write_note
 from bench.store import Store
 
@@ -65,18 +66,24 @@ def log_study(
     folder = Path(store_folder)
     where = tracking_uri(folder, uri)
     note = read_note(folder, where)
-    news = [record for record in records if note["records"].get(record.key, {}).get("content") != _content(record)]
-    if not news and note["table"] == _contents(records):
+    if not _news(note, records) and note["table"] == _contents(records):
         return 0
+    file = sqlite_file(where)
     try:
         check_writable(where)
-        with _quiet():
-            return _copy(folder, study_name, news, records, cells, where, note)
+        with alone(file.with_name(f"{file.name}.lock") if file else Store(folder).locks_folder / "mlflow.lock"), _quiet():
+            note = read_note(folder, where)  # again: another process may have copied meanwhile
+            return _copy(folder, study_name, _news(note, records), records, cells, where, note)
     except Exception as error:  # whatever a tracking server does must not cost a run
         why = " ".join(str(error).split())[:200]
         print(f"prunebench: warning: MLflow at {where} failed ({type(error).__name__}: {why}); all records are safe in {folder}, "
               f"copy them later with: prunebench sync {folder}", file=sys.stderr)  # fmt: skip
         return -1
+
+
+def _news(note: Mapping[str, Any], records: Sequence[Record]) -> list[Record]:
+    """What was not copied as it is now."""
+    return [record for record in records if note["records"].get(record.key, {}).get("content") != _content(record)]
 
 
 def _content(record: Record) -> str:

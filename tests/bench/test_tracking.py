@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import pytest
@@ -227,7 +230,7 @@ def test_an_interruption_while_the_database_is_made_leaves_none(folder: Path, mo
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.MlflowClient.search_experiments", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         assert log_study(folder, "demo", [record(cell())]) == -1
-    assert list(folder.parent.parent.iterdir()) == [folder.parent]
+    assert [path for path in folder.parent.parent.iterdir() if path.suffix != ".lock"] == [folder.parent]
     assert log_study(folder, "demo", [record(cell())]) == 1
 
 
@@ -242,7 +245,23 @@ def test_a_server_that_is_away_is_one_warning_and_changes_no_file(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # it would be asked three times, with pauses
     store = stored(tmp_path / "run", seeds=(0,))
-    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in store.folder.rglob("*.*")}
     assert log_study(store.folder, "demo", store.records(), store.cells(), uri="http://127.0.0.1:9") == -1
     assert f"prunebench sync {store.folder}" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in store.folder.rglob("*.*") if path.suffix != ".lock"} == before
+
+
+def test_two_that_copy_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, met = Barrier(2), []
+
+    def copy(*_: Any) -> int:
+        with suppress(BrokenBarrierError):
+            together.wait(0.3)
+            met.append("both were inside")
+        return 1
+
+    monkeypatch.setattr("bench.tracking._copy", copy)
+    asked = (tmp_path, "study", [record(cell())], (), f"sqlite:///{tmp_path}/mlflow.db")
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(lambda _: log_study(*asked), range(2))) == [1, 1]
+    assert met == []
