@@ -1,6 +1,7 @@
 """A study of the fake task, and a store of its own for each test."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,11 @@ def study(tmp_path: Path) -> Callable[..., Study]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "out")
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT interrupts, as in a terminal; a process that a shell began in the background is born deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

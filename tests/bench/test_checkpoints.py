@@ -188,6 +188,7 @@ def test_one_is_written_when_enough_time_has_passed_and_at_the_end_of_a_training
     assert [entry is None for entry in written] == [True, False, True, False, False, False, True]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_waits_for_the_step_and_keeps_it(tmp_path: Path, steps: Steps) -> None:
     def work(interrupted_at: int) -> list[torch.Tensor]:
         def interrupts(index: int, rate: float) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from bench.stopping import heeding_sigterm, patient
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
+
 
 def test_the_first_waits_for_the_end_of_the_block() -> None:
     seen = []
