@@ -12,6 +12,8 @@ from typing import Generic, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
+from bench import atomic
+
 WAITING = "waiting for another run of this study"  # what an executor does while nothing that is left can be taken
 
 
@@ -61,12 +63,17 @@ class Claims(Generic[Work]):
         return len(self._waiting)
 
     def take(self) -> Work | None:
-        """The next job; None if there is none, or if all that wait are being worked on by other processes: ask again later."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """The next job; None if there is none, or if all that wait are being worked on by other processes: ask again later.
+
+        Raises:
+            DiskError: the locks cannot be written.
+        """
         for job in list(self._waiting):
             lock = FileLock(self._folder / f"{job.key}.lock", blocking=False)
             try:
-                lock.acquire()
+                with atomic.disk_errors(self._folder):
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    lock.acquire()
             except Timeout:
                 continue
             self._waiting.remove(job)
