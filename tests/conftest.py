@@ -9,6 +9,12 @@ import torch
 torch.set_num_threads(1)  # networks are small here: two threads are slower than one, and much slower beside other work
 
 
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Torch's own random numbers begin anew in every test, whatever ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real pairs; the test is skipped where the variable is unset, and fails where the folder is not there."""
