@@ -14,14 +14,12 @@ from time import monotonic
 from typing import Any
 
 import torch
-from torch import nn
 
 from bench.cell import Cell, Record, refusal
-from bench.contract import Budget, Phase
+from bench.contract import Budget
 from bench.errors import BenchError, PluginError, one_line
 from bench.progress import Progress
 from bench.time_limit import OutOfTime
-from bench.training import TaskTrainer
 
 LATE_SECONDS = 10.0  # above a time limit that the worker itself should have kept
 LONGEST_ENTRY = 10_000  # letters of a traceback's entry: an error may quote anything
@@ -53,17 +51,6 @@ class Phases:
         finally:
             self._open.pop()
             self._progress.phase(self._open[-1])
-
-
-class PhasedTrainer(TaskTrainer):
-    """A trainer whose failures say in which phase they were."""
-
-    phases: Phases
-
-    def fit(self, model: nn.Module, steps: int, *, phase: Phase, **options: Any) -> int:
-        """Trains in place; see contract.Trainer.fit."""
-        with self.phases.during(phase):
-            return super().fit(model, steps, phase=phase, **options)
 
 
 def failed(cell: Cell, error: BaseException, budget: Budget | None = None, phase: str = "") -> Record:

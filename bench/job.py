@@ -28,7 +28,7 @@ from bench.cell import Cell, Record
 from bench.contract import Budget, Kept, Method, Pruned, Task, largest_first
 from bench.errors import DiskError, Infeasible, PluginError, one_line
 from bench.evaluation import evaluate, input_scores, means
-from bench.failures import PhasedTrainer, Phases, failed
+from bench.failures import Phases, failed
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.options import cell_task, configured
@@ -84,10 +84,8 @@ class _Contest:
         """A trainer with its own random streams and meter."""
         cell = self.first
         new_weights = initialise if cell.backbone_source else None
-        where = (self.device, self.progress.step, stream, new_weights, self.store.checkpoints(cell))
-        trainer = PhasedTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where)
-        trainer.phases = self.phases
-        return trainer
+        where = (self.device, self.progress.step, stream, new_weights, self.store.checkpoints(cell), self.phases.during)
+        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where)
 
 
 def _prepare(job: Job, store: Store, device: str, progress: Progress, time_limit_seconds: float | None) -> _Contest:

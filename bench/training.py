@@ -12,7 +12,7 @@ metered inside `branch()` is forgotten at its end: the cost of one budget is tha
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -61,6 +61,7 @@ class TaskTrainer:
         stream: names the batches: trainers of different streams see different ones.
         initialise: gives a network new weights; by default the task does.
         checkpoints: where killed trainings go on from; by default nowhere.
+        during: entered with the phase of each training, for as long as it lasts.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class TaskTrainer:
         stream: str = "method",
         initialise: Callable[[nn.Module, Generator], None] | None = None,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
+        during: Callable[[str], AbstractContextManager[None]] = lambda phase: nullcontext(),
     ) -> None:
         self.task, self.data, self.recipe = task, data, recipe
         self.device = torch.device(device)
         self.seed = derived_seed(seed, stream)
         self.meter = Meter()
-        self._initialise, self._checkpoints = initialise or task.initialise, checkpoints
+        self._initialise, self._checkpoints, self._during = initialise or task.initialise, checkpoints, during
         self._cell_seed, self._progress = seed, progress or (lambda phase, done, steps: None)
         self._draws = Generator().manual_seed(derived_seed(seed, f"batches of {stream}"))
         self._count_forward = self._counter()
@@ -165,7 +167,7 @@ class TaskTrainer:
         """
         if steps <= 0:
             return 0
-        with self.counted(model), self.meter.during(phase):
+        with self._during(phase), self.counted(model), self.meter.during(phase):
             self.prepare(model).train()
             weights = [weight for weight in model.parameters() if weight.requires_grad]
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
