@@ -18,11 +18,12 @@ def surroundings(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{device} {platform.machine()}",
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: _version(name) for name in ("prunebench", "torch", "torch-pruning", "scikit-image", "numpy")},
+        "versions": {name: version_of(name) for name in ("prunebench", "torch", "torch-pruning", "scikit-image", "numpy")},
     }
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """Of a distribution, as it is installed; None if it is not."""
     try:
         return version(name)
     except PackageNotFoundError:

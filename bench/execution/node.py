@@ -12,7 +12,6 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
@@ -28,6 +27,7 @@ from bench.registry import METHODS, load_plugin
 from bench.run import AnyJob, Work
 from bench.store import Store
 from bench.study import Job, method_source
+from bench.surroundings import version_of
 from bench.training import chosen_device
 
 LOOK_SECONDS = 1.0
@@ -43,10 +43,7 @@ def first_cell(job: AnyJob) -> Cell:
 
 def our_version() -> str:
     """Of prunebench, as it is installed."""
-    try:
-        return version("prunebench")
-    except PackageNotFoundError:
-        return "unknown"
+    return version_of("prunebench") or "unknown"
 
 
 def network_files(folder: Path, key: str) -> dict[str, bytes]:
