@@ -1,12 +1,10 @@
 """The commands for people who write a method: a new one keeps every promise, a broken one is told which it does not keep."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench import registry
 from bench.cli import main
 
 BROKEN = """
@@ -30,19 +28,6 @@ from bench.registry import backbone
 def build():
     return nn.Conv2d(3, 3, 1)
 """
-
-
-@pytest.fixture(autouse=True)
-def _forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a command loads here is forgotten at the end of the test."""
-    monkeypatch.chdir(tmp_path)
-    registry.discover()
-    monkeypatch.setattr(registry, "BROKEN", {})
-    monkeypatch.setattr(registry, "_PLUGINS", [])
-    for one in registry.ALL:
-        monkeypatch.setattr(one, "_known", dict(one._known))
-        monkeypatch.setattr(one, "_origins", dict(one._origins))
-    yield
 
 
 def test_a_new_method_passes_all_checks(capsys: pytest.CaptureFixture[str]) -> None:

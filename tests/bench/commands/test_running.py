@@ -1,12 +1,10 @@
 """Runs by the command line, in this process or in workers: what fails is a row, and the exit code says so."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench import registry
 from bench.cli import main
 from bench.store import Store
 
@@ -48,17 +46,9 @@ class Killed(Narrow):
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder; what a command loads is forgotten at the end."""
-    monkeypatch.chdir(tmp_path)
-    registry.discover()
-    monkeypatch.setattr(registry, "BROKEN", {})
-    monkeypatch.setattr(registry, "_PLUGINS", [])
-    for one in registry.ALL:
-        monkeypatch.setattr(one, "_known", dict(one._known))
-        monkeypatch.setattr(one, "_origins", dict(one._origins))
-    (tmp_path / "tiny.toml").write_text(STUDY)
-    yield tmp_path
+def study(workplace: Path) -> None:
+    """The study of these tests."""
+    (workplace / "tiny.toml").write_text(STUDY)
 
 
 def run(*words: str) -> int:
