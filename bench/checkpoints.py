@@ -158,7 +158,7 @@ class Checkpoints:
     def numbers(self) -> dict[str, Any]:
         """What was remembered: name -> value and what was spent on it."""
         path = None if self.folder is None else self.folder / NUMBERS
-        if path is None or not path.is_file():
+        if path is None or not atomic.is_there(path):
             return {}
         try:
             return dict(sealed.read(path, FORM)["numbers"])
@@ -205,7 +205,7 @@ class Checkpoint:
 
     def resume(self) -> dict[str, Any]:
         """Puts the state back, and returns what was noted with it; nothing if there is no checkpoint."""
-        content = None if self.path is None or not self.path.is_file() else _whole(self.path)
+        content = None if self.path is None or not atomic.is_there(self.path) else _whole(self.path)
         if content is None:
             return {}
         line, _, rest = content.partition(b"\n")

@@ -64,7 +64,7 @@ class Store:
     def version(self, key: str) -> tuple[int, int] | None:
         """Which file the record of a key is: another one each time it is written, though it may say the same; None if it is not there."""
         path = self._record_path(key)
-        found = path.stat() if path.is_file() else None
+        found = path.stat() if atomic.is_there(path) else None
         return None if found is None else (found.st_ino, found.st_mtime_ns)
 
     def write(self, record: Record) -> None:
