@@ -48,6 +48,7 @@ def parser_of(commands_by_name: Mapping[str, Command]) -> Parser:
     what = "jobs at a time, such as GPUs; 1,2,4,8 by default"
     one.add_argument("--devices", type=_counts, default=DEVICES, metavar="1,2,4", help=what)
     one.add_argument("--json", action="store_true")
+    one.set_defaults(retry_failed=False)
     _pretrain_arguments(command("pretrain", "train the unpruned networks of a study"))
     one = _folder_arguments(command("table", "print the table of a run, also while it is running"))
     one.add_argument("--format", choices=FORMATS, default="md")
@@ -107,6 +108,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint-every", metavar="1m", help="how long a training goes on between two checkpoints; 1m by default")
     parser.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     parser.add_argument("--no-mlflow", action="store_true", help="do not copy the records to MLflow")
+    parser.set_defaults(devices=DEVICES, json=False)  # of the plan that --dry-run prints
 
 
 def _time_limit_argument(parser: argparse.ArgumentParser) -> None:

@@ -68,6 +68,7 @@ def store_at(folder: Path) -> Any:
 
 
 def device_of(arguments: argparse.Namespace) -> str:
+    """On which networks are trained. Raises ConfigError for one that is not there."""
     from bench.training import chosen_device
 
     return chosen_device(arguments.device)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.arguments import DEVICES
 from bench.commands.asked import RUNS, device_of, out_folder, seconds_of, study_of
 from bench.commands.results import track
 from bench.errors import ConfigError
@@ -50,9 +49,9 @@ def plan(arguments: argparse.Namespace) -> None:
     from bench.store import Store
 
     study, store = study_of(arguments), Store(out_folder(arguments))
-    forecast = estimate(study, store, device=device_of(arguments), retry_failed=getattr(arguments, "retry_failed", False))
-    made = planned(study, forecast, getattr(arguments, "devices", DEVICES))
-    print(json.dumps(made.to_json(), indent=1) if getattr(arguments, "json", False) else text(made, store.folder))
+    forecast = estimate(study, store, device=device_of(arguments), retry_failed=arguments.retry_failed)
+    made = planned(study, forecast, arguments.devices)
+    print(json.dumps(made.to_json(), indent=1) if arguments.json else text(made, store.folder))
 
 
 def pretrain(arguments: argparse.Namespace) -> None:

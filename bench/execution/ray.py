@@ -20,6 +20,7 @@ from bench.cell import Record
 from bench.claims import WAITING, Claims
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.execution.node import Message, first_cell, network_files, our_version, said_by, unpack
+from bench.execution.relay import GO_ON
 from bench.failures import Attempt
 from bench.pretrained import pretrained_key
 from bench.progress import Progress
@@ -29,7 +30,6 @@ LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
 WORKERS_OF_A_JOB = 3  # one more than on one machine: most losses here are no fault of the job
 LOOPBACK = "127.0.0.1"
-GO_ON = "finished records are stored, and the same command goes on"
 
 
 class OnRay:
@@ -167,7 +167,7 @@ def _connect(address: str | None) -> None:
     try:
         ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **(here if address is None else {}))
     except (ConnectionError, RuntimeError, ValueError) as error:  # nobody there, or another version of Python or Ray
-        raise ConfigError(f"no Ray cluster to use at {address or 'this machine'}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"no Ray cluster to use at {address or 'this machine'}: {error}") from error
     if address is None and (listens := ray.util.get_node_ip_address()) != LOOPBACK:
         ray.shutdown()
         raise ConfigError(
@@ -218,7 +218,7 @@ def _next(stream: Any) -> Message:
     except (of_ray.WorkerCrashedError, of_ray.NodeDiedError, of_ray.ObjectLostError, of_ray.OutOfMemoryError) as error:
         return "lost", _lost(error), {}
     except of_ray.RayError as error:
-        raise PluginError(f"Ray cannot run a job ({' '.join(str(error).split())}); {GO_ON}") from error
+        raise PluginError(f"Ray cannot run a job ({error}); {GO_ON}") from error
 
 
 def _lost(error: Exception) -> str:

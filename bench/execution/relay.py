@@ -9,6 +9,8 @@ from typing import Any
 from bench.cell import Cell
 from bench.progress import Progress
 
+GO_ON = "finished records are stored, and the same command goes on"
+
 
 class Relay(Progress):
     """Sends on what is worked on.

@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bench.errors import BenchError, PluginError
-from bench.execution.relay import Relay
+from bench.execution.relay import GO_ON, Relay
 from bench.run import Work
 from bench.stopping import interrupt
 
@@ -43,7 +43,7 @@ def _do(job: Any, work: Work, send: "_Sender") -> None:
     except (BenchError, OSError) as error:
         send("error", error)
     except Exception as error:
-        send("error", PluginError(f"a worker ended early ({error!r}); finished records are stored, and the same command goes on"))
+        send("error", PluginError(f"a worker ended early ({error!r}); {GO_ON}"))
 
 
 class _Sender:
