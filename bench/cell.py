@@ -190,8 +190,5 @@ class Record:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
         }
-        if content.get("measured_bytes"):  # as it was written before there were several executors
-            values["measured"] = {"pytorch": {"peak_bytes": content["measured_bytes"], "on": content["measured_on"]}}
-        check_fields(cls, values)
         values["cell"] = Cell.from_json(content["cell"])
         return cls(**values)

@@ -1,7 +1,7 @@
 """One saved network that a command is about: a folder that holds it, or a run and the row, ratio and seed that single it out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -14,7 +14,6 @@ from bench.store import MALFORMED, Store
 from bench.units import parse_shapes
 
 SHOWN = 6
-OLD_RECORD = {"schema", "key", "measured_bytes", "measured_on", *(entry.name for entry in fields(Record))}
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def _measured_at(folder: Path) -> Inputs | None:
         record = Store(folder.resolve().parent.parent).read(folder.resolve().name)
         return None if record is None else record.cell.measured_at
     try:
-        return Record.from_json(sealed.read(folder / "record.json", SCHEMA, OLD_RECORD)).cell.measured_at
+        return Record.from_json(sealed.read(folder / "record.json", SCHEMA)).cell.measured_at
     except MALFORMED as error:
         raise ConfigError(f"{folder / 'record.json'} is damaged, or not the record of a network: {error!r}") from error
 

@@ -37,7 +37,7 @@ def read_note(folder: Path, where: str) -> dict[str, Any]:
     if not path.is_file() or (file is not None and not file.is_file()):
         return empty
     try:
-        note = empty | sealed.read(path, SCHEMA, list(empty))
+        note = empty | sealed.read(path, SCHEMA)
         check(note["records"], Mapping[str, Mapping[str, Any]], "records")
         return note
     except ValueError as error:

@@ -71,12 +71,11 @@ def patch_path(folder: Path, test_set: str, photograph: str) -> Path:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a crop is there and whole; a damaged one is set aside. One from before there were checksums is taken as it is."""
+    """Whether a crop is there and whole; a damaged one is set aside."""
     if not atomic.is_there(path):
         return False
     png = atomic.read(path)
-    from_before = png.endswith(END) and TEXT not in png and NAME not in png
-    if from_before or png == _sealed(png[: -SEAL_BYTES - len(END)] + png[-len(END) :]):
+    if png == _sealed(png[: -SEAL_BYTES - len(END)] + png[-len(END) :]):
         return True
     atomic.set_aside(path, "its checksum does not agree with its content", "left out")
     return False

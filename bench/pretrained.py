@@ -29,7 +29,6 @@ from bench.training import OnStep, TaskTrainer, derived_seed
 
 PACKAGED = Path(__file__).parent / "pretrained_networks"
 CURVE_POINTS = 10
-OLD_NAMES = ("question", "sha256", "calibration_loss", "seconds", "device", "threads", "torch")
 PRETRAINING = ("patch", "batch", "pretrain_steps", "pretrain_rate", "pretrain_drops")
 
 
@@ -102,7 +101,7 @@ def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
             continue
         content, damaged = atomic.read(weights), sidecar
         try:
-            stated = sealed.read(sidecar, SCHEMA, OLD_NAMES).get("sha256") if atomic.is_there(sidecar) else None
+            stated = sealed.read(sidecar, SCHEMA).get("sha256") if atomic.is_there(sidecar) else None
             damaged, why = weights, f"its checksum is not the one in {sidecar.name}"
             if atomic.checksum(content) == stated:
                 return content

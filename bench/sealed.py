@@ -6,7 +6,7 @@ JSON of everything else.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,12 @@ def text(content: Mapping[str, Any], indent: int | None = 1) -> bytes:
     return json.dumps({**content, "checksum": digest(dict(content))}, indent=indent).encode()
 
 
-def read(path: Path, schema: int, old_names: Collection[str] = ()) -> dict[str, Any]:
+def read(path: Path, schema: int) -> dict[str, Any]:
     """The content that was written, without its checksum.
 
     Args:
         path: the file.
         schema: the newest that this program knows.
-        old_names: all that a file may hold that was written before there were checksums; none: there are no such files.
 
     Raises:
         ValueError: it is damaged.
@@ -43,12 +42,11 @@ def read(path: Path, schema: int, old_names: Collection[str] = ()) -> dict[str, 
         content = json_of(path)
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")
-    if "checksum" in content:
-        stated = content.pop("checksum")
-        if stated != digest(content):
-            raise ValueError("its checksum does not agree with its content")
-    elif not old_names or not content.keys() <= set(old_names):
+    if "checksum" not in content:
         raise ValueError("it has no checksum")
+    stated = content.pop("checksum")
+    if stated != digest(content):
+        raise ValueError("its checksum does not agree with its content")
     found = content.get("schema", 0)
     if type(found) is not int:
         raise ValueError(f"its schema is {str(found)[:20]}")

@@ -22,7 +22,6 @@ from bench import atomic, sealed
 from bench.cell import SCHEMA, Cell, Record, digest
 from bench.checkpoints import EVERY_SECONDS, Checkpoints
 
-OLD_STUDY = ("schema", "name", "command", "cells")
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -129,7 +128,7 @@ class Store:
         if not atomic.is_there(self._study_path):
             return {}
         try:
-            content = sealed.read(self._study_path, SCHEMA, OLD_STUDY)
+            content = sealed.read(self._study_path, SCHEMA)
             [Cell.from_json(cell) for cell in content["cells"]]
         except MALFORMED as error:
             atomic.set_aside(self._study_path, str(error), "written anew by the next run")

@@ -5,6 +5,7 @@
 The file is checked whole before anything runs (`bench.study_file`).
 """
 
+import ast
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -169,12 +170,37 @@ def study_path(source: str | Path) -> Path:
 
 
 def method_source(cls: type) -> str:
-    """Hash of the source of a method: of its file or, where it lives in a package of its own, of all Python files of that folder."""
+    """Hash of the source of a method: of its file or, where it lives in a package of its own, of all Python files of that folder.
+
+    Only the code counts: comments, docstrings, formatting and the modules that names are imported from may change.
+    """
     module = sys.modules[cls.__module__]
     path = Path(module.__file__ or "")
     own_package = path.name == "__init__.py" or cls.__module__.count(".") > 1
     files = sorted(path.parent.rglob("*.py")) if own_package else [path]
     whole = hashlib.sha256()
     for file in files:
-        whole.update(f"{file.relative_to(path.parent).as_posix()}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+        whole.update(f"{file.relative_to(path.parent).as_posix()}\0".encode() + hashlib.sha256(_code(file).encode()).digest())
     return whole.hexdigest()
+
+
+def _code(file: Path) -> str:
+    """A Python file without what does not change its answers, behind the names that it gives to what it imports."""
+    tree = ast.parse(file.read_bytes())
+    imported = [alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    renamed = sorted(f"{alias.name} as {alias.asname}" for alias in imported if alias.asname)
+    return "\n".join([*renamed, ast.unparse(_Stripped().visit(tree))])
+
+
+class _Stripped(ast.NodeTransformer):
+    """Takes out imports and docstrings."""
+
+    def visit_Import(self, node: ast.Import) -> None:
+        """Goes."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        """Goes."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """Goes where it is only a text."""
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node

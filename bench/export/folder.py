@@ -27,7 +27,6 @@ LARGEST_SIZE = 2**20
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
 FORM = 1  # of spec.json; raise it when programs from before could not read it
 OF_A_GRAPH = {"graph", "sha256"}
-OLD_NAMES = {*OF_A_GRAPH, "lean_at", "task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
 AGAIN = "prune or export it again; for a network of a run, move its records/KEY.json away and repeat the run"
 
 
@@ -83,7 +82,7 @@ def read(folder: Path, needed: Collection[str]) -> tuple[dict[str, Any], bytes]:
         if not atomic.is_there(folder / name):
             raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
     try:
-        spec = sealed.read(folder / SPEC, FORM, OLD_NAMES)
+        spec = sealed.read(folder / SPEC, FORM)
     except ValueError as error:
         raise ConfigError(f"{folder / SPEC} is damaged, or not a description of a network ({error}); {AGAIN}") from error
     missing = (OF_A_GRAPH if "graph" in spec else {*needed, "sha256"}) - spec.keys()

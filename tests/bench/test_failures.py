@@ -184,9 +184,3 @@ def test_an_error_that_quotes_anything_is_a_row_that_can_be_read_again(study: An
     monkeypatch.setattr(Narrow, "prune", prune)
     (bad,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
     assert bad.reason.startswith("ValueError: caf? xxx")
-
-
-def test_a_record_from_before_phases_is_readable(study: Any, store: Store) -> None:
-    content = run(study("methods=['unpruned']"), store)[0].to_json()
-    del content["phase"]
-    assert Record.from_json(content).phase == ""

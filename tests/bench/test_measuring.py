@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from bench.cell import Record
 from bench.cli import main
 from bench.errors import ConfigError
 from bench.execution.serial import Serial
@@ -38,13 +37,6 @@ def test_a_network_that_is_gone_is_left_out(study, store):
     first = run(study(), store, Serial())[0]
     shutil.rmtree(store.model_folder(first.key))
     assert len(list(measure_run(store))) == 2 and store.read(first.key).measured == {}
-
-
-def test_a_record_of_one_measurement_is_still_read(study, store):
-    content = run(study(), store, Serial())[0].to_json()
-    del content["measured"]
-    record = Record.from_json(content | {"measured_bytes": 5, "measured_on": "cpu"})
-    assert record.measured == {"pytorch": {"peak_bytes": 5, "on": "cpu"}}
 
 
 def test_all_executors_measure_a_network_by_hand():

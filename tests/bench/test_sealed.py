@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from PIL import Image
 
 from bench import sealed
 from bench.cell import SCHEMA, Record
-from bench.chosen import chosen
 from bench.cli import main
 from bench.copied import read_note, write_note
 from bench.errors import ConfigError
@@ -30,12 +28,6 @@ def resealed(file: Path, **changes: Any) -> None:
     content = json.loads(file.read_bytes()) | changes
     del content["checksum"]
     sealed.write(file, content)
-
-
-def unsealed(file: Path) -> None:
-    """As it was written before there were checksums and schemas of its own."""
-    content = json.loads(file.read_bytes())
-    file.write_text(json.dumps({name: value for name, value in content.items() if name not in ("checksum", "schema")}))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -58,7 +50,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_what_cannot_be_trusted_is_refused(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match=why):
-        sealed.read(tmp_path / "a.json", SCHEMA, ["old"])
+        sealed.read(tmp_path / "a.json", SCHEMA)
 
 
 def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(store: Store, study: Asked, capsys: Any) -> None:
@@ -104,28 +96,8 @@ def test_records_of_an_older_schema_are_left_alone_and_said_to_be_asked_anew(sto
     assert list(store.folder.rglob("*.damaged")) == []
 
 
-def test_what_was_stored_before_there_were_checksums_stays_readable(store: Store, study: Asked) -> None:
-    cells = study().cells()
-    store.write_study("tiny", cells)
-    pretrained(FakeTask(), cells[0], [store.pretrained_folder])
-    save_graph(store.folder / "net", Tiny(2))
-    sealed.write(store.folder / "net" / "record.json", Record(replace(cells[0]), "done").to_json())
-    write_note(store.folder, "http://a", {"parent": "run"})
-    for file in store.folder.rglob("*.json"):
-        unsealed(file)
-    assert store.cells() == cells
-    assert find(cells[0], [store.pretrained_folder]) is not None
-    assert load(store.folder / "net").first.out_channels == 2
-    assert chosen(store.folder / "net").shape == cells[0].measured_at
-    assert read_note(store.folder, "http://a")["parent"] == "run"
-    store.write_study("tiny", cells)
-    assert "checksum" in json.loads((store.folder / "study.json").read_bytes())
-
-
-def test_a_crop_from_before_is_shown_and_one_that_was_cut_short_is_not(tmp_path: Path) -> None:
+def test_a_crop_that_was_cut_short_is_not_shown(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    assert is_whole(tmp_path / "a.png")
-    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-1])
     assert not is_whole(tmp_path / "a.png") and (tmp_path / "a.png.damaged").is_file()
 
 

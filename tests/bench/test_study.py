@@ -1,13 +1,14 @@
 """Studies: the cells of a file, and one line for everything that is wrong with it."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from bench.errors import ConfigError
 from bench.report.against import published
-from bench.study import load_study, method_source, packaged_studies
+from bench.study import _code, load_study, method_source, packaged_studies
 from tests.fakes import Narrow
 
 
@@ -183,6 +184,40 @@ def test_the_source_of_a_package_is_all_of_its_files(tmp_path, monkeypatch):
     before = method_source(Plug)
     (package / "part.py").write_text("x = 2\n")
     assert method_source(Plug) != before and method_source(Narrow) == method_source(Narrow)
+
+
+CODE = """from bench.surgery import remove as cut
+
+
+def f(a, b):
+    return cut(a) + b
+"""
+SAME = {
+    "comments": CODE.replace("return", "# Why.\n    return"),
+    "docstrings": '"""A file."""\n' + CODE.replace("    return", '    """A function."""\n    return'),
+    "formatting": CODE.replace("(a, b)", "(\n    a,\n    b,\n)").replace("cut(a)", "(cut( a ))"),
+    "import paths": "import os\n" + CODE.replace("bench.surgery", "bench.elsewhere"),
+}
+ANOTHER = {
+    "an operator": CODE.replace("+ b", "- b"),
+    "a default": CODE.replace("b)", "b=1)"),
+    "what an alias stands for": CODE.replace("remove as cut", "insert as cut"),
+}
+
+
+def _source_of(code: str, folder: Path) -> str:
+    (folder / "f.py").write_text(code)
+    return _code(folder / "f.py")
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_the_source_of_a_method_is_the_same_after_a_change_of(change: str, tmp_path: Path) -> None:
+    assert _source_of(SAME[change], tmp_path) == _source_of(CODE, tmp_path)
+
+
+@pytest.mark.parametrize("change", ANOTHER)
+def test_the_source_of_a_method_is_another_after_a_change_of(change: str, tmp_path: Path) -> None:
+    assert _source_of(ANOTHER[change], tmp_path) != _source_of(CODE, tmp_path)
 
 
 def test_options_that_a_method_refuses_are_the_users_mistake(study):

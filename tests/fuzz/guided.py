@@ -3,8 +3,8 @@
     pip install atheris==3.0.0
     python -m tests.fuzz.guided [-runs=2000] [-max_total_time=60] [TARGET ...]        all targets, one after the other, by default
 
-Words with a dash are libFuzzer's. A finding ends its target with a traceback, and libFuzzer writes its input as crash-*; each target is a
-process of its own. The last line of a target says its cases, seconds and coverage counters.
+Words with a dash are libFuzzer's. A finding ends its target with a traceback, and libFuzzer writes its input into results/runs/fuzz; each
+target is a process of its own. The last line of a target says its cases, seconds and coverage counters.
 """
 
 import re
@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 PACKAGES = ["bench", "tasks", "tomllib", "json", "PIL"]
 RUNS = "-runs=2000"
+ARTEFACTS = Path("results") / "runs" / "fuzz"
 SEEDS, SEED_BYTES = 64, 2048  # random ones: from shorter input nothing whole can be built
 
 
@@ -46,12 +47,14 @@ def main(words: Sequence[str]) -> int:
         from tests.fuzz.targets import TARGETS
 
         names = list(TARGETS)
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
     for name in names:
         started = time.monotonic()
         with TemporaryDirectory() as seeds:
             for place in range(SEEDS):
                 Path(seeds, str(place)).write_bytes(Random(place).randbytes(SEED_BYTES))
-            command = [sys.executable, "-m", "tests.fuzz.guided", "in", name, RUNS, "-seed=1", *flags, seeds]
+            ours = [RUNS, "-seed=1", f"-artifact_prefix={ARTEFACTS}/"]
+            command = [sys.executable, "-m", "tests.fuzz.guided", "in", name, *ours, *flags, seeds]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if done.returncode:
             found = True
