@@ -13,7 +13,7 @@
 The network is taken as it is, as trained; it is neither pretrained nor changed. torch.fx must be able to trace it. A method that begins
 from new weights gets those that the layers give themselves (`reset_parameters`). The ruler
 alone is `bench.memory.profile`: `peak_memory(net, (1, 3, 64, 64))` in bytes, `profile` step by step. `save(result, folder)` writes the
-pruned network so that `bench.saved.load(folder)` has it again without the code of its class.
+pruned network so that `bench.export.saved.load(folder)` has it again without the code of its class.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,18 +26,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import saved
-from bench.backbones import initialise
 from bench.contract import Budget, Convention, Kept, Method, Pruned, Recipe, Shape, Task
 from bench.errors import ConfigError, PluginError
-from bench.evaluation import evaluate, means
-from bench.job import figures, finish
+from bench.export import saved
 from bench.memory.profile import peak_memory
-from bench.options import configured
-from bench.referee import check_fits
-from bench.registry import METHODS, TASKS
-from bench.study_file import checked_recipe
-from bench.training import OnStep, Spent, TaskTrainer, chosen_device, derived_seed
+from bench.plugins.backbones import initialise
+from bench.plugins.options import configured
+from bench.plugins.registry import METHODS, TASKS
+from bench.runner.job import figures, finish
+from bench.runner.referee import check_fits
+from bench.study.study_file import checked_recipe
+from bench.training.evaluation import evaluate, means
+from bench.training.trainer import OnStep, Spent, TaskTrainer, chosen_device, derived_seed
 from bench.units import shapes_of
 
 
@@ -116,7 +116,7 @@ def prune(
 
 
 def save(result: Result, folder: str | Path) -> None:
-    """Writes the network for `bench.saved.load`. Raises ConfigError: it uses what cannot be written down."""
+    """Writes the network for `bench.export.saved.load`. Raises ConfigError: it uses what cannot be written down."""
     saved.save_graph(folder, result.model)
 
 

@@ -12,15 +12,15 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
+from bench.channels.units import Layout
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
 from bench.memory.groups import peak_group
-from bench.memory.layout import Layout
 from bench.memory.peak_model import floor_widths
-from bench.registry import method
-from bench.surgery.anatomy import Anatomy, anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import one_list_widths, removable
+from bench.plugins.registry import method
+from bench.surgery.analysis import Anatomy, anatomy
 from bench.surgery.importance import Scores, fan_in, norms
+from bench.surgery.remove import remove
+from bench.surgery.width_search import one_list_widths, removable
 
 
 @method("global_l2")

@@ -39,17 +39,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from bench.channels.units import STAYS, Layout, Places
 from bench.contract import Budget, Pruned, Recipe, Step, Trainer
 from bench.errors import ConfigError
-from bench.memory.layout import STAYS, Layout, Places
-from bench.registry import method
-from bench.staged import StagedMethod
-from bench.surgery.anatomy import Anatomy, anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import one_list_widths, uniform_widths
+from bench.method_bases import StagedMethod
+from bench.plugins.registry import method
+from bench.surgery.analysis import Anatomy, anatomy
 from bench.surgery.importance import Scores
 from bench.surgery.masks import output_slices
-from bench.surgery.slices import weight_axes
+from bench.surgery.remove import remove
+from bench.surgery.shared_weights import weight_axes
+from bench.surgery.width_search import one_list_widths, uniform_widths
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Step, Trainer
 from bench.errors import ConfigError
-from bench.registry import method
-from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import remove
+from bench.plugins.registry import method
+from bench.surgery.analysis import anatomy
 from bench.surgery.compactors import compactor_name, insert, long_skips
-from bench.surgery.families import positions, scaled
-from bench.surgery.fit import largest_fitting
 from bench.surgery.importance import gate_gradients
+from bench.surgery.remove import remove
+from bench.surgery.width_search import largest_fitting, positions, scaled
 
 
 @method("one_skip")

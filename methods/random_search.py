@@ -31,13 +31,13 @@ from torch import Tensor, nn
 
 from bench.contract import Budget, Kept, Pruned, Recipe, Step, Trainer, Widths
 from bench.errors import ConfigError
-from bench.registry import method
-from bench.staged import StagedMethod
-from bench.surgery.anatomy import Anatomy, anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import one_list_widths
+from bench.method_bases import StagedMethod
+from bench.plugins.registry import method
+from bench.surgery.analysis import Anatomy, anatomy
 from bench.surgery.importance import Scores, norms
 from bench.surgery.least_squares import Outputs, layer_outputs, update_weights
+from bench.surgery.remove import remove
+from bench.surgery.width_search import one_list_widths
 
 LEAST_RATIO = 0.1
 LEAST_SQUARES_CROPS = 16

@@ -1,7 +1,7 @@
 """The criteria of Torch-Pruning (Fang et al., DepGraph, CVPR 2023) at matched peak memory.
 
-Scores are the library's own arithmetic (bench.surgery.library_importance); widths are fitted by our ruler, because the library aims at a
-share of the channels and not at bytes:
+Scores are the library's own arithmetic (bench.surgery.torch_pruning_importance); widths are fitted by our ruler, because the library aims
+at a share of the channels and not at bytes:
 
     uniform    every unit keeps the same share, the library's default      (quantum: one step of the uniform grid)
     global     one list of the scores of all units, which the library normalises within each unit      (quantum: one channel)
@@ -13,13 +13,13 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from bench.contract import Budget, Pruned, Trainer
-from bench.registry import method
-from bench.staged import StagedMethod
-from bench.surgery.anatomy import Anatomy, anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import one_list_widths, uniform_widths
+from bench.method_bases import StagedMethod
+from bench.plugins.registry import method
+from bench.surgery.analysis import Anatomy, anatomy
 from bench.surgery.importance import Scores
-from bench.surgery.library_importance import FROM_GRADIENTS, Library, library_scores
+from bench.surgery.remove import remove
+from bench.surgery.torch_pruning_importance import FROM_GRADIENTS, Library, library_scores
+from bench.surgery.width_search import one_list_widths, uniform_widths
 
 
 @dataclass(frozen=True)

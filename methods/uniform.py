@@ -13,11 +13,11 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Trainer
-from bench.registry import method
-from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import uniform_widths
+from bench.plugins.registry import method
+from bench.surgery.analysis import anatomy
 from bench.surgery.importance import norms
+from bench.surgery.remove import remove
+from bench.surgery.width_search import uniform_widths
 
 
 @method("uniform")

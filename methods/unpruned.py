@@ -11,7 +11,7 @@ from torch import nn
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Trainer
 from bench.memory.peak_model import impossible
 from bench.memory.profile import peak_memory
-from bench.registry import method
+from bench.plugins.registry import method
 
 
 @method("unpruned")

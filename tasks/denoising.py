@@ -7,7 +7,7 @@ paper's Table 1.
 
 from dataclasses import dataclass
 
-from bench.registry import task
+from bench.plugins.registry import task
 from tasks.data.degrade import CameraNoise
 from tasks.restoration import Restoration
 

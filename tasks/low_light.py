@@ -6,7 +6,7 @@ PSNR and SSIM on 8 bit, RGB, on whole photographs. Budgets are counted at 2048 x
 
 from dataclasses import dataclass
 
-from bench.registry import task
+from bench.plugins.registry import task
 from tasks.data.degrade import Darkness
 from tasks.restoration import Restoration
 

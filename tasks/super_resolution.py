@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Generator, Tensor, nn
 
 from bench.contract import Recipe, Shape
-from bench.registry import task
+from bench.plugins.registry import task
 from tasks.data.scaling import Shrunk, resized
 from tasks.metrics import luma_inside, psnr_db, ssim
 from tasks.models.edsr import EDSR

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from bench.contract import NO_TRAINER, Budget, Crops, Finish, Method, Pair, Pruned, Recipe, Shape, Step, Task, Trainer
 from bench.errors import Infeasible
-from bench.registry import method, task
+from bench.plugins.registry import method, task
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
 from tasks.models.unet import UNet

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.arguments import parser_of
-from bench.cli import COMMANDS
+from bench.cli.main import COMMANDS
+from bench.cli.parser import parser_of
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 

@@ -1,9 +1,9 @@
 """A network as plain JSON: its operators in the order of execution, as torch.fx follows them, and its layers by class and arguments.
 
     spec, weights = described(model), weights_for(model)
-    twin = rebuilt(spec, weights)                            # bench.export.rebuilding
+    twin = rebuilt(spec, weights)                            # bench.export.rebuild
 
-The description holds no code. It is written for networks whose layers and functions are allowed (`bench.export.allowed`):
+The description holds no code. It is written for networks whose layers and functions are allowed (`bench.export.allowlist`):
 
     version   of this form
     name      of the network's class
@@ -11,7 +11,7 @@ The description holds no code. It is written for networks whose layers and funct
     tensors   path -> "parameter" or "buffer": what the code reads by itself, outside of layers
     shared    path of a tensor -> path of the one that it is
     frozen    paths of parameters that are not trained
-    nodes     name, op, target, args, kwargs of each operator (as in torch.fx); arguments as in `bench.export.values`
+    nodes     name, op, target, args, kwargs of each operator (as in torch.fx); arguments as in `bench.export.json_values`
 """
 
 import keyword
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
 from bench.errors import ConfigError
-from bench.export.allowed import ATTRIBUTES, METHODS, NAME, NOT_A_NAME, STEP, function_name
+from bench.export.allowlist import ATTRIBUTES, METHODS, NAME, NOT_A_NAME, STEP, function_name
+from bench.export.json_values import shortened, written
 from bench.export.layers import described_layer, tensors_of_layer
-from bench.export.values import shortened, written
-from bench.memory.tracing import trace_module
-from bench.modes import evaluating
+from bench.graph.tracing import trace_module
+from bench.torch_state import evaluating
 
 VERSION = 1
 LONGEST = 64  # steps of a path
@@ -137,7 +137,7 @@ def _described_node(node: Node) -> dict[str, Any]:
     target = node.target if isinstance(node.target, str) else function_name(node.target)
     if target is None or (node.op == "call_method" and target not in METHODS):
         asked = target or f"{getattr(node.target, '__module__', '')}.{getattr(node.target, '__name__', node.target)}"
-        raise ConfigError(f"the operator '{asked}' (at {node.name}) is not allowed in a description; see bench/export/allowed.py")
+        raise ConfigError(f"the operator '{asked}' (at {node.name}) is not allowed in a description; see bench/export/allowlist.py")
     check_name(target if node.op == "placeholder" else node.name)
     check_call(node.op, target, node.args, dict(node.kwargs))
     args = [written(each) for each in node.args]

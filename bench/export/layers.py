@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
-from bench.export.allowed import LAYER_CLASSES
-from bench.export.values import read, shortened, written
-from bench.memory.tracing import torch_layer
-from bench.memory.whereabouts import first_line
+from bench.export.allowlist import LAYER_CLASSES
+from bench.export.json_values import read, shortened, written
+from bench.graph.source_location import first_line
+from bench.graph.tracing import torch_layer
 
 UNIVERSAL = frozenset(vars(nn.Module()))  # attributes that every module has
 HARMLESS = ("extra_repr", "reset_parameters", "train")  # what a subclass may change
@@ -31,7 +31,7 @@ def described_layer(layer: nn.Module, path: str) -> dict[str, Any]:
     """
     name = torch_layer(layer) or type(layer).__name__
     if torch_layer(layer) is None or name not in LAYER_CLASSES:
-        raise ConfigError(f"the layer '{path}' is a {name}, which is not in the table of bench/memory/operators.py; it cannot be described")
+        raise ConfigError(f"the layer '{path}' is a {name}, which is not in the table of bench/graph/operators.py; it cannot be described")
     cls = LAYER_CLASSES[name]
     if any(getattr(layer, hooks) for hooks in HOOKS):
         raise ConfigError(f"the layer '{path}' has hooks, which cannot be described; take them off first")

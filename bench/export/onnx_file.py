@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench import atomic
 from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
-from bench.memory.whereabouts import first_line
+from bench.files import atomic
+from bench.files.log import LOG
+from bench.graph.source_location import first_line
 from bench.units import format_mib, format_shape, shapes_of
 
 TOLERANCE = 1e-4  # of the largest output
@@ -61,7 +62,7 @@ def onnx_bytes(model: nn.Module, shape: Inputs, dynamic: bool = True) -> tuple[b
         return _checked(plain, _open(shapes), _other(plain, shapes), (AXES,) * len(shapes))
     except ConfigError as error:
         written = _checked(plain, shapes, shapes, ())
-        atomic.LOG.warning("the ONNX file takes inputs of %s only; with open sizes, %s", format_shape(shapes), error)
+        LOG.warning("the ONNX file takes inputs of %s only; with open sizes, %s", format_shape(shapes), error)
         return written
 
 
@@ -173,7 +174,7 @@ def _other(model: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         with quiet(), torch.no_grad():
             model(*_random(other))
     except Exception as error:
-        atomic.LOG.debug("not at %s: %s", format_shape(other), error)
+        LOG.debug("not at %s: %s", format_shape(other), error)
         return shapes
     return other
 

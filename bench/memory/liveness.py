@@ -12,7 +12,7 @@ Weights have no storage here: they are not counted and never overwritten.
 from dataclasses import dataclass, field
 
 from bench.contract import Convention
-from bench.memory.graph import Graph, Op
+from bench.graph.ir import Graph, Op
 
 
 @dataclass

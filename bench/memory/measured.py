@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from bench.contract import Inputs, Shape
-from bench.modes import evaluating
+from bench.torch_state import evaluating
 from bench.units import shapes_of
 
 WARM_UP_PIXELS = 64

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from bench.channels.units import Layout, layout
 from bench.contract import Budget, Convention, Inputs, Widths
 from bench.errors import ConfigError, Infeasible
-from bench.memory.graph import Graph
-from bench.memory.layout import Layout, layout
+from bench.graph.ir import Graph
+from bench.graph.lowering import trace
 from bench.memory.liveness import Storage, liveness
-from bench.memory.reading import trace
 from bench.units import format_mib
 
 

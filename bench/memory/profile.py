@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.contract import Convention, Inputs
 from bench.errors import ConfigError
+from bench.graph.lowering import trace
+from bench.graph.tracing import meta_inputs, on_meta
 from bench.memory.liveness import liveness
-from bench.memory.reading import trace
-from bench.memory.tracing import meta_inputs, on_meta
 from bench.units import format_shape, mib, shapes_of
 
 

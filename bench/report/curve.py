@@ -10,8 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
+from bench.records import UNPRUNED, Record
 from bench.report.frame import rows, section
 from bench.report.style import NEUTRAL, drawn, line, styles
 from bench.report.table import title

@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import atomic
-from bench.cell import Record
+from bench.files import atomic
+from bench.records import Record
 from bench.report import curve, memory, page, pattern, skips, visual
-from bench.report.against import has_counterparts, render_against
+from bench.report.paper_comparison import has_counterparts, render_against
 from bench.report.table import FORMATS, render
-from bench.store import Store
+from bench.study.store import Store
 
 PAGE = "report.html"
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.cell import NOT_IN_KEY, Cell, Record, digest
+from bench.files.hashing import digest
+from bench.records import NOT_IN_KEY, Cell, Record
 from bench.report.statistics import half_width
 from bench.units import format_shape
 
@@ -23,7 +24,7 @@ Item = TypeVar("Item")
 REFERENCE = "mosp"  # the method that the others are compared with
 NOT_IN_QUESTION = ("seed", *NOT_IN_KEY)
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
-EXECUTORS = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}  # how columns begin -> what ran the network (bench.measuring)
+EXECUTORS = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}  # how columns begin -> what ran the network (bench.runner.measure)
 MEASURED = tuple(f"{name}_bytes" for name in EXECUTORS)
 TIMED = tuple(f"{name}_image_seconds" for name in EXECUTORS)
 LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager", *MEASURED)

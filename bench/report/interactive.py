@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from bench.cell import UNPRUNED, Record
+from bench.records import UNPRUNED, Record
 from bench.report.curve import FRONT, Row, pareto, reached_bytes
 from bench.report.pattern import Panel, shown
 from bench.report.skips import Panel as SkipsPanel

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile, TimeStep
-from bench.report.bands import DOTS_PER_INCH, INCHES, panel
+from bench.records import UNPRUNED, Record
 from bench.report.frame import REFERENCE, asked, grouped, row_name, section
 from bench.report.style import drawn
 from bench.report.table import title
+from bench.report.timeline_plot import DOTS_PER_INCH, INCHES, panel
 
 
 class Pair(NamedTuple):

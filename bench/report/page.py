@@ -13,15 +13,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench import atomic
-from bench.cell import Cell, Record
+from bench.files import atomic
+from bench.records import Cell, Record
 from bench.report import curve, interactive, page_table, pattern, skips
+from bench.report.convention_agreement import agreement
 from bench.report.frame import REFERENCE, asked, first_of_each, rows, section
-from bench.report.rulers import agreement
 from bench.report.significance import versus
 from bench.report.table import caption, reasons, title
 from bench.report.visual import View, views
-from bench.store import Store
+from bench.study.store import Store
 
 TEMPLATE = "page.html"
 TABLE_SCRIPT = "itables"  # packs DataTables, its script and its style, as two files

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.cell import UNPRUNED, Record
 from bench.errors import ConfigError
+from bench.records import UNPRUNED, Record
 from bench.report.frame import asked, section
 from bench.report.style import drawn
 from bench.report.table import title

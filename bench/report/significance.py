@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.cell import Cell, Record
 from bench.errors import ConfigError
-from bench.registry import unknown
+from bench.plugins.registry import unknown
+from bench.records import Cell, Record
 from bench.report.frame import question, rows, section
 from bench.report.statistics import CONFIDENCE, LEAST_PHOTOGRAPHS, holm, interval, p_value
 from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import atomic
+from bench.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

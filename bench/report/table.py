@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from bench.cell import Cell, Record, refusal
 from bench.errors import ConfigError, one_line
+from bench.records import Cell, Record, refusal
+from bench.report.convention_agreement import agreement
 from bench.report.frame import COSTS, MEASURED, TIMED, rows, section
-from bench.report.rulers import agreement
 from bench.units import mib
 
 Row = Mapping[str, Any]

@@ -1,20 +1,20 @@
 """Crops of restored photographs side by side, with the figures of the whole photograph beneath (Fig. 4 of the MOSP paper).
 
-Which photographs and which part of them is a rule of bench.patches that is blind to every method. Shown are the clean and the degraded
-crop, and every row at the smallest ratio and its first seed, for the first photograph of each test set.
+Which photographs and which part of them is a rule of bench.training.sample_crops that is blind to every method. Shown are the clean and the
+degraded crop, and every row at the smallest ratio and its first seed, for the first photograph of each test set.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.cell import Record
 from bench.errors import ConfigError
-from bench.patches import is_whole, patch_path
+from bench.records import Record
 from bench.report.frame import asked, first_of_each, grouped, row_name, section
 from bench.report.style import drawn
 from bench.report.table import title
-from bench.store import Store
+from bench.study.store import Store
+from bench.training.sample_crops import is_whole, patch_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

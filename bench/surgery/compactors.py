@@ -23,9 +23,9 @@ from torch import nn
 
 from bench.contract import Inputs
 from bench.errors import ConfigError
-from bench.memory.graph import Graph, Op
-from bench.memory.reading import trace
-from bench.memory.tracing import GraphModule, insert_layer, trace_module
+from bench.graph.ir import Graph, Op
+from bench.graph.lowering import trace
+from bench.graph.tracing import GraphModule, insert_layer, trace_module
 
 SUMS = ("add", "iadd")
 

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from bench.memory.layout import Layout
+from bench.channels.units import Layout
 from bench.surgery.masks import channel_axis, input_slices, output_slices
 
 Scores = dict[str, Tensor]

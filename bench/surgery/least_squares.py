@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp
 from torch.utils.hooks import RemovableHandle
 
+from bench.channels.units import Layout
 from bench.contract import Kept
-from bench.memory.layout import Layout
-from bench.modes import evaluating
 from bench.surgery.masks import channel_axis
+from bench.torch_state import evaluating
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 ITERATIONS = 10  # of conjugate gradients

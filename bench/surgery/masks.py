@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bench.channels.units import Layout
 from bench.contract import Kept
 from bench.errors import ConfigError
-from bench.memory.layout import Layout
 
 
 @contextmanager

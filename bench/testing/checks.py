@@ -10,49 +10,49 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.contract import Method, Task
-from bench.testing import of_class, of_conduct, of_networks, of_task
-from bench.testing.evidence import Evidence
-from bench.testing.findings import Check, Finding, look
-from bench.testing.of_task import TaskEvidence
+from bench.testing import behaviour_checks, class_checks, network_checks, task_checks
+from bench.testing.check_runner import Check, Finding, look
+from bench.testing.method_runs import Evidence
+from bench.testing.task_checks import TaskEvidence
 
 METHOD_CHECKS: tuple[Check, ...] = (
-    of_class.is_a_method,
-    of_class.cites_its_source,
-    of_class.options_are_typed,
-    of_class.says_how_long_it_trains,
-    of_class.travels_to_a_worker,
-    of_conduct.sweep_answers_every_budget,
-    of_networks.gives_back_a_plain_network,
-    of_networks.keeps_the_shape_of_the_output,
-    of_networks.fits_the_budget,
-    of_networks.names_what_it_kept,
-    of_networks.is_really_smaller,
-    of_networks.survives_save_and_load,
-    of_networks.asks_for_a_known_finish,
-    of_networks.keeps_a_true_diary,
-    of_conduct.is_deterministic,
-    of_conduct.ends_the_same_after_a_kill,
-    of_conduct.heeds_the_convention,
-    of_conduct.refuses_the_impossible,
-    of_conduct.prune_equals_its_item_in_a_sweep,
-    of_conduct.leaves_its_input_untouched,
-    of_conduct.leaves_its_options_as_they_were,
-    of_conduct.leaves_global_state_alone,
-    of_conduct.sees_training_data_only,
+    class_checks.is_a_method,
+    class_checks.cites_its_source,
+    class_checks.options_are_typed,
+    class_checks.says_how_long_it_trains,
+    class_checks.travels_to_a_worker,
+    behaviour_checks.sweep_answers_every_budget,
+    network_checks.gives_back_a_plain_network,
+    network_checks.keeps_the_shape_of_the_output,
+    network_checks.fits_the_budget,
+    network_checks.names_what_it_kept,
+    network_checks.is_really_smaller,
+    network_checks.survives_save_and_load,
+    network_checks.asks_for_a_known_finish,
+    network_checks.keeps_a_true_diary,
+    behaviour_checks.is_deterministic,
+    behaviour_checks.ends_the_same_after_a_kill,
+    behaviour_checks.heeds_the_convention,
+    behaviour_checks.refuses_the_impossible,
+    behaviour_checks.prune_equals_its_item_in_a_sweep,
+    behaviour_checks.leaves_its_input_untouched,
+    behaviour_checks.leaves_its_options_as_they_were,
+    behaviour_checks.leaves_global_state_alone,
+    behaviour_checks.sees_training_data_only,
 )
 
 
 TASK_CHECKS: tuple[Check, ...] = (
-    of_task.is_a_task,
-    of_task.builds_every_backbone,
-    of_task.its_networks_can_be_pruned,
-    of_task.initialises_by_the_generator_alone,
-    of_task.crops_have_the_right_shapes,
-    of_task.crops_come_from_the_generator_alone,
-    of_task.loss_is_differentiable,
-    of_task.scores_have_psnr_and_ssim,
-    of_task.photographs_stay_the_same,
-    of_task.calibration_is_no_test_photograph,
+    task_checks.is_a_task,
+    task_checks.builds_every_backbone,
+    task_checks.its_networks_can_be_pruned,
+    task_checks.initialises_by_the_generator_alone,
+    task_checks.crops_have_the_right_shapes,
+    task_checks.crops_come_from_the_generator_alone,
+    task_checks.loss_is_differentiable,
+    task_checks.scores_have_psnr_and_ssim,
+    task_checks.photographs_stay_the_same,
+    task_checks.calibration_is_no_test_photograph,
 )
 
 

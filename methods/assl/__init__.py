@@ -29,10 +29,10 @@ from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer
 from bench.errors import ConfigError
-from bench.registry import method
-from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import uniform_widths
+from bench.plugins.registry import method
+from bench.surgery.analysis import anatomy
+from bench.surgery.remove import remove
+from bench.surgery.width_search import uniform_widths
 from methods.assl.phases import Pressure, Schedule
 from methods.assl.reparametrisation import Scales
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from bench.memory.layout import Layout
+from bench.channels.units import Layout
 from bench.surgery.masks import output_slices
-from bench.surgery.slices import weight_axes
+from bench.surgery.shared_weights import weight_axes
 
 GAMMA, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
 LEAST_SQUARE = 1e-24  # below it the gradient of a root is zero, not infinite

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Budget, Phase, Pruned, Recipe, Step, Trainer
-from bench.registry import method
-from bench.staged import StagedMethod
-from bench.surgery.anatomy import Anatomy, anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import one_list_widths
+from bench.method_bases import StagedMethod
+from bench.plugins.registry import method
+from bench.surgery.analysis import Anatomy, anatomy
 from bench.surgery.importance import norms
+from bench.surgery.remove import remove
+from bench.surgery.width_search import one_list_widths
 from methods.dhp.hypernetwork import Hypernetwork
 from methods.dhp.latents import Latents
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bench.memory.layout import STAYS, Layout
+from bench.channels.units import STAYS, Layout
 from bench.surgery.masks import input_slices
 
 

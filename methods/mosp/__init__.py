@@ -30,8 +30,8 @@ from bench.contract import NO_TRAINER, Budget, Pruned, Trainer, largest_first
 from bench.errors import ConfigError, Infeasible
 from bench.memory.peak_model import impossible
 from bench.memory.profile import peak_memory
-from bench.registry import method
-from bench.staged import SweptMethod
+from bench.method_bases import SweptMethod
+from bench.plugins.registry import method
 from bench.surgery.compactors import insert, long_skips, long_sums
 from methods.mosp.trajectory import Measure, Trajectory
 

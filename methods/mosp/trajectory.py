@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from bench.channels.units import Layout
 from bench.contract import Budget, Pruned, Step, Trainer
 from bench.errors import Infeasible
 from bench.memory.groups import PruningGroup, peak_group
-from bench.memory.layout import Layout
 from bench.memory.peak_model import floor_widths
-from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import compose, pretended, remove
+from bench.surgery.analysis import anatomy
 from bench.surgery.importance import Scores, activations, gate_gradients, most_important, norms, random_scores
+from bench.surgery.remove import compose, pretended, remove
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sensitivities
 

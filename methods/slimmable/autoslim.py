@@ -26,9 +26,9 @@ from bench.contract import NO_TRAINER, Budget, Pruned, Recipe, Step, Trainer, Wi
 from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import PeakModel, floor_widths, impossible
-from bench.modes import evaluating
-from bench.registry import method
-from bench.staged import SweptMethod
+from bench.method_bases import SweptMethod
+from bench.plugins.registry import method
+from bench.torch_state import evaluating
 from methods.slimmable.training import Slimmable, Start, sandwich
 
 Errors = Callable[[Sequence[Widths]], Sequence[float]]

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
 from bench.errors import ConfigError
-from bench.registry import method
-from bench.staged import StagedMethod
-from bench.surgery.fit import largest_fitting
+from bench.method_bases import StagedMethod
+from bench.plugins.registry import method
+from bench.surgery.width_search import largest_fitting
 from methods.slimmable.training import Slimmable, Start, train
 
 

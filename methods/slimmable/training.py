@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Budget, Finish, Objective, Pruned, Trainer, Widths
-from bench.surgery.anatomy import Anatomy, anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import scaled
-from bench.surgery.slices import Sliced
+from bench.surgery.analysis import Anatomy, anatomy
+from bench.surgery.remove import remove
+from bench.surgery.shared_weights import Sliced
+from bench.surgery.width_search import scaled
 
 Start = Literal["scratch", "pretrained"]
 STATISTICS_BATCHES = 5

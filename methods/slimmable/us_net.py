@@ -26,10 +26,9 @@ from torch import nn
 
 from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
 from bench.errors import ConfigError
-from bench.registry import method
-from bench.staged import StagedMethod
-from bench.surgery.families import positions, scaled
-from bench.surgery.fit import largest_fitting
+from bench.method_bases import StagedMethod
+from bench.plugins.registry import method
+from bench.surgery.width_search import largest_fitting, positions, scaled
 from methods.slimmable.training import Slimmable, Start, sandwich, train
 
 

@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bench import atomic
-from bench.bounded import json_of
 from bench.contract import Pair
 from bench.errors import ConfigError
+from bench.files import atomic
+from bench.files.checked_json import json_of
+from bench.files.hashing import checksum
 from tasks.data.library import DataSet, Library, Photo
 from tasks.data.pairs import Scene
 from tasks.data.photographs import as_float
@@ -235,7 +236,7 @@ def _decode(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry:
     for image in photo.read():
         pixels = image.numpy()
         content = pixels.tobytes()
-        file = f"{atomic.checksum(content)[:32]}.raw"
+        file = f"{checksum(content)[:32]}.raw"
         arrays.append((file, list(pixels.shape), str(pixels.dtype), len(content)))
         if not (folder / file).is_file() or (folder / file).stat().st_size != len(content):
             atomic.write(folder / file, content)

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.bounded import content_of
 from bench.errors import ConfigError
+from bench.files.checked_json import content_of
 from tasks.data.library import DataSet, Images, Library, Photo, few, matching
 from tasks.data.photographs import check_pixels
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError
-from bench.registry import unknown
+from bench.plugins.registry import unknown
 
 LARGEST_OPTION = 1024  # a width, a number of blocks
 MOST_PARAMETERS = 2**29  # 2 GiB of weights; the largest published backbone here has about 0.04 of a GiB

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import tests.fakes  # noqa: F401  it registers the fake task and the fake method
-from bench.store import Store
-from bench.study import Study, load_study
+from bench.study.store import Store
+from bench.study.study import Study, load_study
 
 STUDY = """
 tasks = ["fake"]

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 import bench.api
-from bench import saved
 from bench.api import Result, prune
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
 from bench.errors import ConfigError, Infeasible, PluginError
-from bench.execution.serial import Serial
-from bench.run import run_study
-from bench.surgery.channels import remove
+from bench.export import saved
+from bench.runner.executors.serial import Serial
+from bench.runner.run import run_study
+from bench.surgery.remove import remove
 from tests.fakes import FakeTask, Tiny, tiny_peak_bytes
 
 SHAPE = (1, 3, 32, 32)

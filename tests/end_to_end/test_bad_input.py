@@ -7,7 +7,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from bench.cli import main
+from bench.cli.main import main
 
 
 def _pairs(folder: Path, count: int = 2, pixels: int = 64) -> Path:

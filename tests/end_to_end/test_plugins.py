@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PLUGIN = """
 from dataclasses import dataclass
 from torch import nn
-from bench.registry import backbone, method
+from bench.plugins.registry import backbone, method
 from methods.uniform import Uniform
 
 @backbone("three_layers")

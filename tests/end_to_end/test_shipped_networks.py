@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from bench.cell import Cell
 from bench.contract import Budget, Pruned
-from bench.evaluation import evaluate, input_scores, means
 from bench.memory.groups import peak_group
 from bench.memory.profile import peak_memory
-from bench.options import cell_task, configured
-from bench.pretrained import PACKAGED, find, pretrained
-from bench.registry import METHODS
-from bench.study import load_study
-from bench.surgery.channels import remove
-from bench.training import TaskTrainer
+from bench.plugins.options import cell_task, configured
+from bench.plugins.registry import METHODS
+from bench.records import Cell
+from bench.study.study import load_study
+from bench.surgery.remove import remove
+from bench.training.evaluation import evaluate, input_scores, means
+from bench.training.pretrained import PACKAGED, find, pretrained
+from bench.training.trainer import TaskTrainer
 from methods.mosp.trajectory import Measure, Trajectory
 from tests.tasks.test_denoising import non_local_means
 

@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bench.store import Store
+from bench.study.store import Store
 
 KILLS_OF_A_FOLDER = 20
 
@@ -92,7 +92,7 @@ def main() -> None:
 
     def command(folder: Path) -> list[str]:
         words = ["run", asked.study, "--out", str(folder), "--no-mlflow", "--workers", "2", "--checkpoint-every", "2s"]
-        return [sys.executable, "-m", "bench.cli", *words]
+        return [sys.executable, "-m", "bench.cli.main", *words]
 
     begun = time.monotonic()
     undisturbed = Killed(command(asked.out / "undisturbed"), asked.out / "undisturbed", random.Random(0), 0, 0)

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from bench import atomic
-from bench.checkpoints import Checkpoint
-from bench.execution.serial import Serial
-from bench.progress import Progress
-from bench.run import run_study
-from bench.store import Store
-from bench.study import load_study
+from bench.files import atomic
+from bench.runner.executors.serial import Serial
+from bench.runner.progress import Progress
+from bench.runner.run import run_study
+from bench.study.store import Store
+from bench.study.study import load_study
+from bench.training.checkpoints import Checkpoint
 from tests.endurance.chaos import answers, identities
 
 STUDY = """

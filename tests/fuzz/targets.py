@@ -21,17 +21,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
-from bench import atomic, sealed
-from bench.cell import Cell, digest
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import ConfigError
-from bench.report.against import render_against
+from bench.export.saved import load, save, skeleton
+from bench.files import atomic, checked_json
+from bench.files.hashing import checksum, digest
+from bench.records import Cell
 from bench.report.files import write_report
+from bench.report.paper_comparison import render_against
 from bench.report.significance import render_versus
 from bench.report.table import FORMATS, render
-from bench.saved import load, save, skeleton
-from bench.store import Store
-from bench.study import load_study
+from bench.study.store import Store
+from bench.study.study import load_study
 from bench.units import parse_shapes
 from tasks.data.folders import pairs_folder
 from tasks.data.photographs import read_photograph
@@ -151,7 +152,7 @@ def study_json(data: st.DataObject) -> None:
     """A study.json of any values or bytes."""
     whole = {"schema": 2, "name": "s", "command": "c", "cells": [one["cell"] for one in real_records()[:2]]}
     with only_refused() as folder:
-        raw = data.draw(changed(whole).map(sealed.text) | damaged(json.dumps(whole).encode()))
+        raw = data.draw(changed(whole).map(checked_json.text) | damaged(json.dumps(whole).encode()))
         atomic.write(folder / "study.json", raw)
         store = Store(folder)
         render(store.records(), "md", store.cells())
@@ -174,12 +175,12 @@ def network_folder(data: st.DataObject) -> None:
         raw, weights = real_network()["spec.json"], real_network()["weights.safetensors"]
         spec = {name: value for name, value in json.loads(raw).items() if name != "checksum"}
         if data.draw(st.integers(0, 3)):
-            raw = sealed.text(data.draw(changed(spec)))
+            raw = checked_json.text(data.draw(changed(spec)))
         elif data.draw(st.booleans()):
             raw = data.draw(damaged(raw))
         else:
             weights = data.draw(damaged(weights))
-            raw = sealed.text(spec | {"sha256": atomic.checksum(weights)})
+            raw = checked_json.text(spec | {"sha256": checksum(weights)})
         (folder / "spec.json").write_bytes(raw)
         (folder / "weights.safetensors").write_bytes(weights)
         load(folder)

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from bench import saved
 from bench.contract import Budget, Method, Pruned, Recipe
+from bench.export import saved
 from bench.memory.profile import peak_memory
-from bench.options import configured
-from bench.referee import referee
-from bench.registry import METHODS
-from bench.training import TaskTrainer
+from bench.plugins.options import configured
+from bench.plugins.registry import METHODS
+from bench.runner.referee import referee
+from bench.training.trainer import TaskTrainer
 from tests.fakes import AnyScale
 from tests.networks.small import SHAPE
 
@@ -131,7 +131,7 @@ def test_one_fresh_process_loads_everything_that_was_saved(tmp_path: Path) -> No
                 with torch.no_grad():
                     expected[folder.name] = float(pruned.model.eval()(probe).double().sum())
     code = (
-        "import json, sys, torch, tests.fakes\ntorch.set_num_threads(1)\nfrom pathlib import Path\nfrom bench.saved import load\n"
+        "import json, sys, torch, tests.fakes\ntorch.set_num_threads(1)\nfrom pathlib import Path\nfrom bench.export.saved import load\n"
         f"probe = torch.rand({SHAPE}, generator=torch.Generator().manual_seed(5))\n"
         "with torch.no_grad():\n"
         "    found = {f.name: float(load(f).eval()(probe).double().sum()) for f in Path(sys.argv[1]).iterdir()}\n"

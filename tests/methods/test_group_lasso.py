@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.channels.units import Layout
 from bench.contract import Budget
 from bench.errors import ConfigError, Infeasible
-from bench.memory.layout import Layout
 from bench.memory.profile import peak_memory
-from bench.referee import referee
-from bench.surgery.anatomy import Anatomy, anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import positions, scaled
+from bench.runner.referee import referee
+from bench.surgery.analysis import Anatomy, anatomy
 from bench.surgery.importance import norms
 from bench.surgery.masks import output_slices
-from bench.training import TaskTrainer
+from bench.surgery.remove import remove
+from bench.surgery.width_search import positions, scaled
+from bench.training.trainer import TaskTrainer
 from methods.group_lasso import GroupLasso, Groups, Sparse
 from tests.fakes import RECIPE, FakeTask
 from tests.networks.public import PUBLIC, inputs_of, seeded, shape_of

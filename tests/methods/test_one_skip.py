@@ -6,9 +6,9 @@ import torch
 from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import pretended
+from bench.surgery.analysis import anatomy
 from bench.surgery.compactors import insert
+from bench.surgery.remove import pretended
 from methods.one_skip import OneSkip
 from tests.methods.test_every_method import network, trainer
 from tests.networks.small import SHAPE

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from bench.checkpoints import Checkpoints
 from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
 from bench.errors import ConfigError, Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
-from bench.referee import referee
-from bench.surgery.anatomy import Anatomy, anatomy
-from bench.training import TaskTrainer
+from bench.runner.referee import referee
+from bench.surgery.analysis import Anatomy, anatomy
+from bench.training.checkpoints import Checkpoints
+from bench.training.trainer import TaskTrainer
 from methods.random_search import RandomSearch, fitted
 from tests.fakes import RECIPE, AnyScale, FakeTask
 from tests.networks.public import PUBLIC

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from bench.contract import Budget, Method
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
-from bench.referee import referee
-from bench.surgery.anatomy import anatomy
-from bench.surgery.families import scaled
-from bench.surgery.library_importance import FROM_GRADIENTS, Library, library_scores
-from bench.training import TaskTrainer
+from bench.runner.referee import referee
+from bench.surgery.analysis import anatomy
+from bench.surgery.torch_pruning_importance import FROM_GRADIENTS, Library, library_scores
+from bench.surgery.width_search import scaled
+from bench.training.trainer import TaskTrainer
 from methods.torch_pruning import TorchPruning
 from tests.fakes import RECIPE, FakeTask
 from tests.networks.public import PUBLIC, seeded, shape_of

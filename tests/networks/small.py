@@ -5,9 +5,9 @@ import random
 import torch
 from torch import Tensor, nn
 
+from bench.channels.units import Layout, layout
 from bench.contract import Inputs, Shape
-from bench.memory.layout import Layout, layout
-from bench.memory.reading import trace
+from bench.graph.lowering import trace
 from bench.surgery.compactors import insert, long_skips
 from tasks.models.initialisation import initialise
 from tasks.models.unet import UNet

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from bench.contract import Task
 from bench.errors import ConfigError
-from bench.evaluation import evaluate, input_scores, means
-from bench.registry import TASKS
-from bench.training import TaskTrainer
+from bench.plugins.registry import TASKS
+from bench.training.evaluation import evaluate, input_scores, means
+from bench.training.trainer import TaskTrainer
 from tasks.denoising import Denoising
 
 SIGMA_FILTER = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6

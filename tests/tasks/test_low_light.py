@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from bench.errors import ConfigError
-from bench.evaluation import evaluate, input_scores, means
-from bench.registry import TASKS
-from bench.training import TaskTrainer
+from bench.plugins.registry import TASKS
+from bench.training.evaluation import evaluate, input_scores, means
+from bench.training.trainer import TaskTrainer
 from tasks.data.degrade import Darkness, to_linear
 from tasks.low_light import LowLight
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from bench.errors import ConfigError
-from bench.evaluation import evaluate, input_scores, means
 from bench.memory.profile import profile
-from bench.registry import TASKS
-from bench.training import TaskTrainer
+from bench.plugins.registry import TASKS
+from bench.training.evaluation import evaluate, input_scores, means
+from bench.training.trainer import TaskTrainer
 from tasks.super_resolution import SuperResolution
 from tests.tasks.test_metrics import images
 

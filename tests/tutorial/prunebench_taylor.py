@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
-from bench.registry import method
-from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import one_list_widths, uniform_widths
+from bench.plugins.registry import method
+from bench.surgery.analysis import anatomy
 from bench.surgery.importance import gate_gradients
+from bench.surgery.remove import remove
+from bench.surgery.width_search import one_list_widths, uniform_widths
 
 
 @method("taylor")

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import atomic, sealed
 from bench.errors import ConfigError
-from bench.export.allowed import LAYER_CLASSES
-from bench.export.folder import load, save
+from bench.export.allowlist import LAYER_CLASSES
+from bench.export.bundle import load, save
 from bench.export.graph_spec import described, weights_for
 from bench.export.layers import built_layer
-from bench.export.rebuilding import rebuilt
+from bench.export.rebuild import rebuilt
+from bench.files import checked_json
+from bench.files.hashing import checksum
 
 Spec = dict[str, Any]
 
@@ -192,9 +193,9 @@ def test_a_folder_with_a_hostile_description_is_refused(tmp_path) -> None:
     honest = json.loads((tmp_path / "spec.json").read_text())
     del honest["checksum"]
     bomb = b'{"graph": ' + b"[" * 100_000 + b"]" * 100_000 + b', "sha256": ""}'
-    number = sealed.text(honest | {"graph": 7})
-    damaged = sealed.text(honest | {"sha256": atomic.checksum(b"")})
-    newer = sealed.text(honest | {"schema": 99})
+    number = checked_json.text(honest | {"graph": 7})
+    damaged = checked_json.text(honest | {"sha256": checksum(b"")})
+    newer = checked_json.text(honest | {"schema": 99})
     for text, message in (
         (bomb, "not a description"),
         (number, "is 7, not an object"),

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import atomic, saved, sealed
 from bench.errors import ConfigError
-from bench.export import folder as exported
-from bench.pretrained import pretrained, pretrained_key
+from bench.export import bundle as exported
+from bench.export import saved
+from bench.files import checked_json
+from bench.files.hashing import checksum
+from bench.training.pretrained import pretrained, pretrained_key
 from tasks.denoising import Denoising
 from tests.fakes import FakeTask, Tiny
 
@@ -41,9 +43,9 @@ WRITERS = (as_pickle, as_torch_file)
 def replaced(weights: Path, sidecar: Path, write: Callable[[Payload, Path], None], trap: Path) -> None:
     """Puts a hostile file in the place of weights, with the right checksums beside it."""
     write(Payload(trap), weights)
-    content = json.loads(sidecar.read_text()) | {"sha256": atomic.checksum(weights.read_bytes())}
+    content = json.loads(sidecar.read_text()) | {"sha256": checksum(weights.read_bytes())}
     content.pop("checksum")
-    sealed.write(sidecar, content)
+    checked_json.write(sidecar, content)
 
 
 @pytest.mark.parametrize("write", WRITERS)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.errors import ConfigError
 from bench.export import onnx_file
 from bench.export.onnx_file import write_onnx
-from bench.surgery.channels import remove
+from bench.surgery.remove import remove
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
 from tests.networks.public import seeded

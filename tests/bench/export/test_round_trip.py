@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import ConfigError
-from bench.export.folder import load, save
+from bench.export.bundle import load, save
 from bench.export.graph_spec import described, weights_for
-from bench.export.rebuilding import rebuilt
-from bench.memory.tracing import node_names, trace_module
-from bench.surgery.channels import remove
+from bench.export.rebuild import rebuilt
+from bench.graph.tracing import node_names, trace_module
+from bench.surgery.remove import remove
 from tests.networks.generated import generated
 from tests.networks.habits import HABITS
 from tests.networks.habits import SHAPE as SMALL

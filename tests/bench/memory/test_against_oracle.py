@@ -8,8 +8,8 @@ from torch import nn
 
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import profile
-from bench.surgery.channels import remove
 from bench.surgery.compactors import insert, long_skips
+from bench.surgery.remove import remove
 from bench.units import MIB
 from tasks.models.unet import UNet
 from tests.oracles.watched_memory import watch

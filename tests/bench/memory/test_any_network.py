@@ -7,7 +7,7 @@ from torch import nn
 
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import profile, timeline
-from bench.surgery.channels import remove
+from bench.surgery.remove import remove
 from bench.units import MIB
 from tasks.models.res_unet import ResUNet
 from tests.networks.generated import generated

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from bench.graph.lowering import trace
 from bench.memory.liveness import liveness
 from bench.memory.profile import timeline
-from bench.memory.reading import trace
 
 SHAPE = (1, 2, 4, 4)
 CHANNEL = 16 * 4  # bytes of one channel

@@ -6,7 +6,7 @@ from bench.contract import Budget
 from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory, timeline
-from bench.surgery.channels import remove
+from bench.surgery.remove import remove
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 FULL_HD = (1, 3, 1024, 2048)

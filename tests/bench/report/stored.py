@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from bench.cell import Cell, Record
 from bench.contract import Pair
 from bench.memory.profile import timeline
-from bench.patches import keeping
-from bench.store import Store
+from bench.records import Cell, Record
+from bench.study.store import Store
+from bench.training.sample_crops import keeping
 from tests.bench.report.synthetic import record, study_cells
 from tests.fakes import FakeTask, Tiny
 

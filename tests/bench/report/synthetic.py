@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from bench.cell import Cell, Record
 from bench.contract import Recipe
+from bench.records import Cell, Record
 
 MIB = 2**20
 FULL = 192 * MIB

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cell import Record
 from bench.errors import ConfigError
+from bench.records import Record
 from bench.report.pattern import draw, panels
 from tests.bench.report.synthetic import cell, record, refused
 

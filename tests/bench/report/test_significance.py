@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy
 import pytest
 
-from bench.cell import Record
 from bench.contract import Recipe
 from bench.errors import ConfigError
+from bench.records import Record
 from bench.report.significance import render_versus
 from bench.report.statistics import half_width, holm, interval, p_value, same_order
 from tests.bench.report.synthetic import cell, record

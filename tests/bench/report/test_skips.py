@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cell import Record
 from bench.errors import ConfigError
+from bench.records import Record
 from bench.report.interactive import skips
 from bench.report.skips import draw, panels, share
 from tests.bench.report.synthetic import cell, record, study_records

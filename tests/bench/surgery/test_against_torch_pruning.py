@@ -6,7 +6,7 @@ import pytest
 import torch_pruning
 from torch import nn
 
-from bench.memory.layout import Layout
+from bench.channels.units import Layout
 from tests.networks.public import PUBLIC, inputs_of, shape_of
 from tests.networks.small import SHAPE, Residual, layout_at, unet
 

@@ -10,10 +10,10 @@ from torch.utils._pytree import tree_leaves
 from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import pretended, remove
+from bench.surgery.analysis import anatomy
 from bench.surgery.masks import masked
-from bench.surgery.slices import Sliced
+from bench.surgery.remove import pretended, remove
+from bench.surgery.shared_weights import Sliced
 from tests.networks.generated import generated
 from tests.networks.habits import HABITS
 from tests.networks.habits import SHAPE as SMALL

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.channels import remove
 from bench.surgery.compactors import insert, long_skips, long_sums
+from bench.surgery.remove import remove
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet

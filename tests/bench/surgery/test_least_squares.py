@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.channels.units import Layout
 from bench.contract import Kept
-from bench.memory.layout import Layout
-from bench.surgery.channels import remove
 from bench.surgery.least_squares import layer_outputs, update_weights
+from bench.surgery.remove import remove
 from tests.networks.public import PUBLIC
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
-from bench.surgery.anatomy import anatomy
-from bench.surgery.channels import remove
-from bench.surgery.families import uniform_widths
+from bench.surgery.analysis import anatomy
 from bench.surgery.importance import norms
+from bench.surgery.remove import remove
+from bench.surgery.width_search import uniform_widths
+from bench.testing.check_runner import named
 from bench.testing.checks import METHOD_CHECKS, check_method
-from bench.testing.findings import named
-from bench.testing.suite import MethodContract
+from bench.testing.pytest_suite import MethodContract
 
 
 @dataclass(frozen=True)
@@ -373,7 +373,7 @@ def test_a_method_that_keeps_the_contract_passes_all_checks_with_the_promise_as_
 def test_a_mask_is_no_removal() -> None:
     failed = {finding.name: finding.reason for finding in check_method(Masks) if finding.status == "failed"}
     assert list(failed) == ["fits the budget", "names what it kept", "is really smaller"]
-    assert "remove channels, bench.surgery.channels does it" in failed["is really smaller"]
+    assert "remove channels, bench.surgery.remove does it" in failed["is really smaller"]
 
 
 def test_findings_come_one_by_one() -> None:

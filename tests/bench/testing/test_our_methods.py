@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.registry import METHODS
+from bench.plugins.registry import METHODS
 from bench.testing.checks import check_method
 
 NAMES = [name for name in METHODS.names() if METHODS.get(name).__module__.startswith("methods.") and name != "unpruned"]

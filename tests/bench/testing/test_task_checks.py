@@ -10,11 +10,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bench.contract import Crops, Pair
-from bench.registry import TASKS
+from bench.plugins.registry import TASKS
+from bench.testing.check_runner import named
 from bench.testing.checks import TASK_CHECKS, check_task
-from bench.testing.findings import named
-from bench.testing.small import SmallCrops, SmallTask
-from bench.testing.suite import TaskContract
+from bench.testing.fixtures import SmallCrops, SmallTask
+from bench.testing.pytest_suite import TaskContract
 
 CALLS = count()
 

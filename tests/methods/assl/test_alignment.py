@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.training import TaskTrainer
+from bench.training.trainer import TaskTrainer
 from methods.assl.alignment import agreement, jaccard
 from methods.assl.phases import Pressure, Schedule
 from methods.assl.reparametrisation import GAMMA, Scales

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.checkpoints import Checkpoints
 from bench.contract import Budget, Pruned
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
-from bench.referee import referee
-from bench.surgery.anatomy import anatomy
-from bench.surgery.families import positions, scaled
-from bench.training import TaskTrainer
+from bench.runner.referee import referee
+from bench.surgery.analysis import anatomy
+from bench.surgery.width_search import positions, scaled
+from bench.training.checkpoints import Checkpoints
+from bench.training.trainer import TaskTrainer
 from methods.assl import Assl
 from methods.uniform import Uniform
 from tests.fakes import RECIPE, FakeTask

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bench.surgery.importance import most_important
-from bench.training import TaskTrainer
+from bench.training.trainer import TaskTrainer
 from methods.assl.phases import Pressure, Schedule
 from methods.assl.reparametrisation import Scales
 from tests.fakes import RECIPE, FakeTask

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.surgery.channels import remove
 from bench.surgery.importance import norms
+from bench.surgery.remove import remove
 from methods.assl.reparametrisation import GAMMA, Scales
 from tests.networks.public import PUBLIC, seeded, shape_of
 from tests.networks.small import Residual, Shuffled, layout_at, random_kept, unet

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bench.channels.units import STAYS
 from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
 from bench.errors import ConfigError, Infeasible
-from bench.memory.layout import STAYS
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
-from bench.referee import referee
-from bench.training import TaskTrainer
+from bench.runner.referee import referee
+from bench.training.trainer import TaskTrainer
 from methods import dhp
 from methods.dhp import DHP, Searched
 from methods.dhp.hypernetwork import Hypernetwork

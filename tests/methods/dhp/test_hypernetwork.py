@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.memory.layout import STAYS
+from bench.channels.units import STAYS
 from bench.surgery.importance import norms
 from methods.dhp.hypernetwork import Hypernetwork, LayerWeights, Mixed
 from tests.networks.public import PUBLIC, shape_of

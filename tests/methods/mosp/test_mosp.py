@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from bench import saved
 from bench.contract import NO_TRAINER, Budget, Pruned, Recipe
 from bench.errors import ConfigError, Infeasible
+from bench.export import saved
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
-from bench.surgery.channels import remove
 from bench.surgery.compactors import insert, long_skips
-from bench.training import TaskTrainer
+from bench.surgery.remove import remove
+from bench.training.trainer import TaskTrainer
 from methods.mosp import Mosp
 from methods.mosp.trajectory import Measure, Trajectory
 from tests.fakes import AnyScale, FakeTask

@@ -11,7 +11,7 @@ from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import floor_widths, peak_model
 from bench.memory.profile import peak_memory
-from bench.training import TaskTrainer
+from bench.training.trainer import TaskTrainer
 from methods.slimmable.autoslim import AutoSlim, Path
 from methods.slimmable.training import Slimmable
 from tests.fakes import FakeTask

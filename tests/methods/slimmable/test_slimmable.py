@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from bench.contract import Budget, Recipe
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
-from bench.surgery.channels import remove
-from bench.surgery.families import scaled
-from bench.training import TaskTrainer
+from bench.surgery.remove import remove
+from bench.surgery.width_search import scaled
+from bench.training.trainer import TaskTrainer
 from methods.slimmable.s_net import SNet
 from methods.slimmable.training import Slimmable, estimate_statistics, sandwich
 from methods.slimmable.us_net import USNet

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError
-from bench.registry import TASKS
+from bench.plugins.registry import TASKS
 from tests.tasks.data.test_div2k import div2k
 from tests.tasks.data.test_folders import pairs
 from tests.tasks.data.test_lol import lol

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bench.memory.layout import layout
+from bench.channels.units import layout
+from bench.graph.lowering import trace
 from bench.memory.profile import profile
-from bench.memory.reading import trace
 from bench.surgery.compactors import long_skips
 from tasks.models.edsr import EDSR
 from tasks.models.initialisation import initialise

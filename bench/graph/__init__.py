@@ -1,0 +1,1 @@
+"""A network as a graph of operators and values: tracing, the operator table, lowering."""

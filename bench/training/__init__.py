@@ -1,0 +1,1 @@
+"""Training and testing a network on a task, metered, from checkpoints that survive a kill."""

@@ -1,0 +1,57 @@
+"""Export: one saved network in each form, chosen from a run, compared with itself."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli.main import main
+from bench.errors import ConfigError
+from bench.export.saved import load
+from bench.export.selection import chosen
+from bench.lean.pipeline import Lean
+from bench.runner.executors.serial import Serial
+from bench.runner.run import run_study
+from bench.study.store import Store
+
+PROBE = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def finished(study, store) -> Store:
+    run_study(study(), store, Serial())
+    return store
+
+
+def output(model: torch.nn.Module) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(PROBE.clone())
+
+
+@pytest.mark.parametrize("form", ["safetensors", "lean"])
+def test_a_folder_comes_back_as_the_same_network(form: str, finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", str(finished.folder), "--row", "narrow", "--ratio", "0.5", "--format", form, "--out", str(tmp_path / "net")]
+    assert main(words) == 0
+    assert "narrow, ratio 0.5, seed 0 at 1x3x32x32" in capsys.readouterr().out
+    again, wanted = load(tmp_path / "net"), chosen(finished.folder, "narrow", 0.5).model
+    assert isinstance(again, Lean) == (form == "lean")
+    torch.testing.assert_close(output(again), output(wanted), rtol=0, atol=1e-5 if form == "lean" else 0)
+
+
+def test_an_onnx_file_says_how_far_it_is_from_pytorch(finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = finished.model_folder(finished.records()[0].key)
+    assert main(["export", str(folder), "--format", "onnx", "--out", str(tmp_path / "net.onnx")]) == 0
+    assert "ONNX Runtime differs from PyTorch by at most" in capsys.readouterr().out
+    assert (tmp_path / "net.onnx").stat().st_size > 1000
+
+
+def test_a_run_offers_its_networks_where_several_are_meant(finished) -> None:
+    with pytest.raises(ConfigError, match=r'2 networks of .* are meant by --row narrow.*--row "narrow" --ratio 0.5 --seed 0'):
+        chosen(finished.folder, "narrow")
+    with pytest.raises(ConfigError, match=r'0 networks .* are meant by --row nobody, and one is needed; there are: --row "unpruned"'):
+        chosen(finished.folder, "nobody")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path / "nothing"), "--format", "onnx"]) == 2
+    assert "there is no folder" in capsys.readouterr().err

@@ -1,0 +1,120 @@
+"""Saved networks: the same outputs after loading, one line for everything that is wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bench.errors import ConfigError, PluginError
+from bench.export.saved import load, save
+from bench.files import checked_json
+from bench.memory.peak_model import peak_model
+from bench.surgery.compactors import insert, long_skips
+from bench.surgery.remove import remove
+from tasks.denoising import Denoising
+
+SHAPE = (1, 3, 32, 32)
+ORIGIN = {"task": "denoising", "task_options": {}, "backbone": "unet", "backbone_options": {"width": 2}}
+
+
+@pytest.fixture
+def pruned():
+    """A small U-Net with compactors, every unit halved; its kept channels; its compactors."""
+    torch.manual_seed(0)
+    model = Denoising().build("unet", width=2)
+    skips = long_skips(model, SHAPE)
+    model = insert(model, skips, SHAPE)
+    kept = {unit: list(range(0, width, 2)) for unit, width in peak_model(model, SHAPE).widths.items()}
+    return remove(model, kept, SHAPE), kept, skips
+
+
+@pytest.fixture
+def folder(pruned, tmp_path):
+    model, kept, inserted = pruned
+    save(tmp_path / "net", model, **ORIGIN, kept=kept, inserted=inserted)
+    return tmp_path / "net"
+
+
+def test_a_loaded_network_computes_the_same(pruned, folder):
+    photo = torch.rand(SHAPE)
+    with torch.inference_mode():
+        assert torch.equal(load(folder)(photo), pruned[0].eval()(photo))
+
+
+def test_it_loads_in_a_fresh_process(folder):
+    code = f"from bench.export.saved import load; print(sum(p.numel() for p in load({str(folder)!r}).parameters()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == sum(p.numel() for p in load(folder).parameters())
+
+
+def test_an_unpruned_network_needs_no_surgery(tmp_path):
+    model = Denoising().build("unet", width=2)
+    save(tmp_path, model, **ORIGIN, kept={}, inserted=())
+    assert torch.equal(load(tmp_path).out.weight, model.out.weight)
+
+
+def test_a_network_that_its_kept_channels_do_not_describe_is_not_saved(pruned, tmp_path):
+    model, kept, inserted = pruned
+    with pytest.raises(PluginError, match="is not the backbone with these kept channels"):
+        save(tmp_path / "net", model, **ORIGIN, kept={}, inserted=inserted)
+    with pytest.raises(PluginError, match="no prunable unit 'nonsense'"):
+        save(tmp_path / "net", model, **ORIGIN, kept={**kept, "nonsense": [0]}, inserted=inserted)
+    assert not (tmp_path / "net").exists()
+
+
+def test_damage_and_absence_are_told(folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"has no spec\.json"):
+        load(tmp_path / "nowhere")
+    weights = folder / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(ConfigError, match="checksum"):
+        load(folder)
+    weights.write_bytes(whole)
+    spec = json.loads((folder / "spec.json").read_text())
+    del spec["checksum"]
+    cut_short, other, empty = b"{", checked_json.text({**spec, "kept": {}}), checked_json.text({})
+    for broken, message in ((cut_short, "not a description"), (other, "do not belong"), (empty, "lacks backbone")):
+        (folder / "spec.json").write_bytes(broken)
+        with pytest.raises(ConfigError, match=message):
+            load(folder)
+
+
+def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_not_run(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "net.py"
+    file.write_text("from torch import nn\nopen('was_run', 'w')\n\n\ndef build():\n    return nn.Conv2d(3, 3, 1)\n")
+    model, place = torch.nn.Conv2d(3, 3, 1), {"task": "denoising", "task_options": {}, "backbone_options": {}}
+    save(tmp_path / "own", model, **place, backbone="net.py:build", kept={}, inserted=())
+    photo = torch.rand(SHAPE)
+    with torch.inference_mode():
+        assert torch.equal(load(tmp_path / "own")(photo), model(photo))
+    spec = json.loads((folder / "spec.json").read_text())
+    del spec["checksum"]
+    checked_json.write(folder / "spec.json", {**spec, "backbone": "net.py:build"})
+    with pytest.raises(ConfigError, match=r"unknown backbone 'net\.py:build'"):
+        load(folder)
+    assert not (tmp_path / "was_run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone_options": {"width": 10**6}}, "give at most 1024"),
+        ({"backbone_options": {"width": 1024}}, "parameters, more than"),
+        ({"kept": {"c11": ["0"]}}, "kept.c11: '0' is not a whole number"),
+        ({"kept": {"c11": [10**30]}}, "above"),
+        ({"kept": [1]}, "kept: list is no table"),
+        ({"inserted": "c12"}, "inserted: 'c12' is no list"),
+        ({"task": ["denoising"]}, "task: list is not text"),
+        ({"task_options": {"shot": float("nan")}}, "no finite number"),
+    ],
+)
+def test_a_spec_that_asks_for_too_much_or_for_nothing_is_refused(folder, change, message):
+    spec = json.loads((folder / "spec.json").read_text())
+    del spec["checksum"]
+    checked_json.write(folder / "spec.json", spec | change)
+    with pytest.raises(ConfigError, match=message):
+        load(folder)

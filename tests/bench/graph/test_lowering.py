@@ -1,0 +1,61 @@
+"""Tracing: names, places in the code, refusals."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.errors import ConfigError
+from bench.graph.lowering import trace
+from bench.memory.profile import count_macs
+from tests.networks.small import SHAPE, unet
+
+
+class _Decides(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.mean() > 0 else -x
+
+
+class _Sorts(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sort(x)[0]
+
+
+def test_operators_carry_the_path_of_their_layer() -> None:
+    names = [op.name for op in trace(unet(), SHAPE).ops]
+    assert names[:3] == ["encoder.0.c11", "encoder.0.act1", "encoder.0.c12"]
+    assert [name for name in names if name.startswith("pool")] == ["pool", "pool#2", "pool#3", "pool#4"]
+
+
+def test_an_operator_outside_the_table_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"operator 'sort'.*not known"):
+        trace(_Sorts(), SHAPE)
+
+
+def test_a_decision_that_depends_on_data_is_refused() -> None:
+    with pytest.raises(ConfigError, match="_Decides cannot be traced"):
+        trace(_Decides(), SHAPE)
+
+
+def test_a_shape_that_the_network_does_not_accept_is_named() -> None:
+    with pytest.raises(ConfigError, match="1x3x40x40"):
+        trace(unet(), (1, 3, 40, 40))
+
+
+def test_readers_of_an_overwritten_value_read_the_result() -> None:
+    graph = trace(unet(), SHAPE)
+    assert all("c11" not in read for op in graph.ops if op.name == "encoder.0.c12" for read in op.reads)
+
+
+def test_macs_agree_with_counting_by_hand() -> None:
+    layer = nn.Conv2d(3, 5, 3, padding=1)
+    assert count_macs(layer, (1, 3, 8, 8)) == 3 * 5 * 9 * 64
+    upsampling = nn.ConvTranspose2d(4, 2, 2, 2)
+    assert count_macs(upsampling, (1, 4, 8, 8)) == 4 * 2 * 4 * 64
+
+
+def test_tracing_leaves_the_network_as_it_was() -> None:
+    network = unet().train()
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    trace(network, SHAPE)
+    assert network.training
+    assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())

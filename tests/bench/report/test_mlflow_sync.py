@@ -1,0 +1,267 @@
+"""Records in MLflow: what is there, that nothing is there twice, and that a failure costs nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
+
+import pytest
+
+from bench.report.frame import rows
+from bench.report.mlflow_state import read_note, write_note
+from bench.report.mlflow_sync import log_study, metrics, params, tracking_uri
+from tests.bench.report.mlflow_in_memory import Server
+from tests.bench.report.stored import stored
+from tests.bench.report.synthetic import cell, record, refused, study_cells, study_records
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run folder below results/runs, as `prunebench run` makes it."""
+    made = tmp_path / "results" / "runs" / "demo"
+    made.mkdir(parents=True)
+    return made
+
+
+def runs_of(folder: Path) -> tuple[Any, list[Any]]:
+    """The client and all runs, the parent first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri(folder))
+    experiment = client.get_experiment_by_name("prunebench")
+    return client, sorted(client.search_runs([experiment.experiment_id]), key=lambda run: "mlflow.parentRunId" in run.data.tags)
+
+
+def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> None:
+    records = [record(cell()), refused(cell(ratio=0.25), "failed", "it broke")]
+    network = folder / "models" / records[0].key
+    network.mkdir(parents=True)
+    (network / "spec.json").write_text("{}")
+    assert log_study(folder, "demo", records, study_cells()) == 2
+    client, (parent, *nested) = runs_of(folder)
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {f"table.{fmt}" for fmt in ("md", "csv", "tex", "json")} | {
+        "report.html"
+    }
+    done = next(run for run in nested if run.data.tags["prunebench.status"] == "done")
+    assert {file.path for file in client.list_artifacts(done.info.run_id)} == {"model", "record.json", "widths.json"}
+    assert done.data.tags["prunebench.key"] == records[0].key
+    assert done.data.metrics["psnr_db"] == records[0].means["psnr_db"]
+    assert done.data.params["recipe.batch"] == str(records[0].cell.recipe.batch)
+    assert (folder.parent.parent / "mlflow.db").is_file() and (folder.parent.parent / "mlflow_artifacts").is_dir()
+
+
+def test_everything_reads_back_through_the_client(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(folder))  # the client's load_table asks the global one
+    store = stored(folder, seeds=(0, 1))
+    assert log_study(folder, "demo", store.records(), store.cells()) == 20
+    client, (parent, *nested) = runs_of(folder)
+    assert {run.data.tags["mlflow.parentRunId"] for run in nested} == {parent.info.run_id}
+    answers = {record.key: record for record in store.records()}
+    for run in nested:
+        answer = answers[run.data.tags["prunebench.key"]]
+        assert {name: run.data.metrics[name] for name in ("psnr_db", "peak_bytes")} == {
+            "psnr_db": answer.means["psnr_db"],
+            "peak_bytes": answer.peak_bytes,
+        }
+        assert run.data.params["ratio"] == str(answer.cell.ratio)
+    figures = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
+    assert figures == {f"figures/{name}.png" for name in ("curve", "memory", "pattern", "visual")}
+    page = client.download_artifacts(parent.info.run_id, "report.html")
+    assert "20 of 20 cells done" in Path(page).read_text("utf-8")
+    for _ in range(2):  # a table that is logged again replaces the old one
+        table = client.load_table(parent.info.experiment_id, "table.json", run_ids=[parent.info.run_id])
+        wanted = rows(store.records(), store.cells())
+        assert table["psnr_db"].tolist() == [row["psnr_db"] for row in wanted] and table["label"].tolist() == [
+            row["label"] for row in wanted
+        ]
+        next(folder.glob("mlflow-*.json")).unlink()
+        log_study(folder, "demo", store.records(), store.cells())
+
+
+def test_what_was_logged_is_not_logged_again_even_without_the_note(folder: Path) -> None:
+    records = study_records()[:2]
+    assert log_study(folder, "demo", records) == 2
+    assert log_study(folder, "demo", records) == 0
+    for note in folder.glob("mlflow-*.json"):
+        note.write_text("broken")
+    log_study(folder, "demo", records)
+    assert len(runs_of(folder)[1]) == 3
+
+
+def test_a_record_that_changed_is_logged_into_its_run(folder: Path) -> None:
+    answer = record(cell())
+    log_study(folder, "demo", [replace(answer, status="failed", means={})])
+    renamed = replace(answer, cell=replace(answer.cell, label="another name", data="elsewhere"))
+    assert log_study(folder, "demo", [renamed]) == 1
+    _, (_, only) = runs_of(folder)
+    assert only.data.tags["prunebench.status"] == "done"
+    assert only.data.tags["prunebench.label"] == "another name"
+
+
+def test_a_second_call_does_not_even_import_mlflow(folder: Path) -> None:
+    log_study(folder, "demo", [record(cell())])
+    code = (
+        "import sys; from bench.report.mlflow_sync import log_study; from tests.bench.report.synthetic import cell, record;"
+        f"assert log_study({str(folder)!r}, 'demo', [record(cell())]) == 0; assert 'mlflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_a_failing_mlflow_is_one_warning_that_says_what_to_do(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert log_study(folder, "demo", [record(cell())], uri="sqlite:////proc/no/such/place.db") == -1
+    warning = capsys.readouterr().err
+    assert warning.count("\n") == 1
+    assert f"prunebench sync {folder}" in warning
+
+
+def test_mlflow_is_quiet(folder: Path) -> None:
+    code = "from bench.report.mlflow_sync import log_study; from tests.bench.report.synthetic import cell, record;"
+    code += f"log_study({str(folder)!r}, 'demo', [record(cell())])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    assert done.stdout + done.stderr == ""
+
+
+def test_the_default_place_is_beside_runs_or_in_the_folder(folder: Path, tmp_path: Path) -> None:
+    assert tracking_uri(folder) == f"sqlite:///{(tmp_path / 'results' / 'mlflow.db').as_posix()}"
+    assert tracking_uri(tmp_path / "other") == f"sqlite:///{(tmp_path / 'other' / 'mlflow.db').as_posix()}"
+
+
+def test_the_environment_names_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere")
+    assert tracking_uri(folder) == "http://somewhere"
+
+
+def test_params_are_flat_and_cut_where_long() -> None:
+    flat = params(cell(method_options={"list": list(range(1000))}))
+    assert flat["backbone_options.width"] == "8"
+    assert len(flat["method_options.list"]) == 500 and flat["method_options.list"].endswith(" ...")
+    assert "label" not in flat and "data" not in flat
+
+
+def test_metrics_leave_out_what_does_not_exist() -> None:
+    assert "psnr_db" not in metrics(refused(cell(), "failed", "it broke"))
+    assert metrics(record(cell()))["steps"] == 2700
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
+    """Makes a server in memory, to which every client then goes; it gets a page that is drawn quickly."""
+
+    def page(store: Any, path: Path) -> Path:
+        path.write_text("page")
+        return path
+
+    monkeypatch.setattr("bench.report.page.write_page", page)
+
+    def made(*args: Any) -> Server:
+        server = Server(*args)
+        monkeypatch.setattr("mlflow.MlflowClient", server)
+        return server
+
+    return made
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_copy_that_ends_at_any_call_is_completed_by_the_next_and_nothing_is_there_twice(
+    folder: Path, fakes: Callable[..., Server], late: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = study_records()[:3]
+    network = folder / "models" / records[0].key
+    network.mkdir(parents=True)
+    (network / "spec.json").write_text("{}")
+    undisturbed = fakes()
+    assert log_study(folder, "demo", records, uri="http://a") == 3
+    assert undisturbed.calls > 20
+    for place in range(undisturbed.calls):
+        server, uri = fakes(place, late), f"http://{place}"
+        assert log_study(folder, "demo", records, uri=uri) == -1
+        warning = capsys.readouterr().err
+        assert warning.count("\n") == 1 and f"prunebench sync {folder}" in warning
+        already = {run.data.tags["prunebench.key"] for run in server.children()}
+        assert log_study(folder, "demo", records, uri=uri) >= 3 - len(already)
+        assert log_study(folder, "demo", records, uri=uri) == 0
+        assert state(server) == state(undisturbed)
+
+
+def state(server: Server) -> list[Any]:
+    """All runs without their names, which the page is full of."""
+    changing = ("prunebench.key", "mlflow.parentRunId")
+    return sorted(
+        (
+            run.data.tags.get("prunebench.key", ""),
+            run.info.status,
+            {name: value for name, value in run.data.tags.items() if name not in changing},
+            run.data.params,
+            run.data.metrics,
+            sorted(run.artifacts),
+        )
+        for run in server.runs.values()
+    )
+
+
+def test_a_record_that_mlflow_lost_is_copied_again(folder: Path, fakes: Callable[..., Server]) -> None:
+    records, server = study_records()[:3], fakes()
+    assert log_study(folder, "demo", records[:2], uri="http://a") == 2
+    server.runs.pop(server.children()[0].info.run_id)
+    assert log_study(folder, "demo", records, uri="http://a") == 2
+    assert sorted(run.data.tags["prunebench.key"] for run in server.children()) == sorted(record.key for record in records)
+
+
+def test_a_note_about_a_database_whose_file_is_gone_says_nothing(folder: Path) -> None:
+    where = f"sqlite:///{folder}/gone.db"
+    write_note(folder, where, {"parent": "run1"})
+    assert read_note(folder, where)["parent"] is None
+    (folder / "gone.db").touch()
+    assert read_note(folder, where)["parent"] == "run1"
+
+
+def test_an_interruption_while_the_database_is_made_leaves_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.search_experiments", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        assert log_study(folder, "demo", [record(cell())]) == -1
+    assert [path for path in folder.parent.parent.iterdir() if path.suffix != ".lock"] == [folder.parent]
+    assert log_study(folder, "demo", [record(cell())]) == 1
+
+
+def test_a_database_that_cannot_be_written_is_told_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert log_study(folder, "demo", [record(cell())]) == -1
+    assert f"{folder.parent.parent} cannot be written" in capsys.readouterr().err
+
+
+def test_a_server_that_is_away_is_one_warning_and_changes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # it would be asked three times, with pauses
+    store = stored(tmp_path / "run", seeds=(0,))
+    before = {path: path.read_bytes() for path in store.folder.rglob("*.*")}
+    assert log_study(store.folder, "demo", store.records(), store.cells(), uri="http://127.0.0.1:9") == -1
+    assert f"prunebench sync {store.folder}" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in store.folder.rglob("*.*") if path.suffix != ".lock"} == before
+
+
+def test_two_that_copy_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, met = Barrier(2), []
+
+    def copy(*_: Any) -> int:
+        with suppress(BrokenBarrierError):
+            together.wait(0.3)
+            met.append("both were inside")
+        return 1
+
+    monkeypatch.setattr("bench.report.mlflow_sync._copy", copy)
+    asked = (tmp_path, "study", [record(cell())], (), f"sqlite:///{tmp_path}/mlflow.db")
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(lambda _: log_study(*asked), range(2))) == [1, 1]
+    assert met == []

@@ -1,0 +1,89 @@
+"""Jobs that Ray places: a cluster of two nodes in which workers and nodes are lost; what is said where there is no cluster."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.plugins import registry
+from bench.runner.executors.ray import OnRay
+from bench.runner.executors.serial import Serial
+from bench.runner.run import run_study
+from bench.study.store import Store
+
+MORTAL = """
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+from bench.plugins.registry import method
+from tests.fakes import Narrow
+
+@method("mortal")
+@dataclass(frozen=True)
+class Mortal(Narrow):
+    marks: str = ""
+    end: str = ""
+    lives: int = 1
+
+    def prune(self, model, budget, trainer=None):
+        done = super().prune(model, budget, trainer)
+        deaths = len(list(Path(self.marks).glob(f"{self.end}*")))
+        if budget.peak_bytes < 24000 and deaths < self.lives:
+            Path(self.marks, f"{self.end}{deaths}").touch()
+            os.kill(os.getpid() if self.end == "worker" else os.getppid(), signal.SIGKILL)  # the parent of a worker is its node
+            signal.pause()
+        return done
+"""
+ROW = "{{method='mortal', label='{0} {1}', train_steps=2, marks='{2}', end='{0}', lives={1}}}"
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"), [("nowhere", "neither auto nor HOST:PORT"), ("127.0.0.1:1", "no Ray cluster answers at --address 127.0.0.1:1")]
+)
+def test_an_address_without_a_cluster_is_a_sentence(address: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        OnRay(address)
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.runner.executors.ray.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'prunebench\[ray\]'"):
+        OnRay(None)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head without cores, which outlives the test's jobs, and two nodes with one core each, all on the loopback address."""
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    import ray
+    from ray.cluster_utils import Cluster
+
+    nodes = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args=nodes | {"num_cpus": 0})
+    made.workers = [made.add_node(**nodes) for _ in range(2)]
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.mark.slow
+def test_a_study_survives_a_killed_worker_and_a_lost_node(cluster: Any, study, tmp_path: Path) -> None:
+    plugin, marks = tmp_path / "mortal.py", tmp_path / "marks"
+    plugin.write_text(MORTAL)
+    marks.mkdir()
+    registry.load_plugin(plugin)
+    rows = ", ".join(ROW.format(end, lives, marks) for end, lives in (("worker", 1), ("node", 1)))
+    asked = study(f"methods=['unpruned', {rows}]", "ratios=[0.5, 0.75]")
+    executor = OnRay(cluster.address)
+    assert executor.workers == 2
+    there = run_study(asked, Store(tmp_path / "there"), executor)
+    assert len(list(marks.iterdir())) == 2
+    here = run_study(asked, Store(tmp_path / "here"), Serial())
+    assert [replace(one, seconds={}) for one in there] == [replace(one, seconds={}) for one in here]

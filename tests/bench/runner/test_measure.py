@@ -1,0 +1,69 @@
+"""Measuring a run that is there: every stored network once by each executor, into its record."""
+
+import shutil
+
+import pytest
+
+from bench.cli.main import main
+from bench.errors import ConfigError
+from bench.report.table import render
+from bench.runner.executors.serial import Serial
+from bench.runner.measure import measure_run, measured
+from bench.runner.run import run_study as run
+from tests.fakes import Tiny
+
+SHAPE = (1, 3, 64, 64)
+
+
+def test_every_stored_network_is_measured_once(study, store):
+    run(study(), store, Serial())
+    found = list(measure_run(store))
+    assert [(record.cell.label, executor) for record, executor in found] == [(name, "pytorch") for name in ("unpruned", "narrow", "narrow")]
+    figures = [record.measured["pytorch"] for record in store.records()]
+    assert all(one["peak_bytes"] >= record.peak_bytes for one, record in zip(figures, store.records(), strict=True))
+    assert all(one["image_seconds"] > 0 and one["on"].startswith("cpu") and "channels_last" in one["on"] for one in figures)
+    assert list(measure_run(store)) == []
+
+
+def test_the_table_has_a_column_for_each_executor_that_measured(study, store):
+    assert "measured" not in render(run(study(), store, Serial()))
+    list(measure_run(store, ("pytorch", "lean")))
+    text = render(store.records())
+    assert all(head in text for head in ("measured MiB", "lean MiB", "s/image", "lean s/image", "one forward pass"))
+    assert "ONNX" not in text.partition("\n\n")[2].splitlines()[0]
+
+
+def test_a_network_that_is_gone_is_left_out(study, store):
+    first = run(study(), store, Serial())[0]
+    shutil.rmtree(store.model_folder(first.key))
+    assert len(list(measure_run(store))) == 2 and store.read(first.key).measured == {}
+
+
+def test_all_executors_measure_a_network_by_hand():
+    planned = 4 * 64 * 64 * (8 + 3)
+    figures = {executor: measured(Tiny(8), SHAPE, executor)["peak_bytes"] for executor in ("pytorch", "lean")}
+    assert planned <= figures["lean"] <= figures["pytorch"]
+
+
+@pytest.mark.parametrize("executor", ["lean", "onnx"])
+def test_only_pytorch_is_measured_on_another_device(executor):
+    with pytest.raises(ConfigError, match=f"'{executor}' is measured on the CPU, and --device cuda was asked"):
+        measured(Tiny(8), SHAPE, executor, "cuda")
+
+
+def test_the_command_says_what_it_measures(study, store, capsys):
+    run(study(), store, Serial())
+    assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
+    assert "narrow, ratio 0.5, seed 0: pytorch measured" in capsys.readouterr().out
+    assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == "Nothing is left to measure there\n"
+
+
+def test_the_command_measures_one_saved_network(study, store, capsys):
+    record = run(study(), store, Serial())[0]
+    folder = str(store.model_folder(record.key))
+    assert main(["measure", folder, "--executor", "lean", "--executor", "onnx"]) == 0
+    out = capsys.readouterr().out
+    assert "lean measured" in out and "onnx measured" in out and "s an image" in out
+    assert main(["measure", str(store.folder), "--shape", "1x3x32x32"]) == 2
+    assert "leave --shape out" in capsys.readouterr().err

@@ -1,0 +1,274 @@
+"""Studies: the cells of a file, and one line for everything that is wrong with it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.report.paper_comparison import published
+from bench.study.study import _code, load_study, method_source, packaged_studies
+from tests.fakes import Narrow
+
+
+def test_cells_come_in_the_order_of_the_table(study):
+    cells = study("seeds=[0, 1]").cells()
+    assert [(cell.label, cell.ratio, cell.seed) for cell in cells] == [
+        ("unpruned", 1.0, 0),
+        ("unpruned", 1.0, 1),
+        *(("narrow", ratio, seed) for ratio in (0.5, 0.75) for seed in (0, 1)),
+    ]
+
+
+def test_a_job_holds_the_ratios_of_one_row_and_seed(study):
+    one = study("seeds=[0, 1]")
+    jobs = one.jobs(one.cells())
+    assert [[(cell.label, cell.ratio, cell.seed) for cell in job.cells] for job in jobs][2:] == [
+        [("narrow", 0.5, 0), ("narrow", 0.75, 0)],
+        [("narrow", 0.5, 1), ("narrow", 0.75, 1)],
+    ]
+
+
+def test_a_cell_holds_all_options_and_the_merged_recipe(study):
+    cell = study("recipe.finetune_steps=9", "options.narrow.train_steps=1", "methods=[{method='narrow', fault='over'}]").cells()[0]
+    assert cell.method_options == {"train_steps": 1, "finishing": "finetune", "fault": "over", "fault_below": 1.0}
+    assert (cell.recipe.finetune_steps, cell.recipe.patch, cell.label) == (9, 16, "narrow, fault=over")
+    assert cell.task_options == {"noise": 0.1} and cell.measured_at == (1, 3, 32, 32) and cell.data_fingerprint == "fake embedded"
+
+
+def test_arguments_and_overrides_beat_the_file(study):
+    changes = ("measured_at=1x3x64x64", "compute='matched'", "recipe.matched_steps=5")
+    cell = study(*changes, data="elsewhere", seeds=[7], convention="eager").cells()[0]
+    assert (cell.measured_at, cell.compute, cell.data, cell.seed, cell.convention) == ((1, 3, 64, 64), "matched", "elsewhere", 7, "eager")
+
+
+def test_a_label_does_not_change_the_key_and_an_option_does(study):
+    entries = ("'narrow'", "{method='narrow', label='x'}", "{method='narrow', train_steps=1}")
+    keys = [study(f"methods=[{entry}]").cells()[0].key for entry in entries]
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("ratio=[0.5]", "unknown study key 'ratio'; did you mean 'ratios'"),
+        ("tasks=['fakes']", "unknown task 'fakes'; did you mean 'fake'"),
+        ("tasks=[{task='fake', noize=1.0}]", "did you mean 'noise'"),
+        ("backbones=['tinny']", "unknown backbone of task fake 'tinny'; did you mean 'tiny'"),
+        ("backbones=[{backbone='tiny', widht=3}]", "backbone tiny: .*widht"),
+        ("methods=['narow']", "unknown method 'narow'; did you mean 'narrow'"),
+        ("methods=[{method='narrow', train_step=1}]", "unknown option of method narrow 'train_step'; did you mean 'train_steps'"),
+        ("methods=[{method='narrow', train_steps=1.5}]", "train_steps = 1.5 cannot be used; give a whole number"),
+        ("methods=[{method='narrow', train_steps=true}]", "give a whole number"),
+        ("methods=[{method='narrow', finishing='later'}]", "give 'finetune' or 'none' or 'scratch'"),
+        ("methods=[{label='x'}]", "give a name in quotes or a table"),
+        ("methods=[]", "at least one method"),
+        ("methods=['narrow', 'narrow']", "two rows are called 'narrow'"),
+        ("methods=['narrow', {method='narrow', label='x'}]", "rows 'narrow' and 'x' ask the same"),
+        ("options.narow.fault=x", "did you mean 'narrow'"),
+        ("options=3", "options must be tables"),
+        ("ratios=[0.0]", r"ratio 0.0 is outside \(0, 1\]"),
+        ("ratios=[1.5]", "outside"),
+        ("ratios=[nan]", "no finite number"),
+        ("ratios=['a']", "no number"),
+        ("ratios=[]", "a list of numbers"),
+        ("ratios=[0.5, 0.5]", "twice"),
+        ("backbones=[{backbone='tiny', width=2}, {backbone='tiny', width=2}]", "twice"),
+        ("seeds=[0.5]", "seed 0.5 is not a whole number"),
+        ("convention=planed", "did you mean 'planned'"),
+        ("compute=matched", "set recipe.matched_steps above 0"),
+        ("measured_at=1x3x64", "not of the form NxCxHxW"),
+        ("data=3", "the path of a folder"),
+        ("recipe.finetune_step=3", "did you mean 'finetune_steps'"),
+        ("recipe.finetune_steps=many", "give a whole number"),
+        ("recipe.finetune_steps=-1", "too small"),
+        ("recipe.patch=20", "multiple of 16"),
+        ("recipe.pretrain_rate=nan", "no finite number"),
+        ("recipe=3", "must be a table"),
+        ("recipe.patch=1048576", "too large; it must be at most 4,096"),
+        ("recipe.pretrain_steps=10000000000", "at most 100,000,000"),
+        ("recipe.pretrain_rate=1e31", "above"),
+        ("recipe.pretrain_drops=1001", "at most 1,000"),
+        ("seeds=[4294967296]", "not a whole number from 0 to 4294967295"),
+        ("seeds=[99999999999999999999]", "a number is above"),
+        ("measured_at=1x3x65537x8", "is too large"),
+        ("measured_at=1x3x60000x60000", "is too large"),
+        ("options.narrow=1979-05-27", "no plain value"),
+        ("nothing", "KEY=VALUE"),
+        ("ratios.x=3", "not a table"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(study, change, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        study(change).cells()
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_toml_is_one_line_with_its_place(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text('tasks = ["denoising"]\nratios = [0.5\n')
+    with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML: .*line is 2") as caught:
+        load_study(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_study_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'table1'"):
+        load_study("tabel1")
+    with pytest.raises(ConfigError, match="there is no study file"):
+        load_study(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("name", packaged_studies())
+def test_packaged_studies_ask_every_question_once(name):
+    study = load_study(name)
+    assert study.rows[0].label == "unpruned"
+    if study.data == "embedded":
+        cells = study.cells()
+        assert len(cells) == len({cell.key for cell in cells})
+
+
+@pytest.mark.parametrize("name", [name for name in packaged_studies() if name.startswith(("table1", "smoke"))])
+def test_studies_that_compare_have_every_method_of_the_paper(name):
+    study = load_study(name)
+    assert set(study.ratios) == ({0.5} if name == "smoke_tasks" else {0.25, 0.5, 0.75})
+    for ratio in study.ratios:
+        assert {one.method for one in published() if one.ratio == ratio} <= {row.method for row in study.rows}
+
+
+def test_a_study_that_is_like_another_differs_in_what_it_says(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "smoke"\nratios = [0.5]\n[recipe]\nbatch = 2\n')
+    mine, smoke = load_study(path), load_study("smoke")
+    assert (mine.name, mine.rows, mine.ratios) == ("mine", smoke.rows, (0.5,))
+    assert mine.recipe == {**smoke.recipe, "batch": 2}
+    with pytest.raises(ConfigError, match="unknown study key 'like'"):
+        load_study("smoke", overrides=["like=smoke"])
+    path.write_text('like = "smok"')
+    with pytest.raises(ConfigError, match=r"unknown packaged study 'smok'; did you mean 'smoke'.* names it in 'like'"):
+        load_study(path)
+
+
+def test_a_study_of_several_tasks_asks_each_for_the_backbones_that_it_has(tmp_path):
+    cells = load_study("smoke_tasks").cells()
+    assert list(dict.fromkeys((cell.task, cell.backbone) for cell in cells)) == [
+        ("denoising", "unet"),
+        ("denoising", "res_unet"),
+        ("low_light", "unet"),
+        ("low_light", "res_unet"),
+        ("super_resolution", "edsr"),
+    ]
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "smoke"\ntasks = ["denoising", "super_resolution"]')
+    with pytest.raises(ConfigError, match="no backbone of the study belongs to task super_resolution; add one of edsr"):
+        load_study(path)
+
+
+def test_a_changed_source_is_another_question(tmp_path, monkeypatch, study):
+    before = study().cells()
+    monkeypatch.setattr("bench.study.study.method_source", lambda cls: f"{cls.__name__} changed")
+    after = study().cells()
+    assert not {cell.key for cell in before} & {cell.key for cell in after}
+    assert [replace(cell, method_source="") for cell in before] == [replace(cell, method_source="") for cell in after]
+
+
+def test_the_source_of_a_package_is_all_of_its_files(tmp_path, monkeypatch):
+    package = tmp_path / "plug"
+    package.mkdir()
+    (package / "__init__.py").write_text("class Plug: ...\n")
+    (package / "part.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from plug import Plug  # type: ignore[import-not-found]
+
+    before = method_source(Plug)
+    (package / "part.py").write_text("x = 2\n")
+    assert method_source(Plug) != before and method_source(Narrow) == method_source(Narrow)
+
+
+CODE = """from bench.surgery import remove as cut
+
+
+def f(a, b):
+    return cut(a) + b
+"""
+SAME = {
+    "comments": CODE.replace("return", "# Why.\n    return"),
+    "docstrings": '"""A file."""\n' + CODE.replace("    return", '    """A function."""\n    return'),
+    "formatting": CODE.replace("(a, b)", "(\n    a,\n    b,\n)").replace("cut(a)", "(cut( a ))"),
+    "import paths": "import os\n" + CODE.replace("bench.surgery", "bench.elsewhere"),
+}
+ANOTHER = {
+    "an operator": CODE.replace("+ b", "- b"),
+    "a default": CODE.replace("b)", "b=1)"),
+    "what an alias stands for": CODE.replace("remove as cut", "insert as cut"),
+}
+
+
+def _source_of(code: str, folder: Path) -> str:
+    (folder / "f.py").write_text(code)
+    return _code(folder / "f.py")
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_the_source_of_a_method_is_the_same_after_a_change_of(change: str, tmp_path: Path) -> None:
+    assert _source_of(SAME[change], tmp_path) == _source_of(CODE, tmp_path)
+
+
+@pytest.mark.parametrize("change", ANOTHER)
+def test_the_source_of_a_method_is_another_after_a_change_of(change: str, tmp_path: Path) -> None:
+    assert _source_of(ANOTHER[change], tmp_path) != _source_of(CODE, tmp_path)
+
+
+def test_options_that_a_method_refuses_are_the_users_mistake(study):
+    from bench.plugins.registry import METHODS
+
+    @dataclass(frozen=True)
+    class Picky(Narrow):
+        paper: ClassVar[str] = "none"
+
+        def __post_init__(self):
+            raise ValueError("never content")
+
+    METHODS._known["picky"] = Picky
+    try:
+        with pytest.raises(ConfigError, match="method picky: never content"):
+            study("methods=['picky']")
+    finally:
+        del METHODS._known["picky"]
+
+
+def test_several_conventions_are_several_tables_with_jobs_of_their_own(study):
+    asked = study('convention=["planned", "eager"]')
+    cells = asked.cells()
+    half = len(cells) // 2
+    assert [cell.convention for cell in cells] == ["planned"] * half + ["eager"] * half
+    assert all(len({cell.convention for cell in job.cells}) == 1 for job in asked.jobs(cells))
+
+
+def test_a_convention_twice_is_refused(study):
+    with pytest.raises(ConfigError, match="names a value twice"):
+        study('convention=["planned", "planned"]')
+
+
+def test_a_grid_of_millions_is_refused_before_anything_is_built(study):
+    ratios, seeds = [f"0.{place:04}1" for place in range(2000)], list(range(600))
+    with pytest.raises(ConfigError, match=r"asks 2,400,000 questions \(1 tasks x 1 backbones x 2 methods x 2,000 ratios x 600 seeds\)"):
+        study(f"ratios=[{', '.join(ratios)}]", f"seeds={seeds}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tasks = " + "[" * 3000, "nested too deeply"),
+        ("tasks = " + "[1, " * 500 + "]" * 500, "nested too deeply"),
+        ("a" + ".a" * 3000 + " = 1", "a line of 6,005 bytes"),
+        ("# \n" * 50_000, "more than the 131,072 bytes"),
+        ("a" + ".a" * 300 + " = 1", "unknown study key"),
+        ("recipe" + ".a" * 300 + " = 1", "nested more than"),
+    ],
+)
+def test_a_file_that_is_made_to_take_long_is_refused_at_once(text, message, tmp_path):
+    (tmp_path / "bomb.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_study(tmp_path / "bomb.toml")

@@ -1,0 +1,61 @@
+"""Surgery against masks: two ways to the same network."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench.errors import ConfigError
+from bench.surgery.masks import masked
+from bench.surgery.remove import compose, remove
+from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("compactors", [False, True])
+def test_the_pruned_network_computes_what_the_masked_one_does(compactors: bool, dtype: torch.dtype, tolerance: float) -> None:
+    network = unet(compactors=compactors, dtype=dtype)
+    x = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)).to(dtype)
+    for seed in range(6):
+        kept = random_kept(layout_of(network), seed)
+        with torch.no_grad(), masked(network, layout_of(network), kept):
+            expected = network(x)
+        with torch.no_grad():
+            found = remove(network, kept, SHAPE)(x)
+        assert (found - expected).abs().max() <= tolerance
+
+
+def test_tied_layers_lose_the_same_channels() -> None:
+    network = Residual().eval()
+    x, kept = torch.rand(SHAPE), {"head": [1, 4, 5], "first.0": [0]}
+    with torch.no_grad(), masked(network, layout_of(network), kept):
+        expected = network(x)
+    torch.testing.assert_close(remove(network, kept, SHAPE)(x), expected, atol=1e-6, rtol=0)
+
+
+def test_widths_and_parameters_really_shrink_and_the_network_trains_on() -> None:
+    network = unet(8)
+    smaller = remove(network, {"encoder.0.c12": [0, 1], "up.u1": [3]}, SHAPE)
+    assert smaller.decoder["d1"].d11.in_channels == 3
+    assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in network.parameters())
+    smaller(torch.rand(SHAPE)).mean().backward()
+    assert all(weight.grad is not None and weight.grad.shape == weight.shape for weight in smaller.parameters())
+
+
+def test_the_network_that_is_passed_in_is_untouched() -> None:
+    network = unet()
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    remove(network, random_kept(layout_of(network), 0), SHAPE)
+    assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
+    assert all(layer.inplace for layer in network.modules() if isinstance(layer, nn.LeakyReLU))
+
+
+@pytest.mark.parametrize(
+    ("kept", "names"), [({"c99": [0]}, "no prunable unit 'c99'"), ({"up.u1": []}, "at least one"), ({"up.u1": [9]}, "0 to 3")]
+)
+def test_a_cut_that_is_not_possible_is_named(kept: dict[str, list[int]], names: str) -> None:
+    with pytest.raises(ConfigError, match=names):
+        remove(unet(), kept, SHAPE)
+
+
+def test_two_cuts_compose_to_one() -> None:
+    assert compose({"a": [1, 3, 5]}, {"a": [0, 2]}, {"a": 6, "b": 2}) == {"a": [1, 5], "b": [0, 1]}

@@ -1,0 +1,26 @@
+"""Bisection against trying every member of the family."""
+
+import pytest
+
+from bench.contract import Budget
+from bench.errors import Infeasible
+from bench.memory.peak_model import peak_model
+from bench.surgery.width_search import largest_fitting
+from tests.networks.small import SHAPE, unet
+
+
+def _family(position: int) -> dict[str, int]:
+    return {unit: max(1, full * (position + 1) // 8) for unit, full in peak_model(unet(8), SHAPE).widths.items()}
+
+
+def test_bisection_finds_what_trying_all_finds() -> None:
+    model = peak_model(unet(8), SHAPE)
+    peaks = [model.peak_bytes(_family(position)) for position in range(8)]
+    for limit in (peaks[0], peaks[3] - 1, peaks[3], peaks[7]):
+        best = max(position for position, peak in enumerate(peaks) if peak <= limit)
+        assert largest_fitting(_family, 8, model, Budget(limit, SHAPE)) == best
+
+
+def test_a_family_whose_least_member_does_not_fit_names_the_least_peak() -> None:
+    with pytest.raises(Infeasible, match="the least is"):
+        largest_fitting(_family, 8, peak_model(unet(8), SHAPE), Budget(100, SHAPE))

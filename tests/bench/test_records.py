@@ -1,0 +1,114 @@
+"""A cell has a key that depends on all that changes its answer and on nothing else; cells and records survive JSON."""
+
+import hashlib
+import json
+from dataclasses import FrozenInstanceError, asdict, fields, replace
+
+import pytest
+
+from bench.contract import Recipe
+from bench.files.hashing import digest
+from bench.records import NOT_IN_KEY, SCHEMA, Cell, Record
+
+CELL = Cell(
+    task="denoising",
+    task_options={"width": 8},
+    backbone="unet",
+    backbone_options={"width": 16},
+    method="mosp",
+    method_options={"compactors": True, "outer_stride": "1/12"},
+    label="mosp",
+    method_source="0a1b",
+    data="embedded",
+    data_fingerprint="2c3d",
+    convention="planned",
+    measured_at=(1, 3, 256, 256),
+    ratio=0.5,
+    compute="own",
+    seed=0,
+    recipe=Recipe(),
+)
+RECORD = Record(
+    cell=CELL,
+    status="done",
+    budget_bytes=100,
+    peak_bytes=96,
+    scores={"val": {"astronaut": {"psnr_db": 30.5, "ssim": 0.9}}},
+    widths={"c11": 2},
+    kept={"c11": [0, 5]},
+    inserted=("c12",),
+    trace=({"peak_bytes": 96, "widths": {"c11": 2}, "note": "first"},),
+    steps={"finetune": 10},
+)
+CHANGED = {
+    "task": "other",
+    "task_options": {"width": 9},
+    "backbone": "other",
+    "backbone_options": {"width": 17},
+    "method": "other",
+    "method_options": {"compactors": False, "outer_stride": "1/12"},
+    "method_source": "ffff",
+    "data_fingerprint": "ffff",
+    "convention": "eager",
+    "measured_at": (1, 3, 256, 512),
+    "ratio": 0.25,
+    "compute": "matched",
+    "seed": 1,
+    "recipe": Recipe(patch=32),
+    "backbone_source": "ffff",
+}
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in fields(Cell) if entry.name not in NOT_IN_KEY])
+def test_the_key_changes_with_everything_that_changes_the_answer(name: str) -> None:
+    assert replace(CELL, **{name: CHANGED[name]}).key != CELL.key
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in fields(Recipe)])
+def test_the_key_changes_with_every_entry_of_the_recipe(name: str) -> None:
+    recipe = replace(Recipe(), **{name: getattr(Recipe(), name) + 1})
+    assert replace(CELL, recipe=recipe).key != CELL.key
+
+
+def test_the_key_changes_neither_with_the_label_nor_with_the_places_of_the_data_and_a_network_file() -> None:
+    assert replace(CELL, label="mine", data="/elsewhere", backbone_folder="/elsewhere").key == CELL.key
+
+
+def test_what_only_a_network_file_has_is_not_in_the_key_of_other_cells() -> None:
+    old = {name: value for name, value in asdict(CELL).items() if not name.startswith(("label", "backbone_f", "backbone_s"))}
+    del old["data"]
+    assert digest({"schema": SCHEMA} | old) == CELL.key
+    assert "backbone_source" not in RECORD.to_json()["cell"]
+
+
+def test_the_key_does_not_depend_on_the_order_in_which_options_are_named() -> None:
+    assert replace(CELL, method_options={"outer_stride": "1/12", "compactors": True}).key == CELL.key
+
+
+def test_a_digest_is_the_same_on_every_machine() -> None:
+    assert digest({"b": 1, "a": [1.5, "x"]}) == hashlib.sha256(b'{"a":[1.5,"x"],"b":1}').hexdigest()
+
+
+def test_a_cell_survives_json() -> None:
+    again = Cell.from_json(json.loads(json.dumps(CELL.content())))
+    assert (again, again.key) == (CELL, CELL.key)
+
+
+def test_a_record_survives_json() -> None:
+    assert Record.from_json(json.loads(json.dumps(RECORD.to_json()))) == RECORD
+
+
+def test_a_record_without_an_answer_survives_json() -> None:
+    impossible = Record(CELL, "infeasible", reason="the least peak is 3 MiB")
+    assert Record.from_json(json.loads(json.dumps(impossible.to_json()))) == impossible
+
+
+def test_a_record_says_its_key_and_schema() -> None:
+    content = RECORD.to_json()
+    assert (content["key"], content["schema"]) == (CELL.key, SCHEMA)
+
+
+def test_questions_and_answers_cannot_be_changed() -> None:
+    for value, name in ((CELL, "seed"), (RECORD, "status")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, None)
