@@ -1,19 +1,17 @@
 """For who has a network in Python: one network, one method, one budget, by the code that runs studies.
 
-    >>> from torch import nn
-    >>> from bench.api import prune
-    >>> net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 3, 3, padding=1))
-    >>> short = {"patch": 32, "batch": 2, "finetune_steps": 3}  # for a real run leave it out
-    >>> result = prune(net, "global_l2", 0.5, "embedded", task="denoising", measured_at=(1, 3, 64, 64), recipe=short)
-    >>> result.unpruned_peak_bytes, result.peak_bytes, result.steps
-    (311296, 147456, {'finetune': 3})
-    >>> result.model(net[0].weight.new_zeros(1, 3, 64, 64)).shape
-    torch.Size([1, 3, 64, 64])
+    >>> from torch import nn >>> from bench.api import prune >>> net = nn.Sequential(nn.Conv2d(3,
+    16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 3, 3, padding=1)) >>> short = {"patch": 32, "batch":
+    2, "finetune_steps": 3}  # for a real run leave it out >>> result = prune(net, "global_l2", 0.5,
+    "embedded", task="denoising", measured_at=(1, 3, 64, 64), recipe=short) >>>
+    result.unpruned_peak_bytes, result.peak_bytes, result.steps (311296, 147456, {'finetune': 3})
+    >>> result.model(net[0].weight.new_zeros(1, 3, 64, 64)).shape torch.Size([1, 3, 64, 64])
 
-The network is taken as it is, as trained; it is neither pretrained nor changed. torch.fx must be able to trace it. A method that begins
-from new weights gets those that the layers give themselves (`reset_parameters`). The ruler
-alone is `bench.memory.profile`: `peak_memory(net, (1, 3, 64, 64))` in bytes, `profile` step by step. `save(result, folder)` writes the
-pruned network so that `bench.export.saved.load(folder)` has it again without the code of its class.
+The network is taken as it is, as trained; it is neither pretrained nor changed. torch.fx must be
+able to trace it. A method that begins from new weights gets those that the layers give themselves
+(`reset_parameters`). The ruler alone is `bench.memory.profile`: `peak_memory(net, (1, 3, 64, 64))`
+in bytes, `profile` step by step. `save(result, folder)` writes the pruned network so that
+`bench.export.saved.load(folder)` has it again without the code of its class.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,7 +48,8 @@ class Result:
         budget: what was asked, in bytes.
         peak_bytes, unpruned_peak_bytes: in the budget's convention, at its input.
         parameters: of the pruned network.
-        kept: unit -> kept channels in the unpruned numbering; units that are not named keep all. inserted: values with a compactor.
+        kept: unit -> kept channels in the unpruned numbering; units that are not named keep all.
+            inserted: values with a compactor.
         steps: training steps by phase, the method's own and those of the finish.
         scores, unpruned_scores: metric -> mean over the test photographs.
     """
@@ -87,7 +86,8 @@ def prune(
     Args:
         model: (N, 3, H, W) -> (N, 3, scale H, scale W), as its task wants it; left untouched.
         method: a name (`prunebench list methods`) or an instance of your own.
-        budget: a float is a ratio, the share of the unpruned peak, in (0, 1]; an int is bytes; a Budget has its own input and convention.
+        budget: a float is a ratio, the share of the unpruned peak, in (0, 1]; an int is bytes; a
+            Budget has its own input and convention.
         data: "embedded" or a folder of photographs that the task reads.
         task: a name or an instance, for a task with options: what is degraded and how it is scored.
         options: of a method that is named.
@@ -99,16 +99,22 @@ def prune(
         progress: called with (phase, steps done, steps).
 
     Raises:
-        ConfigError: something that was given cannot be used; the network does not fit the task or cannot be traced.
+        ConfigError: something that was given cannot be used; the network does not fit the task or
+            cannot be traced.
         Infeasible: no network of the method's family fits the budget.
         PluginError: the method broke the contract, or training diverged.
     """
     chosen = configured(TASKS.get(task), {}, f"task {task}") if isinstance(task, str) else task
-    by, trained_by = _method(method, options), replace(chosen.recipe, **checked_recipe(recipe or {}))
+    by, trained_by = (
+        _method(method, options),
+        replace(chosen.recipe, **checked_recipe(recipe or {})),
+    )
     place = _Place(chosen, str(data), trained_by, seed, chosen_device(device), progress)
     model = deepcopy(model).cpu()
     with _as_in_a_study(trained_by, seed):
-        crops = chosen.training_pairs(place.data).sample(trained_by.batch, trained_by.patch, torch.Generator().manual_seed(0))
+        crops = chosen.training_pairs(place.data).sample(
+            trained_by.batch, trained_by.patch, torch.Generator().manual_seed(0)
+        )
         check_fits(type(model).__name__, deepcopy(model), chosen, *crops)
         asked = _budget(model, budget, measured_at or chosen.measured_at, convention)
         pruned, spent = _pruned(place, model, by, asked)
@@ -116,7 +122,10 @@ def prune(
 
 
 def save(result: Result, folder: str | Path) -> None:
-    """Writes the network for `bench.export.saved.load`. Raises ConfigError: it uses what cannot be written down."""
+    """Writes the network for `bench.export.saved.load`.
+
+    Raises ConfigError: it uses what cannot be written down.
+    """
     saved.save_graph(folder, result.model)
 
 
@@ -132,7 +141,16 @@ class _Place:
     progress: OnStep | None
 
     def trainer(self, stream: str) -> TaskTrainer:
-        return TaskTrainer(self.task, self.data, self.recipe, self.seed, self.device, self.progress, stream, initialise)
+        return TaskTrainer(
+            self.task,
+            self.data,
+            self.recipe,
+            self.seed,
+            self.device,
+            self.progress,
+            stream,
+            initialise,
+        )
 
 
 @contextmanager
@@ -152,11 +170,15 @@ def _method(method: str | Method, options: Mapping[str, Any] | None) -> Method:
     if isinstance(method, str):
         return configured(METHODS.get(method), options or {}, f"method {method}")
     if options:
-        raise ConfigError(f"options {', '.join(options)} are for a method that is named; this one is an instance and has its own")
+        raise ConfigError(
+            f"options {', '.join(options)} are for a method that is named; this one is an instance and has its own"
+        )
     return method
 
 
-def _budget(model: nn.Module, budget: float | int | Budget, shape: Shape, convention: Convention) -> Budget:
+def _budget(
+    model: nn.Module, budget: float | int | Budget, shape: Shape, convention: Convention
+) -> Budget:
     if isinstance(budget, Budget):
         return budget
     peak_bytes = peak_memory(model, shape, convention)
@@ -164,11 +186,15 @@ def _budget(model: nn.Module, budget: float | int | Budget, shape: Shape, conven
         raise ConfigError(f"ratio {budget} is outside (0, 1]; give bytes as a whole number (int)")
     asked_bytes = int(budget * peak_bytes) if isinstance(budget, float) else budget
     if not 0 < asked_bytes <= peak_bytes:
-        raise ConfigError(f"a budget of {asked_bytes} bytes is outside (0, {peak_bytes}], the peak of the unpruned network")
+        raise ConfigError(
+            f"a budget of {asked_bytes} bytes is outside (0, {peak_bytes}], the peak of the unpruned network"
+        )
     return Budget(asked_bytes, shape, convention)
 
 
-def _pruned(place: _Place, model: nn.Module, method: Method, budget: Budget) -> tuple[Pruned, Spent]:
+def _pruned(
+    place: _Place, model: nn.Module, method: Method, budget: Budget
+) -> tuple[Pruned, Spent]:
     """What the method gives back, and what it spent."""
     trainer = place.trainer("method")
     root = trainer.prepare(deepcopy(model))
@@ -183,13 +209,19 @@ def _pruned(place: _Place, model: nn.Module, method: Method, budget: Budget) -> 
     return replace(pruned, model=smaller), spent
 
 
-def _finished(place: _Place, model: nn.Module, method: Method, budget: Budget, pruned: Pruned, spent: Spent) -> Result:
+def _finished(
+    place: _Place, model: nn.Module, method: Method, budget: Budget, pruned: Pruned, spent: Spent
+) -> Result:
     """Refereed, finished, tested."""
     smaller, finisher = pruned.model, place.trainer("finish")
     measured = figures(smaller, model, budget, pruned, _name(method), place.recipe.min_width)
-    saved.check_kept(smaller, model, pruned.kept, pruned.inserted, shapes_of(budget.input_shape)[0][1])
+    saved.check_kept(
+        smaller, model, pruned.kept, pruned.inserted, shapes_of(budget.input_shape)[0][1]
+    )
     finish(finisher, smaller, pruned, spent.steps)
-    scores, unpruned_scores = (means(evaluate(place.task, one, place.data, place.device)) for one in (smaller, model))
+    scores, unpruned_scores = (
+        means(evaluate(place.task, one, place.data, place.device)) for one in (smaller, model)
+    )
     return Result(
         model=smaller.cpu().to(memory_format=torch.contiguous_format).eval(),  # type: ignore[call-overload]
         budget=budget,

@@ -11,9 +11,9 @@ A *method* turns a pretrained network into a smaller one whose peak memory fits 
         def prune(self, model, budget, trainer=NO_TRAINER):
             return Pruned(smaller, kept={"c11": [0, 2, 5]})
 
-A *task* is a restoration problem: its backbones, training pairs, test sets, loss and score.
-The harness measures what comes back; no method reports its own score. Peak memory is the largest sum of bytes of live activations over
-the time steps of one forward pass; weights are not counted.
+A *task* is a restoration problem: its backbones, training pairs, test sets, loss and score. The
+harness measures what comes back; no method reports its own score. Peak memory is the largest sum of
+bytes of live activations over the time steps of one forward pass; weights are not counted.
 """
 
 from abc import ABC, abstractmethod
@@ -30,8 +30,12 @@ from bench.errors import ConfigError, Infeasible
 
 Shape = tuple[int, int, int, int]  # (N, C, H, W)
 Inputs = Shape | tuple[Shape, ...]  # of a network: one, or several in the order of its arguments
-Widths = Mapping[str, int]  # unit name -> kept channels; channels that can only go together count as one
-Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of the kept channels, in the unpruned numbering
+Widths = Mapping[
+    str, int
+]  # unit name -> kept channels; channels that can only go together count as one
+Kept = Mapping[
+    str, Sequence[int]
+]  # unit name -> sorted indices of the kept channels, in the unpruned numbering
 Phase = Literal["pretrain", "adapt", "search", "finetune"]
 Finish = Literal["finetune", "none", "scratch"]
 Convention = Literal["planned", "eager"]
@@ -44,7 +48,9 @@ class Budget:
 
     peak_bytes: int
     input_shape: Inputs
-    convention: Convention = "planned"  # the least that a good executor needs; or "eager", the operators as written
+    convention: Convention = (
+        "planned"  # the least that a good executor needs; or "eager", the operators as written
+    )
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,13 @@ class Pruned:
 
     Args:
         model: the smaller network (a torch.fx.GraphModule where compactors were inserted).
-        finish: what the harness then does: "finetune"; "none"; "scratch" (new weights, pretraining and fine-tuning schedule).
+        finish: what the harness then does: "finetune"; "none"; "scratch" (new weights, pretraining
+            and fine-tuning schedule).
         kept: unit -> kept channels in the unpruned numbering; units that are not named keep all.
-        inserted: names of the values that got a compactor, in order of insertion. trace: the method's diary.
-        stored_parameters: parameters that must be stored to have this network, where that is more than it executes.
+        inserted: names of the values that got a compactor, in order of insertion. trace: the
+            method's diary.
+        stored_parameters: parameters that must be stored to have this network, where that is more
+            than it executes.
     """
 
     model: nn.Module
@@ -80,9 +89,11 @@ class Pruned:
 class Recipe:
     """How a network is trained. Phases are counted in steps; `steps_per_epoch` translates papers.
 
-    Each learning rate is halved `drops - 1` times, at equal distances within its phase. A method that trains after pretraining
-    (`adapt_steps` once, `steps_per_epoch` after each round of a search) is metered. Where a study asks for matched compute, the harness
-    fine-tunes for `matched_steps` less what the method has spent; otherwise `matched_steps` is 0, and it does so for `finetune_steps`.
+    Each learning rate is halved `drops - 1` times, at equal distances within its phase. A method
+    that trains after pretraining (`adapt_steps` once, `steps_per_epoch` after each round of a
+    search) is metered. Where a study asks for matched compute, the harness fine-tunes for
+    `matched_steps` less what the method has spent; otherwise `matched_steps` is 0, and it does so
+    for `finetune_steps`.
     """
 
     patch: int = 64
@@ -143,7 +154,10 @@ class Trainer(Protocol):
         """The criterion on the calibration crops, in eval mode, without gradient."""
 
     def remembered(self, name: str, work: Callable[[], float]) -> float:
-        """The number that `work` gives, drawing nothing: computed once even if the run is killed. `name` tells it from all others."""
+        """The number that `work` gives, drawing nothing: computed once even if the run is killed.
+
+        `name` tells it from all others.
+        """
 
     def reinitialise(self, model: nn.Module) -> None:
         """New weights by the backbone's own initialisation, seeded."""
@@ -166,48 +180,66 @@ class Trainer(Protocol):
 
         Args:
             phase: what they are booked as; it chooses the learning rates.
-            objective, penalty: the one replaces criterion(model(degraded), clean), the other is added to it.
+            objective, penalty: the one replaces criterion(model(degraded), clean), the other is
+                added to it.
             after_step: called with (index, learning rate) after each step; True ends the phase.
-            carried: by name what callbacks draw from or change besides the network (Generators, tensors, lists, objects with state_dict
-                and load_state_dict), and the plain values that tell what they do, such as what they take from a budget: trainings that
-                begin alike are taken for one. Without it a killed training with callbacks begins anew.
+            carried: by name what callbacks draw from or change besides the network (Generators,
+                tensors, lists, objects with state_dict and load_state_dict), and the plain values
+                that tell what they do, such as what they take from a budget: trainings that begin
+                alike are taken for one. Without it a killed training with callbacks begins anew.
         """
 
     def counted(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Counts the calls of a network inside. Plain copies of the one that was passed in are counted anyway."""
+        """Counts the calls of a network inside.
+
+        Plain copies of the one that was passed in are counted anyway.
+        """
 
     def branch(self) -> AbstractContextManager[None]:
         """What is drawn and metered inside is forgotten at its end: one budget's own work inside a sweep."""
 
 
 class NoTrainer:
-    """Stands for "no data": usable by methods that look at weights alone. Raises ConfigError where data would be needed."""
+    """Stands for "no data": usable by methods that look at weights alone.
+
+    Raises ConfigError where data would be needed.
+    """
 
     recipe = Recipe()
     seed = 0
     device = device("cpu")
 
-    def branch(self) -> AbstractContextManager[None]:  # nothing is metered, so nothing is to be forgotten
+    def branch(
+        self,
+    ) -> AbstractContextManager[None]:  # nothing is metered, so nothing is to be forgotten
         return nullcontext()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise ConfigError(f"this method needs data to judge layers or to train (it asked for trainer.{name}); pass trainer=...")
+        raise ConfigError(
+            f"this method needs data to judge layers or to train (it asked for trainer.{name}); pass trainer=..."
+        )
 
 
 NO_TRAINER: Any = NoTrainer()
 
 
 class Method(ABC):
-    """A structural pruning method. Subclasses are frozen dataclasses: the fields are the options, the cache key and the printed name."""
+    """A structural pruning method.
+
+    Subclasses are frozen dataclasses: the fields are the options, the cache key and the printed
+    name.
+    """
 
     name: ClassVar[str]
     paper: ClassVar[str]
 
     @abstractmethod
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """A network whose peak is at most the budget's. The model that is passed in is left untouched.
+        """A network whose peak is at most the budget's.
+
+        The model that is passed in is left untouched.
 
         Raises:
             Infeasible: no network of the method's family fits.
@@ -216,7 +248,10 @@ class Method(ABC):
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first, by default with one prune each. What is yielded does not depend on the other budgets."""
+        """Every budget once, largest first, by default with one prune each.
+
+        What is yielded does not depend on the other budgets.
+        """
         for budget in largest_first(budgets):
             with trainer.branch():
                 try:
@@ -236,13 +271,18 @@ def largest_first(budgets: Sequence[Budget]) -> list[Budget]:
 
 
 class Task(ABC):
-    """A restoration problem: a frozen dataclass whose fields are the options. `data`: "embedded" (with the dependencies), or a folder."""
+    """A restoration problem: a frozen dataclass whose fields are the options.
+
+    `data`: "embedded" (with the dependencies), or a folder.
+    """
 
     name: ClassVar[str]
     multiple: ClassVar[int] = 1  # of which the backbones want the height and width of their input
     recipe: ClassVar[Recipe]
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]
-    decided: ClassVar[Mapping[str, Any]] = {}  # arguments of the backbones that are no options: the task decides them
+    decided: ClassVar[
+        Mapping[str, Any]
+    ] = {}  # arguments of the backbones that are no options: the task decides them
 
     @property
     @abstractmethod
@@ -252,7 +292,11 @@ class Task(ABC):
     @classmethod
     def options(cls, backbone: str) -> dict[str, Any]:
         """The options of a backbone with their defaults."""
-        return {name: one.default for name, one in signature(cls.backbones[backbone]).parameters.items() if name not in cls.decided}
+        return {
+            name: one.default
+            for name, one in signature(cls.backbones[backbone]).parameters.items()
+            if name not in cls.decided
+        }
 
     @abstractmethod
     def build(self, backbone: str, **options: Any) -> nn.Module:
@@ -275,7 +319,10 @@ class Task(ABC):
         """Named test sets; the same pairs at every call."""
 
     def described(self, data: str) -> str:
-        """In one line what `data` is: which data set, from where, under which licence. Raises ConfigError if it is none."""
+        """In one line what `data` is: which data set, from where, under which licence.
+
+        Raises ConfigError if it is none.
+        """
         return data
 
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:

@@ -5,8 +5,8 @@ Most have two stages: work that serves every budget, done once, then a cut for e
     prepared = prepare(model, shape, trainer)        one slimmable network, one lasso training, one pool of random networks, ...
     for each budget, largest first: cut(prepared, budget, trainer)
 
-A cut must leave what was prepared as it is; what it draws and spends is forgotten before the next, so a budget does not depend on the
-others.
+A cut must leave what was prepared as it is; what it draws and spends is forgotten before the next,
+so a budget does not depend on the others.
 """
 
 from abc import abstractmethod
@@ -29,7 +29,10 @@ class SweptMethod(Method):
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first. What is yielded for a budget does not depend on the other budgets."""
+        """Every budget once, largest first.
+
+        What is yielded for a budget does not depend on the other budgets.
+        """
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """What a sweep of one budget yields. Raises Infeasible if no network of the family fits."""
@@ -48,7 +51,8 @@ class StagedMethod(SweptMethod, Generic[Prepared]):
 
         Args:
             model: may be changed.
-            budget: any of those that will be asked: only its input shape and convention may be used.
+            budget: any of those that will be asked: only its input shape and convention may be
+                used.
             trainer: meters it.
         """
 

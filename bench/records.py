@@ -1,7 +1,7 @@
 """Cell: one question. Record: its answer. Both frozen, both plain JSON.
 
-The key of a cell is the SHA-256 of its canonical JSON and the schema version. Its label and the places of its data and of a network file
-are not part of the key: they do not change the answer.
+The key of a cell is the SHA-256 of its canonical JSON and the schema version. Its label and the
+places of its data and of a network file are not part of the key: they do not change the answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,10 @@ UNPRUNED = "unpruned"  # the neutral method, the reference of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data", "backbone_folder")
 LONGEST_LABEL = 300
-OF_A_FILE = ("backbone_folder", "backbone_source")  # of cells whose network is the user's own; the others do not name them
+OF_A_FILE = (
+    "backbone_folder",
+    "backbone_source",
+)  # of cells whose network is the user's own; the others do not name them
 
 
 def refusal(status: str, phase: str, reason: str) -> str:
@@ -30,7 +33,8 @@ class Cell:
     """One question: this method, on this network, at this share of its peak, with this seed.
 
     Args:
-        task, task_options, backbone, backbone_options, method, method_options: what is asked of whom.
+        task, task_options, backbone, backbone_options, method, method_options: what is asked of
+            whom.
         label: how tables name the row.
         method_source: hash of the method's source, so that changed code is a new question.
         data: "embedded" or a folder; `data_fingerprint` is its content.
@@ -40,7 +44,8 @@ class Cell:
         compute: "own" (each method's own fine-tuning) or "matched" (equal steps after pretraining).
         seed: from which all random streams are derived.
         recipe: how it is trained.
-        backbone_folder, backbone_source: of a network of the user's own, where its file is and the hash of what is in it; else "".
+        backbone_folder, backbone_source: of a network of the user's own, where its file is and the
+            hash of what is in it; else "".
     """
 
     task: str
@@ -69,7 +74,11 @@ class Cell:
 
     def content(self, without: Sequence[str] = ()) -> dict[str, Any]:
         """The fields that say something, but those that are named, as plain values."""
-        return {name: value for name, value in asdict(self).items() if name not in without and (value or name not in OF_A_FILE)}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in without and (value or name not in OF_A_FILE)
+        }
 
     @property
     def trained_by(self) -> Recipe:
@@ -78,9 +87,20 @@ class Cell:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Cell":
-        """The cell whose `content` was written as JSON. Raises ValueError, KeyError or TypeError if it is none."""
+        """The cell whose `content` was written as JSON.
+
+        Raises ValueError, KeyError or TypeError if it is none.
+        """
         check_fields(cls, content)
-        return cls(**(dict(content) | {"recipe": Recipe(**content["recipe"]), "measured_at": tuple(content["measured_at"])}))
+        return cls(
+            **(
+                dict(content)
+                | {
+                    "recipe": Recipe(**content["recipe"]),
+                    "measured_at": tuple(content["measured_at"]),
+                }
+            )
+        )
 
 
 class TimeStep(TypedDict):
@@ -117,25 +137,34 @@ class Circumstances(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Record:
-    """The answer to one cell, measured by the harness. Numbers that do not exist (a failed or infeasible cell) are None.
+    """The answer to one cell, measured by the harness.
+
+    Numbers that do not exist (a failed or infeasible cell) are None.
 
     Args:
         cell: the question.
-        status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke). `reason` says why, and
-            `phase` in what: "pretrain", "search", "adapt", "finetune", "evaluate", ... (`bench.runner.job`); empty where that
-            is not known.
+        status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke).
+            `reason` says why, and `phase` in what: "pretrain", "search", "adapt", "finetune",
+            "evaluate", ... (`bench.runner.job`); empty where that is not known.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
-        peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two conventions.
-        measured: executor -> peak_bytes that a real run allocated, image_seconds of one pass, and on: machine and protocol
-            (`prunebench measure`).
-        peak_step: the time step of the planned peak. timeline: every planned time step: step, op, bytes, live.
-        parameters: executed; parameters_stored: where more must be stored; macs: multiply-accumulates at `measured_at`.
-        scores: test set -> photograph -> metric -> value. means: metric -> mean over the photographs of all test sets.
-        input_means: the same without a network. calibration_loss: of the pruned network before the harness finished it.
-        widths: unit -> channels left; kept: unit -> their indices; inserted: values with a compactor.
+        peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two
+            conventions.
+        measured: executor -> peak_bytes that a real run allocated, image_seconds of one pass, and
+            on: machine and protocol (`prunebench measure`).
+        peak_step: the time step of the planned peak. timeline: every planned time step: step, op,
+            bytes, live.
+        parameters: executed; parameters_stored: where more must be stored; macs:
+            multiply-accumulates at `measured_at`.
+        scores: test set -> photograph -> metric -> value. means: metric -> mean over the
+            photographs of all test sets.
+        input_means: the same without a network. calibration_loss: of the pruned network before the
+            harness finished it.
+        widths: unit -> channels left; kept: unit -> their indices; inserted: values with a
+            compactor.
         units_at_floor: units at the recipe's least width.
         trace: the method's diary: peak_bytes, widths, note.
-        steps, samples, forward_passes, seconds: what was spent, per phase, after the shared pretraining.
+        steps, samples, forward_passes, seconds: what was spent, per phase, after the shared
+            pretraining.
         environment: threads, device, versions, and all other circumstances.
     """
 
@@ -178,11 +207,16 @@ class Record:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Record":
-        """The record whose `to_json` was written. Raises ValueError, KeyError or TypeError if it is none."""
+        """The record whose `to_json` was written.
+
+        Raises ValueError, KeyError or TypeError if it is none.
+        """
         check_fields(cls, content)
         known = {entry.name for entry in fields(cls)}
         values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content.items()
+            if name in known
         }
         values["cell"] = Cell.from_json(content["cell"])
         return cls(**values)

@@ -1,4 +1,7 @@
-"""Bytes for people (MiB = 2**20 bytes) and shapes as text ("1x3x1024x2048"), durations ("2h"). Inside the program: bytes, ints, seconds."""
+"""Bytes for people (MiB = 2**20 bytes) and shapes as text ("1x3x1024x2048"), durations ("2h").
+
+Inside the program: bytes, ints, seconds.
+"""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +30,9 @@ def format_mib(size_bytes: float) -> str:
 def format_shape(shape: Sequence[int] | Sequence[Sequence[int]]) -> str:
     """(1, 3, 1024, 2048) as "1x3x1024x2048"; a tuple of shapes joined by ","."""
     joint = "," if shape and isinstance(shape[0], Sequence) else "x"
-    return joint.join(format_shape(part) if isinstance(part, Sequence) else str(part) for part in shape)
+    return joint.join(
+        format_shape(part) if isinstance(part, Sequence) else str(part) for part in shape
+    )
 
 
 def parse_shape(text: str) -> tuple[int, int, int, int]:
@@ -38,7 +43,9 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     """
     parts = text[:LONGEST_SHAPE].lower().split("x")
     if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"shape '{text}' is not of the form NxCxHxW, four positive integers; write for example 1x3x256x256")
+        raise ConfigError(
+            f"shape '{text}' is not of the form NxCxHxW, four positive integers; write for example 1x3x256x256"
+        )
     batch, channels, height, width = sizes = tuple(int(part) for part in parts)
     if max(sizes) > LARGEST_SIZE or prod(sizes) > MOST_NUMBERS:
         raise ConfigError(
@@ -48,7 +55,10 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
 
 
 def parse_shapes(text: str) -> tuple[tuple[int, int, int, int], ...]:
-    """ "1x3x64x64,1x1x64x64" as one (N, C, H, W) for each input of a network. Raises ConfigError."""
+    """ "1x3x64x64,1x1x64x64" as one (N, C, H, W) for each input of a network.
+
+    Raises ConfigError.
+    """
     return tuple(parse_shape(part.strip()) for part in text.split(","))
 
 
@@ -64,9 +74,15 @@ def parse_duration(text: str) -> float:
         ConfigError: the text is not a number above 0 and a unit.
     """
     number, unit = text[:-1], text[-1:]
-    seconds = float(number) * SECONDS[unit] if unit in SECONDS and re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) else 0.0
+    seconds = (
+        float(number) * SECONDS[unit]
+        if unit in SECONDS and re.fullmatch(r"[0-9]+(\.[0-9]+)?", number)
+        else 0.0
+    )
     if seconds <= 0:
-        raise ConfigError(f"duration '{text}' is not a number above 0 and one of s, m, h, d; write for example 90s, 30m or 2h")
+        raise ConfigError(
+            f"duration '{text}' is not a number above 0 and one of s, m, h, d; write for example 90s, 30m or 2h"
+        )
     return seconds
 
 

@@ -2,18 +2,22 @@
 
     r_u ~ U(0.1, 1)  for every unit                  w_u(a) = clip(round(a r_u c_u), w_min, c_u)
 
-What is random is the *configuration*; the channels of a unit go by the norm of their weights. The paper rejects draws whose cost is not
-near the target. Here `a`, the one knob of a draw, is raised until the next change of any width breaks the budget, so that no draw is
-wasted: channel k of a unit comes in at a = (k + 1/2) / (r_u c_u), so this is a list of all channels of all units by that number, and the
-quantum is one channel. Every draw fits if the least widths do; the samplers are told the excess over the budget all the same.
+What is random is the *configuration*; the channels of a unit go by the norm of their weights. The
+paper rejects draws whose cost is not near the target. Here `a`, the one knob of a draw, is raised
+until the next change of any width breaks the budget, so that no draw is wasted: channel k of a unit
+comes in at a = (k + 1/2) / (r_u c_u), so this is a list of all channels of all units by that
+number, and the quantum is one channel. Every draw fits if the least widths do; the samplers are
+told the excess over the budget all the same.
 
-Every candidate is cut out and judged by its loss without training; with `update`, after its weights were fitted to the unpruned outputs
-by least squares (bench.surgery.least_squares; about a second each on a U-Net of width 16). The best goes on to fine-tuning. The paper's
-thesis is that this is strong: the trace has mean and standard deviation over all candidates.
+Every candidate is cut out and judged by its loss without training; with `update`, after its weights
+were fitted to the unpruned outputs by least squares (bench.surgery.least_squares; about a second
+each on a U-Net of width 16). The best goes on to fine-tuning. The paper's thesis is that this is
+strong: the trace has mean and standard deviation over all candidates.
 
-"random" draws one pool for all budgets. "tpe" and "nsga2" learn from the candidates of their budget. A draw depends on the seed and on the
-losses before it, so a killed run is repeated from the start and takes every loss that the trainer remembers: it ends where it would have
-ended. The name of a loss is the widths and the network, so those of another network are never taken.
+"random" draws one pool for all budgets. "tpe" and "nsga2" learn from the candidates of their
+budget. A draw depends on the seed and on the losses before it, so a killed run is repeated from the
+start and takes every loss that the trainer remembers: it ends where it would have ended. The name
+of a loss is the widths and the network, so those of another network are never taken.
 """
 
 import hashlib
@@ -51,7 +55,8 @@ class Unpruned:
     Args:
         model: the unpruned network. body: its anatomy.
         scores: unit -> (C,), the order in which channels go.
-        crops, outputs: degraded crops (N, C, H, W), and what every layer makes of them; without `update` none.
+        crops, outputs: degraded crops (N, C, H, W), and what every layer makes of them; without
+            `update` none.
         fingerprint: changes with anything that changes the loss of a candidate.
     """
 
@@ -73,10 +78,13 @@ class RandomSearch(StagedMethod[Unpruned]):
         sampler: who draws the ratios: "random", or one that learns from the candidates before.
         criterion: the norm by which channels of a unit go.
         update: fit the weights of every candidate to the unpruned outputs by least squares.
-        finish: "finetune", or "scratch": new weights and the whole schedule for the widths that were found.
+        finish: "finetune", or "scratch": new weights and the whole schedule for the widths that
+            were found.
     """
 
-    paper: ClassVar[str] = "Li et al., Revisiting Random Channel Pruning for Neural Network Compression, CVPR 2022"
+    paper: ClassVar[str] = (
+        "Li et al., Revisiting Random Channel Pruning for Neural Network Compression, CVPR 2022"
+    )
     samples: int = 100
     sampler: Literal["random", "tpe", "nsga2"] = "random"
     criterion: Literal["l1", "l2"] = "l1"
@@ -93,13 +101,23 @@ class RandomSearch(StagedMethod[Unpruned]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Unpruned:
         """Norms, and where weights are updated the outputs of all layers."""
-        body, crops = anatomy(model, budget), torch.cat([degraded for degraded, _ in trainer.calibration])
+        body, crops = (
+            anatomy(model, budget),
+            torch.cat([degraded for degraded, _ in trainer.calibration]),
+        )
         outputs: Outputs = {}
         if self.update:
             with trainer.counted(model):
                 outputs = layer_outputs(model, crops[:LEAST_SQUARES_CROPS])
         scores = norms(model, body.layout, 1 if self.criterion == "l1" else 2)
-        return Unpruned(model, body, scores, crops[:LEAST_SQUARES_CROPS], outputs, _fingerprint(model, crops, self.criterion, self.update))
+        return Unpruned(
+            model,
+            body,
+            scores,
+            crops[:LEAST_SQUARES_CROPS],
+            outputs,
+            _fingerprint(model, crops, self.criterion, self.update),
+        )
 
     def cut(self, prepared: Unpruned, budget: Budget, trainer: Trainer) -> Pruned:
         """The candidate with the least loss. Raises Infeasible if the least widths do not fit."""
@@ -112,7 +130,9 @@ class RandomSearch(StagedMethod[Unpruned]):
         kept = body.keep(prepared.scores, widths)
         note = f"best of {len(losses)}: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
         smaller = self._network(prepared, kept, budget, trainer)
-        return Pruned(smaller, self.finish, kept, trace=(Step(body.peaks.peak_bytes(widths), widths, note),))
+        return Pruned(
+            smaller, self.finish, kept, trace=(Step(body.peaks.peak_bytes(widths), widths, note),)
+        )
 
     def _search(self, unpruned: Unpruned, budget: Budget, trainer: Trainer) -> optuna.Study:
         """A study in memory with all candidates."""
@@ -125,20 +145,30 @@ class RandomSearch(StagedMethod[Unpruned]):
             trial.set_constraint("excess_bytes", body.peaks.peak_bytes(widths) - budget.peak_bytes)
             name = f"{unpruned.fingerprint} {widths}"
             if name not in known:  # NSGA-II also repeats itself
-                known[name] = trainer.remembered(name, partial(self._judged, unpruned, widths, budget, trainer))
+                known[name] = trainer.remembered(
+                    name, partial(self._judged, unpruned, widths, budget, trainer)
+                )
             study.tell(trial, known[name])
         return study
 
-    def _judged(self, unpruned: Unpruned, widths: Widths, budget: Budget, trainer: Trainer) -> float:
+    def _judged(
+        self, unpruned: Unpruned, widths: Widths, budget: Budget, trainer: Trainer
+    ) -> float:
         """The loss of a candidate."""
-        return trainer.loss(self._network(unpruned, unpruned.body.keep(unpruned.scores, widths), budget, trainer))
+        return trainer.loss(
+            self._network(unpruned, unpruned.body.keep(unpruned.scores, widths), budget, trainer)
+        )
 
-    def _network(self, unpruned: Unpruned, kept: Kept, budget: Budget, trainer: Trainer) -> nn.Module:
+    def _network(
+        self, unpruned: Unpruned, kept: Kept, budget: Budget, trainer: Trainer
+    ) -> nn.Module:
         """A candidate before training."""
         smaller = remove(unpruned.model, kept, budget.input_shape, unpruned.body.layout)
         if self.update:
             with trainer.counted(smaller):
-                update_weights(smaller, kept, unpruned.body.layout, unpruned.outputs, unpruned.crops)
+                update_weights(
+                    smaller, kept, unpruned.body.layout, unpruned.outputs, unpruned.crops
+                )
         return smaller
 
     def _sampler(self, seed: int) -> BaseSampler:
@@ -152,13 +182,20 @@ class RandomSearch(StagedMethod[Unpruned]):
 
 def fitted(ratios: Ratios, body: Anatomy, budget: Budget, min_width: int) -> dict[str, int]:
     """w(a) with the largest a that fits. Raises Infeasible if the least widths do not."""
-    entrances = {unit: (torch.arange(full, dtype=torch.float64) + 0.5) / (ratios[unit] * full) for unit, full in body.widths.items()}
-    return one_list_widths({unit: -entrance for unit, entrance in entrances.items()}, body, budget, min_width)
+    entrances = {
+        unit: (torch.arange(full, dtype=torch.float64) + 0.5) / (ratios[unit] * full)
+        for unit, full in body.widths.items()
+    }
+    return one_list_widths(
+        {unit: -entrance for unit, entrance in entrances.items()}, body, budget, min_width
+    )
 
 
 def _fingerprint(model: nn.Module, crops: Tensor, *options: object) -> str:
     """A hash of weights, crops and options."""
     found = hashlib.sha256(repr(options).encode())
     for tensor in (*model.state_dict().values(), crops):
-        found.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+        found.update(
+            tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+        )
     return found.hexdigest()[:12]

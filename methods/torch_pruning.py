@@ -1,7 +1,7 @@
 """The criteria of Torch-Pruning (Fang et al., DepGraph, CVPR 2023) at matched peak memory.
 
-Scores are the library's own arithmetic (bench.surgery.torch_pruning_importance); widths are fitted by our ruler, because the library aims
-at a share of the channels and not at bytes:
+Scores are the library's own arithmetic (bench.surgery.torch_pruning_importance); widths are fitted
+by our ruler, because the library aims at a share of the channels and not at bytes:
 
     uniform    every unit keeps the same share, the library's default      (quantum: one step of the uniform grid)
     global     one list of the scores of all units, which the library normalises within each unit      (quantum: one channel)
@@ -41,7 +41,9 @@ class TorchPruning(StagedMethod[Scored]):
         ranking: channels compete within their unit ("uniform") or all with each other ("global").
     """
 
-    paper: ClassVar[str] = "Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, and the library Torch-Pruning 1.6"
+    paper: ClassVar[str] = (
+        "Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, and the library Torch-Pruning 1.6"
+    )
     importance: Library = "magnitude"
     ranking: Literal["uniform", "global"] = "uniform"
 
@@ -49,12 +51,18 @@ class TorchPruning(StagedMethod[Scored]):
         """The scores."""
         body, model = anatomy(model, budget), model.to(trainer.device)
         data = (trainer.calibration, trainer.criterion) if self.importance in FROM_GRADIENTS else ()
-        return Scored(model, body, library_scores(model, body.layout, self.importance, trainer.seed, *data))
+        return Scored(
+            model, body, library_scores(model, body.layout, self.importance, trainer.seed, *data)
+        )
 
     def cut(self, prepared: Scored, budget: Budget, trainer: Trainer) -> Pruned:
         """The best channels that fit. Raises Infeasible if the least widths do not."""
         body, scores, floor = prepared.body, prepared.scores, trainer.recipe.min_width
         uniform = self.ranking == "uniform"
-        widths = uniform_widths(body, budget, floor) if uniform else one_list_widths(scores, body, budget, floor)
+        widths = (
+            uniform_widths(body, budget, floor)
+            if uniform
+            else one_list_widths(scores, body, budget, floor)
+        )
         kept = body.keep(scores, widths)
         return Pruned(remove(prepared.network, kept, budget.input_shape, body.layout), kept=kept)

@@ -2,9 +2,10 @@
 
     w_u = max(w_min, floor(s c_u)),   s = k / min c_u,   k the largest that fits
 
-The grid of s makes the widths of a network whose channels double from level to level exact multiples: at a quarter of the peak a
-U-Net of width 32 is a U-Net of width 8. From scratch (the paper's baseline) the network gets new weights and the whole schedule; sliced,
-it keeps the channels with the largest L2 norm and is fine-tuned.
+The grid of s makes the widths of a network whose channels double from level to level exact
+multiples: at a quarter of the peak a U-Net of width 32 is a U-Net of width 8. From scratch (the
+paper's baseline) the network gets new weights and the whole schedule; sliced, it keeps the channels
+with the largest L2 norm and is fine-tuned.
 """
 
 from dataclasses import dataclass
@@ -26,10 +27,13 @@ class Uniform(Method):
     """The same share of every unit.
 
     Args:
-        start: "scratch" (new weights, the whole schedule) or "slice" (the channels with the largest norm, fine-tuned).
+        start: "scratch" (new weights, the whole schedule) or "slice" (the channels with the largest
+            norm, fine-tuned).
     """
 
-    paper: ClassVar[str] = "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, AAAI 2023, baseline 'scale'"
+    paper: ClassVar[str] = (
+        "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, AAAI 2023, baseline 'scale'"
+    )
     start: Literal["scratch", "slice"] = "scratch"
 
     def expected_steps(self, recipe: Recipe) -> int:
@@ -39,6 +43,10 @@ class Uniform(Method):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
         body = anatomy(model, budget)
-        kept = body.keep(norms(model, body.layout), uniform_widths(body, budget, trainer.recipe.min_width))
+        kept = body.keep(
+            norms(model, body.layout), uniform_widths(body, budget, trainer.recipe.min_width)
+        )
         smaller = remove(model, kept, budget.input_shape)
-        return Pruned(smaller, finish="scratch" if self.start == "scratch" else "finetune", kept=kept)
+        return Pruned(
+            smaller, finish="scratch" if self.start == "scratch" else "finetune", kept=kept
+        )

@@ -1,6 +1,7 @@
 """The neutral member: the network as it is. It fits any budget that its own peak fits.
 
-With `finetune` it gets the same training after pretraining as a pruned network, which tells pruning from further training.
+With `finetune` it gets the same training after pretraining as a pruned network, which tells pruning
+from further training.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Denoising: photographs with the noise of a camera.
 
-Embedded photographs are degraded by `tasks.data.degrade`, anew for each training crop; the noise of the test photographs is fixed. For
-folders of real pairs the noise options have no say. PSNR and SSIM on 8 bit, RGB. Budgets are counted at 2048 x 1024, as in the MOSP
-paper's Table 1.
+Embedded photographs are degraded by `tasks.data.degrade`, anew for each training crop; the noise of
+the test photographs is fixed. For folders of real pairs the noise options have no say. PSNR and
+SSIM on 8 bit, RGB. Budgets are counted at 2048 x 1024, as in the MOSP paper's Table 1.
 """
 
 from dataclasses import dataclass

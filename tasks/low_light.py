@@ -1,7 +1,8 @@
 """Low-light enhancement: photographs with too little light, and the noise that comes with it.
 
-Embedded photographs are darkened in linear light (`tasks.data.degrade.Darkness`); folders have real pairs of a short and a long exposure.
-PSNR and SSIM on 8 bit, RGB, on whole photographs. Budgets are counted at 2048 x 1024, as in denoising.
+Embedded photographs are darkened in linear light (`tasks.data.degrade.Darkness`); folders have real
+pairs of a short and a long exposure. PSNR and SSIM on 8 bit, RGB, on whole photographs. Budgets are
+counted at 2048 x 1024, as in denoising.
 """
 
 from dataclasses import dataclass

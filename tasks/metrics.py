@@ -1,9 +1,11 @@
 """Quality of one restored photograph, on what a viewer gets: clamped to [0, 1] and rounded to 8 bit.
 
-PSNR over all pixels and colours; SSIM with the settings of Wang et al., "Image Quality Assessment: From Error Visibility to Structural
-Similarity", 2004: Gaussian window of 11 x 11 with sigma 1.5, population covariance, mean over places and colours.
+PSNR over all pixels and colours; SSIM with the settings of Wang et al., "Image Quality Assessment:
+From Error Visibility to Structural Similarity", 2004: Gaussian window of 11 x 11 with sigma 1.5,
+population covariance, mean over places and colours.
 
-Both may look at a part of what is there, such as the luma without a border, which is not rounded again.
+Both may look at a part of what is there, such as the luma without a border, which is not rounded
+again.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ View = Callable[["ndarray"], "ndarray"]  # 256 levels, (C, H, W) -> what is look
 def psnr_db(restored: Tensor, clean: Tensor, view: View | None = None) -> float:
     """Peak signal-to-noise ratio in dB of two (C, H, W).
 
-    Equal images get the value of images of which one number differs by one level, so that scores stay finite.
-    Raises PluginError if a value is not a finite number, or the shapes differ.
+    Equal images get the value of images of which one number differs by one level, so that scores
+    stay finite. Raises PluginError if a value is not a finite number, or the shapes differ.
     """
     from skimage.metrics import mean_squared_error
 
@@ -62,7 +64,9 @@ def luma_inside(border: int) -> View:
     """The luma (Y of YCbCr, ITU-R BT.601, 16 ... 235) of RGB without a border."""
 
     def view(levels: ndarray) -> ndarray:
-        red, green, blue = levels[:, border : levels.shape[1] - border, border : levels.shape[2] - border].astype("float64")
+        red, green, blue = levels[
+            :, border : levels.shape[1] - border, border : levels.shape[2] - border
+        ].astype("float64")
         return (16 + LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[None]
 
     return view
@@ -77,9 +81,13 @@ def _seen(restored: Tensor, clean: Tensor, view: View | None) -> tuple[ndarray, 
 def _eight_bit(image: Tensor, other: Tensor) -> ndarray:
     """(C, H, W) as 256 levels."""
     if image.shape != other.shape:
-        raise PluginError(f"restored and clean photograph differ in shape: {tuple(image.shape)} and {tuple(other.shape)}")
+        raise PluginError(
+            f"restored and clean photograph differ in shape: {tuple(image.shape)} and {tuple(other.shape)}"
+        )
     if not bool(torch.isfinite(image).all()):
-        raise PluginError("a photograph to be scored holds values that are not finite numbers: the network that restored it has diverged")
+        raise PluginError(
+            "a photograph to be scored holds values that are not finite numbers: the network that restored it has diverged"
+        )
     return quantised(image).cpu().numpy()
 
 

@@ -1,7 +1,7 @@
 """What all tasks share: photographs, embedded ones that are degraded by our own hand or those of a folder, and networks by name.
 
-A task says how it degrades. Unless it says otherwise its backbones are U-Nets, memory is counted at 2048 x 1024 as in the MOSP paper's
-Table 1, and PSNR and SSIM are those of RGB on 8 bit. L1 loss.
+A task says how it degrades. Unless it says otherwise its backbones are U-Nets, memory is counted at
+2048 x 1024 as in the MOSP paper's Table 1, and PSNR and SSIM are those of RGB on 8 bit. L1 loss.
 """
 
 import hashlib
@@ -34,11 +34,17 @@ UNKNOWN = (pairs_folder("degraded", "clean"),)  # what a task of somebody else's
 
 
 class Restoration(Task):
-    """A task on photographs. Subclasses are frozen dataclasses; their fields decide the degradation of embedded photographs."""
+    """A task on photographs.
+
+    Subclasses are frozen dataclasses; their fields decide the degradation of embedded photographs.
+    """
 
     multiple: ClassVar[int] = 16
     recipe: ClassVar[Recipe] = Recipe()
-    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"unet": UNet, "res_unet": ResUNet}
+    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
+        "unet": UNet,
+        "res_unet": ResUNet,
+    }
     decided: ClassVar[Mapping[str, Any]] = {"channels": 3, "channels_out": 3}
     scale: int = 1  # how many times larger the clean image is
 
@@ -53,9 +59,18 @@ class Restoration(Task):
         """What is done to embedded photographs; hashable."""
 
     def build(self, backbone: str, **options: Any) -> nn.Module:
-        """A new network, (N, 3, H, W) -> (N, 3, scale H, scale W). Raises ConfigError: unknown backbone or option, value out of range."""
+        """A new network, (N, 3, H, W) -> (N, 3, scale H, scale W).
+
+        Raises ConfigError: unknown backbone or option, value out of range.
+        """
         decided = {name: getattr(self, name, value) for name, value in self.decided.items()}
-        return build(self.backbones, backbone, options, self.options(backbone) if backbone in self.backbones else {}, decided)
+        return build(
+            self.backbones,
+            backbone,
+            options,
+            self.options(backbone) if backbone in self.backbones else {},
+            decided,
+        )
 
     def initialise(self, model: nn.Module, generator: Generator) -> None:
         """New weights in place, by the rule of `tasks.models.initialisation`."""
@@ -68,37 +83,59 @@ class Restoration(Task):
     def training_pairs(self, data: str) -> Crops:
         """Crops for gradient steps. Raises ConfigError."""
         if data == EMBEDDED:
-            return DegradedCrops(embedded.scenes(embedded.TRAIN), self.degradation, self.vary, self.scale)
+            return DegradedCrops(
+                embedded.scenes(embedded.TRAIN), self.degradation, self.vary, self.scale
+            )
         return PairedCrops(self._folder(data).train)
 
     def calibration_pairs(self, data: str) -> Crops:
         """Crops for judging layers, of training photographs kept back from gradient steps where there are enough. Raises ConfigError."""
         if data == EMBEDDED:
-            return DegradedCrops(embedded.scenes(embedded.CALIBRATION), self.degradation, scale=self.scale)
+            return DegradedCrops(
+                embedded.scenes(embedded.CALIBRATION), self.degradation, scale=self.scale
+            )
         return PairedCrops(self._folder(data).calibration)
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """ "embedded" alone, or those of the data set. Raises ConfigError."""
-        return {EMBEDDED: self._embedded_pairs(embedded.TEST)} if data == EMBEDDED else self._folder(data).test
+        return (
+            {EMBEDDED: self._embedded_pairs(embedded.TEST)}
+            if data == EMBEDDED
+            else self._folder(data).test
+        )
 
     def described(self, data: str) -> str:
-        """The data set, where it comes from and its licence. Raises ConfigError if the folder is none that this task reads."""
+        """The data set, where it comes from and its licence.
+
+        Raises ConfigError if the folder is none that this task reads.
+        """
         if data == EMBEDDED:
-            return "embedded: photographs that come with scikit-image and scikit-learn, degraded here"
+            return (
+                "embedded: photographs that come with scikit-image and scikit-learn, degraded here"
+            )
         root, found = self._found(data)
         return f"{root}: {found.name}, {found.source}"
 
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """Training photographs, those kept back for judging layers, and the test sets. Raises ConfigError."""
+        """Training photographs, those kept back for judging layers, and the test sets.
+
+        Raises ConfigError.
+        """
         if data == EMBEDDED:
-            sides = {"train": embedded.TRAIN, "calibration": embedded.CALIBRATION, EMBEDDED: embedded.TEST}
+            sides = {
+                "train": embedded.TRAIN,
+                "calibration": embedded.CALIBRATION,
+                EMBEDDED: embedded.TEST,
+            }
             return {side: self._embedded_pairs(files) for side, files in sides.items()}
         return self._folder(data).photographs()
 
     def fingerprint(self, data: str) -> str:
         """SHA-256, as hex, of the photographs, the version of the split, and the degradation where it is ours. Raises ConfigError."""
         if data == EMBEDDED:
-            return _hash([json.dumps(asdict(self), sort_keys=True).encode(), *embedded.fingerprint_parts()])  # type: ignore[call-overload]
+            return _hash(
+                [json.dumps(asdict(self), sort_keys=True).encode(), *embedded.fingerprint_parts()]
+            )  # type: ignore[call-overload]
         return self._folder(data).fingerprint
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Super-resolution: photographs that were made smaller by bicubic scaling.
 
-PSNR and SSIM as published: of the luma (Y of YCbCr, ITU-R BT.601, 16 ... 235), on 8 bit, without a border of as many pixels as the scale.
-The published scores of DIV2K's own validation set are of RGB: ours, of luma as for all sets, are not comparable with them. Budgets are
-counted at the low-resolution input whose output is 2048 x 1024 (at a scale of 3 the next larger one, 2049 x 1026).
+PSNR and SSIM as published: of the luma (Y of YCbCr, ITU-R BT.601, 16 ... 235), on 8 bit, without a
+border of as many pixels as the scale. The published scores of DIV2K's own validation set are of
+RGB: ours, of luma as for all sets, are not comparable with them. Budgets are counted at the
+low-resolution input whose output is 2048 x 1024 (at a scale of 3 the next larger one, 2049 x 1026).
 """
 
 from collections.abc import Callable, Mapping

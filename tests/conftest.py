@@ -1,4 +1,7 @@
-"""Fixtures for all tests. Real photographs are outside the project: the environment variable PRUNEBENCH_DATA says where."""
+"""Fixtures for all tests.
+
+Real photographs are outside the project: the environment variable PRUNEBENCH_DATA says where.
+"""
 
 import os
 from pathlib import Path
@@ -6,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(1)  # networks are small here: two threads are slower than one, and much slower beside other work
+torch.set_num_threads(
+    1
+)  # networks are small here: two threads are slower than one, and much slower beside other work
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """A task and a method small enough to train in milliseconds, for tests of the harness.
 
-`Tiny` is two convolutions; its peak at (1, 3, H, W) is 4 H W (3 + width) bytes in both conventions. `narrow` keeps its first channels.
+`Tiny` is two convolutions; its peak at (1, 3, H, W) is 4 H W (3 + width) bytes in both conventions.
+`narrow` keeps its first channels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,20 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from bench.contract import NO_TRAINER, Budget, Crops, Finish, Method, Pair, Pruned, Recipe, Shape, Step, Task, Trainer
+from bench.contract import (
+    NO_TRAINER,
+    Budget,
+    Crops,
+    Finish,
+    Method,
+    Pair,
+    Pruned,
+    Recipe,
+    Shape,
+    Step,
+    Task,
+    Trainer,
+)
 from bench.errors import Infeasible
 from bench.plugins.registry import method, task
 from tasks.models.edsr import EDSR
@@ -19,7 +33,16 @@ from tasks.models.res_unet import ResUNet
 from tasks.models.unet import UNet
 from tests.networks.small import Residual
 
-RECIPE = Recipe(patch=16, batch=2, pretrain_steps=6, adapt_steps=2, finetune_steps=4, steps_per_epoch=2, calibration_crops=4, threads=1)
+RECIPE = Recipe(
+    patch=16,
+    batch=2,
+    pretrain_steps=6,
+    adapt_steps=2,
+    finetune_steps=4,
+    steps_per_epoch=2,
+    calibration_crops=4,
+    threads=1,
+)
 
 
 class Tiny(nn.Module):
@@ -75,8 +98,18 @@ class FakeTask(Task):
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         generator = Generator().manual_seed(1)
-        photos = [(name, torch.rand(3, *size, generator=generator)) for name, size in (("even", (32, 32)), ("odd", (20, 27)))]
-        return {"photos": [Pair(name, photo + self.noise * torch.randn(photo.shape, generator=generator), photo) for name, photo in photos]}
+        photos = [
+            (name, torch.rand(3, *size, generator=generator))
+            for name, size in (("even", (32, 32)), ("odd", (20, 27)))
+        ]
+        return {
+            "photos": [
+                Pair(
+                    name, photo + self.noise * torch.randn(photo.shape, generator=generator), photo
+                )
+                for name, photo in photos
+            ]
+        }
 
     def fingerprint(self, data: str) -> str:
         return f"fake {data}"
@@ -110,7 +143,8 @@ class Narrow(Method):
     Args:
         train_steps: steps of phase "adapt" it spends on each budget.
         finishing: its wish.
-        fault: what it does wrong: "", "raises", "over" (the budget), "hook" (left behind), "shape" (of its output), "kept" (another).
+        fault: what it does wrong: "", "raises", "over" (the budget), "hook" (left behind), "shape"
+            (of its output), "kept" (another).
         fault_below: the ratio of the unpruned peak below which the fault shows.
     """
 
@@ -121,11 +155,19 @@ class Narrow(Method):
     fault_below: float = 1.0
 
     def expected_steps(self, recipe: Recipe) -> int:
-        return {"none": 0, "finetune": recipe.tuning_steps, "scratch": recipe.pretrain_steps + recipe.tuning_steps}[self.finishing]
+        return {
+            "none": 0,
+            "finetune": recipe.tuning_steps,
+            "scratch": recipe.pretrain_steps + recipe.tuning_steps,
+        }[self.finishing]
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         old = model.first.weight.shape[0]
-        fault = self.fault if budget.peak_bytes < self.fault_below * tiny_peak_bytes(old, budget.input_shape) else ""
+        fault = (
+            self.fault
+            if budget.peak_bytes < self.fault_below * tiny_peak_bytes(old, budget.input_shape)
+            else ""
+        )
         if fault == "raises":
             raise ValueError("a bug\nin the method")
         width = budget.peak_bytes // tiny_peak_bytes(-2, budget.input_shape) - 3
@@ -140,7 +182,9 @@ class Narrow(Method):
         if fault == "shape":
             smaller.out = nn.Conv2d(width, 4, 3, padding=1)
         kept = {"first": list(range(width if fault != "kept" else old))}
-        return Pruned(smaller, self.finishing, kept, trace=(Step(budget.peak_bytes, {"first": width}, "cut"),))
+        return Pruned(
+            smaller, self.finishing, kept, trace=(Step(budget.peak_bytes, {"first": width}, "cut"),)
+        )
 
 
 def narrowed(model: nn.Module, width: int) -> nn.Module:

@@ -1,6 +1,7 @@
 """The floors, the package arrows, the doors and the gauges of the house, read from the imports by ast.
 
-A module imports only floors that are not above its own. Nothing goes round in a circle. Each outside library has one door.
+A module imports only floors that are not above its own. Nothing goes round in a circle. Each
+outside library has one door.
 """
 
 import ast
@@ -16,7 +17,16 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "tasks")
 
 FLOORS = (  # lowest first; what is on one floor may import each other, but not in a circle
-    ("bench", "bench.errors", "bench.units", "bench.contract", "bench.torch_state", "bench.method_bases", "bench.files", "bench.records"),
+    (
+        "bench",
+        "bench.errors",
+        "bench.units",
+        "bench.contract",
+        "bench.torch_state",
+        "bench.method_bases",
+        "bench.files",
+        "bench.records",
+    ),
     ("bench.graph", "bench.plugins"),
     ("bench.channels",),
     ("bench.memory",),
@@ -45,7 +55,12 @@ MAY_IMPORT = {
 }
 
 DOORS = {
-    "torch.fx": ("bench/graph/tracing.py", "bench/graph/lowering.py", "bench/export/", "bench/lean/"),
+    "torch.fx": (
+        "bench/graph/tracing.py",
+        "bench/graph/lowering.py",
+        "bench/export/",
+        "bench/lean/",
+    ),
     "torch.export": ("bench/graph/tracing.py",),
     "torch_pruning": ("bench/surgery/remove.py", "bench/surgery/torch_pruning_importance.py"),
     "safetensors": ("bench/files/tensors.py",),
@@ -76,14 +91,30 @@ LINES_OF_A_FUNCTION = 40
 def sources() -> dict[str, tuple[Path, ast.Module]]:
     """Module name -> file below the root, syntax tree."""
     files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
-    return {name: (path.relative_to(ROOT), ast.parse(path.read_text("utf-8"))) for name, path in zip(names, files, strict=True)}
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in files
+    ]
+    return {
+        name: (path.relative_to(ROOT), ast.parse(path.read_text("utf-8")))
+        for name, path in zip(names, files, strict=True)
+    }
 
 
 def imports(tree: ast.Module) -> set[str]:
     """Every dotted name that is imported at the top or inside a function; `from a import b` gives a.b."""
-    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return found | {f"{node.module}.{alias.name}" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    found = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    return found | {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 @cache
@@ -91,18 +122,28 @@ def arrows() -> dict[str, set[str]]:
     """Module -> the modules of this project that it imports."""
     ours = sources().keys()
     return {
-        name: {dotted if dotted in ours else dotted.rpartition(".")[0] for dotted in imports(tree) if inside(dotted, PACKAGES)}
+        name: {
+            dotted if dotted in ours else dotted.rpartition(".")[0]
+            for dotted in imports(tree)
+            if inside(dotted, PACKAGES)
+        }
         for name, (_, tree) in sources().items()
     }
 
 
 def inside(dotted: str, prefixes: tuple[str, ...]) -> bool:
     """Whether a dotted name is one of the prefixes or lies in one of them."""
-    return any(dotted == prefix.rstrip(".") or dotted.startswith(prefix.rstrip(".") + ".") for prefix in prefixes)
+    return any(
+        dotted == prefix.rstrip(".") or dotted.startswith(prefix.rstrip(".") + ".")
+        for prefix in prefixes
+    )
 
 
 def floor(module: str) -> int | None:
-    """The number of a module's floor; None where it has none. A module directly in `bench` is named, a folder stands for all in it."""
+    """The number of a module's floor; None where it has none.
+
+    A module directly in `bench` is named, a folder stands for all in it.
+    """
     found = [
         (len(room), number)
         for number, rooms in enumerate(FLOORS)
@@ -118,7 +159,10 @@ def functions() -> Iterator[tuple[str, int]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
-                yield f"{path}:{node.lineno} {node.name}", (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+                yield (
+                    f"{path}:{node.lineno} {node.name}",
+                    (node.end_lineno or 0) - body[0].lineno + 1 if body else 0,
+                )
 
 
 def test_every_module_of_bench_has_a_floor() -> None:
@@ -132,14 +176,25 @@ def test_the_house_is_small_enough_to_be_remembered() -> None:
 
 def test_a_module_imports_no_higher_floor() -> None:
     steps = [
-        (name, other) for name, others in arrows().items() for other in others if inside(name, ("bench",)) and inside(other, ("bench",))
+        (name, other)
+        for name, others in arrows().items()
+        for other in others
+        if inside(name, ("bench",)) and inside(other, ("bench",))
     ]
-    assert [f"{name} imports {other}" for name, other in steps if (floor(name) or 0) < (floor(other) or 0)] == []
+    assert [
+        f"{name} imports {other}"
+        for name, other in steps
+        if (floor(name) or 0) < (floor(other) or 0)
+    ] == []
 
 
 def test_bench_imports_neither_methods_nor_tasks() -> None:
     assert [
-        name for name, others in arrows().items() if name.startswith("bench") for other in others if not inside(other, ("bench",))
+        name
+        for name, others in arrows().items()
+        if name.startswith("bench")
+        for other in others
+        if not inside(other, ("bench",))
     ] == []
 
 
@@ -149,7 +204,9 @@ def test_methods_and_tasks_import_only_what_they_may(package: str) -> None:
     for name, others in arrows().items():
         own = ".".join(name.split(".")[:2])  # a method is one file or one folder
         found += [
-            f"{name} imports {other}" for other in others if inside(name, (package,)) and not inside(other, (*MAY_IMPORT[package], own))
+            f"{name} imports {other}"
+            for other in others
+            if inside(name, (package,)) and not inside(other, (*MAY_IMPORT[package], own))
         ]
     assert found == []
 
@@ -165,20 +222,30 @@ def test_imports_do_not_go_round_in_a_circle() -> None:
 @pytest.mark.parametrize("library", DOORS)
 def test_a_library_is_imported_through_its_door(library: str) -> None:
     users = {
-        path.as_posix() for path, tree in sources().values() if any(inside(dotted, (library,)) for dotted in imports(tree) | written(tree))
+        path.as_posix()
+        for path, tree in sources().values()
+        if any(inside(dotted, (library,)) for dotted in imports(tree) | written(tree))
     }
     assert sorted(user for user in users if not user.startswith(DOORS[library])) == []
 
 
 def written(tree: ast.Module) -> set[str]:
     """Names like torch.fx that are reached by attribute."""
-    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
+    return {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
 
 
 def test_nothing_heavy_comes_with_the_contract() -> None:
     code = "import sys, bench.contract; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) & (DOORS.keys() - {"torch.fx", "torch.export", "tqdm"}) == set()  # tqdm comes with torch
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (
+        set(done.stdout.split()) & (DOORS.keys() - {"torch.fx", "torch.export", "tqdm"}) == set()
+    )  # tqdm comes with torch
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -193,21 +260,46 @@ def test_every_module_says_what_lives_in_it() -> None:
 
 
 def test_no_file_is_a_drawer() -> None:
-    assert [str(path) for path, _ in sources().values() if path.stem in ("utils", "helpers", "misc", "common")] == []
+    assert [
+        str(path)
+        for path, _ in sources().values()
+        if path.stem in ("utils", "helpers", "misc", "common")
+    ] == []
 
 
 def test_imports_are_absolute() -> None:
-    relative = [path for path, tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    relative = [
+        path
+        for path, tree in sources().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
     assert [str(path) for path in relative] == []
 
 
 def test_no_assert_guards_the_users_input() -> None:
-    asserts = [f"{path}:{node.lineno}" for path, tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    asserts = [
+        f"{path}:{node.lineno}"
+        for path, tree in sources().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert)
+    ]
     assert asserts == []
 
 
 RUNS_WHAT_IT_READS = {"pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal", "yaml"}
-RUNS_TEXT = {"eval", "exec", "compile", "__import__", "torch.load", "yaml.load", "pickle.loads", "pickle.load", "os.system", "os.popen"}
+RUNS_TEXT = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "torch.load",
+    "yaml.load",
+    "pickle.loads",
+    "pickle.load",
+    "os.system",
+    "os.popen",
+}
 SERVES = {
     "socketserver",
     "http.server",
@@ -223,26 +315,63 @@ def _calls(tree: ast.Module) -> list[ast.Call]:
 
 
 def test_nothing_that_is_read_is_executed() -> None:
-    found = [str(path) for path, tree in sources().values() if {name.partition(".")[0] for name in imports(tree)} & RUNS_WHAT_IT_READS]
+    found = [
+        str(path)
+        for path, tree in sources().values()
+        if {name.partition(".")[0] for name in imports(tree)} & RUNS_WHAT_IT_READS
+    ]
     for path, tree in sources().values():
-        found += [f"{path}: {call}" for call in {ast.unparse(node.func) for node in _calls(tree)} & RUNS_TEXT]
-        named = [(keyword.arg, ast.unparse(keyword.value)) for node in _calls(tree) for keyword in node.keywords]
-        found += [f"{path}: {name}" for name, value in named if (name, value) in (("allow_pickle", "True"), ("shell", "True"))]
+        found += [
+            f"{path}: {call}"
+            for call in {ast.unparse(node.func) for node in _calls(tree)} & RUNS_TEXT
+        ]
+        named = [
+            (keyword.arg, ast.unparse(keyword.value))
+            for node in _calls(tree)
+            for keyword in node.keywords
+        ]
+        found += [
+            f"{path}: {name}"
+            for name, value in named
+            if (name, value) in (("allow_pickle", "True"), ("shell", "True"))
+        ]
     assert found == []
 
 
 def test_no_service_is_opened_to_the_network() -> None:
-    found = [f"{path}: {name}" for path, tree in sources().values() for name in imports(tree) if inside(name, tuple(SERVES))]
-    texts = [(path, node.value) for path, tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    found = [
+        f"{path}: {name}"
+        for path, tree in sources().values()
+        for name in imports(tree)
+        if inside(name, tuple(SERVES))
+    ]
+    texts = [
+        (path, node.value)
+        for path, tree in sources().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+    ]
     assert found + [str(path) for path, text in texts if text in ("0.0.0.0", "::")] == []
 
 
 def test_no_exception_is_passed_over_in_silence() -> None:
-    handlers = [(path, node) for path, tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
-    assert [f"{path}:{node.lineno}" for path, node in handlers if all(isinstance(line, ast.Pass) for line in node.body)] == []
+    handlers = [
+        (path, node)
+        for path, tree in sources().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+    ]
+    assert [
+        f"{path}:{node.lineno}"
+        for path, node in handlers
+        if all(isinstance(line, ast.Pass) for line in node.body)
+    ] == []
 
 
 def test_files_and_functions_stay_short() -> None:
-    files = {str(path): len((ROOT / path).read_text("utf-8").splitlines()) for path, _ in sources().values()}
+    files = {
+        str(path): len((ROOT / path).read_text("utf-8").splitlines())
+        for path, _ in sources().values()
+    }
     assert {path: lines for path, lines in files.items() if lines > LINES_OF_A_FILE} == {}
     assert {where: lines for where, lines in functions() if lines > LINES_OF_A_FUNCTION} == {}

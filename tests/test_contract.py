@@ -60,18 +60,28 @@ def test_a_method_without_data_says_that_it_needs_a_trainer() -> None:
 
 
 def test_the_neutral_trainer_has_a_recipe_a_seed_and_a_device() -> None:
-    assert (NO_TRAINER.recipe, NO_TRAINER.seed, NO_TRAINER.device) == (Recipe(), 0, torch.device("cpu"))
+    assert (NO_TRAINER.recipe, NO_TRAINER.seed, NO_TRAINER.device) == (
+        Recipe(),
+        0,
+        torch.device("cpu"),
+    )
     with NO_TRAINER.branch():
         pass
 
 
 def test_a_sweep_serves_every_budget_once_and_the_largest_first() -> None:
-    served = [budget.peak_bytes for budget, _ in Halving().sweep(nn.Conv2d(3, 3, 1), budgets(200, 400, 300))]
+    served = [
+        budget.peak_bytes
+        for budget, _ in Halving().sweep(nn.Conv2d(3, 3, 1), budgets(200, 400, 300))
+    ]
     assert served == [400, 300, 200]
 
 
 def test_an_impossible_budget_is_yielded_and_the_others_go_on() -> None:
-    outcomes = {budget.peak_bytes: outcome for budget, outcome in Halving().sweep(nn.Conv2d(3, 3, 1), budgets(50, 200, 70))}
+    outcomes = {
+        budget.peak_bytes: outcome
+        for budget, outcome in Halving().sweep(nn.Conv2d(3, 3, 1), budgets(50, 200, 70))
+    }
     assert isinstance(outcomes[200], Pruned)
     assert [outcomes[size].least_bytes for size in (50, 70)] == [100, 100]
 

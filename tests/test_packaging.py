@@ -16,13 +16,25 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "tasks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-DISTRIBUTION = {"skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow", "torch_pruning": "torch-pruning"}
+DISTRIBUTION = {
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+    "torch_pruning": "torch-pruning",
+}
 
 
 def pins() -> dict[str, str]:
     """Distribution -> exact version, from constraints.txt."""
-    lines = [line for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if line and not line.startswith("#")]
-    return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    return {
+        canonicalize_name(name): version
+        for name, _, version in (line.partition("==") for line in lines)
+    }
 
 
 def declared() -> list[Requirement]:
@@ -31,12 +43,20 @@ def declared() -> list[Requirement]:
 
 
 def test_every_line_of_the_constraints_is_one_exact_public_version() -> None:
-    odd = [f"{name}=={version}" for name, version in pins().items() if not re.fullmatch(r"\d+(\.\w+)*", version)]
+    odd = [
+        f"{name}=={version}"
+        for name, version in pins().items()
+        if not re.fullmatch(r"\d+(\.\w+)*", version)
+    ]
     assert odd == []
 
 
 def test_every_declared_dependency_is_pinned_within_its_range() -> None:
-    wrong = [str(need) for need in declared() if pins().get(canonicalize_name(need.name), "") not in need.specifier]
+    wrong = [
+        str(need)
+        for need in declared()
+        if pins().get(canonicalize_name(need.name), "") not in need.specifier
+    ]
     assert wrong == []
 
 
@@ -44,11 +64,27 @@ def test_every_imported_library_is_declared() -> None:
     imported = set()
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
-        imported |= {alias.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        imported |= {node.module.partition(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+        imported |= {
+            alias.name.partition(".")[0]
+            for node in nodes
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        imported |= {
+            node.module.partition(".")[0]
+            for node in nodes
+            if isinstance(node, ast.ImportFrom) and node.module
+        }
     outside = imported - sys.stdlib_module_names - set(PACKAGES)
     names = {canonicalize_name(need.name) for need in declared()}
-    assert sorted(library for library in outside if canonicalize_name(DISTRIBUTION.get(library, library)) not in names) == []
+    assert (
+        sorted(
+            library
+            for library in outside
+            if canonicalize_name(DISTRIBUTION.get(library, library)) not in names
+        )
+        == []
+    )
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
@@ -62,9 +98,14 @@ def test_make_lists_its_targets() -> None:
 def test_make_asks_for_a_python_that_is_new_enough(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    done = subprocess.run(["make", "smoke", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", "smoke", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0
-    assert "prunebench needs Python 3.11 or newer, and 'false' is not; name another: make smoke PYTHON=" in done.stderr
+    assert (
+        "prunebench needs Python 3.11 or newer, and 'false' is not; name another: make smoke PYTHON="
+        in done.stderr
+    )
 
 
 @pytest.mark.slow
@@ -74,11 +115,26 @@ def test_the_wheel_holds_every_module_and_study(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "out", "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        "out",
+        ".",
+    ]
     subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     (wheel,) = (tmp_path / "out").glob("*.whl")
     shipped = {
-        file.relative_to(ROOT).as_posix() for package in PACKAGES for kind in ("*.py", "*.toml") for file in (ROOT / package).rglob(kind)
+        file.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for kind in ("*.py", "*.toml")
+        for file in (ROOT / package).rglob(kind)
     }
-    shipped |= {file.relative_to(ROOT).as_posix() for file in (ROOT / "bench/pretrained_networks").glob("*")}
+    shipped |= {
+        file.relative_to(ROOT).as_posix() for file in (ROOT / "bench/pretrained_networks").glob("*")
+    }
     assert shipped - set(zipfile.ZipFile(wheel).namelist()) == set()

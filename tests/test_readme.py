@@ -23,7 +23,12 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_command_line_is_understood() -> None:
-    lines = [line for block in _blocks("") for line in block.splitlines() if re.match(r"(\.venv/bin/)?prunebench ", line)]
+    lines = [
+        line
+        for block in _blocks("")
+        for line in block.splitlines()
+        if re.match(r"(\.venv/bin/)?prunebench ", line)
+    ]
     assert len(lines) >= 7
     for line in lines:
         parser_of(COMMANDS).parse_args(shlex.split(line, comments=True)[1:])
@@ -31,5 +36,7 @@ def test_every_command_line_is_understood() -> None:
 
 def test_pictures_and_files_that_it_names_are_there() -> None:
     text = README.read_text("utf-8")
-    named = re.findall(r"\]\((results/[^)]+)\)", text) + re.findall(r"`((?:bench|methods|tasks)/[\w/.]+)`", text)
+    named = re.findall(r"\]\((results/[^)]+)\)", text) + re.findall(
+        r"`((?:bench|methods|tasks)/[\w/.]+)`", text
+    )
     assert [name for name in named if not (README.parent / name).exists()] == []

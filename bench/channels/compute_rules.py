@@ -8,7 +8,7 @@ import numpy as np
 from bench.channels.propagation import FIXED, Atoms, Flow, Row
 from bench.graph.ir import Op
 
-# ---- layers that mix channels ----------------------------------------------------------------------------------------------------------
+# ---- layers that mix channels --------------------------------------------------------------------
 
 
 def _mix(flow: Flow, op: Op) -> None:
@@ -29,7 +29,9 @@ def _mix(flow: Flow, op: Op) -> None:
 def _mix_last(flow: Flow, op: Op) -> None:
     """A linear layer on channels, (..., C)."""
     axis = len(flow.shape(op.makes[0])) - 1
-    flow.rows[op.makes[0]] = Row(axis, _outputs(flow, op, _inputs(flow, op, axis), flow.shape(op.makes[0])[axis]))
+    flow.rows[op.makes[0]] = Row(
+        axis, _outputs(flow, op, _inputs(flow, op, axis), flow.shape(op.makes[0])[axis])
+    )
 
 
 def _inputs(flow: Flow, op: Op, axis: int) -> Atoms:
@@ -67,14 +69,18 @@ def _follow(flow: Flow, op: Op, row: Row) -> None:
     flow.follows.setdefault(layer, row)
 
 
-# ---- operators that keep channels apart ------------------------------------------------------------------------------------------------
+# ---- operators that keep channels apart ----------------------------------------------------------
 
 
 def keep(flow: Flow, op: Op) -> None:
     """Channel c of the result depends on channel c of the operands, some of which may be spread over channels (a gate, a scale)."""
     shape, operands = flow.shape(op.makes[0]), list(zip(op.reads, flow.operands(op), strict=True))
-    rows = [(row.axis - len(flow.shape(name)), row.atoms) for name, row in operands if row is not None]
-    place, atoms = next(((place, atoms) for place, atoms in rows if len(atoms) == shape[place]), (0, None))  # from the end, as broadcasting
+    rows = [
+        (row.axis - len(flow.shape(name)), row.atoms) for name, row in operands if row is not None
+    ]
+    place, atoms = next(
+        ((place, atoms) for place, atoms in rows if len(atoms) == shape[place]), (0, None)
+    )  # from the end, as broadcasting
     if atoms is None:
         return opaque(flow, op)
     for name, row in operands:
@@ -83,7 +89,11 @@ def keep(flow: Flow, op: Op) -> None:
         if row is not None and row.axis - len(own) == place and size == shape[place]:
             flow.tie(atoms, row.atoms)
         elif size > 1:
-            flow.pin(f"'{op.name}' combines it with a value whose channels lie elsewhere or are not known", atoms, row)
+            flow.pin(
+                f"'{op.name}' combines it with a value whose channels lie elsewhere or are not known",
+                atoms,
+                row,
+            )
         else:
             flow.pin(f"'{op.name}' spreads it over several channels", row)
     flow.rows[op.makes[0]] = Row(len(shape) + place, atoms)
@@ -106,7 +116,11 @@ def _expand(flow: Flow, op: Op) -> None:
 def pin_if_counted(flow: Flow, op: Op) -> None:
     """Channels stay where the code writes their number into the shape of the result."""
     row, sizes = flow.rows[op.makes[0]], op.arguments.get("sizes", ())
-    if row is not None and len(sizes) == len(flow.shape(op.makes[0])) and sizes[row.axis] == len(row.atoms):
+    if (
+        row is not None
+        and len(sizes) == len(flow.shape(op.makes[0]))
+        and sizes[row.axis] == len(row.atoms)
+    ):
         flow.pin(f"the code says how many channels '{op.name}' gives", row)
 
 
@@ -149,12 +163,18 @@ def _reduce(flow: Flow, op: Op) -> None:
     """A mean or a sum over some axes."""
     row, shape = flow.rows[op.reads[0]], flow.shape(op.reads[0])
     dim = op.arguments.get("dim")
-    gone = {axis % len(shape) for axis in ([dim] if isinstance(dim, int) else dim or range(len(shape)))}
+    gone = {
+        axis % len(shape) for axis in ([dim] if isinstance(dim, int) else dim or range(len(shape)))
+    }
     if row is None or row.axis in gone:
         flow.across += [] if row is None else [op.name]
         flow.rows[op.makes[0]] = None
     else:
-        before = 0 if len(flow.shape(op.makes[0])) == len(shape) else sum(axis < row.axis for axis in gone)
+        before = (
+            0
+            if len(flow.shape(op.makes[0])) == len(shape)
+            else sum(axis < row.axis for axis in gone)
+        )
         flow.rows[op.makes[0]] = Row(row.axis - before, row.atoms)
 
 

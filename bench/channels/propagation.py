@@ -1,15 +1,16 @@
 """What is known while the channels of a network are followed from its inputs to its outputs.
 
-Every output channel of a layer that mixes channels is an *atom*, and so is every channel of an input and of a weight that the code reads
-directly. A value is a row of atoms along its channel axis: a concat joins rows, chunk cuts them, a gate multiplies two of them. Along the
-way atoms are
+Every output channel of a layer that mixes channels is an *atom*, and so is every channel of an
+input and of a weight that the code reads directly. A value is a row of atoms along its channel
+axis: a concat joins rows, chunk cuts them, a gate multiplies two of them. Along the way atoms are
 
     tied    they can only be removed together: both sides of an addition or a gate, input and output of a depthwise convolution, the
             same place in every group of a grouped convolution and in every part of a chunk, the r * r channels behind one of PixelShuffle
     pinned  they cannot be removed: channels of inputs and outputs, and those that an operator reads in a way that has no smaller twin
 
-The rules are in `bench.channels.compute_rules` and `bench.channels.shape_rules`, one for each word in the column `channels` of the operator
-table; `bench.channels.units` applies them and makes units of the atoms.
+The rules are in `bench.channels.compute_rules` and `bench.channels.shape_rules`, one for each word
+in the column `channels` of the operator table; `bench.channels.units` applies them and makes units
+of the atoms.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,8 @@ class Flow:
     Args:
         graph: the network.
         rows: value -> its row; None where no axis is one of channels.
-        makes, reads: layer that mixes channels -> atoms of its output channels, of its input channels.
+        makes, reads: layer that mixes channels -> atoms of its output channels, of its input
+            channels.
         follows: layer or weight -> axis of its weights and the atoms along it: one entry a channel.
         pinned: (atoms, why).
         ties: (atoms, atoms), of equal lengths.

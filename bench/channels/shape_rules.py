@@ -17,7 +17,10 @@ def _concat(flow: Flow, op: Op) -> None:
     if axes != {dim}:  # joined along another axis, or along none that is known
         return keep(flow, op) if len(axes) == 1 and None not in operands else opaque(flow, op)
     sizes = [flow.shape(name)[dim] for name in op.reads]
-    parts = [np.full(size, FIXED) if row is None else row.atoms for row, size in zip(operands, sizes, strict=True)]
+    parts = [
+        np.full(size, FIXED) if row is None else row.atoms
+        for row, size in zip(operands, sizes, strict=True)
+    ]
     flow.rows[op.makes[0]] = Row(dim, np.concatenate(parts))
 
 
@@ -62,7 +65,9 @@ def _index(flow: Flow, op: Op) -> None:
         flow.pin(f"'{op.name}' takes channels that the code says", row)
         flow.rows[op.makes[0]] = None
     else:
-        flow.rows[op.makes[0]] = Row(sum(not isinstance(part, int) for part in parts[:read]), row.atoms)
+        flow.rows[op.makes[0]] = Row(
+            sum(not isinstance(part, int) for part in parts[:read]), row.atoms
+        )
 
 
 def _reshape(flow: Flow, op: Op) -> None:
@@ -72,7 +77,11 @@ def _reshape(flow: Flow, op: Op) -> None:
         flow.rows[op.makes[0]] = None
         return
     front = np.cumprod([1, *after])[:-1]
-    fits = [axis for axis, size in enumerate(after) if size == before[row.axis] and front[axis] == np.prod(before[: row.axis], dtype=int)]
+    fits = [
+        axis
+        for axis, size in enumerate(after)
+        if size == before[row.axis] and front[axis] == np.prod(before[: row.axis], dtype=int)
+    ]
     flow.rows[op.makes[0]] = Row(fits[0], row.atoms) if fits else None
     if fits:
         pin_if_counted(flow, op)
@@ -112,7 +121,9 @@ def _unshuffle(flow: Flow, op: Op) -> None:
     row = flow.rows[op.reads[0]]
     if row is None or row.axis != len(flow.shape(op.reads[0])) - 3:
         return opaque(flow, op)
-    flow.rows[op.makes[0]] = Row(row.axis, np.repeat(row.atoms, int(op.arguments["downscale_factor"]) ** 2))
+    flow.rows[op.makes[0]] = Row(
+        row.axis, np.repeat(row.atoms, int(op.arguments["downscale_factor"]) ** 2)
+    )
 
 
 MOVING: dict[str, Callable[[Flow, Op], Any]] = {

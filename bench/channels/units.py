@@ -1,12 +1,14 @@
 """The units of a network, and where their channels lie: the channel arithmetic of a graph, without its memory.
 
-A *unit* is one independent width. It consists of *places*; what lies at one place can only go together: one output channel of a layer, or
-one of each layer whose outputs are added, the same channel of every group of a grouped convolution or of every part of a chunk, the r * r
-channels behind one of PixelShuffle. A unit is as wide as it has places, and any subset of them may stay, so that widths are plain numbers
-although channels live on a lattice. Two places belong to one unit if they hold as many channels of the same layers.
+A *unit* is one independent width. It consists of *places*; what lies at one place can only go
+together: one output channel of a layer, or one of each layer whose outputs are added, the same
+channel of every group of a grouped convolution or of every part of a chunk, the r * r channels
+behind one of PixelShuffle. A unit is as wide as it has places, and any subset of them may stay, so
+that widths are plain numbers although channels live on a lattice. Two places belong to one unit if
+they hold as many channels of the same layers.
 
-Channels that reach an input or an output of the network are fixed, and those that an operator reads in a way that has no smaller twin;
-`Layout.fixed` says why.
+Channels that reach an input or an output of the network are fixed, and those that an operator reads
+in a way that has no smaller twin; `Layout.fixed` says why.
 """
 
 from collections import Counter
@@ -52,8 +54,10 @@ class Layout:
     Args:
         units: name -> unit, those that may be pruned, in the order of execution.
         values: value -> places along its axis of channels; none where it has no such axis.
-        makes, reads: layer that mixes channels -> places of its output channels, of its input channels.
-        follows: layer or weight with entries for each channel -> the axis of the entries, and their places.
+        makes, reads: layer that mixes channels -> places of its output channels, of its input
+            channels.
+        follows: layer or weight with entries for each channel -> the axis of the entries, and their
+            places.
         fixed: layer that mixes channels and of which nothing can be removed -> why.
         across: operators that compute over all channels, so that no mask is equal to a removal.
     """
@@ -83,7 +87,11 @@ class Layout:
     def consumers(self, unit: str) -> list[str]:
         """The layers that mix channels and read some of a unit."""
         own = self.places(unit)
-        return [layer for layer, places in self.reads.items() if ((places >= own.start) & (places < own.stop)).any()]
+        return [
+            layer
+            for layer, places in self.reads.items()
+            if ((places >= own.start) & (places < own.stop)).any()
+        ]
 
     def stays(self, kept: Kept) -> np.ndarray:
         """bool (size + 1,): whether what lies at a place stays; the last entry, which STAYS points to, is True.
@@ -99,7 +107,10 @@ class Layout:
         return stays
 
     def without(self, kept: Kept) -> "Layout":
-        """The layout of what is left, places and channels numbered anew. Raises ConfigError, as `stays` does."""
+        """The layout of what is left, places and channels numbered anew.
+
+        Raises ConfigError, as `stays` does.
+        """
         stays = self.stays(kept)
         number = np.where(stays, stays.cumsum() - 1, STAYS)
         number[STAYS] = STAYS
@@ -111,24 +122,45 @@ class Layout:
         starts = [0, *np.cumsum(widths).tolist()]
         units = {
             name: replace(unit, channels=width, start=start)
-            for (name, unit), width, start in zip(self.units.items(), widths, starts[:-1], strict=True)
+            for (name, unit), width, start in zip(
+                self.units.items(), widths, starts[:-1], strict=True
+            )
         }
-        follows = {name: (axis, number[places[stays[places]]]) for name, (axis, places) in self.follows.items()}
-        return Layout(units, left(self.values), left(self.makes), left(self.reads), follows, self.fixed, self.across)
+        follows = {
+            name: (axis, number[places[stays[places]]])
+            for name, (axis, places) in self.follows.items()
+        }
+        return Layout(
+            units,
+            left(self.values),
+            left(self.makes),
+            left(self.reads),
+            follows,
+            self.fixed,
+            self.across,
+        )
 
     def check_prunable(self) -> None:
         """Raises ConfigError, naming layers and reasons, if there is nothing to prune."""
         if not self.units:
             reasons = "; ".join(f"{layer}: {why}" for layer, why in list(self.fixed.items())[:3])
-            raise ConfigError(f"no channel of this network can be removed ({reasons or 'it has no layer that mixes channels'})")
+            raise ConfigError(
+                f"no channel of this network can be removed ({reasons or 'it has no layer that mixes channels'})"
+            )
 
     def _check_kept(self, unit: str, indices: Sequence[int]) -> None:
         if unit not in self.units:
-            why = f": {self.fixed[unit]}" if unit in self.fixed else f"; it has: {', '.join(self.units)}"
+            why = (
+                f": {self.fixed[unit]}"
+                if unit in self.fixed
+                else f"; it has: {', '.join(self.units)}"
+            )
             raise ConfigError(f"the network has no prunable unit '{unit}'{why}")
         full = self.units[unit].channels
         if not len(indices) or not set(indices) <= set(range(full)):
-            raise ConfigError(f"unit '{unit}' has channels 0 to {full - 1} and must keep at least one; asked to keep {list(indices)[:8]}")
+            raise ConfigError(
+                f"unit '{unit}' has channels 0 to {full - 1} and must keep at least one; asked to keep {list(indices)[:8]}"
+            )
 
 
 def layout(graph: Graph) -> Layout:
@@ -141,11 +173,18 @@ def layout(graph: Graph) -> Layout:
     place = place_of[label]
     return Layout(
         units,
-        values={name: place[row.atoms] if row is not None else np.empty(0, dtype=np.int64) for name, row in flow.rows.items()},
+        values={
+            name: place[row.atoms] if row is not None else np.empty(0, dtype=np.int64)
+            for name, row in flow.rows.items()
+        },
         makes={layer: place[atoms] for layer, atoms in flow.makes.items()},
         reads={layer: place[atoms] for layer, atoms in flow.reads.items()},
         follows={name: (row.axis, place[row.atoms]) for name, row in flow.follows.items()},
-        fixed={layer: reasons[int(labels[0])] for layer, labels in members.items() if set(labels.tolist()) <= set(reasons)},
+        fixed={
+            layer: reasons[int(labels[0])]
+            for layer, labels in members.items()
+            if set(labels.tolist()) <= set(reasons)
+        },
         across=tuple(flow.across),
     )
 
@@ -166,7 +205,12 @@ def follow(graph: Graph) -> Flow:
     for name in graph.outputs:
         flow.pin("it is an output of the network", flow.rows[name])
     for name in graph.shared:
-        flow.pin(f"'{name}' shares a weight with another layer", flow.makes.get(name), flow.reads.get(name), flow.follows.get(name))
+        flow.pin(
+            f"'{name}' shares a weight with another layer",
+            flow.makes.get(name),
+            flow.reads.get(name),
+            flow.follows.get(name),
+        )
     return flow
 
 
@@ -177,7 +221,11 @@ def _count(flow: Flow, op: Op) -> None:
         row = flow.rows[name]
         if row is None or row.axis != axis:
             continue
-        if op.rule.channels in ("reshape", "expand") and made is not None and len(made.atoms) == len(row.atoms):
+        if (
+            op.rule.channels in ("reshape", "expand")
+            and made is not None
+            and len(made.atoms) == len(row.atoms)
+        ):
             flow.tie(made.atoms, row.atoms)
         else:
             flow.pin(f"'{op.name}' computes with the number of its channels", row)
@@ -213,10 +261,14 @@ def _reasons(flow: Flow, label: np.ndarray) -> dict[int, str]:
     return {int(one): why for atoms, why in reversed(flow.pinned) for one in label[atoms]}
 
 
-def _units(members: Mapping[str, np.ndarray], fixed: set[int], count: int) -> tuple[dict[str, Unit], np.ndarray]:
+def _units(
+    members: Mapping[str, np.ndarray], fixed: set[int], count: int
+) -> tuple[dict[str, Unit], np.ndarray]:
     """The units, and int64 (atoms,): label -> place."""
     kinds, place_of = _kinds(members, count), np.full(count, STAYS)
-    labels_of: dict[int, dict[int, None]] = {}  # kind -> its labels and its layers, each in the order of execution
+    labels_of: dict[
+        int, dict[int, None]
+    ] = {}  # kind -> its labels and its layers, each in the order of execution
     layers_of: dict[int, dict[str, None]] = {}
     for layer, labels in members.items():
         for one in labels.tolist():
@@ -236,7 +288,10 @@ def _units(members: Mapping[str, np.ndarray], fixed: set[int], count: int) -> tu
 
 
 def _kinds(members: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-    """int64 (count,): labels of one kind hold as many channels of the same layers. Refined layer by layer."""
+    """int64 (count,): labels of one kind hold as many channels of the same layers.
+
+    Refined layer by layer.
+    """
     kinds, known = np.zeros(count, dtype=np.int64), 1
     for labels in members.values():
         touched, counts = np.unique(labels, return_counts=True)

@@ -1,1 +1,4 @@
-"""The commands of `prunebench`, by what they are about. Nothing heavy is imported before a command runs."""
+"""The commands of `prunebench`, by what they are about.
+
+Nothing heavy is imported before a command runs.
+"""

@@ -1,8 +1,9 @@
 """The command line: parsing and printing only; the commands are in `bench.cli`.
 
-Nothing heavy is imported before the arguments are parsed, so that `prunebench --help` answers at once. What is read from the user is
-checked before anything is written. A mistake of the user's is one line on stderr and exit code 2; an interruption is one line and 130.
-A run some of whose cells have failed is complete, and says so with exit code 1.
+Nothing heavy is imported before the arguments are parsed, so that `prunebench --help` answers at
+once. What is read from the user is checked before anything is written. A mistake of the user's is
+one line on stderr and exit code 2; an interruption is one line and 130. A run some of whose cells
+have failed is complete, and says so with exit code 1.
 """
 
 import argparse
@@ -68,7 +69,9 @@ def _interruption(arguments: argparse.Namespace) -> str:
     out = out_folder(arguments)
     stored = len(list((out / "records").glob("*.json")))
     begun = len(list(out.rglob("*.checkpoint")))
-    there = f"{stored} record{'s' * (stored != 1)}" + (f", {begun} checkpoint{'s' * (begun != 1)} of trainings" if begun else "")
+    there = f"{stored} record{'s' * (stored != 1)}" + (
+        f", {begun} checkpoint{'s' * (begun != 1)} of trainings" if begun else ""
+    )
     return f"interrupted; stored in {out}: {there}; the same command goes on from there, prunebench table {out} shows what is done"
 
 

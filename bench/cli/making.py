@@ -35,7 +35,11 @@ def check(arguments: argparse.Namespace) -> int:
                 print(f"  {finding.status:<8}{finding.name:<{WIDTH}}{finding.reason}", flush=True)
     failed = sum(one["status"] == "failed" for one in found)
     passed = sum(one["status"] == "passed" for one in found)
-    print(json.dumps(found, indent=1) if arguments.json else f"{passed} of {len(found)} checks passed, {failed} failed")
+    print(
+        json.dumps(found, indent=1)
+        if arguments.json
+        else f"{passed} of {len(found)} checks passed, {failed} failed"
+    )
     return int(failed > 0)
 
 
@@ -46,21 +50,28 @@ def _findings(kind: str, cls: Any, options: dict[str, Any]) -> Any:
 
 
 def _examined(what: str) -> list[tuple[str, Any]]:
-    """The methods and tasks of a file, or the one of that name. Raises ConfigError or PluginError."""
+    """The methods and tasks of a file, or the one of that name.
+
+    Raises ConfigError or PluginError.
+    """
     from bench.plugins.registry import BROKEN, METHODS, TASKS, load_plugin
     from bench.plugins.user_file import ENDING
     from bench.records import UNPRUNED
 
     kinds: tuple[tuple[str, Any], ...] = (("method", METHODS), ("task", TASKS))
     if what == UNPRUNED:
-        raise ConfigError(f"'{UNPRUNED}' is the reference and removes nothing, so these checks are not for it")
+        raise ConfigError(
+            f"'{UNPRUNED}' is the reference and removes nothing, so these checks are not for it"
+        )
     if not what.endswith(ENDING):
         kind, registry = kinds[what in TASKS.names() and what not in METHODS.names()]
         return [(kind, registry.get(what))]
     origin = load_plugin(what)
     if origin in BROKEN:
         raise PluginError(f"{what} cannot be loaded: {BROKEN[origin]}")
-    examined = [(kind, registry.get(name)) for kind, registry in kinds for name in registry.named_in(origin)]
+    examined = [
+        (kind, registry.get(name)) for kind, registry in kinds for name in registry.named_in(origin)
+    ]
     if not examined:
         raise ConfigError(f"{what} brings no method and no task, so there is nothing to check")
     return examined

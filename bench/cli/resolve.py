@@ -12,7 +12,10 @@ MOST_DIGITS = 20
 
 
 def load_plugins(paths: Sequence[str]) -> None:
-    """Files that bring methods, tasks or backbones. Raises ConfigError if one is not there; one that is broken is named on stderr."""
+    """Files that bring methods, tasks or backbones.
+
+    Raises ConfigError if one is not there; one that is broken is named on stderr.
+    """
     if paths:
         from bench.plugins.registry import load_plugin
 
@@ -41,7 +44,9 @@ def _seeds(text: str | None) -> list[int] | None:
         return None
     parts = text.split(",")
     if not all(part.strip().isdecimal() and len(part) < MOST_DIGITS for part in parts):
-        raise ConfigError(f"--seeds {text} is not a list of whole numbers; write for example --seeds 0,1,2")
+        raise ConfigError(
+            f"--seeds {text} is not a list of whole numbers; write for example --seeds 0,1,2"
+        )
     return [int(part) for part in parts]
 
 
@@ -63,7 +68,9 @@ def store_at(folder: Path) -> Any:
     from bench.study.store import Store
 
     if not (folder / "study.json").is_file() and not (folder / "records").is_dir():
-        raise ConfigError(f"{folder} holds no results; give the folder of a run, such as {RUNS / 'table1'}")
+        raise ConfigError(
+            f"{folder} holds no results; give the folder of a run, such as {RUNS / 'table1'}"
+        )
     return Store(folder)
 
 
@@ -81,12 +88,16 @@ def network_of(arguments: argparse.Namespace) -> tuple[Any, Any]:
     from bench.study.catalogue import built
     from bench.units import parse_shapes
 
-    options = ({} if arguments.width is None else {"width": arguments.width}) | assigned(arguments.set)
+    options = ({} if arguments.width is None else {"width": arguments.width}) | assigned(
+        arguments.set
+    )
     shapes = parse_shapes(arguments.shape) if arguments.shape else ()
     asked = shapes[0] if len(shapes) == 1 else shapes
     if arguments.task or not is_own(arguments.backbone):
         model, measured_at = built(arguments.backbone, arguments.task, options)
         return model, asked or measured_at
     if not asked:
-        raise ConfigError(f"{arguments.backbone} needs an input to be measured at; give it, for example --shape 1x3x256x256, or its --task")
+        raise ConfigError(
+            f"{arguments.backbone} needs an input to be measured at; give it, for example --shape 1x3x256x256, or its --task"
+        )
     return load(arguments.backbone, options), asked

@@ -17,7 +17,11 @@ def table(arguments: argparse.Namespace) -> None:
 
     store, reference = store_at(arguments.folder), arguments.against
     known = {None: render, "paper": render_against}
-    print(known.get(reference, partial(render_versus, reference))(store.records(), arguments.format, store.cells()))
+    print(
+        known.get(reference, partial(render_versus, reference))(
+            store.records(), arguments.format, store.cells()
+        )
+    )
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -38,23 +42,39 @@ def measure(arguments: argparse.Namespace) -> None:
     if holds_network(arguments.folder):
         one = chosen(arguments.folder, shape=arguments.shape)
         for executor in executors:
-            _tell_measured(one.name, executor, measured(one.model, one.shape, executor, device), peak_memory(one.model, one.shape))
+            _tell_measured(
+                one.name,
+                executor,
+                measured(one.model, one.shape, executor, device),
+                peak_memory(one.model, one.shape),
+            )
         return
     if arguments.shape:
-        raise ConfigError(f"{arguments.folder} is a run, whose networks are measured at the input of their budgets; leave --shape out")
+        raise ConfigError(
+            f"{arguments.folder} is a run, whose networks are measured at the input of their budgets; leave --shape out"
+        )
     store, count = store_at(arguments.folder), 0
     for record, executor in measure_run(store, executors, device):
         count += 1
         place = f"{record.cell.label}, ratio {record.cell.ratio:g}, seed {record.cell.seed}"
         _tell_measured(place, executor, record.measured[executor], record.peak_bytes or 0)
-    print(f"{count} measured; prunebench table {store.folder} shows them" if count else "Nothing is left to measure there")
+    print(
+        f"{count} measured; prunebench table {store.folder} shows them"
+        if count
+        else "Nothing is left to measure there"
+    )
 
 
-def _tell_measured(place: str, executor: str, figures: Mapping[str, Any], planned_bytes: int) -> None:
+def _tell_measured(
+    place: str, executor: str, figures: Mapping[str, Any], planned_bytes: int
+) -> None:
     from bench.units import format_mib
 
     peak, planned = format_mib(figures["peak_bytes"]), format_mib(planned_bytes)
-    print(f"{place}: {executor} measured {peak}, planned {planned}, {figures['image_seconds']:.2f} s an image", flush=True)
+    print(
+        f"{place}: {executor} measured {peak}, planned {planned}, {figures['image_seconds']:.2f} s an image",
+        flush=True,
+    )
 
 
 def sync(arguments: argparse.Namespace) -> int:
@@ -68,5 +88,9 @@ def track(store: Any) -> int:
 
     copied = log_study(store.folder, store.name(), store.records(), store.cells())
     if copied >= 0:
-        print(f"MLflow: {copied} records copied to {tracking_uri(store.folder)}" if copied else "MLflow: nothing new to copy")
+        print(
+            f"MLflow: {copied} records copied to {tracking_uri(store.folder)}"
+            if copied
+            else "MLflow: nothing new to copy"
+        )
     return int(copied < 0)

@@ -25,9 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         plan(arguments)
         return 0
-    time_limit_seconds, every_seconds = seconds_of(arguments.time_limit), seconds_of(arguments.checkpoint_every)
+    time_limit_seconds, every_seconds = (
+        seconds_of(arguments.time_limit),
+        seconds_of(arguments.checkpoint_every),
+    )
     study, store = study_of(arguments), Store(out_folder(arguments), every_seconds)
-    device = "auto" if arguments.executor == "ray" else arguments.device  # nodes train, this machine looks at the inputs and foresees
+    device = (
+        "auto" if arguments.executor == "ray" else arguments.device
+    )  # nodes train, this machine looks at the inputs and foresees
     asked = {"device": device, "retry_failed": arguments.retry_failed, "command": arguments.typed}
     asked |= {"time_limit_seconds": time_limit_seconds, "progress": TextProgress()}
     records = run_study(study, store, _executor(arguments, study), **asked)
@@ -49,7 +54,9 @@ def plan(arguments: argparse.Namespace) -> None:
     from bench.study.store import Store
 
     study, store = study_of(arguments), Store(out_folder(arguments))
-    forecast = estimate(study, store, device=device_of(arguments), retry_failed=arguments.retry_failed)
+    forecast = estimate(
+        study, store, device=device_of(arguments), retry_failed=arguments.retry_failed
+    )
     made = planned(study, forecast, arguments.devices)
     print(json.dumps(made.to_json(), indent=1) if arguments.json else text(made, store.folder))
 
@@ -61,7 +68,11 @@ def pretrain(arguments: argparse.Namespace) -> None:
     from bench.runner.run import pretrain as train
     from bench.training.pretrained import pretrained_key
 
-    study, folder, device = study_of(arguments), arguments.out or out_folder(arguments) / "pretrained", device_of(arguments)
+    study, folder, device = (
+        study_of(arguments),
+        arguments.out or out_folder(arguments) / "pretrained",
+        device_of(arguments),
+    )
     check_inputs(study.cells(), device)
     for key, cell in {pretrained_key(cell): cell for cell in study.cells()}.items():
         train(cell, [folder], device, TextProgress())
@@ -90,7 +101,19 @@ def prune(arguments: argparse.Namespace) -> None:
     budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
     folder = arguments.out or PRUNED / folder_name(arguments.backbone, arguments.method, budget)
     work = arguments.out / "run" if arguments.out else RUNS / "prune"
-    print(text(*prune_once(wish, folder, work, device_of(arguments), TextProgress(), seconds_of(arguments.time_limit)), folder))
+    print(
+        text(
+            *prune_once(
+                wish,
+                folder,
+                work,
+                device_of(arguments),
+                TextProgress(),
+                seconds_of(arguments.time_limit),
+            ),
+            folder,
+        )
+    )
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -99,9 +122,19 @@ def export(arguments: argparse.Namespace) -> None:
     from bench.export.selection import chosen
 
     if not arguments.folder.is_dir():
-        raise ConfigError(f"there is no folder {arguments.folder}; give that of a saved network, or of a run and --row, --ratio, --seed")
+        raise ConfigError(
+            f"there is no folder {arguments.folder}; give that of a saved network, or of a run and --row, --ratio, --seed"
+        )
     one = chosen(arguments.folder, arguments.row, arguments.ratio, arguments.seed, arguments.shape)
-    print("\n".join(export_network(one, arguments.format, arguments.out or default_place(one, arguments.format, EXPORTED))))
+    print(
+        "\n".join(
+            export_network(
+                one,
+                arguments.format,
+                arguments.out or default_place(one, arguments.format, EXPORTED),
+            )
+        )
+    )
 
 
 def _executor(arguments: argparse.Namespace, study: Any) -> Any:
@@ -110,10 +143,14 @@ def _executor(arguments: argparse.Namespace, study: Any) -> Any:
     if arguments.executor == "ray":
         from bench.runner.executors.ray import OnRay
 
-        return OnRay(arguments.address, arguments.device, threads, arguments.gpus_per_job, arguments.workers)
+        return OnRay(
+            arguments.address, arguments.device, threads, arguments.gpus_per_job, arguments.workers
+        )
     for name in ("address", "gpus_per_job"):
         if getattr(arguments, name) is not None:
-            raise ConfigError(f"--{name.replace('_', '-')} is for --executor ray, which was not asked")
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is for --executor ray, which was not asked"
+            )
     from bench.runner.executors.processes import Processes, cores
     from bench.runner.executors.serial import Serial
 

@@ -1,7 +1,8 @@
 """What a description of a network may name: layers of torch.nn, functions, tensor methods, attributes of tensors. All else is refused.
 
-These are the operators of the ruler's table (`bench.graph.operators`), where PyTorch has them, and arithmetic with sizes. A name in a
-description is only looked up here: nothing is imported by name, and no attribute is followed by name.
+These are the operators of the ruler's table (`bench.graph.operators`), where PyTorch has them, and
+arithmetic with sizes. A name in a description is only looked up here: nothing is imported by name,
+and no attribute is followed by name.
 """
 
 import builtins
@@ -18,22 +19,45 @@ from bench.graph.operators import CALLS, LAYERS
 
 NAMES = frozenset(CALLS) | {f"{name}_" for name in CALLS}
 ON_SIZES = {"floordiv", "mod", "pow", "neg"}  # operators that only sizes need
-HOMES = {"torch": (torch, NAMES), "functional": (functional, NAMES), "operator": (operator, NAMES | ON_SIZES)}
+HOMES = {
+    "torch": (torch, NAMES),
+    "functional": (functional, NAMES),
+    "operator": (operator, NAMES | ON_SIZES),
+}
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    f"{home}.{name}": getattr(module, name) for home, (module, names) in HOMES.items() for name in sorted(names) if hasattr(module, name)
+    f"{home}.{name}": getattr(module, name)
+    for home, (module, names) in HOMES.items()
+    for name in sorted(names)
+    if hasattr(module, name)
 } | {"builtins.getattr": builtins.getattr, "builtins.len": builtins.len}
 METHODS = frozenset(name for name in NAMES if hasattr(Tensor, name)) | {"size", "dim", "numel"}
 ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device"})
 LAYER_CLASSES: dict[str, type[nn.Module]] = {name: getattr(nn, name) for name in LAYERS}
 NUMBER_TYPES = {
-    name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+    name: getattr(torch, name)
+    for name in (
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "uint8",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "bool",
+    )
 }
-MEMORY_FORMATS = {name: getattr(torch, name) for name in ("contiguous_format", "channels_last", "preserve_format")}
+MEMORY_FORMATS = {
+    name: getattr(torch, name) for name in ("contiguous_format", "channels_last", "preserve_format")
+}
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a value, an argument, a class
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]")
-STEP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ +-]*")  # of a path "encoder.0.conv", where a ModuleDict may have other letters
+STEP = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9_ +-]*"
+)  # of a path "encoder.0.conv", where a ModuleDict may have other letters
 
 
 def function_name(function: Any) -> str | None:

@@ -56,7 +56,8 @@ def load(folder: str | Path) -> nn.Module:
     """The network that was saved in `folder`, on the CPU, in eval mode.
 
     Raises:
-        ConfigError: the folder has no saved network, it is damaged, or it asks for what is not allowed.
+        ConfigError: the folder has no saved network, it is damaged, or it asks for what is not
+            allowed.
     """
     return rebuild(Path(folder), *read(Path(folder), OF_A_GRAPH))
 
@@ -79,25 +80,36 @@ def read(folder: Path, needed: Collection[str]) -> tuple[dict[str, Any], bytes]:
     """
     for name in (SPEC, WEIGHTS):
         if not atomic.is_there(folder / name):
-            raise ConfigError(f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote")
+            raise ConfigError(
+                f"{folder} has no {name}, so it holds no saved network; give a folder that prunebench wrote"
+            )
     try:
         spec = checked_json.read(folder / SPEC, FORM)
     except ValueError as error:
-        raise ConfigError(f"{folder / SPEC} is damaged, or not a description of a network ({error}); {AGAIN}") from error
+        raise ConfigError(
+            f"{folder / SPEC} is damaged, or not a description of a network ({error}); {AGAIN}"
+        ) from error
     missing = (OF_A_GRAPH if "graph" in spec else {*needed, "sha256"}) - spec.keys()
     if missing:
         raise ConfigError(f"{folder / SPEC} lacks {', '.join(sorted(missing))}")
     weights = atomic.read(folder / WEIGHTS)
     if checksum(weights) != spec["sha256"]:
-        raise ConfigError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {SPEC}; {AGAIN}")
+        raise ConfigError(
+            f"{folder / WEIGHTS} is damaged: its checksum is not the one in {SPEC}; {AGAIN}"
+        )
     return spec, weights
 
 
 def _shapes(found: Any, folder: Path) -> tuple[Shape, ...]:
     """Checked inputs. Raises ConfigError."""
     shapes = found if isinstance(found, list) else []
-    if not shapes or not all(isinstance(shape, list) and len(shape) == 4 and all(map(_is_size, shape)) for shape in shapes):
-        raise ConfigError(f"{folder / SPEC}: lean_at = {str(found)[:80]} is no list of inputs [N, C, H, W]")
+    if not shapes or not all(
+        isinstance(shape, list) and len(shape) == 4 and all(map(_is_size, shape))
+        for shape in shapes
+    ):
+        raise ConfigError(
+            f"{folder / SPEC}: lean_at = {str(found)[:80]} is no list of inputs [N, C, H, W]"
+        )
     return tuple((n, c, h, w) for n, c, h, w in shapes)
 
 

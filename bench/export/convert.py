@@ -38,7 +38,11 @@ def export_network(one: Chosen, form: str, place: Path) -> list[str]:
         ConfigError: the network cannot be written in this form.
         PluginError: what was written computes something else.
     """
-    writers: dict[str, Callable[[Chosen, Path], list[str]]] = {"onnx": _onnx, "safetensors": _safetensors, "lean": _lean}
+    writers: dict[str, Callable[[Chosen, Path], list[str]]] = {
+        "onnx": _onnx,
+        "safetensors": _safetensors,
+        "lean": _lean,
+    }
     return [f"{one.name} at {format_shape(one.shape)}", *writers[form](one, place)]
 
 
@@ -50,13 +54,20 @@ def default_place(one: Chosen, form: str, folder: Path) -> Path:
 
 def _onnx(one: Chosen, place: Path) -> list[str]:
     difference = write_onnx(one.model, one.shape, place)
-    return [f"written to {place}", f"ONNX Runtime differs from PyTorch by at most {difference:.1e} of the largest output"]
+    return [
+        f"written to {place}",
+        f"ONNX Runtime differs from PyTorch by at most {difference:.1e} of the largest output",
+    ]
 
 
 def _safetensors(one: Chosen, place: Path) -> list[str]:
     saved.save_graph(place, one.model)
     _compared(one, saved.load(place), 0.0)
-    return [f"written to {place}: {saved.SPEC}, {saved.WEIGHTS}", "reloaded, it computes the same to the last bit", _reload(place)]
+    return [
+        f"written to {place}: {saved.SPEC}, {saved.WEIGHTS}",
+        "reloaded, it computes the same to the last bit",
+        _reload(place),
+    ]
 
 
 def _lean(one: Chosen, place: Path) -> list[str]:
@@ -68,7 +79,10 @@ def _lean(one: Chosen, place: Path) -> list[str]:
         f"written to {place}: {saved.SPEC}, {saved.WEIGHTS}",
         f"it differs by at most {difference:.1e} of the largest output",
         f"measured peak {format_mib(measured)}, planned {format_mib(planned)} ({measured / planned - 1:+.1%})",
-        *(f"not lean: {left.op}, {format_mib(left.bytes)} above the plan: {left.reason}" for left in running.remaining),
+        *(
+            f"not lean: {left.op}, {format_mib(left.bytes)} above the plan: {left.reason}"
+            for left in running.remaining
+        ),
         _reload(place),
     ]
 
@@ -78,13 +92,21 @@ def _reload(place: Path) -> str:
 
 
 def _compared(one: Chosen, again: nn.Module, allowed: float) -> float:
-    """The largest difference of outputs, as a share of the largest output. Raises PluginError beyond what is allowed."""
+    """The largest difference of outputs, as a share of the largest output.
+
+    Raises PluginError beyond what is allowed.
+    """
     draws = torch.Generator().manual_seed(0)
-    probes = [torch.rand(1, channels, PROBE_PIXELS, PROBE_PIXELS, generator=draws) for _, channels, _, _ in shapes_of(one.shape)]
+    probes = [
+        torch.rand(1, channels, PROBE_PIXELS, PROBE_PIXELS, generator=draws)
+        for _, channels, _, _ in shapes_of(one.shape)
+    ]
     wanted, found = (_output(model, probes) for model in (one.model, again))
     difference = float((wanted - found).abs().max() / wanted.abs().max().clamp_min(1e-12))
     if not difference <= allowed:
-        raise PluginError(f"what was written of {one.name} differs by {difference:.1e} of the largest output, and {allowed:.0e} is allowed")
+        raise PluginError(
+            f"what was written of {one.name} differs by {difference:.1e} of the largest output, and {allowed:.0e} is allowed"
+        )
     return difference
 
 

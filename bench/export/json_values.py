@@ -1,8 +1,9 @@
 """Arguments of calls and layers as JSON and back.
 
-Numbers, strings, None and lists stand for themselves. What JSON has no form for is an object with one key that says what it is:
-{"node": "cat_3"}, {"tuple": [...]}, {"dict": {...}}, {"slice": [start, stop, step]}, {"ellipsis": true}, {"float": "inf"},
-{"dtype": "float32"}, {"memory_format": "channels_last"}.
+Numbers, strings, None and lists stand for themselves. What JSON has no form for is an object with
+one key that says what it is: {"node": "cat_3"}, {"tuple": [...]}, {"dict": {...}}, {"slice":
+[start, stop, step]}, {"ellipsis": true}, {"float": "inf"}, {"dtype": "float32"}, {"memory_format":
+"channels_last"}.
 """
 
 import math
@@ -45,7 +46,9 @@ def _marked(value: Any) -> dict[str, Any]:
     if isinstance(value, torch.dtype | torch.memory_format):
         kind = "dtype" if isinstance(value, torch.dtype) else "memory_format"
         return {kind: str(value).removeprefix("torch.")}
-    raise ConfigError(f"a value of type {type(value).__name__} cannot be written as JSON: {str(value)[:60]!r}")
+    raise ConfigError(
+        f"a value of type {type(value).__name__} cannot be written as JSON: {str(value)[:60]!r}"
+    )
 
 
 def read(value: Any, node: Callable[[str], Any], depth: int = 0) -> Any:
@@ -76,7 +79,11 @@ def read(value: Any, node: Callable[[str], Any], depth: int = 0) -> Any:
 
 def shortened(value: Any) -> str:
     """Of something unknown, for a message in one line."""
-    text = repr(value) if isinstance(value, str | int | float | None) else f"a value of type {type(value).__name__}"
+    text = (
+        repr(value)
+        if isinstance(value, str | int | float | None)
+        else f"a value of type {type(value).__name__}"
+    )
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -1,7 +1,7 @@
 """A network as one ONNX file that any runtime reads: exported, checked, run beside PyTorch, and only then written.
 
-The number of images, their height and their width stay open where the network allows it. The file holds the weights, and nothing that tells
-of the machine that wrote it. Needs the extra `onnx`.
+The number of images, their height and their width stay open where the network allows it. The file
+holds the weights, and nothing that tells of the machine that wrote it. Needs the extra `onnx`.
 """
 
 import logging
@@ -38,13 +38,16 @@ def write_onnx(model: nn.Module, shape: Inputs, path: str | Path, dynamic: bool 
         model: stays as it is.
         shape: (N, C, H, W) that it is exported at, or several for several inputs.
         path: of the file; there is nothing half-written if something goes wrong.
-        dynamic: leave batch, height and width open; where that is not possible they are those of `shape`, and a warning says so.
+        dynamic: leave batch, height and width open; where that is not possible they are those of
+            `shape`, and a warning says so.
 
     Returns:
-        The largest difference between the outputs of ONNX Runtime and PyTorch, as a part of the largest output.
+        The largest difference between the outputs of ONNX Runtime and PyTorch, as a part of the
+            largest output.
 
     Raises:
-        ConfigError: the network cannot be exported, or computes something else as ONNX; or the extra `onnx` is not installed.
+        ConfigError: the network cannot be exported, or computes something else as ONNX; or the
+            extra `onnx` is not installed.
     """
     content, difference = onnx_bytes(model, shape, dynamic)
     atomic.write(Path(path), content)
@@ -62,7 +65,11 @@ def onnx_bytes(model: nn.Module, shape: Inputs, dynamic: bool = True) -> tuple[b
         return _checked(plain, _open(shapes), _other(plain, shapes), (AXES,) * len(shapes))
     except ConfigError as error:
         written = _checked(plain, shapes, shapes, ())
-        LOG.warning("the ONNX file takes inputs of %s only; with open sizes, %s", format_shape(shapes), error)
+        LOG.warning(
+            "the ONNX file takes inputs of %s only; with open sizes, %s",
+            format_shape(shapes),
+            error,
+        )
         return written
 
 
@@ -70,7 +77,9 @@ def require_onnx() -> None:
     """Raises ConfigError if the extra is not installed."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"ONNX needs {' and '.join(missing)}, which is not installed: pip install 'prunebench[onnx]'")
+        raise ConfigError(
+            f"ONNX needs {' and '.join(missing)}, which is not installed: pip install 'prunebench[onnx]'"
+        )
 
 
 @contextmanager
@@ -86,35 +95,62 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _checked(model: nn.Module, exported: tuple[Shape, ...], run: tuple[Shape, ...], axes: tuple[Any, ...]) -> tuple[bytes, float]:
-    """The file of a network that is exported at some shapes, and its difference at others. Raises ConfigError."""
+def _checked(
+    model: nn.Module, exported: tuple[Shape, ...], run: tuple[Shape, ...], axes: tuple[Any, ...]
+) -> tuple[bytes, float]:
+    """The file of a network that is exported at some shapes, and its difference at others.
+
+    Raises ConfigError.
+    """
     import onnx
 
     try:
         with quiet(), torch.no_grad():
             wanted = flat(model(*_random(run)))
     except Exception as error:
-        raise ConfigError(f"the network does not accept an input of {format_shape(run)}: {first_line(error)}") from error
+        raise ConfigError(
+            f"the network does not accept an input of {format_shape(run)}: {first_line(error)}"
+        ) from error
     proto = _exported(model, exported, axes, len(wanted))
     try:
         onnx.checker.check_model(proto, full_check=True)
         content = proto.SerializeToString()
         found = _computed(content, _random(run))
     except Exception as error:
-        raise ConfigError(f"the ONNX form of {type(model).__name__} is not sound: {first_line(error)}") from error
+        raise ConfigError(
+            f"the ONNX form of {type(model).__name__} is not sound: {first_line(error)}"
+        ) from error
     return content, _difference(type(model).__name__, wanted, found)
 
 
-def _exported(model: nn.Module, shapes: tuple[Shape, ...], axes: tuple[Any, ...], outputs: int) -> Any:
+def _exported(
+    model: nn.Module, shapes: tuple[Shape, ...], axes: tuple[Any, ...], outputs: int
+) -> Any:
     """The ModelProto. Raises ConfigError."""
     names = ["output"] if outputs == 1 else [f"output_{place}" for place in range(outputs)]
     try:
         with quiet(), torch.no_grad():
-            program = torch.onnx.export(model, _random(shapes), dynamo=True, verbose=False, output_names=names, dynamic_shapes=axes or None)
+            program = torch.onnx.export(
+                model,
+                _random(shapes),
+                dynamo=True,
+                verbose=False,
+                output_names=names,
+                dynamic_shapes=axes or None,
+            )
     except Exception as error:
-        raise ConfigError(f"{type(model).__name__} cannot be exported to ONNX: {first_line(_root(error))}") from error
+        raise ConfigError(
+            f"{type(model).__name__} cannot be exported to ONNX: {first_line(_root(error))}"
+        ) from error
     proto = program.model_proto  # type: ignore[union-attr]
-    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+    for part in (
+        proto,
+        proto.graph,
+        *proto.graph.node,
+        *proto.graph.value_info,
+        *proto.graph.input,
+        *proto.graph.output,
+    ):
         del part.metadata_props[:]  # stack traces, with paths of this machine
     return proto
 
@@ -139,7 +175,10 @@ def _computed(content: bytes, inputs: tuple[Tensor, ...]) -> list[Tensor]:
 
 
 def _difference(name: str, wanted: list[Tensor], found: list[Tensor]) -> float:
-    """The largest one over all outputs, each as a part of its own largest value. Raises ConfigError above the tolerance."""
+    """The largest one over all outputs, each as a part of its own largest value.
+
+    Raises ConfigError above the tolerance.
+    """
     shapes = [[tuple(one.shape) for one in each] for each in (wanted, found)]
     if shapes[0] != shapes[1]:
         raise ConfigError(f"{name} gives {shapes[0]} in PyTorch and {shapes[1]} as ONNX")
@@ -157,7 +196,9 @@ def _difference(name: str, wanted: list[Tensor], found: list[Tensor]) -> float:
 def _check_size(model: nn.Module) -> None:
     size_bytes = sum(each.numel() * each.element_size() for each in model.state_dict().values())
     if size_bytes > LARGEST_BYTES:
-        raise ConfigError(f"weights of {format_mib(size_bytes)} do not fit into one ONNX file, which holds {format_mib(LARGEST_BYTES)}")
+        raise ConfigError(
+            f"weights of {format_mib(size_bytes)} do not fit into one ONNX file, which holds {format_mib(LARGEST_BYTES)}"
+        )
 
 
 def _open(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:

@@ -1,9 +1,11 @@
 """What ONNX Runtime needs on the CPU: the measured peak of one run of a network as an ONNX file.
 
-ONNX Runtime tells nobody how much its allocator has in use, so the peak is read from the operating system: a fresh process makes a session,
-runs once to settle (threads, kernels, code), resets its high-water mark of resident memory, makes an input, runs, and reads the mark again.
-ONNX Runtime's arena is off, and blocks from 64 KiB on are given back as soon as they are freed, so that what is counted is in use. The
-input counts and weights do not, as with the other rulers. Exact to about 1 MiB; Linux only. Needs the extra `onnx`.
+ONNX Runtime tells nobody how much its allocator has in use, so the peak is read from the operating
+system: a fresh process makes a session, runs once to settle (threads, kernels, code), resets its
+high-water mark of resident memory, makes an input, runs, and reads the mark again. ONNX Runtime's
+arena is off, and blocks from 64 KiB on are given back as soon as they are freed, so that what is
+counted is in use. The input counts and weights do not, as with the other rulers. Exact to about 1
+MiB; Linux only. Needs the extra `onnx`.
 """
 
 import os
@@ -67,11 +69,14 @@ def onnx_peak_bytes(network: nn.Module | str | Path, shape: Inputs) -> int:
         shape: (N, C, H, W), or several for several inputs.
 
     Raises:
-        ConfigError: the file is not there or does not run at this shape, the extra `onnx` is not installed, or this is not Linux.
+        ConfigError: the file is not there or does not run at this shape, the extra `onnx` is not
+            installed, or this is not Linux.
     """
     require_onnx()
     if not RESET.exists():
-        raise ConfigError("the peak of ONNX Runtime is measured on Linux only: another system does not reset its high-water mark of memory")
+        raise ConfigError(
+            "the peak of ONNX Runtime is measured on Linux only: another system does not reset its high-water mark of memory"
+        )
     if not isinstance(network, nn.Module):
         return _peak_of_file(Path(network), shape)
     with TemporaryDirectory() as folder:
@@ -87,7 +92,10 @@ def onnx_image_seconds(path: Path, shape: Inputs, passes: int = 3) -> float:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), QUIET
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    inputs = {one.name: torch.rand(size).numpy() for one, size in zip(session.get_inputs(), shapes_of(shape), strict=True)}
+    inputs = {
+        one.name: torch.rand(size).numpy()
+        for one, size in zip(session.get_inputs(), shapes_of(shape), strict=True)
+    }
     seconds = []
     for _ in range(1 + passes):
         begun = perf_counter()
@@ -100,7 +108,9 @@ def onnx_place() -> str:
     """Where and how it is measured, for people. Needs the extra `onnx`."""
     require_onnx()
     threads = torch.get_num_threads()
-    place = f"cpu {platform.machine()} with {threads} thread{'s' * (threads > 1)}, contiguous, float32"
+    place = (
+        f"cpu {platform.machine()} with {threads} thread{'s' * (threads > 1)}, contiguous, float32"
+    )
     return f"{place}, after a warm-up, ONNX Runtime {version('onnxruntime')}, its arena off"
 
 
@@ -108,9 +118,16 @@ def _peak_of_file(path: Path, shape: Inputs) -> int:
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
     text = format_shape(shapes_of(shape))
-    settings = {"MALLOC_MMAP_THRESHOLD_": str(BLOCK_BYTES), "MALLOC_TRIM_THRESHOLD_": str(BLOCK_BYTES)}
+    settings = {
+        "MALLOC_MMAP_THRESHOLD_": str(BLOCK_BYTES),
+        "MALLOC_TRIM_THRESHOLD_": str(BLOCK_BYTES),
+    }
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path.resolve()), text], env=os.environ | settings, capture_output=True, text=True, check=False
+        [sys.executable, "-c", CHILD, str(path.resolve()), text],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]

@@ -3,9 +3,10 @@
     from bench.export.saved import load
     model = load("results/runs/table1/models/KEY")
 
-A pruned network is rebuilt as it was made: the task builds the unpruned backbone, compactors go in by name, surgery keeps the
-named channels, and the weights are filled in. One whose backbone is a file of the user's own is written down operator by operator
-(bench.export) instead: no file is run to load it. Any disagreement of names or shapes is an error.
+A pruned network is rebuilt as it was made: the task builds the unpruned backbone, compactors go in
+by name, surgery keeps the named channels, and the weights are filled in. One whose backbone is a
+file of the user's own is written down operator by operator (bench.export) instead: no file is run
+to load it. Any disagreement of names or shapes is an error.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +70,9 @@ def save(
         PluginError: `kept` and `inserted` do not describe this network.
         ConfigError: the backbone is a file, and its network cannot be written down.
     """
-    if is_own(backbone):  # which is not run again here: `check_kept` is for who has the unpruned network
+    if is_own(
+        backbone
+    ):  # which is not run again here: `check_kept` is for who has the unpruned network
         save_graph(folder, model)
         return
     spec = {
@@ -101,7 +104,9 @@ def check_savable(name: str, model: nn.Module) -> None:
         raise ConfigError(f"{name} could not be saved after pruning: {error}") from error
 
 
-def check_kept(model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -> None:
+def check_kept(
+    model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], channels: int
+) -> None:
     """Raises PluginError if `kept` and `inserted` do not make the network `model` of `unpruned`, whose input has so many channels."""
     _check(model, lambda: _cut(deepcopy(unpruned), kept, inserted, channels))
 
@@ -110,9 +115,13 @@ def _check(model: nn.Module, remade: Callable[[], nn.Module]) -> None:
     try:
         difference = _difference(remade().state_dict(), model.state_dict())
     except BenchError as error:
-        raise PluginError(f"the network cannot be rebuilt from its kept channels and compactors: {error}") from error
+        raise PluginError(
+            f"the network cannot be rebuilt from its kept channels and compactors: {error}"
+        ) from error
     if difference:
-        raise PluginError(f"the network is not the backbone with these kept channels and compactors: {difference}")
+        raise PluginError(
+            f"the network is not the backbone with these kept channels and compactors: {difference}"
+        )
 
 
 def load(folder: str | Path) -> nn.Module:
@@ -141,7 +150,10 @@ def load(folder: str | Path) -> nn.Module:
 
 
 def skeleton(spec: Mapping[str, Any]) -> nn.Module:
-    """The network of a spec with arbitrary weights. What the spec names must be installed: no file is run."""
+    """The network of a spec with arbitrary weights.
+
+    What the spec names must be installed: no file is run.
+    """
     task: Task = configured(TASKS.get(spec["task"]), spec["task_options"], f"task {spec['task']}")
     with torch.inference_mode(False):
         model = build_installed(task, spec["backbone"], spec["backbone_options"])
@@ -160,7 +172,9 @@ def _cut(model: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -
 def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """The first disagreement of names or shapes, or nothing."""
     for name in [*wanted, *found]:
-        shapes = [tuple(state[name].shape) if name in state else "nothing" for state in (wanted, found)]
+        shapes = [
+            tuple(state[name].shape) if name in state else "nothing" for state in (wanted, found)
+        ]
         if shapes[0] != shapes[1]:
             return f"{name} should be {shapes[0]}, is {shapes[1]}"
     return ""

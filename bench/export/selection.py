@@ -31,7 +31,13 @@ def holds_network(folder: Path) -> bool:
     return (folder / saved.SPEC).is_file()
 
 
-def chosen(folder: Path, row: str | None = None, ratio: float | None = None, seed: int | None = None, shape: str | None = None) -> Chosen:
+def chosen(
+    folder: Path,
+    row: str | None = None,
+    ratio: float | None = None,
+    seed: int | None = None,
+    shape: str | None = None,
+) -> Chosen:
     """The network that is asked for.
 
     Args:
@@ -45,27 +51,50 @@ def chosen(folder: Path, row: str | None = None, ratio: float | None = None, see
     if holds_network(folder):
         known = _measured_at(folder)
         if not shape and known is None:
-            raise ConfigError(f"{folder} does not say at which input its network is measured; give it, for example --shape 1x3x1024x2048")
+            raise ConfigError(
+                f"{folder} does not say at which input its network is measured; give it, for example --shape 1x3x1024x2048"
+            )
         return Chosen(folder.name, saved.load(folder), _parsed(shape) if shape else known)  # type: ignore[arg-type]
     store = Store(folder)
-    record = _only([one for one in store.records() if store.model_folder(one.key).is_dir()], folder, row, ratio, seed)
+    record = _only(
+        [one for one in store.records() if store.model_folder(one.key).is_dir()],
+        folder,
+        row,
+        ratio,
+        seed,
+    )
     name = f"{record.cell.label}, ratio {record.cell.ratio:g}, seed {record.cell.seed}"
-    return Chosen(name, saved.load(store.model_folder(record.key)), _parsed(shape) if shape else record.cell.measured_at)
+    return Chosen(
+        name,
+        saved.load(store.model_folder(record.key)),
+        _parsed(shape) if shape else record.cell.measured_at,
+    )
 
 
-def _only(records: Sequence[Record], folder: Path, row: str | None, ratio: float | None, seed: int | None) -> Record:
+def _only(
+    records: Sequence[Record], folder: Path, row: str | None, ratio: float | None, seed: int | None
+) -> Record:
     """The one record that agrees. Raises ConfigError with what there is."""
     asked = {"--row": row, "--ratio": ratio, "--seed": seed}
     fields = {"--row": "label", "--ratio": "ratio", "--seed": "seed"}
     given = {flag: value for flag, value in asked.items() if value is not None}
-    found = [record for record in records if all(getattr(record.cell, fields[flag]) == value for flag, value in given.items())]
+    found = [
+        record
+        for record in records
+        if all(getattr(record.cell, fields[flag]) == value for flag, value in given.items())
+    ]
     if len(found) == 1:
         return found[0]
     words = " ".join(f"{flag} {value}" for flag, value in given.items()) or "no further word"
     offered = found or records
-    some = "; ".join(f'--row "{one.cell.label}" --ratio {one.cell.ratio:g} --seed {one.cell.seed}' for one in offered[:SHOWN])
+    some = "; ".join(
+        f'--row "{one.cell.label}" --ratio {one.cell.ratio:g} --seed {one.cell.seed}'
+        for one in offered[:SHOWN]
+    )
     more = f" and {len(offered) - SHOWN} more" if len(offered) > SHOWN else ""
-    raise ConfigError(f"{len(found)} networks of {folder} are meant by {words}, and one is needed; there are: {some or 'none'}{more}")
+    raise ConfigError(
+        f"{len(found)} networks of {folder} are meant by {words}, and one is needed; there are: {some or 'none'}{more}"
+    )
 
 
 def _measured_at(folder: Path) -> Inputs | None:
@@ -76,7 +105,9 @@ def _measured_at(folder: Path) -> Inputs | None:
     try:
         return Record.from_json(checked_json.read(folder / "record.json", SCHEMA)).cell.measured_at
     except MALFORMED as error:
-        raise ConfigError(f"{folder / 'record.json'} is damaged, or not the record of a network: {error!r}") from error
+        raise ConfigError(
+            f"{folder / 'record.json'} is damaged, or not the record of a network: {error!r}"
+        ) from error
 
 
 def _parsed(shape: str) -> Inputs:

@@ -1,7 +1,8 @@
 """Files that are either whole or not there: written beside their place, flushed to disk, then renamed.
 
-A disk that is full, read-only, broken or not ours to use is a DiskError: one line that says which file and what to do. A draft of a process
-that was killed stays behind, named .FILE.MACHINE.PROCESS.draft; `clear_drafts` removes it when that process is gone.
+A disk that is full, read-only, broken or not ours to use is a DiskError: one line that says which
+file and what to do. A draft of a process that was killed stays behind, named
+.FILE.MACHINE.PROCESS.draft; `clear_drafts` removes it when that process is gone.
 """
 
 import errno
@@ -27,7 +28,10 @@ ADVICE = {
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, making its folder. A reader sees the old file or the new one, never a part. Raises DiskError."""
+    """Writes `content` to `path`, making its folder.
+
+    A reader sees the old file or the new one, never a part. Raises DiskError.
+    """
     draft = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.draft")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,15 +66,23 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, DiskError) or error.errno not in ADVICE:
             raise
-        advice = f"{ADVICE[error.errno]} and repeat the command; all that was stored before is whole"
-        raise DiskError(f"{path} cannot be used ({error.strerror or os.strerror(error.errno)}): {advice}") from error
+        advice = (
+            f"{ADVICE[error.errno]} and repeat the command; all that was stored before is whole"
+        )
+        raise DiskError(
+            f"{path} cannot be used ({error.strerror or os.strerror(error.errno)}): {advice}"
+        ) from error
 
 
 def clear_drafts(folder: Path) -> None:
     """Removes what killed processes have left in a folder; what is not known to be of this machine, after a day."""
     for draft in folder.rglob(".*.draft"):
         place, _, process = draft.name.removesuffix(".draft").rpartition(".")
-        gone = place.endswith(f".{platform.node()}") and process.isdecimal() and not _alive(int(process))
+        gone = (
+            place.endswith(f".{platform.node()}")
+            and process.isdecimal()
+            and not _alive(int(process))
+        )
         with suppress(OSError):  # it was finished meanwhile, or is not ours to remove
             if gone or time.time() - draft.stat().st_mtime > DAY_SECONDS:
                 draft.unlink()
@@ -89,7 +101,9 @@ def _alive(process: int) -> bool:
 
 
 def set_aside(path: Path, why: str, then: str = "made again") -> None:
-    """Renames a damaged file to NAME.damaged, with a warning; nothing is deleted. Where the disk refuses that, the warning is all.
+    """Renames a damaged file to NAME.damaged, with a warning; nothing is deleted.
+
+    Where the disk refuses that, the warning is all.
 
     Args:
         path: the file.
@@ -100,6 +114,11 @@ def set_aside(path: Path, why: str, then: str = "made again") -> None:
     try:
         os.replace(path, aside)
     except OSError as error:
-        LOG.warning("%s is damaged (%s); it is not used, and cannot be set aside (%s)", path, why, error.strerror)
+        LOG.warning(
+            "%s is damaged (%s); it is not used, and cannot be set aside (%s)",
+            path,
+            why,
+            error.strerror,
+        )
         return
     LOG.warning("%s is damaged (%s); it is set aside as %s and %s", path, why, aside.name, then)

@@ -1,8 +1,10 @@
 """JSON files that know whether they are whole: each carries the checksum of its content, and the schema that it is written in.
 
-A checksum that does not agree is a ValueError: the caller sets the file aside. A file of a newer program is whole but says what this one
-does not know: ConfigError, and it stays where it is. The seal itself is the same in all schemas: "checksum" is the SHA-256 of the canonical
-JSON of everything else. Files are read whole: at most so large, and at most so deep; what is read was written by anybody.
+A checksum that does not agree is a ValueError: the caller sets the file aside. A file of a newer
+program is whole but says what this one does not know: ConfigError, and it stays where it is. The
+seal itself is the same in all schemas: "checksum" is the SHA-256 of the canonical JSON of
+everything else. Files are read whole: at most so large, and at most so deep; what is read was
+written by anybody.
 """
 
 import json

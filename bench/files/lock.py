@@ -1,7 +1,8 @@
 """Locks on files, between processes. The only door to filelock.
 
-The operating system lets go of a lock when its process ends, however that ends, so no lock is ever stale. (A few file systems know no
-locks. There the file itself is the lock, and after a kill it has to be removed.)
+The operating system lets go of a lock when its process ends, however that ends, so no lock is ever
+stale. (A few file systems know no locks. There the file itself is the lock, and after a kill it has
+to be removed.)
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,10 @@ class Lock:
         self._path, self._lock = path, FileLock(path, blocking=False)
 
     def acquire(self) -> bool:
-        """Whether it could be had, without waiting. Raises DiskError if the file cannot be written."""
+        """Whether it could be had, without waiting.
+
+        Raises DiskError if the file cannot be written.
+        """
         try:
             with atomic.disk_errors(self._path.parent):
                 self._path.parent.mkdir(parents=True, exist_ok=True)

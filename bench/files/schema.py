@@ -2,9 +2,10 @@
 
     check_fields(Record, content)       ValueError: "steps: 'many' is no whole number"
 
-Known are dataclasses, TypedDict, Mapping, tuple, list, unions, Literal, Any and plain types. `Annotated[Mapping[str, Any], Figures]` is
-held against the TypedDict `Figures` too, `Annotated[str, 200]` has at most 200 letters. Numbers must be finite and below
-LARGEST, texts must be writable, nothing may be nested deeper than DEEPEST: so what follows needs no care for any of these.
+Known are dataclasses, TypedDict, Mapping, tuple, list, unions, Literal, Any and plain types.
+`Annotated[Mapping[str, Any], Figures]` is held against the TypedDict `Figures` too, `Annotated[str,
+200]` has at most 200 letters. Numbers must be finite and below LARGEST, texts must be writable,
+nothing may be nested deeper than DEEPEST: so what follows needs no care for any of these.
 """
 
 import math
@@ -19,7 +20,13 @@ DEEPEST = 24
 LONGEST = 2**20
 LARGEST = 2**53  # of whole numbers: sums of these neither overflow nor lose digits
 LARGEST_FLOAT = 1e30  # squares of these do not overflow
-WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "nothing"}
+WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "nothing",
+}
 
 
 def check_fields(cls: type, content: Any) -> None:
@@ -43,7 +50,9 @@ def check(value: Any, hint: Any, where: str, depth: int = 0) -> None:
         _check_union(value, arguments, where, depth)
     elif origin is Literal:
         if not any(value == one and type(value) is type(one) for one in arguments):
-            raise ValueError(f"{where}: {_shown(value)} is none of {', '.join(map(str, arguments))}")
+            raise ValueError(
+                f"{where}: {_shown(value)} is none of {', '.join(map(str, arguments))}"
+            )
     elif hint is Any:
         check(value, _kind_of(value, where), where, depth)
     elif is_dataclass(hint) or typing.is_typeddict(hint):
@@ -125,10 +134,16 @@ def _check_plain(value: Any, kind: type, where: str) -> None:
         raise ValueError(f"{where[:80]}: {_shown(value)} is not {WORDS.get(kind, kind.__name__)}")
     if type(value) is float and not math.isfinite(value):
         raise ValueError(f"{where[:80]}: {value} is no finite number")
-    if (type(value) is int and abs(value) > LARGEST) or (type(value) is float and abs(value) > LARGEST_FLOAT):
-        raise ValueError(f"{where[:80]}: a number is above {LARGEST if type(value) is int else LARGEST_FLOAT:,}")
+    if (type(value) is int and abs(value) > LARGEST) or (
+        type(value) is float and abs(value) > LARGEST_FLOAT
+    ):
+        raise ValueError(
+            f"{where[:80]}: a number is above {LARGEST if type(value) is int else LARGEST_FLOAT:,}"
+        )
     if type(value) is str and (len(value) > LONGEST or not _writable(value)):
-        raise ValueError(f"{where[:80]}: {_shown(value)} is no text that can be written, of at most {LONGEST:,} letters")
+        raise ValueError(
+            f"{where[:80]}: {_shown(value)} is no text that can be written, of at most {LONGEST:,} letters"
+        )
 
 
 def _writable(text: str) -> bool:
@@ -143,5 +158,9 @@ def _is_huge(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     """A value in a message."""
-    words = ascii(value) if isinstance(value, str | int | float | None) and not _is_huge(value) else type(value).__name__
+    words = (
+        ascii(value)
+        if isinstance(value, str | int | float | None) and not _is_huge(value)
+        else type(value).__name__
+    )
     return words if len(words) <= 60 else f"{words[:57]}..."

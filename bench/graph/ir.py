@@ -1,7 +1,8 @@
 """The nouns of the ruler: a network as operators in the order of execution, and the values that they read and make. No torch here.
 
-An operator has the name of its layer ("decoder.d1.d11"), with "#2" for the second call of a layer, or the name that torch.fx gives to a
-function call ("cat_3"). The value that it makes has its name; of several the k-th is "chunk[k]". `bench.graph.lowering` makes graphs.
+An operator has the name of its layer ("decoder.d1.d11"), with "#2" for the second call of a layer,
+or the name that torch.fx gives to a function call ("cat_3"). The value that it makes has its name;
+of several the k-th is "chunk[k]". `bench.graph.lowering` makes graphs.
 """
 
 from collections.abc import Mapping

@@ -19,7 +19,9 @@ def user_line(stack_trace: str) -> str:
 
 def first_user_line(error: BaseException) -> str:
     """The innermost line of the user's that an exception came through; nothing if there is none."""
-    return _innermost([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
+    return _innermost(
+        [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+    )
 
 
 def first_line(error: BaseException) -> str:

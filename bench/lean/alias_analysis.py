@@ -60,7 +60,11 @@ class Values:
 
     def sharing(self, node: Node) -> set[Node]:
         """All other nodes that may lie where this one lies."""
-        return {other for other, roots in self.roots.items() if other is not node and roots & self.roots[node]}
+        return {
+            other
+            for other, roots in self.roots.items()
+            if other is not node and roots & self.roots[node]
+        }
 
     def last_read(self, node: Node) -> int:
         """The place of the last node that reads it; its own if there is none."""
@@ -76,15 +80,25 @@ class Values:
         if node.op in ("placeholder", "get_attr"):
             return frozenset({node})
         rule = rule_of(self.traced, node)
-        lies_apart = rule is not None and rule.memory in ("allocate", "elementwise") and not writes(self.traced, node)
+        lies_apart = (
+            rule is not None
+            and rule.memory in ("allocate", "elementwise")
+            and not writes(self.traced, node)
+        )
         if lies_apart or name_of(self.traced, node) in ("cat", "concat", "concatenate", "InStrips"):
             return frozenset({node})
-        return frozenset().union(*(self.roots[read] for read in node.all_input_nodes)) or frozenset({node})
+        return frozenset().union(*(self.roots[read] for read in node.all_input_nodes)) or frozenset(
+            {node}
+        )
 
 
 def layer_of(traced: GraphModule, node: Any) -> nn.Module | None:
     """The layer that a node calls, if it calls one."""
-    return traced.get_submodule(str(node.target)) if isinstance(node, Node) and node.op == "call_module" else None
+    return (
+        traced.get_submodule(str(node.target))
+        if isinstance(node, Node) and node.op == "call_module"
+        else None
+    )
 
 
 def name_of(traced: GraphModule, node: Node) -> str:
@@ -92,7 +106,11 @@ def name_of(traced: GraphModule, node: Node) -> str:
     layer = layer_of(traced, node)
     if layer is not None:
         return torch_layer(layer) or type(layer).__name__
-    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+    return (
+        node.target
+        if isinstance(node.target, str)
+        else getattr(node.target, "__name__", str(node.target))
+    )
 
 
 def rule_of(traced: GraphModule, node: Node) -> Operator | None:
@@ -102,7 +120,9 @@ def rule_of(traced: GraphModule, node: Node) -> Operator | None:
     layer, name = layer_of(traced, node), name_of(traced, node)
     if layer is None:
         return CALLS.get(name.rstrip("_"))
-    return (STATISTICS if getattr(layer, "track_running_stats", True) is False else LAYERS).get(name)
+    return (STATISTICS if getattr(layer, "track_running_stats", True) is False else LAYERS).get(
+        name
+    )
 
 
 def writes(traced: GraphModule, node: Node) -> bool:
@@ -110,7 +130,9 @@ def writes(traced: GraphModule, node: Node) -> bool:
     layer, name = layer_of(traced, node), name_of(traced, node)
     if layer is not None:
         return bool(getattr(layer, "inplace", False))
-    return node.op in ("call_function", "call_method") and (name.endswith("_") or name in WRITING or node.kwargs.get("inplace") is True)
+    return node.op in ("call_function", "call_method") and (
+        name.endswith("_") or name in WRITING or node.kwargs.get("inplace") is True
+    )
 
 
 def is_part(node: Node) -> bool:
@@ -119,4 +141,7 @@ def is_part(node: Node) -> bool:
 
 
 def _has_tensors(result: Any) -> bool:
-    return any(isinstance(part, Tensor) for part in (result if isinstance(result, tuple | list) else (result,)))
+    return any(
+        isinstance(part, Tensor)
+        for part in (result if isinstance(result, tuple | list) else (result,))
+    )

@@ -14,7 +14,12 @@ from torch.nn import functional as F
 
 from bench.lean.alias_analysis import Values, layer_of, name_of
 
-TWINS: dict[str, Any] = {"iadd": torch.add, "isub": torch.sub, "imul": torch.mul, "itruediv": torch.div}
+TWINS: dict[str, Any] = {
+    "iadd": torch.add,
+    "isub": torch.sub,
+    "imul": torch.mul,
+    "itruediv": torch.div,
+}
 SAME = ("Identity", "Dropout", "Dropout2d", "AlphaDropout", "dropout", "dropout2d")
 
 
@@ -25,7 +30,11 @@ def plain(traced: GraphModule) -> None:
         if node.op in ("call_module", "call_function") and name_of(traced, node) in SAME and named:
             node.replace_all_uses_with(node.all_input_nodes[0])
             traced.graph.erase_node(node)
-        elif node.op == "call_function" and getattr(F, getattr(node.target, "__name__", ""), None) is node.target and len(node.args) > 1:
+        elif (
+            node.op == "call_function"
+            and getattr(F, getattr(node.target, "__name__", ""), None) is node.target
+            and len(node.args) > 1
+        ):
             _name_inplace(node)
 
 
@@ -48,7 +57,10 @@ def make_pure(values: Values) -> bool:
 def _is_seen(values: Values, node: Node, target: Node) -> bool:
     """Whether what was there before is still read after the write through another name of the memory."""
     place = values.order[node]
-    return any(values.order[other] < place < values.last_read(other) for other in values.sharing(target) - {node})
+    return any(
+        values.order[other] < place < values.last_read(other)
+        for other in values.sharing(target) - {node}
+    )
 
 
 def _write_elsewhere(traced: GraphModule, node: Node) -> bool:
@@ -64,7 +76,11 @@ def _write_elsewhere(traced: GraphModule, node: Node) -> bool:
     elif node.op == "call_method" and hasattr(Tensor, name.rstrip("_")):
         node.target = name.rstrip("_")
     else:
-        twin = TWINS.get(name) or getattr(torch, name.rstrip("_"), None) or getattr(F, name.rstrip("_"), None)
+        twin = (
+            TWINS.get(name)
+            or getattr(torch, name.rstrip("_"), None)
+            or getattr(F, name.rstrip("_"), None)
+        )
         node.target = twin or node.target
         return twin is not None
     return True

@@ -31,7 +31,12 @@ class Joins:
     """
 
     def __init__(self, values: Values, room: Room, scratch_bytes: int) -> None:
-        self.values, self.traced, self.room, self.scratch_bytes = values, values.traced, room, scratch_bytes
+        self.values, self.traced, self.room, self.scratch_bytes = (
+            values,
+            values.traced,
+            room,
+            scratch_bytes,
+        )
 
     def apply(self) -> None:
         """Applies all rules."""
@@ -48,38 +53,79 @@ class Joins:
         return _operands(node)
 
     def _is_concat(self, node: Any) -> bool:
-        if not isinstance(node, Node) or node.op != "call_function" or name_of(self.traced, node) not in CONCATS:
+        if (
+            not isinstance(node, Node)
+            or node.op != "call_function"
+            or name_of(self.traced, node) not in CONCATS
+        ):
             return False
-        dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
+        dim = (
+            node.args[1]
+            if len(node.args) > 1
+            else node.kwargs.get("dim", node.kwargs.get("axis", 0))
+        )
         tensors = [self.values.tensor(each) for each in (node, *_operands(node))]
         images = [tensor for tensor in tensors if tensor is not None and tensor.ndim == 4]
-        return dim in (1, -3) and len(images) == len(tensors) and len({image.dtype for image in images}) == 1
+        return (
+            dim in (1, -3)
+            and len(images) == len(tensors)
+            and len({image.dtype for image in images}) == 1
+        )
 
     def _reads_parts(self, user: Node) -> bool:
-        return self._is_strippable(user) or self._is_concat(user) or (self._is_unary(user) and all(map(self._reads_parts, user.users)))
+        return (
+            self._is_strippable(user)
+            or self._is_concat(user)
+            or (self._is_unary(user) and all(map(self._reads_parts, user.users)))
+        )
 
     def _is_strippable(self, node: Node) -> bool:
         layer = layer_of(self.traced, node)
         made = self.values.tensor(node)
-        return layer is not None and made is not None and made.ndim == 4 and why_not_in_strips(layer) is None and not node.kwargs
+        return (
+            layer is not None
+            and made is not None
+            and made.ndim == 4
+            and why_not_in_strips(layer) is None
+            and not node.kwargs
+        )
 
     def _is_unary(self, node: Node) -> bool:
         """An operator that does the same to every element of its one operand."""
-        rule, result, name = rule_of(self.traced, node), self.values.tensor(node), name_of(self.traced, node)
-        one_by_one = name in ONE_BY_ONE and getattr(layer_of(self.traced, node), "num_parameters", 0) != 1
-        if rule is None or rule.memory != "elementwise" or one_by_one or result is None or len(node.all_input_nodes) != 1:
+        rule, result, name = (
+            rule_of(self.traced, node),
+            self.values.tensor(node),
+            name_of(self.traced, node),
+        )
+        one_by_one = (
+            name in ONE_BY_ONE and getattr(layer_of(self.traced, node), "num_parameters", 0) != 1
+        )
+        if (
+            rule is None
+            or rule.memory != "elementwise"
+            or one_by_one
+            or result is None
+            or len(node.all_input_nodes) != 1
+        ):
             return False
         if sum(arg is node.all_input_nodes[0] for arg in node.args) != 1:
             return False
         operand = self.values.tensor(node.all_input_nodes[0])
-        return operand is not None and (operand.shape, operand.dtype) == (result.shape, result.dtype)
+        return operand is not None and (operand.shape, operand.dtype) == (
+            result.shape,
+            result.dtype,
+        )
 
     def _flatten(self, node: Node) -> None:
         """cat(cat(a, b), c) becomes cat(a, b, c)."""
         if not self._is_concat(node):
             return
         operands = _operands(node)
-        flat = [part for operand in operands for part in (_operands(operand) if self._is_concat(operand) else [operand])]
+        flat = [
+            part
+            for operand in operands
+            for part in (_operands(operand) if self._is_concat(operand) else [operand])
+        ]
         if len(flat) > len(operands):
             node.args, node.kwargs = (flat, 1), {}
 
@@ -124,9 +170,21 @@ class Joins:
             shuffle, last = self._factor(follower), follower
         if parts is None and shuffle == 1 and isinstance(layer, nn.Conv2d):
             return
-        made, copied = self.values.results[node.name].nbytes, self.values.results[operand.name].nbytes if parts else 0
-        buffer = max(copied, INDEX_SHARE * made if isinstance(layer, nn.MaxPool2d) else made if last is not node else 0)
-        if isinstance(layer, nn.ConvTranspose2d):  # with odd numbers of channels both ends are put into another order
+        made, copied = (
+            self.values.results[node.name].nbytes,
+            self.values.results[operand.name].nbytes if parts else 0,
+        )
+        buffer = max(
+            copied,
+            INDEX_SHARE * made
+            if isinstance(layer, nn.MaxPool2d)
+            else made
+            if last is not node
+            else 0,
+        )
+        if isinstance(
+            layer, nn.ConvTranspose2d
+        ):  # with odd numbers of channels both ends are put into another order
             buffer = self.values.results[operand.name].nbytes + made
         scratch = sys.maxsize if buffer <= self.room.at(node) else self.scratch_bytes
         if parts is None and scratch == sys.maxsize:
@@ -139,7 +197,11 @@ class Joins:
 
     def _factor(self, node: Node) -> int:
         layer = layer_of(self.traced, node)
-        factor = layer.upscale_factor if layer is not None else node.kwargs.get("upscale_factor", node.args[-1])
+        factor = (
+            layer.upscale_factor
+            if layer is not None
+            else node.kwargs.get("upscale_factor", node.args[-1])
+        )
         return int(factor)  # type: ignore[arg-type]
 
     def _replace(self, node: Node, again: Node) -> None:

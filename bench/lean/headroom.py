@@ -48,7 +48,10 @@ class Room:
         plan = liveness(graph, "planned")
         self.names = node_names(traced)
         self.places = {op.name: place for place, op in enumerate(graph.ops)}
-        alive = [sum(each.size_bytes for each in plan.storages if each.birth <= place <= each.death) for place in range(len(graph.ops))]
+        alive = [
+            sum(each.size_bytes for each in plan.storages if each.birth <= place <= each.death)
+            for place in range(len(graph.ops))
+        ]
         self.peak = max((alive[place] for place in plan.steps), default=0)
         self.free = [self.peak - size for size in alive]
         self.allocates = set(plan.steps)
@@ -80,10 +83,16 @@ def remaining(values: Values, room: Room, allocating: Iterable[Node]) -> tuple[E
     """
     found = []
     for node in values.traced.graph.nodes:
-        made, layer, kind = values.tensor(node), layer_of(values.traced, node), COPIES.get(name_of(values.traced, node))
+        made, layer, kind = (
+            values.tensor(node),
+            layer_of(values.traced, node),
+            COPIES.get(name_of(values.traced, node)),
+        )
         if made is None or node.op not in ("call_module", "call_function", "call_method"):
             continue
-        if isinstance(layer, nn.ConvTranspose2d | nn.MaxPool2d | nn.Conv2d) and why_not_in_strips(layer):
+        if isinstance(layer, nn.ConvTranspose2d | nn.MaxPool2d | nn.Conv2d) and why_not_in_strips(
+            layer
+        ):
             pooled = INDEX_SHARE if isinstance(layer, nn.MaxPool2d) else 1
             found.append((node, pooled * made.nbytes - room.at(node), why_not_in_strips(layer)))
         elif kind is not None:
@@ -93,4 +102,8 @@ def remaining(values: Values, room: Room, allocating: Iterable[Node]) -> tuple[E
         for node in allocating
         if room.is_overwriting(node)
     ]
-    return tuple(Excess(room.names.get(node, node.name), size, why or "") for node, size, why in found if size > SHOWN * room.peak)
+    return tuple(
+        Excess(room.names.get(node, node.name), size, why or "")
+        for node, size, why in found
+        if size > SHOWN * room.peak
+    )

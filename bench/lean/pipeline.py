@@ -1,8 +1,9 @@
 """A network rewritten so that its measured peak on the CPU is the planned one; its outputs stay the same.
 
-The rules work on the traced network: first nothing is written in place (`bench.lean.functionalize`), then concats, shuffles and layers with
-large buffers are computed in strips (`bench.lean.fuse_concat`), then elementwise operators overwrite (`bench.lean.reinplace`). The
-generated code lets go of every value after its last use.
+The rules work on the traced network: first nothing is written in place
+(`bench.lean.functionalize`), then concats, shuffles and layers with large buffers are computed in
+strips (`bench.lean.fuse_concat`), then elementwise operators overwrite (`bench.lean.reinplace`).
+The generated code lets go of every value after its last use.
 """
 
 from copy import deepcopy
@@ -27,7 +28,8 @@ MOST_SCRATCH_BYTES = 8 * 2**20  # larger strips leave the cache
 class Lean(nn.Module):
     """A rewritten network, for inference.
 
-    A caller holds the inputs while `forward` runs; after `consume` they are gone as soon as the network has read them.
+    A caller holds the inputs while `forward` runs; after `consume` they are gone as soon as the
+    network has read them.
 
     Args:
         body: takes the list of inputs, and empties it.
@@ -53,7 +55,8 @@ def lean(model: nn.Module, shape: Inputs) -> Lean:
 
     Args:
         model: any network that can be traced.
-        shape: (N, C, H, W), or several for several inputs, at which the rules are chosen; it also runs at others.
+        shape: (N, C, H, W), or several for several inputs, at which the rules are chosen; it also
+            runs at others.
 
     Raises:
         ConfigError: the network cannot be traced or uses an operator that the ruler does not know.
@@ -82,7 +85,10 @@ def take(inputs: list[Any], place: int, *default: Any) -> Any:
 
 def _sharing_weights(traced: GraphModule) -> GraphModule:
     """A copy in eval mode with tensors of its own that share the data."""
-    memo: dict[int, Any] = {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in traced.parameters()}
+    memo: dict[int, Any] = {
+        id(weight): nn.Parameter(weight.detach(), requires_grad=False)
+        for weight in traced.parameters()
+    }
     memo |= {id(buffer): buffer.detach() for buffer in traced.buffers()}
     copied: GraphModule = deepcopy(traced, memo).eval()
     return copied

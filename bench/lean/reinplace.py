@@ -1,7 +1,8 @@
 """Elementwise operators write over an operand that nobody reads any more, as planned memory has it.
 
-The network's inputs are never overwritten, they are the caller's, nor are weights. Where PyTorch has no form of an operator that writes
-in place, it is applied to a few rows at a time, which are copied back while they are in the cache.
+The network's inputs are never overwritten, they are the caller's, nor are weights. Where PyTorch
+has no form of an operator that writes in place, it is applied to a few rows at a time, which are
+copied back while they are in the cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +48,12 @@ def overwrite(values: Values) -> list[Node]:
 def is_elementwise(values: Values, node: Node) -> bool:
     """Whether a node is an elementwise operator that gives a new tensor."""
     rule = rule_of(values.traced, node)
-    return rule is not None and rule.memory == "elementwise" and values.tensor(node) is not None and not values.writes(node)
+    return (
+        rule is not None
+        and rule.memory == "elementwise"
+        and values.tensor(node) is not None
+        and not values.writes(node)
+    )
 
 
 def overwritten(values: Values, node: Node) -> Node | None:
@@ -62,23 +68,40 @@ def overwritten(values: Values, node: Node) -> Node | None:
 
 def _may_overwrite(values: Values, node: Node, target: Node, result: Tensor) -> bool:
     operand = values.tensor(target)
-    if operand is None or (operand.shape, operand.dtype) != (result.shape, result.dtype) or _is_expanded(operand):
+    if (
+        operand is None
+        or (operand.shape, operand.dtype) != (result.shape, result.dtype)
+        or _is_expanded(operand)
+    ):
         return False
     if any(root.op in ("placeholder", "get_attr") for root in values.roots[target]):
         return False
-    if any(values.last_read(other) > values.order[node] for other in {target, *values.sharing(target)}):
+    if any(
+        values.last_read(other) > values.order[node] for other in {target, *values.sharing(target)}
+    ):
         return False
-    beside = [read for read in node.all_input_nodes if read is not target and values.roots[read] & values.roots[target]]
+    beside = [
+        read
+        for read in node.all_input_nodes
+        if read is not target and values.roots[read] & values.roots[target]
+    ]
     return all(_apart(read, target) for read in beside)
 
 
 def _apart(one: Node, other: Node) -> bool:
     """Whether two values are different parts of one chunk or split."""
-    return is_part(one) and is_part(other) and one.args[0] is other.args[0] and one.args[1] != other.args[1]
+    return (
+        is_part(one)
+        and is_part(other)
+        and one.args[0] is other.args[0]
+        and one.args[1] != other.args[1]
+    )
 
 
 def _is_expanded(tensor: Tensor) -> bool:
-    return any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
+    return any(
+        stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
+    )
 
 
 def _write_into(traced: GraphModule, node: Node, target: Node) -> None:
@@ -92,13 +115,22 @@ def _write_into(traced: GraphModule, node: Node, target: Node) -> None:
         traced.add_submodule(node.target, writing)
     elif "inplace" in node.kwargs:
         node.kwargs = {**node.kwargs, "inplace": True}
-    elif name in INTO and len(node.args) == 2 and all(isinstance(arg, Node) for arg in node.args) and not node.kwargs:
+    elif (
+        name in INTO
+        and len(node.args) == 2
+        and all(isinstance(arg, Node) for arg in node.args)
+        and not node.kwargs
+    ):
         node.op, node.target, node.kwargs = "call_function", INTO[name], {"out": target}
     elif first and hasattr(Tensor, f"{name}_"):
         node.op, node.target = "call_method", f"{name}_"
     else:
         call: Any = layer or (node.target if node.op == "call_function" else name)
-        node.args, node.op, node.target = (target, *node.args), "call_module", f"{node.name}_in_pieces"
+        node.args, node.op, node.target = (
+            (target, *node.args),
+            "call_module",
+            f"{node.name}_in_pieces",
+        )
         traced.add_submodule(node.target, InPieces(call))
 
 
@@ -122,7 +154,9 @@ class InPieces(nn.Module):
         for first in range(0, size, step):
             rows = slice(first, min(first + step, size))
             named = {name: _rows_of(arg, rows, size) for name, arg in kwargs.items()}
-            _rows_of(target, rows, size).copy_(self._called([_rows_of(arg, rows, size) for arg in args], named))
+            _rows_of(target, rows, size).copy_(
+                self._called([_rows_of(arg, rows, size) for arg in args], named)
+            )
         return target
 
     def _called(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:

@@ -1,8 +1,10 @@
 """A convolution, transposed convolution or max-pooling of joined values, a strip of rows at a time, written where the result belongs.
 
-A strip joins what it reads of the parts (the concat of all rows is never made), computes, shuffles pixels if asked to, and is copied into
-the one output while it is still in the cache. What the operator needs beside its parts and its output is a strip: the concat, the output
-before PixelShuffle, the second output of a transposed convolution and the indices of a pooling all have the size of a strip only.
+A strip joins what it reads of the parts (the concat of all rows is never made), computes, shuffles
+pixels if asked to, and is copied into the one output while it is still in the cache. What the
+operator needs beside its parts and its output is a strip: the concat, the output before
+PixelShuffle, the second output of a transposed convolution and the indices of a pooling all have
+the size of a strip only.
 """
 
 from typing import Any, NamedTuple
@@ -73,10 +75,15 @@ class InStrips(nn.Module):
         if isinstance(layer, nn.ConvTranspose2d):
             low = max(0, -((rows.reach - first - rows.padding) // rows.stride))
             high = min(height, (last - 1 + rows.padding) // rows.stride + 1)
-            full = F.conv_transpose2d(_joined(_between(parts, low, high)), layer.weight, layer.bias, **_across(layer))
+            full = F.conv_transpose2d(
+                _joined(_between(parts, low, high)), layer.weight, layer.bias, **_across(layer)
+            )
             begin = first + rows.padding - low * rows.stride
             return self._shuffled(full[:, :, begin : begin + last - first])
-        low, high = first * rows.stride - rows.padding, (last - 1) * rows.stride - rows.padding + rows.reach + 1
+        low, high = (
+            first * rows.stride - rows.padding,
+            (last - 1) * rows.stride - rows.padding + rows.reach + 1,
+        )
         x = _joined(_between(parts, max(0, low), min(height, high)))
         if low < 0 or high > height:
             fill = 0.0 if isinstance(layer, nn.Conv2d) else -torch.inf
@@ -94,18 +101,38 @@ def why_not_in_strips(layer: nn.Module) -> str | None:
     if getattr(layer, "padding_mode", "zeros") != "zeros":
         return f"padding mode '{layer.padding_mode}' needs a padded copy"
     if isinstance(layer, nn.MaxPool2d):
-        return "rounds its size up, or returns indices" if layer.ceil_mode or layer.return_indices else None
-    if isinstance(layer.padding, str) and layer.padding == "same" and any(size % 2 == 0 for size in layer.kernel_size):
+        return (
+            "rounds its size up, or returns indices"
+            if layer.ceil_mode or layer.return_indices
+            else None
+        )
+    if (
+        isinstance(layer.padding, str)
+        and layer.padding == "same"
+        and any(size % 2 == 0 for size in layer.kernel_size)
+    ):
         return "pads more below than above"
     if isinstance(layer, nn.ConvTranspose2d):
-        return "its result is larger than what its inputs reach" if _pair(layer.output_padding)[0] > _rows(layer).padding else None
+        return (
+            "its result is larger than what its inputs reach"
+            if _pair(layer.output_padding)[0] > _rows(layer).padding
+            else None
+        )
     return "pads rows that no input reaches" if _rows(layer).padding > _rows(layer).reach else None
 
 
 def _plain(layer: Any, x: Tensor) -> Tensor:
     """The layer without padding above and below."""
     if isinstance(layer, nn.Conv2d):
-        return F.conv2d(x, layer.weight, layer.bias, layer.stride, (0, _padding(layer)[1]), layer.dilation, layer.groups)
+        return F.conv2d(
+            x,
+            layer.weight,
+            layer.bias,
+            layer.stride,
+            (0, _padding(layer)[1]),
+            layer.dilation,
+            layer.groups,
+        )
     return F.max_pool2d(x, layer.kernel_size, layer.stride, (0, _padding(layer)[1]), layer.dilation)
 
 
@@ -121,19 +148,33 @@ def _across(layer: nn.ConvTranspose2d) -> dict[str, Any]:
 
 
 def _rows(layer: Any) -> Rows:
-    return Rows(_pair(layer.kernel_size)[0], _pair(layer.stride)[0], _padding(layer)[0], _pair(layer.dilation)[0])
+    return Rows(
+        _pair(layer.kernel_size)[0],
+        _pair(layer.stride)[0],
+        _padding(layer)[0],
+        _pair(layer.dilation)[0],
+    )
 
 
 def _rows_out(layer: Any, height: int) -> int:
     rows = _rows(layer)
     if isinstance(layer, nn.ConvTranspose2d):
-        return (height - 1) * rows.stride - 2 * rows.padding + rows.reach + _pair(layer.output_padding)[0] + 1
+        return (
+            (height - 1) * rows.stride
+            - 2 * rows.padding
+            + rows.reach
+            + _pair(layer.output_padding)[0]
+            + 1
+        )
     return (height + 2 * rows.padding - rows.reach - 1) // rows.stride + 1
 
 
 def _padding(layer: Any) -> tuple[int, int]:
     if isinstance(layer.padding, str):
-        sizes = [dilation * (size - 1) // 2 for dilation, size in zip(layer.dilation, layer.kernel_size, strict=True)]
+        sizes = [
+            dilation * (size - 1) // 2
+            for dilation, size in zip(layer.dilation, layer.kernel_size, strict=True)
+        ]
         return (sizes[0], sizes[1]) if layer.padding == "same" else (0, 0)
     return _pair(layer.padding)
 
@@ -154,4 +195,9 @@ def _empty_like_strip(strip: Tensor, batch: int, height: int) -> Tensor:
     """An output (N, C, H, W) laid out as a strip (1, C, h, W) is."""
     last = strip.is_contiguous(memory_format=torch.channels_last) and not strip.is_contiguous()
     layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty((batch, strip.shape[1], height, strip.shape[3]), dtype=strip.dtype, device=strip.device, memory_format=layout)
+    return torch.empty(
+        (batch, strip.shape[1], height, strip.shape[3]),
+        dtype=strip.dtype,
+        device=strip.device,
+        memory_format=layout,
+    )

@@ -1,6 +1,7 @@
 """Pruning groups: the units that have a tensor alive at one time step ("Layer Grouping" of MOSP).
 
-The nonzero entries of a row of the linear peak model are the group of that step: only its units can lower the memory of that step.
+The nonzero entries of a row of the linear peak model are the group of that step: only its units can
+lower the memory of that step.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ class PruningGroup:
 
 def group_at(model: PeakModel, widths: Widths, step: int) -> PruningGroup:
     """The group of one time step at the given widths."""
-    return PruningGroup(step, model.steps[step], int(model.step_bytes(widths)[step]), model.per_channel(step))
+    return PruningGroup(
+        step, model.steps[step], int(model.step_bytes(widths)[step]), model.per_channel(step)
+    )
 
 
 def peak_group(model: PeakModel, widths: Widths) -> PruningGroup:

@@ -1,12 +1,14 @@
 """From birth to death of every storage: pure Python, no torch.
 
-Places are counted in operators, in the traced order. A storage is born at the operator that allocates it (an input of the network before
-the first) and dies at the last operator that reads any value lying in it; an output of the network lives to the end.
-A time step is an operator that allocates; at it, all storages with birth <= place <= death are alive.
+Places are counted in operators, in the traced order. A storage is born at the operator that
+allocates it (an input of the network before the first) and dies at the last operator that reads any
+value lying in it; an output of the network lives to the end. A time step is an operator that
+allocates; at it, all storages with birth <= place <= death are alive.
 
-Rules of "planned": rearranging operators are views, a concat lies in the storages of all its parts, and an elementwise operator overwrites
-its first operand that has the shape and type of the result and whose storages nobody reads later. Rules of "eager": see the operator table.
-Weights have no storage here: they are not counted and never overwritten.
+Rules of "planned": rearranging operators are views, a concat lies in the storages of all its parts,
+and an elementwise operator overwrites its first operand that has the shape and type of the result
+and whose storages nobody reads later. Rules of "eager": see the operator table. Weights have no
+storage here: they are not counted and never overwritten.
 """
 
 from dataclasses import dataclass, field
@@ -60,7 +62,9 @@ class _Walk:
     storages: list[Storage] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     lies_in: dict[str, list[Storage]] = field(default_factory=dict)
-    overlapping: set[str] = field(default_factory=set)  # values of which two elements lie, or may lie, at one place
+    overlapping: set[str] = field(
+        default_factory=set
+    )  # values of which two elements lie, or may lie, at one place
 
     def allocate(self, name: str, place: int) -> None:
         """A new storage for a value; a value that nobody reads dies at once."""
@@ -119,9 +123,13 @@ class _Walk:
         if not self.overlapping.isdisjoint(viewed):
             return True
         if len(viewed) == 1:
-            return self.graph.values[op.makes[0]].size_bytes > self.graph.values[viewed[0]].size_bytes
+            return (
+                self.graph.values[op.makes[0]].size_bytes > self.graph.values[viewed[0]].size_bytes
+            )
         homes = [id(storage) for name in viewed for storage in self.lies_in[name]]
-        calls = {name.rpartition("[")[0] for name in viewed}  # "chunk" of "chunk[1]", nothing of any other name
+        calls = {
+            name.rpartition("[")[0] for name in viewed
+        }  # "chunk" of "chunk[1]", nothing of any other name
         parts = len(set(viewed)) == len(viewed) and len(calls) == 1 and "" not in calls
         return len(set(homes)) < len(homes) and not parts
 

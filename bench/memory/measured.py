@@ -1,8 +1,9 @@
 """What a real run of a network allocates on this machine: the third ruler, beside *planned* and *eager*.
 
-CPU: torch's profiler sees every allocation and release, oneDNN's buffers among them; the running sum's maximum is the peak. CUDA: the
-allocator's own maximum above the level before the input is made. The input counts, weights do not, as with the other rulers; what a Python
-frame holds on to and pooling's indices count too, which those leave out.
+CPU: torch's profiler sees every allocation and release, oneDNN's buffers among them; the running
+sum's maximum is the peak. CUDA: the allocator's own maximum above the level before the input is
+made. The input counts, weights do not, as with the other rulers; what a Python frame holds on to
+and pooling's indices count too, which those leave out.
 """
 
 import os
@@ -62,17 +63,29 @@ def _warm(model: nn.Module, shape: Inputs, device: str) -> Iterator[None]:
     """Inside, the network is there where it is measured, and has run once."""
     model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     with evaluating(model), torch.inference_mode():
-        model(*_inputs([(1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS) for _, channels, _, _ in shapes_of(shape)], device))
+        model(
+            *_inputs(
+                [
+                    (1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS)
+                    for _, channels, _, _ in shapes_of(shape)
+                ],
+                device,
+            )
+        )
         yield
 
 
 def _cpu(model: nn.Module, shape: Inputs) -> int:
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes to the user's terminal that it starts and stops
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "99"
+    )  # or the profiler writes to the user's terminal that it starts and stops
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         _run(model, _inputs(shapes_of(shape), "cpu"))
-    events = [event for event in watched.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events = [
+        event for event in watched.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
     level = highest = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         level += event.nbytes()

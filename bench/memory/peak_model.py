@@ -2,8 +2,9 @@
 
     M = A w + c        peak = max(M)
 
-M_t is the bytes alive at time step t; A[t, u] is the bytes that one channel of unit u costs at t (several values of a unit may be alive at
-once); c holds what cannot be pruned. Exact, because decisions about overwriting are made on the unpruned network.
+M_t is the bytes alive at time step t; A[t, u] is the bytes that one channel of unit u costs at t
+(several values of a unit may be alive at once); c holds what cannot be pruned. Exact, because
+decisions about overwriting are made on the unpruned network.
 """
 
 from collections import Counter
@@ -24,13 +25,16 @@ from bench.units import format_mib
 
 @dataclass(frozen=True)
 class PeakModel:
-    """Bytes of every time step as a linear function of the widths. A is sparse: an entry for each unit that is alive at a step.
+    """Bytes of every time step as a linear function of the widths.
+
+    A is sparse: an entry for each unit that is alive at a step.
 
     Args:
         widths: unit -> channels before pruning, in the order of the columns of A.
         steps: name of the operator at each time step, in the order of the rows.
         first: int64 (steps,), the place of each row's first entry.
-        column: int64 (entries,), the unit of an entry; one behind the last stands for c, what cannot be pruned.
+        column: int64 (entries,), the unit of an entry; one behind the last stands for c, what
+            cannot be pruned.
         bytes_each: int64 (entries,), bytes a channel; for c, all bytes.
     """
 
@@ -41,7 +45,10 @@ class PeakModel:
     bytes_each: np.ndarray
 
     def step_bytes(self, widths: Widths) -> np.ndarray:
-        """M, int64 (steps,): bytes alive at each time step. Units that are not named are unpruned."""
+        """M, int64 (steps,): bytes alive at each time step.
+
+        Units that are not named are unpruned.
+        """
         return np.add.reduceat(self.bytes_each * self.vector(widths)[self.column], self.first)
 
     def vector(self, widths: Widths) -> np.ndarray:
@@ -50,8 +57,13 @@ class PeakModel:
 
     def per_channel(self, step: int) -> dict[str, int]:
         """Row of A without its zeros: unit -> bytes that one of its channels costs at a time step."""
-        entries = slice(self.first[step], self.first[step + 1] if step + 1 < len(self.first) else None)
-        names, pairs = list(self.widths), zip(self.column[entries].tolist(), self.bytes_each[entries].tolist(), strict=True)
+        entries = slice(
+            self.first[step], self.first[step + 1] if step + 1 < len(self.first) else None
+        )
+        names, pairs = (
+            list(self.widths),
+            zip(self.column[entries].tolist(), self.bytes_each[entries].tolist(), strict=True),
+        )
         return {names[column]: size for column, size in pairs if column < len(names)}
 
     def peak_bytes(self, widths: Widths) -> int:
@@ -71,7 +83,10 @@ class PeakModel:
 
 def impossible(budget: Budget, least_bytes: int) -> Infeasible:
     """What to raise when not even the least member of a family fits."""
-    return Infeasible(f"a peak of {format_mib(budget.peak_bytes)} is not possible; the least is {format_mib(least_bytes)}", least_bytes)
+    return Infeasible(
+        f"a peak of {format_mib(budget.peak_bytes)} is not possible; the least is {format_mib(least_bytes)}",
+        least_bytes,
+    )
 
 
 def floor_widths(widths: Mapping[str, int], min_width: int) -> dict[str, int]:
@@ -99,7 +114,11 @@ def peak_model_of(graph: Graph, channels: Layout, convention: Convention) -> Pea
         column += sorted(row)
         bytes_each += [row[unit] for unit in sorted(row)]
     steps = tuple(graph.ops[place].name for place in plan.steps)
-    return PeakModel(channels.widths, steps, *(np.array(numbers, dtype=np.int64) for numbers in (first, column, bytes_each)))
+    return PeakModel(
+        channels.widths,
+        steps,
+        *(np.array(numbers, dtype=np.int64) for numbers in (first, column, bytes_each)),
+    )
 
 
 class _Cost:
@@ -108,7 +127,9 @@ class _Cost:
     def __init__(self, graph: Graph, channels: Layout) -> None:
         self.graph, self.units = graph, list(channels.units.values())
         self.values = channels.values
-        self.unit_of = np.repeat(np.arange(len(self.units) + 1), [*(unit.channels for unit in self.units), 1])  # the last one: STAYS
+        self.unit_of = np.repeat(
+            np.arange(len(self.units) + 1), [*(unit.channels for unit in self.units), 1]
+        )  # the last one: STAYS
         self.seen: dict[str, dict[int, int]] = {}
 
     def of(self, storage: Storage) -> dict[int, int]:
@@ -123,12 +144,17 @@ class _Cost:
             return {len(self.units): storage.size_bytes}
         each = storage.size_bytes // len(places)
         units, counts = np.unique(self.unit_of[places], return_counts=True)
-        return {unit: each * self._multiplicity(unit, count, storage) for unit, count in zip(units.tolist(), counts.tolist(), strict=True)}
+        return {
+            unit: each * self._multiplicity(unit, count, storage)
+            for unit, count in zip(units.tolist(), counts.tolist(), strict=True)
+        }
 
     def _multiplicity(self, unit: int, count: int, storage: Storage) -> int:
         """How many channels of a storage go with one of the unit's."""
         if unit == len(self.units):
             return count
         if count % self.units[unit].channels:
-            raise ConfigError(f"'{storage.name}' holds unequal parts of '{self.units[unit].name}': its memory is not linear in the width")
+            raise ConfigError(
+                f"'{storage.name}' holds unequal parts of '{self.units[unit].name}': its memory is not linear in the width"
+            )
         return count // self.units[unit].channels

@@ -2,7 +2,8 @@
 
     peak = max over time steps t of  M_t,   M_t = sum of bytes of the storages alive at t
 
-Weights, biases, buffers, indices and workspace are not counted. A tie for the peak goes to the first step.
+Weights, biases, buffers, indices and workspace are not counted. A tie for the peak goes to the
+first step.
 """
 
 from dataclasses import dataclass
@@ -76,7 +77,13 @@ def profile(model: nn.Module, shape: Inputs, convention: Convention = "planned")
         ConfigError: the network cannot be traced or uses an operator that the ruler does not know.
     """
     alive = timeline(model, shape, convention)
-    return MemoryProfile(shape, convention, alive, sum(weight.numel() for weight in model.parameters()), count_macs(model, shape))
+    return MemoryProfile(
+        shape,
+        convention,
+        alive,
+        sum(weight.numel() for weight in model.parameters()),
+        count_macs(model, shape),
+    )
 
 
 def count_macs(model: nn.Module, shape: Inputs) -> int:
@@ -87,7 +94,9 @@ def count_macs(model: nn.Module, shape: Inputs) -> int:
     return counter.get_total_flops() // 2
 
 
-def timeline(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> tuple[TimeStep, ...]:
+def timeline(
+    model: nn.Module, shape: Inputs, convention: Convention = "planned"
+) -> tuple[TimeStep, ...]:
     """Bytes and live values of every time step."""
     graph = trace(model, shape)
     plan = liveness(graph, convention)
@@ -95,7 +104,10 @@ def timeline(model: nn.Module, shape: Inputs, convention: Convention = "planned"
     if not rows:
         raise ConfigError("the network allocates nothing: there is no peak to measure")
     names = [graph.ops[place].name for place in plan.steps]
-    return tuple(TimeStep(step, name, sum(live.values()), live) for step, (name, live) in enumerate(zip(names, rows, strict=True)))
+    return tuple(
+        TimeStep(step, name, sum(live.values()), live)
+        for step, (name, live) in enumerate(zip(names, rows, strict=True))
+    )
 
 
 def peak_memory(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> int:

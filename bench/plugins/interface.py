@@ -12,7 +12,11 @@ from bench.contract import Method, Recipe, Task
 def faults_of_method(cls: Any) -> Iterator[str]:
     """One sentence for each reason why this is no method."""
     yield from _faults_of_class(cls, Method)
-    for function, *arguments in (("prune", "model", "budget"), ("sweep", "model", "budgets"), ("expected_steps", "recipe")):
+    for function, *arguments in (
+        ("prune", "model", "budget"),
+        ("sweep", "model", "budgets"),
+        ("expected_steps", "recipe"),
+    ):
         asked, found = signature(getattr(Method, function)), signature(getattr(cls, function))
         if not _takes(found, len(arguments), trainer=function != "expected_steps"):
             wanted = f"{function}({', '.join(asked.parameters)})"

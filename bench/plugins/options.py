@@ -14,7 +14,13 @@ from bench.plugins.registry import TASKS, unknown
 from bench.records import Cell
 
 T = TypeVar("T")
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes", tuple: "a list"}
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text in quotes",
+    tuple: "a list",
+}
 
 
 def configured(cls: type[T], options: Mapping[str, Any], what: str) -> T:
@@ -47,16 +53,24 @@ def checked(cls: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:
     for name in options:
         if name not in known:
             raise ConfigError(unknown(f"option of {what}", name, known))
-    return {name: _fitted(value, known[name], f"{what}: option {name}") for name, value in options.items()}
+    return {
+        name: _fitted(value, known[name], f"{what}: option {name}")
+        for name, value in options.items()
+    }
 
 
 def assigned(texts: Sequence[str]) -> dict[str, Any]:
-    """ "width=16" and the like as option -> value; what is no TOML value is taken as text. Raises ConfigError."""
+    """ "width=16" and the like as option -> value; what is no TOML value is taken as text.
+
+    Raises ConfigError.
+    """
     options: dict[str, Any] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name:
-            raise ConfigError(f"--set {text} is not of the form OPTION=VALUE; write for example --set width=16")
+            raise ConfigError(
+                f"--set {text} is not of the form OPTION=VALUE; write for example --set width=16"
+            )
         options[name] = toml_value(value)
     return options
 
@@ -81,7 +95,9 @@ def _fitted(value: Any, hint: Any, what: str) -> Any:
         raise ConfigError(str(error)) from error
     for alternative in _alternatives(hint):
         if get_origin(alternative) is Literal:
-            if any(value == choice and type(value) is type(choice) for choice in get_args(alternative)):
+            if any(
+                value == choice and type(value) is type(choice) for choice in get_args(alternative)
+            ):
                 return value
         elif alternative is float and type(value) is int:
             return float(value)
@@ -89,7 +105,9 @@ def _fitted(value: Any, hint: Any, what: str) -> Any:
             return tuple(value)
         elif alternative not in WORDS or type(value) is alternative:
             return value
-    raise ConfigError(f"{what} = {value!r} cannot be used; give {' or '.join(map(_words, _alternatives(hint)))}")
+    raise ConfigError(
+        f"{what} = {value!r} cannot be used; give {' or '.join(map(_words, _alternatives(hint)))}"
+    )
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

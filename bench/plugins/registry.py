@@ -4,9 +4,11 @@
     @dataclass(frozen=True)
     class Mosp(Method): ...
 
-A name is bound by the decorator when its module is imported. `discover()` imports every module of the packages `methods` and `tasks`, then
-what installed packages offer in the entry-point groups `prunebench.methods`, `prunebench.tasks` and `prunebench.backbones`; `load_plugin`
-adds a file. The core imports none of them by name. A plugin that cannot be loaded is named on stderr, and the others go on.
+A name is bound by the decorator when its module is imported. `discover()` imports every module of
+the packages `methods` and `tasks`, then what installed packages offer in the entry-point groups
+`prunebench.methods`, `prunebench.tasks` and `prunebench.backbones`; `load_plugin` adds a file. The
+core imports none of them by name. A plugin that cannot be loaded is named on stderr, and the others
+go on.
 """
 
 import difflib
@@ -54,13 +56,21 @@ class Registry(Generic[T]):
         self._origins: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that binds `name`. Raises PluginError if something else has it, or if it cannot be what it says."""
+        """Decorator that binds `name`.
+
+        Raises PluginError if something else has it, or if it cannot be what it says.
+        """
 
         def bind(one: T) -> T:
             taken: Any = self._known.get(name)
             here: Any = one
-            if taken is not None and (taken.__module__, taken.__qualname__) != (here.__module__, here.__qualname__):
-                raise PluginError(f"{self.kind} '{name}' is already the name of one in {self._origins[name]}; choose another")
+            if taken is not None and (taken.__module__, taken.__qualname__) != (
+                here.__module__,
+                here.__qualname__,
+            ):
+                raise PluginError(
+                    f"{self.kind} '{name}' is already the name of one in {self._origins[name]}; choose another"
+                )
             if isinstance(one, type) and one.__module__ != "builtins":
                 here.name = name
             for fault in self._faults(one):
@@ -77,7 +87,10 @@ class Registry(Generic[T]):
         return sorted(self._known)
 
     def get(self, name: str) -> T:
-        """What has that name. Raises ConfigError with the nearest known name, and with what could not be loaded."""
+        """What has that name.
+
+        Raises ConfigError with the nearest known name, and with what could not be loaded.
+        """
         discover()
         if name not in self._known:
             broken = "".join(f"; not loaded: {origin}" for origin in BROKEN)
@@ -113,7 +126,9 @@ class Registry(Generic[T]):
 
 METHODS: Registry[type[Method]] = Registry("method", faults_of_method)
 TASKS: Registry[type[Task]] = Registry("task", faults_of_task)
-BACKBONES: Registry[Callable[..., nn.Module]] = Registry("backbone", faults_of_backbone)  # for every task; a task has its own besides
+BACKBONES: Registry[Callable[..., nn.Module]] = Registry(
+    "backbone", faults_of_backbone
+)  # for every task; a task has its own besides
 ALL: tuple[Registry[Any], ...] = (METHODS, TASKS, BACKBONES)
 method = METHODS.register
 task = TASKS.register
@@ -143,7 +158,9 @@ def discover() -> None:
             raise ConfigError(
                 f"'{package_name}' is taken by {found}, which shadows prunebench's own in {ours}; rename it or run from another folder"
             )
-        for module in pkgutil.walk_packages(package.__path__, f"{package_name}.", onerror=lambda name: None):
+        for module in pkgutil.walk_packages(
+            package.__path__, f"{package_name}.", onerror=lambda name: None
+        ):
             with _loading(module.name, ours):
                 importlib.import_module(module.name)
     for point in (point for kind in KINDS for point in entry_points(group=f"prunebench.{kind}s")):
@@ -152,7 +169,9 @@ def discover() -> None:
 
 
 def load_plugin(path: str | Path) -> str:
-    """Runs a file that registers something, once; returns where its names are from. A file that cannot be run is named in BROKEN.
+    """Runs a file that registers something, once; returns where its names are from.
+
+    A file that cannot be run is named in BROKEN.
 
     Raises:
         ConfigError: there is no such file.
@@ -196,10 +215,14 @@ def _check_named(loaded: object) -> None:
     """Raises PluginError if a plugin registered nothing, or a backbone with the name of a task's."""
     for task_name, cls in TASKS.items():
         for name in (name for name in cls.backbones if name in BACKBONES):
-            raise PluginError(f"backbone '{name}' is already the name of one of task {task_name}; choose another")
+            raise PluginError(
+                f"backbone '{name}' is already the name of one of task {task_name}; choose another"
+            )
     if not any(registry.has(loaded) for registry in ALL):
         decorators = ", ".join(f'@{kind}("NAME")' for kind in KINDS)
-        raise PluginError(f"it registers nothing; use one of {decorators} from bench.plugins.registry")
+        raise PluginError(
+            f"it registers nothing; use one of {decorators} from bench.plugins.registry"
+        )
 
 
 def _home(point: EntryPoint) -> str:

@@ -1,6 +1,7 @@
 """A Python file of the user's, run as Python would run it, with its folder first on the path.
 
-Nothing is written next to the file, what it prints goes to stderr, and its mistakes become one line that names the place.
+Nothing is written next to the file, what it prints goes to stderr, and its mistakes become one line
+that names the place.
 """
 
 import hashlib
@@ -67,8 +68,14 @@ def mistake(what: str, error: BaseException, path: Path) -> str:
     """The exception that the user's code raised, and where, in one line."""
     folder, text = path.parent.resolve(), str(error).strip()
     said = f": {text.splitlines()[0]}" if text else ""
-    hidden = [name for name in OURS if (folder / name).is_dir() or (folder / f"{name}.py").is_file()]
-    hint = f" ('{hidden[0]}' there is hidden by prunebench's own package of that name)" if hidden and isinstance(error, ImportError) else ""
+    hidden = [
+        name for name in OURS if (folder / name).is_dir() or (folder / f"{name}.py").is_file()
+    ]
+    hint = (
+        f" ('{hidden[0]}' there is hidden by prunebench's own package of that name)"
+        if hidden and isinstance(error, ImportError)
+        else ""
+    )
     return f"{what} raises {type(error).__name__}{_place(error, folder)}{said}{hint}"
 
 
@@ -76,6 +83,12 @@ def _place(error: BaseException, folder: Path) -> str:
     """The last line of the user's own files that was reached."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" in line {error.lineno} of {Path(error.filename).name}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if folder in Path(frame.filename).parents]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if folder in Path(frame.filename).parents
+    ]
     own = [frame for frame in frames if "site-packages" not in frame.filename]
-    return f" in line {own[-1].lineno} of {Path(own[-1].filename).relative_to(folder)}" if own else ""
+    return (
+        f" in line {own[-1].lineno} of {Path(own[-1].filename).relative_to(folder)}" if own else ""
+    )

@@ -1,6 +1,7 @@
 """Whether the ranking of methods changes when the budget is counted under another ruler.
 
-For tables that differ in nothing but the convention of the budget: at each ratio, how many pairs of rows stand in the same order of PSNR.
+For tables that differ in nothing but the convention of the budget: at each ratio, how many pairs of
+rows stand in the same order of PSNR.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,14 @@ def agreement(merged: Sequence[Row]) -> list[str]:
     found: dict[tuple[str, str, float], dict[str, dict[str, float]]] = {}
     for row in merged:
         if row["status"] == "done" and row["ratio"] < 1:
-            place = (section(dict(row) | {"convention": ""}), f"{row['task']} with {row['backbone']}", row["ratio"])
-            found.setdefault(place, {}).setdefault(row["convention"], {})[row["label"]] = row["psnr_db"]
+            place = (
+                section(dict(row) | {"convention": ""}),
+                f"{row['task']} with {row['backbone']}",
+                row["ratio"],
+            )
+            found.setdefault(place, {}).setdefault(row["convention"], {})[row["label"]] = row[
+                "psnr_db"
+            ]
     return [
         f"{what} at {ratio:g}: {_sentence(one, other, scores)}"
         for (_, what, ratio), scores in found.items()

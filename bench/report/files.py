@@ -22,7 +22,10 @@ def write_report(store: Store) -> Iterator[Path]:
         atomic.write(store.folder / f"table.{fmt}", (render(records, fmt, cells) + "\n").encode())
         yield store.folder / f"table.{fmt}"
     if has_counterparts(records, cells):
-        atomic.write(store.folder / "against_paper.md", (render_against(records, "md", cells) + "\n").encode())
+        atomic.write(
+            store.folder / "against_paper.md",
+            (render_against(records, "md", cells) + "\n").encode(),
+        )
         yield store.folder / "against_paper.md"
     for name, draw in figures(store, records).items():
         for ending in ("png", "svg"):

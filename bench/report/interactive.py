@@ -1,7 +1,8 @@
 """The figures of the page, to hover over and to choose from: the only door to plotly.
 
-They show what the printed figures show, from the same functions: the trade-off curve, the memory of every time step, the pattern. Each
-function gives an HTML fragment; the page brings plotly's script once.
+They show what the printed figures show, from the same functions: the trade-off curve, the memory of
+every time step, the pattern. Each function gives an HTML fragment; the page brings plotly's script
+once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,18 +37,29 @@ def script() -> str:
 
 
 def curve(panel: Sequence[Row], name: str) -> str:
-    """PSNR against peak memory; hovering shows the cell. `panel` is one of `bench.report.curve.panels`."""
+    """PSNR against peak memory; hovering shows the cell.
+
+    `panel` is one of `bench.report.curve.panels`.
+    """
     import plotly.graph_objects as go
 
     figure, look = go.Figure(), _looks(row["label"] for row in panel if row["method"] != UNPRUNED)
     front = pareto(panel)
     wide = {"color": PALE, "width": 8}
     figure.add_scatter(
-        x=[_peak_mib(row) for row in front], y=[row["psnr_db"] for row in front], name=FRONT, mode="lines", line=wide, hoverinfo="skip"
+        x=[_peak_mib(row) for row in front],
+        y=[row["psnr_db"] for row in front],
+        name=FRONT,
+        mode="lines",
+        line=wide,
+        hoverinfo="skip",
     )
     for label in dict.fromkeys(row["label"] for row in panel):
         points = sorted((row for row in panel if row["label"] == label), key=_peak_mib)
-        drawn = look.get(label, {"line": {"color": GREY}, "marker": {"color": GREY, "symbol": "star", "size": 13}})
+        drawn = look.get(
+            label,
+            {"line": {"color": GREY}, "marker": {"color": GREY, "symbol": "star", "size": 13}},
+        )
         _line(figure, label, points, _peak_mib, drawn)
     figure.update_xaxes(title=f"peak memory ({panel[0]['convention']}), MiB", rangemode="tozero")
     figure.update_yaxes(title="PSNR, dB")
@@ -58,24 +70,39 @@ def timelines(records: Sequence[Record], name: str) -> str:
     """Bytes alive at each time step, one line per record: those of ratio 1 always, others for one ratio at a time."""
     import plotly.graph_objects as go
 
-    figure, look = go.Figure(), _looks(record.cell.label for record in records if record.cell.method != UNPRUNED)
+    figure, look = (
+        go.Figure(),
+        _looks(record.cell.label for record in records if record.cell.method != UNPRUNED),
+    )
     whole = [record for record in records if record.cell.ratio == 1]
     ratios = sorted({record.cell.ratio for record in records} - {1.0})
     shown_at = []
-    for record in [*whole, *(record for ratio in ratios for record in records if record.cell.ratio == ratio)]:
-        line = look[record.cell.label]["line"] if record.cell.label in look else {"color": GREY, "width": 3}
+    for record in [
+        *whole,
+        *(record for ratio in ratios for record in records if record.cell.ratio == ratio),
+    ]:
+        line = (
+            look[record.cell.label]["line"]
+            if record.cell.label in look
+            else {"color": GREY, "width": 3}
+        )
         figure.add_scatter(
             x=[step["step"] for step in record.timeline],
             y=[mib(step["bytes"]) for step in record.timeline],
             name=escape(record.cell.label),
             mode="lines",
             line=dict(line, shape="hvh"),
-            customdata=[f"<b>{escape(record.cell.label)}</b><br>{_alive(step)}" for step in record.timeline],
+            customdata=[
+                f"<b>{escape(record.cell.label)}</b><br>{_alive(step)}" for step in record.timeline
+            ],
             hovertemplate="%{customdata}<extra></extra>",
         )
         shown_at.append(record.cell.ratio)
     if ratios:
-        _choose(figure, {f"ratio {ratio:g}": [at in (1.0, ratio) for at in shown_at] for ratio in ratios})
+        _choose(
+            figure,
+            {f"ratio {ratio:g}": [at in (1.0, ratio) for at in shown_at] for ratio in ratios},
+        )
     figure.update_xaxes(title="time step")
     figure.update_yaxes(title="alive, MiB", rangemode="tozero")
     return _fragment(figure, name, 620)
@@ -89,14 +116,21 @@ def skips(panel: SkipsPanel, name: str) -> str:
     for label, look in _looks(panel.lines).items():
         _line(figure, label, panel.lines[label], share, look)
     if panel.whole is not None:
-        figure.add_hline(panel.whole["psnr_db"], line={"dash": "dash", "color": GREY}, annotation={"text": escape(panel.whole["label"])})
+        figure.add_hline(
+            panel.whole["psnr_db"],
+            line={"dash": "dash", "color": GREY},
+            annotation={"text": escape(panel.whole["label"])},
+        )
     figure.update_xaxes(title="share of its channels that the skip keeps", rangemode="tozero")
     figure.update_yaxes(title="PSNR, dB")
     return _fragment(figure, name, 480)
 
 
 def pattern(panels: Mapping[float, Panel], name: str) -> str:
-    """The share of its channels that each unit keeps, for one ratio at a time. `panels`: ratio -> panel."""
+    """The share of its channels that each unit keeps, for one ratio at a time.
+
+    `panels`: ratio -> panel.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -125,8 +159,16 @@ def _looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
     looks = {}
     for label, look in styles(list(dict.fromkeys(labels))).items():
         colour = "#" + "".join(f"{round(255 * part):02x}" for part in look["color"])
-        marker = {"color": colour, "symbol": SYMBOLS[look["marker"]], "size": 9, "line": {"color": "white", "width": 1}}
-        looks[label] = {"line": {"color": colour, "dash": DASHES[look["linestyle"]], "width": 2}, "marker": marker}
+        marker = {
+            "color": colour,
+            "symbol": SYMBOLS[look["marker"]],
+            "size": 9,
+            "line": {"color": "white", "width": 1},
+        }
+        looks[label] = {
+            "line": {"color": colour, "dash": DASHES[look["linestyle"]], "width": 2},
+            "marker": marker,
+        }
     return looks
 
 
@@ -134,7 +176,13 @@ def _peak_mib(row: Row) -> float:
     return mib(reached_bytes(row) or 0)
 
 
-def _line(figure: "Figure", label: str, points: Sequence[Row], x: Callable[[Row], float], look: Mapping[str, Any]) -> None:
+def _line(
+    figure: "Figure",
+    label: str,
+    points: Sequence[Row],
+    x: Callable[[Row], float],
+    look: Mapping[str, Any],
+) -> None:
     """PSNR of some rows against something, with half of the 95 % interval over seeds where there are several; hovering shows the cell."""
     halves = [row["psnr_db_half95"] or 0 for row in points]
     figure.add_scatter(
@@ -171,8 +219,19 @@ def _choose(figure: "Figure", choices: Mapping[str, Sequence[bool]]) -> None:
     """A menu of which traces are seen; the first choice is on."""
     for trace, on in zip(figure.data, next(iter(choices.values())), strict=True):
         trace.visible = on
-    buttons = [{"label": text, "method": "update", "args": [{"visible": list(seen)}]} for text, seen in choices.items()]
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}, "bgcolor": "white"}
+    buttons = [
+        {"label": text, "method": "update", "args": [{"visible": list(seen)}]}
+        for text, seen in choices.items()
+    ]
+    menu = {
+        "buttons": buttons,
+        "x": 0,
+        "xanchor": "left",
+        "y": 1,
+        "yanchor": "bottom",
+        "pad": {"b": 8},
+        "bgcolor": "white",
+    }
     figure.update_layout(updatemenus=[menu])
 
 
@@ -190,5 +249,9 @@ def _fragment(figure: "Figure", name: str, height: int) -> str:
     )
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
-    config = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+    config = {
+        "responsive": True,
+        "displaylogo": False,
+        "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+    }
     return str(to_html(figure, full_html=False, include_plotlyjs=False, div_id=name, config=config))

@@ -1,4 +1,7 @@
-"""What of a run folder has been copied to which MLflow: one small file per tracking URI. It is a note, MLflow itself knows better."""
+"""What of a run folder has been copied to which MLflow: one small file per tracking URI.
+
+It is a note, MLflow itself knows better.
+"""
 
 import os
 from collections.abc import Mapping
@@ -31,9 +34,16 @@ def check_writable(where: str) -> None:
 def read_note(folder: Path, where: str) -> dict[str, Any]:
     """What was copied to this URI: the parent's run id, the table's content, run id and content of each key.
 
-    Where there is no note, or it is damaged, or its sqlite file is gone, nothing is known: MLflow itself is asked.
+    Where there is no note, or it is damaged, or its sqlite file is gone, nothing is known: MLflow
+    itself is asked.
     """
-    empty: dict[str, Any] = {"schema": SCHEMA, "uri": where, "parent": None, "table": None, "records": {}}
+    empty: dict[str, Any] = {
+        "schema": SCHEMA,
+        "uri": where,
+        "parent": None,
+        "table": None,
+        "records": {},
+    }
     path, file = _note_path(folder, where), sqlite_file(where)
     if not path.is_file() or (file is not None and not file.is_file()):
         return empty

@@ -1,12 +1,14 @@
 """Records to MLflow: the only door to mlflow.
 
-The records on disk are the truth, MLflow is a copy that `prunebench sync DIR` can make at any time. One run per study, inside it one run
-per record, written by one process at a time (parallel first writers race in MLflow's migrations). What has been copied is noted in the run
-folder, one small file per tracking URI, so that a repeated command neither copies twice nor imports mlflow (two seconds) for nothing;
-where the note is missing, MLflow itself is asked which keys it has.
+The records on disk are the truth, MLflow is a copy that `prunebench sync DIR` can make at any time.
+One run per study, inside it one run per record, written by one process at a time (parallel first
+writers race in MLflow's migrations). What has been copied is noted in the run folder, one small
+file per tracking URI, so that a repeated command neither copies twice nor imports mlflow (two
+seconds) for nothing; where the note is missing, MLflow itself is asked which keys it has.
 
-Where: the argument, else MLFLOW_TRACKING_URI, else a sqlite file: for a run folder X/runs/STUDY it is X/mlflow.db, shared by all studies of
-X; for any other folder it lies in the folder. Artifacts of a sqlite file lie beside it in mlflow_artifacts.
+Where: the argument, else MLFLOW_TRACKING_URI, else a sqlite file: for a run folder X/runs/STUDY it
+is X/mlflow.db, shared by all studies of X; for any other folder it lies in the folder. Artifacts of
+a sqlite file lie beside it in mlflow_artifacts.
 """
 
 import json
@@ -29,7 +31,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "prunebench"
-KEY, STATUS, STUDY, FOLDER = "prunebench.key", "prunebench.status", "prunebench.study", "prunebench.folder"
+KEY, STATUS, STUDY, FOLDER = (
+    "prunebench.key",
+    "prunebench.status",
+    "prunebench.study",
+    "prunebench.folder",
+)
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
 LONGEST_PARAM = 500
 QUIET = {
@@ -46,13 +53,23 @@ def tracking_uri(folder: Path, uri: str | None = None) -> str:
     """Where the records of a run folder are copied to."""
     home = folder.resolve()
     place = home.parent.parent if home.parent.name == "runs" else home
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(place / 'mlflow.db').as_posix()}"
+    return (
+        uri
+        or os.environ.get("MLFLOW_TRACKING_URI")
+        or f"sqlite:///{(place / 'mlflow.db').as_posix()}"
+    )
 
 
 def log_study(
-    store_folder: Path | str, study_name: str, records: Sequence[Record], cells: Sequence[Cell] = (), uri: str | None = None
+    store_folder: Path | str,
+    study_name: str,
+    records: Sequence[Record],
+    cells: Sequence[Cell] = (),
+    uri: str | None = None,
 ) -> int:
-    """Copies what MLflow does not have yet. If MLflow fails: one warning on stderr, the records stay as they are.
+    """Copies what MLflow does not have yet.
+
+    If MLflow fails: one warning on stderr, the records stay as they are.
 
     Args:
         store_folder: the run folder; models are looked for in its `models/KEY`.
@@ -72,7 +89,14 @@ def log_study(
     file = sqlite_file(where)
     try:
         check_writable(where)
-        with locked(file.with_name(f"{file.name}.lock") if file else Store(folder).locks_folder / "mlflow.lock"), _quiet():
+        with (
+            locked(
+                file.with_name(f"{file.name}.lock")
+                if file
+                else Store(folder).locks_folder / "mlflow.lock"
+            ),
+            _quiet(),
+        ):
             note = read_note(folder, where)  # again: another process may have copied meanwhile
             return _copy(folder, study_name, _news(note, records), records, cells, where, note)
     except Exception as error:  # whatever a tracking server does must not cost a run
@@ -84,7 +108,11 @@ def log_study(
 
 def _news(note: Mapping[str, Any], records: Sequence[Record]) -> list[Record]:
     """What was not copied as it is now."""
-    return [record for record in records if note["records"].get(record.key, {}).get("content") != _content(record)]
+    return [
+        record
+        for record in records
+        if note["records"].get(record.key, {}).get("content") != _content(record)
+    ]
 
 
 def _content(record: Record) -> str:
@@ -102,7 +130,10 @@ def _quiet() -> Iterator[None]:
     """MLflow without telemetry, endless retries and progress messages; the environment and the loggers are put back."""
     added = {name: value for name, value in QUIET.items() if name not in os.environ}
     os.environ.update(added)
-    loggers = [logging.getLogger(name) for name in ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")]
+    loggers = [
+        logging.getLogger(name)
+        for name in ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")
+    ]
     levels = [logger.level for logger in loggers]
     try:
         import mlflow  # noqa: F401  its import sets the levels of its loggers
@@ -118,10 +149,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _copy(
-    folder: Path, study: str, news: Sequence[Record], records: Sequence[Record], cells: Sequence[Cell], where: str, note: dict[str, Any]
+    folder: Path,
+    study: str,
+    news: Sequence[Record],
+    records: Sequence[Record],
+    cells: Sequence[Cell],
+    where: str,
+    note: dict[str, Any],
 ) -> int:
     """Parent, news and what MLflow lacks, then the parent's table, figures and page; noted after each record, so that an interruption
-    costs one. Every run has its key from the start, so that it is found again. Returns how many were copied.
+    costs one. Every run has its key from the start, so that it is found again. Returns how many
+    were copied.
     """
     from mlflow import MlflowClient
 
@@ -134,7 +172,10 @@ def _copy(
     changed = {record.key for record in news}
     wanted = [record for record in records if record.key in changed or record.key not in known]
     for record in wanted:
-        run = known.get(record.key) or client.create_run(experiment, tags={PARENT: parent, KEY: record.key}).info.run_id
+        run = (
+            known.get(record.key)
+            or client.create_run(experiment, tags={PARENT: parent, KEY: record.key}).info.run_id
+        )
         _log_record(client, run, record, folder / "models" / record.key)
         note["records"][record.key] = {"run": run, "content": _content(record)}
         write_note(folder, where, note)
@@ -177,14 +218,24 @@ def _search(client: "MlflowClient", experiment: str, condition: str) -> list[Any
     return runs
 
 
-def _parent(client: "MlflowClient", experiment: str, study: str, folder: Path, noted: str | None) -> str:
+def _parent(
+    client: "MlflowClient", experiment: str, study: str, folder: Path, noted: str | None
+) -> str:
     """The study's run: the one in the note, else one with this name and folder, else a new one."""
     place = str(folder.resolve())
-    runs = [run for run in _search(client, experiment, f"tags.`{FOLDER}` != ''") if run.data.tags.get(STUDY) == study]
-    same = [run for run in runs if run.info.run_id == noted] or [run for run in runs if run.data.tags[FOLDER] == place]
+    runs = [
+        run
+        for run in _search(client, experiment, f"tags.`{FOLDER}` != ''")
+        if run.data.tags.get(STUDY) == study
+    ]
+    same = [run for run in runs if run.info.run_id == noted] or [
+        run for run in runs if run.data.tags[FOLDER] == place
+    ]
     if same:
         return str(same[0].info.run_id)
-    return str(client.create_run(experiment, tags={NAME: study, STUDY: study, FOLDER: place}).info.run_id)
+    return str(
+        client.create_run(experiment, tags={NAME: study, STUDY: study, FOLDER: place}).info.run_id
+    )
 
 
 def _known(client: "MlflowClient", experiment: str, parent: str) -> dict[str, str]:
@@ -208,7 +259,9 @@ def _log_record(client: "MlflowClient", run: str, record: Record, model: Path) -
         "prunebench.reason": record.reason,
         "prunebench.phase": record.phase,
     }
-    tags |= {f"prunebench.{name}": getattr(cell, name) for name in NOT_IN_KEY if getattr(cell, name)}
+    tags |= {
+        f"prunebench.{name}": getattr(cell, name) for name in NOT_IN_KEY if getattr(cell, name)
+    }
     client.log_batch(
         run,
         params=[Param(name, value) for name, value in params(cell).items()],
@@ -222,7 +275,13 @@ def _log_record(client: "MlflowClient", run: str, record: Record, model: Path) -
     client.set_terminated(run, "FINISHED" if record.status != "failed" else "FAILED")
 
 
-def _log_parent(client: "MlflowClient", parent: str, folder: Path, records: Sequence[Record], cells: Sequence[Cell]) -> None:
+def _log_parent(
+    client: "MlflowClient",
+    parent: str,
+    folder: Path,
+    records: Sequence[Record],
+    cells: Sequence[Cell],
+) -> None:
     """The table as texts and as MLflow's own, the figures, the page."""
     from tempfile import TemporaryDirectory
 
@@ -244,18 +303,32 @@ def _log_parent(client: "MlflowClient", parent: str, folder: Path, records: Sequ
 
 def _log_table(client: "MlflowClient", parent: str, merged: Sequence[Mapping[str, Any]]) -> None:
     """For `mlflow.load_table`, in its form; the client's own `log_table` appends to what is there, which an interruption leaves half."""
-    columns = {name: [json.dumps(row[name]) if isinstance(row[name], dict | list) else row[name] for row in merged] for name in merged[0]}
-    client.log_dict(parent, {"columns": list(columns), "data": list(map(list, zip(*columns.values(), strict=True)))}, TABLE)
+    columns = {
+        name: [
+            json.dumps(row[name]) if isinstance(row[name], dict | list) else row[name]
+            for row in merged
+        ]
+        for name in merged[0]
+    }
+    client.log_dict(
+        parent,
+        {"columns": list(columns), "data": list(map(list, zip(*columns.values(), strict=True)))},
+        TABLE,
+    )
     client.set_tag(parent, TABLES, json.dumps([{"path": TABLE, "type": "table"}]))
 
 
 def params(cell: Cell) -> dict[str, str]:
     """A cell as flat text: "recipe.batch" -> "8". Long values end in dots.
 
-    Params cannot change once written, so what may change without a new question (label, place of the data) is a tag instead.
+    Params cannot change once written, so what may change without a new question (label, place of
+    the data) is a tag instead.
     """
     flat = {name: _text(value) for name, value in _flat(cell.content(NOT_IN_KEY), "")}
-    return {name: value if len(value) <= LONGEST_PARAM else value[: LONGEST_PARAM - 4] + " ..." for name, value in flat.items()}
+    return {
+        name: value if len(value) <= LONGEST_PARAM else value[: LONGEST_PARAM - 4] + " ..."
+        for name, value in flat.items()
+    }
 
 
 def _flat(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -285,12 +358,23 @@ def metrics(record: Record) -> dict[str, float]:
         "units_at_floor",
     )
     found: dict[str, Any] = {name: getattr(record, name) for name in names}
-    found |= {name.replace("_bytes", "_mib"): mib(found[name]) for name in names if "_bytes" in name and found[name] is not None}
+    found |= {
+        name.replace("_bytes", "_mib"): mib(found[name])
+        for name in names
+        if "_bytes" in name and found[name] is not None
+    }
     for executor, figures in record.measured.items():
-        found |= {f"measured_mib.{executor}": mib(figures["peak_bytes"]), f"image_seconds.{executor}": figures.get("image_seconds")}
-    found |= dict(record.means) | {f"input_{name}": value for name, value in record.input_means.items()}
+        found |= {
+            f"measured_mib.{executor}": mib(figures["peak_bytes"]),
+            f"image_seconds.{executor}": figures.get("image_seconds"),
+        }
+    found |= dict(record.means) | {
+        f"input_{name}": value for name, value in record.input_means.items()
+    }
     found |= {"forward_passes": record.forward_passes}
     for name in ("steps", "samples", "seconds"):
         spent: Mapping[str, float] = getattr(record, name)
-        found |= {name: sum(spent.values())} | {f"{name}.{phase}": value for phase, value in spent.items()}
+        found |= {name: sum(spent.values())} | {
+            f"{name}.{phase}": value for phase, value in spent.items()
+        }
     return {name: float(value) for name, value in found.items() if value is not None}

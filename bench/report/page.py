@@ -1,8 +1,9 @@
 """The page: a study as one HTML file that needs no network, to read, sort, hover over and compare pictures.
 
-It holds what the folder holds: the table, the curve, the memory of every time step, the pattern, the crops, and what produced them. It can
-be made while the study runs, and says what is missing. Jinja2 fills `page.html`, plotly draws, DataTables (as itables packs it) sorts and
-filters; crops and scripts are inside the file.
+It holds what the folder holds: the table, the curve, the memory of every time step, the pattern,
+the crops, and what produced them. It can be made while the study runs, and says what is missing.
+Jinja2 fills `page.html`, plotly draws, DataTables (as itables packs it) sorts and filters; crops
+and scripts are inside the file.
 """
 
 from base64 import b64encode
@@ -32,7 +33,11 @@ def write_page(store: Store, path: Path) -> Path:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("bench.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("bench.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     atomic.write(path, environment.get_template(TEMPLATE).render(content(store)).encode())
     return path
@@ -56,13 +61,18 @@ def content(store: Store) -> dict[str, Any]:
 
 
 def _table_files() -> tuple[bytes, bytes]:
-    """Script and style of DataTables. Read as files: importing the package would bring a notebook's ways with it."""
+    """Script and style of DataTables.
+
+    Read as files: importing the package would bring a notebook's ways with it.
+    """
     found = find_spec(TABLE_SCRIPT)
     folder = Path(str(found.origin)).parent / "html" if found else Path()
     return (folder / "dt_bundle.js").read_bytes(), (folder / "dt_bundle.css").read_bytes()
 
 
-def _sections(store: Store, records: Sequence[Record], merged: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _sections(
+    store: Store, records: Sequence[Record], merged: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """One entry per section of `frame`."""
     curves = {section(panel[0]): panel for panel in curve.panels(records)}
     result = []
@@ -82,7 +92,10 @@ def _sections(store: Store, records: Sequence[Record], merged: Sequence[dict[str
                 "curve": interactive.curve(curves[key], f"curve{place}") if key in curves else None,
                 "timelines": _timelines(mine, place),
                 "pattern": _pattern(mine, place),
-                "skips": next((interactive.skips(panel, f"skips{place}") for panel in skips.panels(mine)), None),
+                "skips": next(
+                    (interactive.skips(panel, f"skips{place}") for panel in skips.panels(mine)),
+                    None,
+                ),
                 "views": [_view(view, reference) for view in views(store, _first_seeds(mine))],
             }
         )
@@ -93,13 +106,22 @@ def _summary(block: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> l
     """The best of every ratio, in words, and whether what is next could as well be."""
     lines = []
     for ratio, group in groupby(block, key=lambda row: row["ratio"]):
-        done = sorted((row for row in group if row["status"] == "done" and row["psnr_db"] is not None), key=lambda row: -row["psnr_db"])
+        done = sorted(
+            (row for row in group if row["status"] == "done" and row["psnr_db"] is not None),
+            key=lambda row: -row["psnr_db"],
+        )
         if ratio < 1 and len(done) > 1:
             best, next_best = done[:2]
             ahead = f"{best['psnr_db'] - next_best['psnr_db']:.2f} dB ahead of {next_best['label']}"
             interval = versus(next_best["label"], [best, next_best], records)[0]["interval_db"]
-            doubt = "; the interval of that difference holds zero" if interval and interval[0] <= 0 <= interval[1] else ""
-            lines.append(f"At {ratio:g} of the peak, {best['label']} keeps the most: {best['psnr_db']:.2f} dB, {ahead}{doubt}.")
+            doubt = (
+                "; the interval of that difference holds zero"
+                if interval and interval[0] <= 0 <= interval[1]
+                else ""
+            )
+            lines.append(
+                f"At {ratio:g} of the peak, {best['label']} keeps the most: {best['psnr_db']:.2f} dB, {ahead}{doubt}."
+            )
     return lines
 
 
@@ -122,16 +144,26 @@ def _pattern(records: Sequence[Record], place: int) -> str | None:
 def _view(view: View, reference: str | None) -> dict[str, Any]:
     """One photograph with its crops inside; at first MOSP at the smallest ratio is seen beside the degraded one."""
     tiles = [
-        {"name": tile.name, "figures": tile.figures, "image": f"data:image/png;base64,{b64encode(tile.path.read_bytes()).decode()}"}
+        {
+            "name": tile.name,
+            "figures": tile.figures,
+            "image": f"data:image/png;base64,{b64encode(tile.path.read_bytes()).decode()}",
+        }
         for tile in view.tiles
     ]
-    seen = max(range(len(tiles)), key=lambda place: (view.tiles[place].label == reference, -(view.tiles[place].ratio or 1)))
+    seen = max(
+        range(len(tiles)),
+        key=lambda place: (view.tiles[place].label == reference, -(view.tiles[place].ratio or 1)),
+    )
     return {"name": f"{view.test_set}: {view.photograph}", "tiles": tiles, "seen": seen}
 
 
 def _counts(records: Sequence[Record], cells: Sequence[Cell]) -> dict[str, int]:
     """How many cells are in which state; pending is what was asked and has no record."""
-    found = {status: sum(record.status == status for record in records) for status in ("done", "infeasible", "failed")}
+    found = {
+        status: sum(record.status == status for record in records)
+        for status in ("done", "infeasible", "failed")
+    }
     return found | {"pending": max(0, len(cells) - len(records))}
 
 
@@ -143,10 +175,18 @@ def _facts(store: Store, records: Sequence[Record], cells: Sequence[Cell]) -> di
     recipe = asdict(asked_cells[0].recipe) if asked_cells else {}
     facts = {
         "command": store.command() or "not recorded",
-        "versions": ", ".join(f"{name} {value}" for name, value in environment.get("versions", {}).items()),
-        "machine": ", ".join(str(environment[name]) for name in ("device", "platform", "python") if name in environment),
+        "versions": ", ".join(
+            f"{name} {value}" for name, value in environment.get("versions", {}).items()
+        ),
+        "machine": ", ".join(
+            str(environment[name])
+            for name in ("device", "platform", "python")
+            if name in environment
+        ),
         "threads": str(environment.get("threads", "")),
-        "data": ", ".join(dict.fromkeys(f"{cell.data} ({cell.data_fingerprint[:16]})" for cell in asked_cells)),
+        "data": ", ".join(
+            dict.fromkeys(f"{cell.data} ({cell.data_fingerprint[:16]})" for cell in asked_cells)
+        ),
         "recipe of the first cell": ", ".join(f"{name} {value}" for name, value in recipe.items()),
     }
     return {name: value for name, value in facts.items() if value}

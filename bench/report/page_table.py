@@ -6,7 +6,17 @@ from typing import Any, NamedTuple
 from bench.report.frame import COSTS
 from bench.report.significance import verdict
 from bench.report.statistics import LEAST_PHOTOGRAPHS
-from bench.report.table import MISSING, PLACES, Marks, Row, number, peak_columns, place_among, ruler_text, status_text
+from bench.report.table import (
+    MISSING,
+    PLACES,
+    Marks,
+    Row,
+    number,
+    peak_columns,
+    place_among,
+    ruler_text,
+    status_text,
+)
 
 VERSUS, VERDICT = "versus MOSP dB", "verdict"
 PLAIN = Marks("{}", "{}", " ± ", str)
@@ -24,10 +34,21 @@ class Entry(NamedTuple):
 def headers(rows: Sequence[Row]) -> list[str]:
     """The columns, quality first, so that a narrow screen shows it.
 
-    Those of the comparison are there only where there is one, and a verdict only where a test was possible.
+    Those of the comparison are there only where there is one, and a verdict only where a test was
+    possible.
     """
     versus = [VERSUS] * _is_compared(rows) + [VERDICT] * _is_tested(rows)
-    return ["label", "ratio", "PSNR dB", "SSIM", *versus, *peak_columns(rows), "parameters", *COST_HEADERS, "status"]
+    return [
+        "label",
+        "ratio",
+        "PSNR dB",
+        "SSIM",
+        *versus,
+        *peak_columns(rows),
+        "parameters",
+        *COST_HEADERS,
+        "status",
+    ]
 
 
 def lines(rows: Sequence[Row]) -> list[list[Entry]]:
@@ -41,8 +62,13 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if not _is_compared(rows):
         return []
     what = "PSNR minus that of the first row of MOSP, mean over photographs, and its 95 % bootstrap interval"
-    photographs, seeds = (max(row[name] or 0 for row in rows) for name in ("photographs", "paired_seeds"))
-    counts = f"The interval draws {photographs} photographs and {seeds} seed{'s' * (seeds > 1)} again" + _doubts(photographs, seeds)
+    photographs, seeds = (
+        max(row[name] or 0 for row in rows) for name in ("photographs", "paired_seeds")
+    )
+    counts = (
+        f"The interval draws {photographs} photographs and {seeds} seed{'s' * (seeds > 1)} again"
+        + _doubts(photographs, seeds)
+    )
     few = f"Too few images for a test of significance: it takes {LEAST_PHOTOGRAPHS} independent photographs"
     test = "Verdict: Wilcoxon's signed ranks over photographs at 5 %, corrected after Holm for the rows of a ratio"
     return [f"{VERSUS}: {what}", counts, test if _is_tested(rows) else few]
@@ -50,7 +76,11 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 def _doubts(photographs: int, seeds: int) -> str:
     """What an interval from so little leaves out."""
-    narrow = "; from so few photographs it comes out too narrow" if photographs < LEAST_PHOTOGRAPHS else ""
+    narrow = (
+        "; from so few photographs it comes out too narrow"
+        if photographs < LEAST_PHOTOGRAPHS
+        else ""
+    )
     return narrow + ("; with one seed the chance in training is not in it" if seeds < 2 else "")
 
 
@@ -73,7 +103,10 @@ def _line(rows: Sequence[Row], row: Row, compared: bool, tested: bool) -> list[E
         *([Entry(verdict(row), verdict(row))] if tested else []),
         *(Entry(ruler_text(row, name), _order(row[name])) for name in peak_columns(rows).values()),
         _parameters(row),
-        *(_number(row, name, ",.0f" if name == "seconds" else ",d") for name in COST_HEADERS.values()),
+        *(
+            _number(row, name, ",.0f" if name == "seconds" else ",d")
+            for name in COST_HEADERS.values()
+        ),
         Entry(status_text(row), row["status"]),
     ]
 
@@ -89,7 +122,11 @@ def _difference(row: Row) -> Entry:
 def _parameters(row: Row) -> Entry:
     """Those that are executed, and on a line of their own those that must be stored where they are more."""
     entry, stored = _number(row, "parameters", ",d"), row["parameters_stored"]
-    return entry._replace(text=f"{entry.text}\n{stored:,} stored") if (stored or 0) > (row["parameters"] or 0) else entry
+    return (
+        entry._replace(text=f"{entry.text}\n{stored:,} stored")
+        if (stored or 0) > (row["parameters"] or 0)
+        else entry
+    )
 
 
 def _number(row: Row, name: str, form: str, mark: str = "") -> Entry:

@@ -1,7 +1,8 @@
 """The pruning pattern: which share of its channels each unit keeps, for each row, at each ratio.
 
-One panel for each section of `frame` and each ratio; units from left to right in the order of execution, the skips' compactors among them;
-rows from top to bottom in the order of the study. Over several seeds the mean. Grey: a unit that the row's network does not have.
+One panel for each section of `frame` and each ratio; units from left to right in the order of
+execution, the skips' compactors among them; rows from top to bottom in the order of the study. Over
+several seeds the mean. Grey: a unit that the row's network does not have.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,18 +37,26 @@ class Panel(NamedTuple):
 
 
 def draw(records: Sequence[Record], path: Path | str) -> Path:
-    """Writes the pattern; the ending of `path` chooses the format (png, svg, pdf). Returns the path.
+    """Writes the pattern; the ending of `path` chooses the format (png, svg, pdf).
+
+    Returns the path.
 
     Raises:
         ConfigError: no record has the widths of a pruned network, so there is nothing to draw.
     """
     found = panels(records)
     if not found:
-        raise ConfigError("there is no finished record of a pruned network, so there is no pattern to draw; run the study first")
+        raise ConfigError(
+            "there is no finished record of a pruned network, so there is no pattern to draw; run the study first"
+        )
     heights = [INCHES_OF_TITLES + INCHES_A_ROW * len(panel.shares) for panel in found]
-    width = INCHES_OF_LABELS + INCHES_A_UNIT * max(LEAST_UNITS, *(len(panel.units) for panel in found))
+    width = INCHES_OF_LABELS + INCHES_A_UNIT * max(
+        LEAST_UNITS, *(len(panel.units) for panel in found)
+    )
     with drawn(Path(path), (width, sum(heights)), look={"axes.grid": False}) as figure:
-        places = figure.subplots(len(found), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+        places = figure.subplots(
+            len(found), 1, squeeze=False, gridspec_kw={"height_ratios": heights}
+        )[:, 0]
         for axes, panel in zip(places, found, strict=True):
             _panel(axes, panel)
     return Path(path)
@@ -55,7 +64,11 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
 
 def panels(records: Sequence[Record]) -> list[Panel]:
     """What is drawn, in the order of the table."""
-    known = [(asked(record.cell), record) for record in records if record.status == "done" and record.widths]
+    known = [
+        (asked(record.cell), record)
+        for record in records
+        if record.status == "done" and record.widths
+    ]
     order = {section(row): place for place, (row, _) in reversed(list(enumerate(known)))}
     known.sort(key=lambda pair: (order[section(pair[0])], -pair[0]["ratio"]))
     result = []
@@ -65,7 +78,14 @@ def panels(records: Sequence[Record]) -> list[Panel]:
         pruned = [(row, record) for row, record in members if row["method"] != UNPRUNED]
         for ratio, block in groupby(pruned, key=lambda pair: pair[0]["ratio"]):
             shares = _shares([record for _, record in block], full)
-            result.append(Panel(f"{title(members[0][0])}, ratio {ratio:g}: share of the channels that is kept", ratio, list(full), shares))
+            result.append(
+                Panel(
+                    f"{title(members[0][0])}, ratio {ratio:g}: share of the channels that is kept",
+                    ratio,
+                    list(full),
+                    shares,
+                )
+            )
     return result
 
 
@@ -80,8 +100,14 @@ def _shares(records: Sequence[Record], full: Mapping[str, int]) -> Shares:
     shares: Shares = {}
     for label in dict.fromkeys(record.cell.label for record in records):
         seeds = [record.widths for record in records if record.cell.label == label]
-        present = {unit: whole for unit, whole in full.items() if whole > 0 and all(unit in widths for widths in seeds)}
-        shares[label] = {unit: fmean(widths[unit] / whole for widths in seeds) for unit, whole in present.items()}
+        present = {
+            unit: whole
+            for unit, whole in full.items()
+            if whole > 0 and all(unit in widths for widths in seeds)
+        }
+        shares[label] = {
+            unit: fmean(widths[unit] / whole for widths in seeds) for unit, whole in present.items()
+        }
     return shares
 
 
@@ -95,10 +121,25 @@ def _panel(axes: "Axes", panel: Panel) -> None:
     import numpy as np
     import seaborn
 
-    data = np.array([[shares.get(unit, np.nan) for unit in panel.units] for shares in panel.shares.values()])
+    data = np.array(
+        [[shares.get(unit, np.nan) for unit in panel.units] for shares in panel.shares.values()]
+    )
     names = [shown(unit) for unit in panel.units]
-    look = {"vmin": 0, "vmax": 1, "cmap": "viridis", "linewidths": 0.5, "cbar_kws": {"label": "kept", "shrink": 0.8, "pad": 0.01}}
+    look = {
+        "vmin": 0,
+        "vmax": 1,
+        "cmap": "viridis",
+        "linewidths": 0.5,
+        "cbar_kws": {"label": "kept", "shrink": 0.8, "pad": 0.01},
+    }
     axes.set_facecolor(MISSING_COLOUR)
-    seaborn.heatmap(data, mask=np.isnan(data), ax=axes, xticklabels=names, yticklabels=list(panel.shares), **look)
+    seaborn.heatmap(
+        data,
+        mask=np.isnan(data),
+        ax=axes,
+        xticklabels=names,
+        yticklabels=list(panel.shares),
+        **look,
+    )
     axes.set_title(panel.title, loc="left")
     axes.tick_params(length=0)

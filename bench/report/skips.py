@@ -1,7 +1,8 @@
 """Quality against the share of its channels that each long skip keeps, when it alone is narrowed (Fig. 3b of the MOSP paper).
 
-One line per skip, from the rows of the method `one_skip` at the largest ratio that they have; the dashed line is the network with all its
-channels, trained as long where the study has such a row. With several seeds a point is the mean and its bar the 95 % interval.
+One line per skip, from the rows of the method `one_skip` at the largest ratio that they have; the
+dashed line is the network with all its channels, trained as long where the study has such a row.
+With several seeds a point is the mean and its bar the 95 % interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,13 +36,29 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
     """
     found = panels(records)
     if not found:
-        raise ConfigError("no finished record narrows one skip alone, so there is nothing to draw; run the study 'skips' first")
+        raise ConfigError(
+            "no finished record narrows one skip alone, so there is nothing to draw; run the study 'skips' first"
+        )
     with drawn(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(found))) as figure:
-        for axes, panel in zip(figure.subplots(len(found), 1, squeeze=False)[:, 0], found, strict=True):
+        for axes, panel in zip(
+            figure.subplots(len(found), 1, squeeze=False)[:, 0], found, strict=True
+        ):
             for label, look in styles(list(panel.lines)).items():
-                line(axes, label, [share(row) for row in panel.lines[label]], panel.lines[label], look)
+                line(
+                    axes,
+                    label,
+                    [share(row) for row in panel.lines[label]],
+                    panel.lines[label],
+                    look,
+                )
             if panel.whole is not None:
-                axes.axhline(panel.whole["psnr_db"], color=NEUTRAL, linestyle="--", linewidth=1, label=panel.whole["label"])
+                axes.axhline(
+                    panel.whole["psnr_db"],
+                    color=NEUTRAL,
+                    linestyle="--",
+                    linewidth=1,
+                    label=panel.whole["label"],
+                )
             axes.set_title(panel.title, loc="left")
             axes.set_xlabel("share of its channels that the skip keeps")
             axes.set_ylabel("PSNR, dB")
@@ -54,13 +71,27 @@ def panels(records: Sequence[Record]) -> list[Panel]:
     result = []
     for _, group in groupby(rows(records), key=section):
         done = [row for row in group if row["psnr_db"] is not None]
-        probed = [row for row in done if row["method"] == PROBE and _names_a_skip(row["method_options"])]
-        probed = sorted((row for row in probed if row["ratio"] == max(other["ratio"] for other in probed)), key=share)
+        probed = [
+            row for row in done if row["method"] == PROBE and _names_a_skip(row["method_options"])
+        ]
+        probed = sorted(
+            (row for row in probed if row["ratio"] == max(other["ratio"] for other in probed)),
+            key=share,
+        )
         whole = [row for row in done if row["method"] == UNPRUNED]
         skips = sorted({row["method_options"]["skip"] for row in probed})
-        lines: dict[str, list[Row]] = {f"skip {skip}": [row for row in probed if row["method_options"]["skip"] == skip] for skip in skips}
+        lines: dict[str, list[Row]] = {
+            f"skip {skip}": [row for row in probed if row["method_options"]["skip"] == skip]
+            for skip in skips
+        }
         if lines:
-            result.append(Panel(title(probed[0]), max(whole, key=lambda row: row["steps"] or 0, default=None), lines))
+            result.append(
+                Panel(
+                    title(probed[0]),
+                    max(whole, key=lambda row: row["steps"] or 0, default=None),
+                    lines,
+                )
+            )
     return result
 
 

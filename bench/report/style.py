@@ -1,6 +1,7 @@
 """How figures look: one colour and one marker per label, told apart by people who see colours differently and in print.
 
-Colours are seaborn's "colorblind" palette, in the order of the labels; beyond its ten the line style changes as well.
+Colours are seaborn's "colorblind" palette, in the order of the labels; beyond its ten the line
+style changes as well.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,11 +47,21 @@ def styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     looks = {}
     for place, label in enumerate(labels):
         line = LINES[place // len(palette) % len(LINES)]
-        looks[label] = {"color": palette[place % len(palette)], "marker": MARKERS[place % len(MARKERS)], "linestyle": line}
+        looks[label] = {
+            "color": palette[place % len(palette)],
+            "marker": MARKERS[place % len(MARKERS)],
+            "linestyle": line,
+        }
     return looks
 
 
-def line(axes: "Axes", label: str, x: Sequence[float], points: Sequence[Mapping[str, Any]], look: Mapping[str, Any]) -> None:
+def line(
+    axes: "Axes",
+    label: str,
+    x: Sequence[float],
+    points: Sequence[Mapping[str, Any]],
+    look: Mapping[str, Any],
+) -> None:
     """PSNR of rows at places `x`, with half of the 95 % interval over seeds as bars where there are several."""
     y, bars = [row["psnr_db"] for row in points], [row["psnr_db_half95"] or 0.0 for row in points]
     if any(bars):
@@ -60,9 +71,14 @@ def line(axes: "Axes", label: str, x: Sequence[float], points: Sequence[Mapping[
 
 @contextmanager
 def drawn(
-    path: Path, inches: tuple[float, float], dots_per_inch: int = DOTS_PER_INCH, look: Mapping[str, Any] | None = None
+    path: Path,
+    inches: tuple[float, float],
+    dots_per_inch: int = DOTS_PER_INCH,
+    look: Mapping[str, Any] | None = None,
 ) -> "Iterator[Figure]":
-    """A figure to draw on, in our look, that is written at the end. It is its own, without pyplot: no global state is touched.
+    """A figure to draw on, in our look, that is written at the end.
+
+    It is its own, without pyplot: no global state is touched.
 
     Args:
         path: its ending chooses the format.
@@ -77,7 +93,15 @@ def drawn(
         figure = Figure(figsize=inches, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # without a date inside, equal figures give equal files
+        dated = {
+            ".svg": {"Date": None},
+            ".pdf": {"CreationDate": None},
+        }  # without a date inside, equal figures give equal files
         content = BytesIO()
-        figure.savefig(content, format=path.suffix[1:] or None, dpi=dots_per_inch, metadata=dated.get(path.suffix.lower()))
+        figure.savefig(
+            content,
+            format=path.suffix[1:] or None,
+            dpi=dots_per_inch,
+            metadata=dated.get(path.suffix.lower()),
+        )
         atomic.write(path, content.getvalue())

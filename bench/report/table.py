@@ -1,8 +1,9 @@
 """Records as a table: md for people (and terminals), tex with booktabs, csv and json with exact numbers for programs.
 
-md and tex have one table per question that may be compared (same task, network, input, convention), with the caption that such a table
-needs: what was equal, what was not. The best PSNR of each ratio is bold, the second best italic (md) or underlined (tex). Rows without an
-answer say why below the table.
+md and tex have one table per question that may be compared (same task, network, input, convention),
+with the caption that such a table needs: what was equal, what was not. The best PSNR of each ratio
+is bold, the second best italic (md) or underlined (tex). Rows without an answer say why below the
+table.
 """
 
 import csv
@@ -63,13 +64,31 @@ def render(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = (
     merged = rows(records, cells)
     peaks = peak_columns(merged)
     headers = ("label", "ratio", *peaks, *HEADERS)
-    text = render_rows(merged, fmt, Face(headers, lambda group, row, marks: _columns(group, row, marks, peaks.values()), caption))
-    return "\n".join([text, "", *(f"- {_line(line)}" for line in agreed)]) if fmt == "md" and (agreed := agreement(merged)) else text
+    text = render_rows(
+        merged,
+        fmt,
+        Face(
+            headers, lambda group, row, marks: _columns(group, row, marks, peaks.values()), caption
+        ),
+    )
+    return (
+        "\n".join([text, "", *(f"- {_line(line)}" for line in agreed)])
+        if fmt == "md" and (agreed := agreement(merged))
+        else text
+    )
 
 
 def render_rows(merged: list[dict[str, Any]], fmt: str, face: Face) -> str:
-    """The same for rows; csv and json have all of their fields, whatever the face. Raises ConfigError for an unknown format."""
-    writers: dict[str, Callable[[list[dict[str, Any]], Face], str]] = {"md": _markdown, "csv": _csv, "tex": _latex, "json": _json}
+    """The same for rows; csv and json have all of their fields, whatever the face.
+
+    Raises ConfigError for an unknown format.
+    """
+    writers: dict[str, Callable[[list[dict[str, Any]], Face], str]] = {
+        "md": _markdown,
+        "csv": _csv,
+        "tex": _latex,
+        "json": _json,
+    }
     if fmt not in writers:
         raise ConfigError(f"unknown table format '{fmt}'; choose one of {', '.join(FORMATS)}")
     return writers[fmt](merged, face)
@@ -83,10 +102,19 @@ def _json(merged: list[dict[str, Any]], _: Face) -> str:
 def _csv(merged: list[dict[str, Any]], _: Face) -> str:
     """One line per row; options and recipe as JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(merged[0]) if merged else ["task", "backbone", "method", "label"], lineterminator="\n")
+    writer = csv.DictWriter(
+        text,
+        list(merged[0]) if merged else ["task", "backbone", "method", "label"],
+        lineterminator="\n",
+    )
     writer.writeheader()
     for row in merged:
-        writer.writerow({name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in row.items()})
+        writer.writerow(
+            {
+                name: json.dumps(value) if isinstance(value, dict | list) else value
+                for name, value in row.items()
+            }
+        )
     return text.getvalue().rstrip("\n")
 
 
@@ -96,8 +124,13 @@ def _markdown(merged: list[dict[str, Any]], face: Face) -> str:
 
     parts, marks = [], Marks("**{}**", "*{}*", " ± ", _escaped)
     for group in _sections(merged):
-        columns, align = [face.columns(group, row, marks) for row in group], ["left", *["right"] * (len(face.headers) - 2), "left"]
-        table = tabulate(columns, face.headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+        columns, align = (
+            [face.columns(group, row, marks) for row in group],
+            ["left", *["right"] * (len(face.headers) - 2), "left"],
+        )
+        table = tabulate(
+            columns, face.headers, tablefmt="pipe", disable_numparse=True, colalign=align
+        )
         notes = [f"- {_line(line)}" for line in face.caption(group) + reasons(group)]
         parts.append("\n".join([f"### {_line(title(group[0]))}", "", table, "", *notes]))
     return "\n\n".join(parts) or "No records and no cells: nothing has been asked here yet."
@@ -115,14 +148,22 @@ def _line(text: str) -> str:
 
 def _latex(merged: list[dict[str, Any]], face: Face) -> str:
     """A table environment per section, with a rule between the ratios; needs \\usepackage{booktabs}."""
-    parts, marks, align = [], Marks("\\textbf{{{}}}", "\\underline{{{}}}", " $\\pm$ ", _tex), f"l{'r' * (len(face.headers) - 2)}l"
+    parts, marks, align = (
+        [],
+        Marks("\\textbf{{{}}}", "\\underline{{{}}}", " $\\pm$ ", _tex),
+        f"l{'r' * (len(face.headers) - 2)}l",
+    )
     for group in _sections(merged):
         blocks = [list(block) for _, block in groupby(group, key=lambda row: row["ratio"])]
         lines = [[_tex_line(face.columns(group, row, marks)) for row in block] for block in blocks]
         body = "\n\\midrule\n".join("\n".join(block) for block in lines)
-        text = " ".join(_tex(f"{line}.") for line in [title(group[0]), *face.caption(group), *reasons(group)])
+        text = " ".join(
+            _tex(f"{line}.") for line in [title(group[0]), *face.caption(group), *reasons(group)]
+        )
         head = f"\\begin{{table}}\n\\centering\n\\caption{{{text}}}\n\\begin{{tabular}}{{{align}}}\n\\toprule\n"
-        parts.append(f"{head}{_tex_line(face.headers)}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}")
+        parts.append(
+            f"{head}{_tex_line(face.headers)}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}"
+        )
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts)
 
 
@@ -132,15 +173,34 @@ def _tex_line(columns: Sequence[str]) -> str:
 
 def _tex(text: str) -> str:
     """Plain text for LaTeX."""
-    special = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "·": "$\\cdot$"}
-    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in one_line(text))
+    special = {
+        "\\": "\\textbackslash{}",
+        "~": "\\textasciitilde{}",
+        "^": "\\textasciicircum{}",
+        "±": "$\\pm$",
+        "·": "$\\cdot$",
+    }
+    return "".join(
+        special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter)
+        for letter in one_line(text)
+    )
 
 
 def _sections(merged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [list(group) for _, group in groupby(merged, key=section)]
 
 
-HEADERS = ("parameters", "stored", "PSNR dB", "SSIM", "steps", "samples", "passes", "seconds", "status")
+HEADERS = (
+    "parameters",
+    "stored",
+    "PSNR dB",
+    "SSIM",
+    "steps",
+    "samples",
+    "passes",
+    "seconds",
+    "status",
+)
 PEAKS = {
     "budget MiB": "budget_bytes",
     "peak MiB": "peak_bytes",
@@ -153,7 +213,11 @@ PLACES = ("bold", "second")
 
 def peak_columns(merged: Sequence[Row]) -> dict[str, str]:
     """Header -> field of the rulers; measured only where it was taken."""
-    return {head: name for head, name in PEAKS.items() if name not in (*MEASURED, *TIMED) or any(row[name] for row in merged)}
+    return {
+        head: name
+        for head, name in PEAKS.items()
+        if name not in (*MEASURED, *TIMED) or any(row[name] for row in merged)
+    }
 
 
 def ruler_text(row: Row, name: str) -> str:
@@ -171,7 +235,9 @@ def _columns(group: Sequence[Row], row: Row, marks: Marks, peaks: Iterable[str])
         f"{row['ratio']:g}",
         *(ruler_text(row, name) for name in peaks),
         number(row, "parameters", ",d", marks),
-        number(row, "parameters_stored", ",d", marks) if row["parameters_stored"] != row["parameters"] else MISSING,
+        number(row, "parameters_stored", ",d", marks)
+        if row["parameters_stored"] != row["parameters"]
+        else MISSING,
         psnr if place is None else getattr(marks, PLACES[place]).format(psnr),
         number(row, "ssim", ".4f", marks),
         *(number(row, name, ",d", marks) for name in COSTS[:3]),
@@ -194,7 +260,11 @@ def place_among(group: Sequence[Row], row: Row) -> int | None:
     done = [other for other in group if other["status"] == "done" and other["psnr_db"] is not None]
     rivals = [round(other["psnr_db"], 2) for other in done if other["ratio"] == row["ratio"]]
     best = sorted(set(rivals), reverse=True)[: len(PLACES)]
-    own = round(row["psnr_db"], 2) if any(row is other for other in done) and len(rivals) > 1 else None
+    own = (
+        round(row["psnr_db"], 2)
+        if any(row is other for other in done) and len(rivals) > 1
+        else None
+    )
     return best.index(own) if own in best else None
 
 
@@ -203,14 +273,20 @@ def status_text(row: Row) -> str:
     if row["status"] == "done" or row["seeds_asked"] == 1:
         return str(row["status"])
     count = row["statuses"][row["status"]]
-    return row["status"] if count == row["seeds_asked"] else f"{count} of {row['seeds_asked']} {row['status']}"
+    return (
+        row["status"]
+        if count == row["seeds_asked"]
+        else f"{count} of {row['seeds_asked']} {row['status']}"
+    )
 
 
 def title(row: Row) -> str:
     """Names the section of a row: "denoising · unet (width 8)"."""
     named = [f"{name} {value}" for name, value in row["backbone_options"].items()]
     counted = "" if row["convention"] == "planned" else f", {row['convention']} budget"
-    return f"{row['task']} · {row['backbone']}" + (f" ({', '.join(named)})" if named else "") + counted
+    return (
+        f"{row['task']} · {row['backbone']}" + (f" ({', '.join(named)})" if named else "") + counted
+    )
 
 
 def caption(group: Sequence[Row]) -> list[str]:
@@ -229,10 +305,14 @@ def caption(group: Sequence[Row]) -> list[str]:
         _training(group),
     ]
     if any((row["parameters_stored"] or 0) > (row["parameters"] or 0) for row in group):
-        lines.append("Parameters are those that are executed; stored: where more must be stored, because several widths share them")
+        lines.append(
+            "Parameters are those that are executed; stored: where more must be stored, because several widths share them"
+        )
     places = dict.fromkeys(row["measured_on"] for row in group if row["measured_on"])
     if places:
-        lines.append(f"Measured: what one forward pass of PyTorch, of the lean executor, of ONNX Runtime allocated, on {'; '.join(places)}")
+        lines.append(
+            f"Measured: what one forward pass of PyTorch, of the lean executor, of ONNX Runtime allocated, on {'; '.join(places)}"
+        )
     degraded = [row for row in group if row["input_psnr_db"] is not None]
     if degraded:
         psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0
@@ -242,7 +322,13 @@ def caption(group: Sequence[Row]) -> list[str]:
         "seconds alone, and work that serves several budgets counts at each"
     )
     marked = any(place_among(group, row) is not None for row in group)
-    return lines + (["Bold: the best PSNR of a ratio among finished rows; italic or underlined: the second best"] if marked else [])
+    return lines + (
+        [
+            "Bold: the best PSNR of a ratio among finished rows; italic or underlined: the second best"
+        ]
+        if marked
+        else []
+    )
 
 
 def _named(group: Sequence[Row], name: str) -> str:
@@ -253,19 +339,29 @@ def _training(group: Sequence[Row]) -> str:
     """How much training a row had, as recorded, and whether it was equal."""
     shared = ", ".join(dict.fromkeys(f"{row['recipe']['pretrain_steps']:,}" for row in group))
     text = f"Steps: training steps spent after the shared pretraining of {shared}"
-    spent = {row["steps"] - row["pretrain_steps_spent"] for row in group if row["steps"] and row["ratio"] < 1}
+    spent = {
+        row["steps"] - row["pretrain_steps_spent"]
+        for row in group
+        if row["steps"] and row["ratio"] < 1
+    }
     if len(spent) == 1:
         text += f"; equal training: {spent.pop():,} for every pruned row"
     elif spent:
         text += f"; not equal: {min(spent):,} to {max(spent):,}"
     scratch = any(row["pretrain_steps_spent"] for row in group)
-    return text + ("; rows trained from scratch repeat the pretraining, and their steps include it" if scratch else "")
+    return text + (
+        "; rows trained from scratch repeat the pretraining, and their steps include it"
+        if scratch
+        else ""
+    )
 
 
 def reasons(group: Sequence[Row]) -> list[str]:
     """Why rows have no answer, and what is special about the others, one sentence for each."""
     refused = [
-        f"{_place(row)} {refusal(row['status'], row['phase'], row['reason'])}" for row in group if row["reason"] and row["status"] != "done"
+        f"{_place(row)} {refusal(row['status'], row['phase'], row['reason'])}"
+        for row in group
+        if row["reason"] and row["status"] != "done"
     ]
     return refused + [f"{_place(row)}: {row['note']}" for row in group if row["note"]]
 

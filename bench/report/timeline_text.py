@@ -19,12 +19,20 @@ def text(name: str, measured: MemoryProfile, top: int | None = None) -> str:
     """
     peak, steps = measured.peak, _largest(measured.timeline, top)
     left_out = len(measured.timeline) - len(steps)
-    note = f", the {len(steps)} of {len(measured.timeline)} time steps with the most bytes" if left_out else ""
+    note = (
+        f", the {len(steps)} of {len(measured.timeline)} time steps with the most bytes"
+        if left_out
+        else ""
+    )
     return "\n".join(
         [
             f"{name} at {format_shape(measured.shape)}, convention {measured.convention}{note}",
             "",
-            _table([_line(step, peak) for step in steps], ("step", "operator", "alive", ""), ("right", "left", "right", "left")),
+            _table(
+                [_line(step, peak) for step in steps],
+                ("step", "operator", "alive", ""),
+                ("right", "left", "right", "left"),
+            ),
             "",
             _table(_alive(peak), ("alive at the peak", "", "share"), ("left", "right", "right")),
             "",
@@ -49,7 +57,9 @@ def _line(step: TimeStep, peak: TimeStep) -> tuple[object, ...]:
 def _alive(peak: TimeStep) -> list[tuple[str, str, str]]:
     """Name, size and share of each live value, largest first; many small ones as one line."""
     live = sorted(peak.live.items(), key=lambda item: -item[1])
-    shown, rest = (live, []) if len(live) <= LIVE_LINES else (live[: LIVE_LINES - 1], live[LIVE_LINES - 1 :])
+    shown, rest = (
+        (live, []) if len(live) <= LIVE_LINES else (live[: LIVE_LINES - 1], live[LIVE_LINES - 1 :])
+    )
     if rest:
         shown = [*shown, (f"{len(rest)} smaller ones", sum(size for _, size in rest))]
     return [(value, format_mib(size), f"{size / peak.bytes:.0%}") for value, size in shown]

@@ -15,10 +15,15 @@ def surroundings(device: str) -> dict[str, Any]:
     """
     return {
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{device} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device)
+        if device.startswith("cuda")
+        else f"{device} {platform.machine()}",
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: version_of(name) for name in ("prunebench", "torch", "torch-pruning", "scikit-image", "numpy")},
+        "versions": {
+            name: version_of(name)
+            for name in ("prunebench", "torch", "torch-pruning", "scikit-image", "numpy")
+        },
     }
 
 

@@ -1,8 +1,9 @@
 """What went wrong, as rows: the record of a cell that failed, and what becomes of a job whose worker was lost.
 
-A process can be killed from outside, most often by the system for want of memory. Its job is run again once, for the cells that have no
-record yet; if that worker is lost too, those cells are failed rows. All other jobs go on. Every executor whose workers can be lost keeps
-one `Attempt` for each job in their hands.
+A process can be killed from outside, most often by the system for want of memory. Its job is run
+again once, for the cells that have no record yet; if that worker is lost too, those cells are
+failed rows. All other jobs go on. Every executor whose workers can be lost keeps one `Attempt` for
+each job in their hands.
 """
 
 import signal
@@ -53,7 +54,9 @@ class Phases:
             self._progress.phase(self._open[-1])
 
 
-def failed(cell: Cell, error: BaseException, budget: Budget | None = None, phase: str = "") -> Record:
+def failed(
+    cell: Cell, error: BaseException, budget: Budget | None = None, phase: str = ""
+) -> Record:
     """The row of a cell that ended in an error.
 
     Args:
@@ -66,9 +69,17 @@ def failed(cell: Cell, error: BaseException, budget: Budget | None = None, phase
     if wants_memory(error):
         reason = f"out of memory ({reason}); a smaller patch or batch of the recipe needs less"
     said = getattr(error, PHASE, "") or getattr(error.__cause__, PHASE, "") or phase
-    lines = [line[:LONGEST_ENTRY].encode(errors="replace").decode() for line in traceback.format_exception(error)]
+    lines = [
+        line[:LONGEST_ENTRY].encode(errors="replace").decode()
+        for line in traceback.format_exception(error)
+    ]
     return Record(
-        cell, "failed", one_line(reason), said, budget_bytes=budget.peak_bytes if budget else None, environment={"traceback": lines}
+        cell,
+        "failed",
+        one_line(reason),
+        said,
+        budget_bytes=budget.peak_bytes if budget else None,
+        environment={"traceback": lines},
     )
 
 
@@ -81,9 +92,17 @@ def wants_memory(error: BaseException) -> bool:
 
 def summary(records: Sequence[Record]) -> str:
     """How many have failed and the first of them, as one line; nothing if none has."""
-    reasons = [f"{_place(record.cell)}{refusal('', record.phase, record.reason)}" for record in records if record.status == "failed"]
+    reasons = [
+        f"{_place(record.cell)}{refusal('', record.phase, record.reason)}"
+        for record in records
+        if record.status == "failed"
+    ]
     more = f"; and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
-    return f"{len(reasons)} of {len(records)} cells failed: {'; '.join(reasons[:TOLD])}{more}" if reasons else ""
+    return (
+        f"{len(reasons)} of {len(records)} cells failed: {'; '.join(reasons[:TOLD])}{more}"
+        if reasons
+        else ""
+    )
 
 
 def _place(cell: Cell) -> str:
@@ -112,7 +131,8 @@ class Attempt:
         number: 1 for the first.
         answered: keys of the cells whose records have arrived.
         phase: what the worker is doing.
-        limit: the cell whose time runs, how long that is, and when it will be well past; None where no time runs.
+        limit: the cell whose time runs, how long that is, and when it will be well past; None where
+            no time runs.
     """
 
     job: Any
@@ -127,7 +147,9 @@ class Attempt:
         if kind == "phase":
             self.phase = content
         elif kind == "limited":
-            self.limit = None if content is None else (*content[:2], monotonic() + content[2] + LATE_SECONDS)
+            self.limit = (
+                None if content is None else (*content[:2], monotonic() + content[2] + LATE_SECONDS)
+            )
         elif kind == "record":
             self.answered.add(content.key)
         return kind in ("phase", "limited")
@@ -141,7 +163,12 @@ class Attempt:
     def unanswered(self) -> tuple[Cell, ...]:
         """The cells without a record, largest ratio first, as a sweep serves them."""
         cells: Sequence[Cell] = getattr(self.job, "cells", ())
-        return tuple(sorted((cell for cell in cells if cell.key not in self.answered), key=lambda cell: -cell.ratio))
+        return tuple(
+            sorted(
+                (cell for cell in cells if cell.key not in self.answered),
+                key=lambda cell: -cell.ratio,
+            )
+        )
 
     @property
     def rest(self) -> Any:
@@ -163,5 +190,7 @@ class Attempt:
             return self, []
         cell, limit_seconds, _ = self.limit
         self.answered.add(cell.key)
-        rest = Attempt(self.job, self.allowed, self.number, self.answered) if self.unanswered else None
+        rest = (
+            Attempt(self.job, self.allowed, self.number, self.answered) if self.unanswered else None
+        )
         return rest, [failed(cell, OutOfTime(limit_seconds), phase=self.phase)]

@@ -1,8 +1,8 @@
 """What a study will cost, before it starts: training steps from the recipe, seconds from a few timed steps of the unpruned network.
 
-A smaller network trains faster; a step at ratio r is taken to last 0.3 + 0.7 r of an unpruned one. Tests, searches and what makes a step of
-a method dearer than plain training are in the forecast where the store has records of the same row, at any ratio or seed;
-a run corrects it as it goes.
+A smaller network trains faster; a step at ratio r is taken to last 0.3 + 0.7 r of an unpruned one.
+Tests, searches and what makes a step of a method dearer than plain training are in the forecast
+where the store has records of the same row, at any ratio or seed; a run corrects it as it goes.
 """
 
 from collections.abc import Iterable
@@ -50,7 +50,9 @@ class Forecast:
     @property
     def steps(self) -> int:
         """Training steps of everything."""
-        return sum(entry.steps for entry in self.cells) + sum(steps for _, steps, _ in self.pretraining)
+        return sum(entry.steps for entry in self.cells) + sum(
+            steps for _, steps, _ in self.pretraining
+        )
 
     @property
     def pretraining_seconds(self) -> float:
@@ -79,9 +81,17 @@ def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecas
         key = pretrained_key(cell)
         if key not in pretraining and find(cell, (store.pretrained_folder, PACKAGED)) is None:
             steps = cell.recipe.pretrain_steps
-            pretraining[key] = (f"unpruned {cell.backbone}, seed {cell.seed}", steps, steps * step_seconds(cell))
+            pretraining[key] = (
+                f"unpruned {cell.backbone}, seed {cell.seed}",
+                steps,
+                steps * step_seconds(cell),
+            )
         steps = foreseen_steps(cell)
-        seconds = steps * (known.get(_kind(cell, "method", "method_options")) or step_seconds(cell)) * _share(cell)
+        seconds = (
+            steps
+            * (known.get(_kind(cell, "method", "method_options")) or step_seconds(cell))
+            * _share(cell)
+        )
         foreseen.append(Foreseen(cell, steps, seconds))
     return Forecast(tuple(foreseen), tuple(pretraining.values()))
 
@@ -89,7 +99,14 @@ def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecas
 def _kind(cell: Cell, *more: str) -> str:
     """Cells of one kind have steps of one length, but for their ratio."""
     names = ("task", "task_options", "backbone", "backbone_options", "backbone_source", *more)
-    return digest([*(getattr(cell, name) for name in names), cell.recipe.patch, cell.recipe.batch, cell.recipe.threads])
+    return digest(
+        [
+            *(getattr(cell, name) for name in names),
+            cell.recipe.patch,
+            cell.recipe.batch,
+            cell.recipe.threads,
+        ]
+    )
 
 
 def _share(cell: Cell) -> float:
@@ -102,7 +119,11 @@ def _known_step_seconds(records: Iterable[Record], device: str) -> dict[str, flo
     taken: dict[str, list[float]] = {}
     for record in records:
         place = str(record.environment.get("device", "")).split(" ")[0]
-        if record.status == "done" and record.steps and (place if place in ("cpu", "mps") else "cuda") == device.split(":")[0]:
+        if (
+            record.status == "done"
+            and record.steps
+            and (place if place in ("cpu", "mps") else "cuda") == device.split(":")[0]
+        ):
             total = taken.setdefault(_kind(record.cell, "method", "method_options"), [0.0, 0.0])
             total[0] += sum(record.seconds.values())
             total[1] += sum(record.steps.values()) * _share(record.cell)
@@ -111,7 +132,9 @@ def _known_step_seconds(records: Iterable[Record], device: str) -> dict[str, flo
 
 def foreseen_steps(cell: Cell) -> int:
     """Training steps after pretraining, as the method expects them."""
-    steps: int = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}").expected_steps(cell.trained_by)
+    steps: int = configured(
+        METHODS.get(cell.method), cell.method_options, f"method {cell.method}"
+    ).expected_steps(cell.trained_by)
     return steps
 
 

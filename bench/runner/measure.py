@@ -1,6 +1,7 @@
 """The measured ruler: what a network allocates, and how long an image takes, when it really runs.
 
-Executors: "pytorch" runs it as it is, "lean" rewritten to reach the plan (bench.lean), "onnx" in ONNX Runtime (bench.export.onnx_runtime).
+Executors: "pytorch" runs it as it is, "lean" rewritten to reach the plan (bench.lean), "onnx" in
+ONNX Runtime (bench.export.onnx_runtime).
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,9 @@ from bench.study.store import Store
 EXECUTORS = ("pytorch", "lean", "onnx")
 
 
-def measure_run(store: Store, executors: Sequence[str] = EXECUTORS[:1], device: str = "cpu") -> Iterator[tuple[Record, str]]:
+def measure_run(
+    store: Store, executors: Sequence[str] = EXECUTORS[:1], device: str = "cpu"
+) -> Iterator[tuple[Record, str]]:
     """Measures every finished record that was not measured there yet and whose network is stored; writes it, yields it and the executor.
 
     Raises:
@@ -33,15 +36,26 @@ def measure_run(store: Store, executors: Sequence[str] = EXECUTORS[:1], device: 
     places = {executor: protocol(executor, device) for executor in executors}
     for record in store.records():
         folder = store.model_folder(record.key)
-        for executor, where in places.items():  # one after the other on one network, so that a busy machine is equally busy for all
-            if record.status == "done" and record.measured.get(executor, {}).get("on") != where and folder.is_dir():
+        for (
+            executor,
+            where,
+        ) in (
+            places.items()
+        ):  # one after the other on one network, so that a busy machine is equally busy for all
+            if (
+                record.status == "done"
+                and record.measured.get(executor, {}).get("on") != where
+                and folder.is_dir()
+            ):
                 figures = measured(saved.load(folder), record.cell.measured_at, executor, device)
                 record = replace(record, measured={**record.measured, executor: figures})
                 store.write(record)
                 yield record, executor
 
 
-def measured(model: nn.Module, shape: Inputs, executor: str = "pytorch", device: str = "cpu") -> dict[str, Any]:
+def measured(
+    model: nn.Module, shape: Inputs, executor: str = "pytorch", device: str = "cpu"
+) -> dict[str, Any]:
     """`peak_bytes`, `image_seconds` and `on`: the machine and the protocol.
 
     Raises:
@@ -52,7 +66,11 @@ def measured(model: nn.Module, shape: Inputs, executor: str = "pytorch", device:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
             write_onnx(model, shape, path)
-            return {"peak_bytes": onnx_peak_bytes(path, shape), "image_seconds": onnx_image_seconds(path, shape), "on": where}
+            return {
+                "peak_bytes": onnx_peak_bytes(path, shape),
+                "image_seconds": onnx_image_seconds(path, shape),
+                "on": where,
+            }
     running = lean(model, shape) if executor == "lean" else model
     return {
         "peak_bytes": measured_peak_bytes(running, shape, device),
@@ -64,5 +82,7 @@ def measured(model: nn.Module, shape: Inputs, executor: str = "pytorch", device:
 def protocol(executor: str, device: str) -> str:
     """Where and how an executor is measured. Raises ConfigError for one that does not run there."""
     if executor != "pytorch" and device != "cpu":
-        raise ConfigError(f"the executor '{executor}' is measured on the CPU, and --device {device} was asked; leave --device out")
+        raise ConfigError(
+            f"the executor '{executor}' is measured on the CPU, and --device {device} was asked; leave --device out"
+        )
     return onnx_place() if executor == "onnx" else place(device)

@@ -1,7 +1,8 @@
 """What a study would cost on one, two, four, ... devices, before anybody pays for it.
 
-The unpruned networks come first, then the jobs, each whole on one device; the longest begin first, so the longest job bounds the time.
-A device is what one job has for itself: a GPU, its share of one, or the cores of `recipe.threads`.
+The unpruned networks come first, then the jobs, each whole on one device; the longest begin first,
+so the longest job bounds the time. A device is what one job has for itself: a GPU, its share of
+one, or the cores of `recipe.threads`.
 """
 
 import heapq
@@ -52,10 +53,25 @@ def plan(study: Study, forecast: Forecast, devices: Iterable[int]) -> Plan:
     for job in study.jobs(entry.cell for entry in forecast.cells):
         cell, entries = job.cells[0], [foreseen[one.key] for one in job.cells]
         what = f"{cell.task} {cell.backbone}, {cell.label}, seed {cell.seed}"
-        jobs.append(Piece(what, len(entries), sum(one.steps for one in entries), sum(one.seconds for one in entries)))
-    waves = [[Piece(what, 0, steps, seconds) for what, steps, seconds in forecast.pretraining], jobs]
+        jobs.append(
+            Piece(
+                what,
+                len(entries),
+                sum(one.steps for one in entries),
+                sum(one.seconds for one in entries),
+            )
+        )
+    waves = [
+        [Piece(what, 0, steps, seconds) for what, steps, seconds in forecast.pretraining],
+        jobs,
+    ]
     pretraining, rows = (tuple(sorted(wave, key=lambda piece: -piece.seconds)) for wave in waves)
-    total = {count: sum(makespan([piece.seconds for piece in wave], count) for wave in (pretraining, rows)) for count in devices}
+    total = {
+        count: sum(
+            makespan([piece.seconds for piece in wave], count) for wave in (pretraining, rows)
+        )
+        for count in devices
+    }
     return Plan(len(study.cells()), len(foreseen), pretraining, rows, total)
 
 
@@ -71,11 +87,23 @@ def text(made: Plan, folder: object) -> str:
     """For a person."""
     lines = [f"{piece.what}: {_cost(piece)}" for piece in made.pretraining]
     for piece in made.jobs:
-        lines.append(f"{piece.what}: {piece.ratios} {'ratio' if piece.ratios == 1 else 'ratios'}, {_cost(piece)}")
+        lines.append(
+            f"{piece.what}: {piece.ratios} {'ratio' if piece.ratios == 1 else 'ratios'}, {_cost(piece)}"
+        )
     steps = sum(piece.steps for piece in (*made.pretraining, *made.jobs))
     total = f"{made.missing} of {made.asked} cells to run in {len(made.jobs)} jobs, {steps:,} training steps"
-    lines.append(f"{total}; the others are stored in {folder}" if made.missing < made.asked else total)
-    return "\n".join([*lines, *(f"{count} at a time: about {format_duration(seconds)}" for count, seconds in made.seconds.items())])
+    lines.append(
+        f"{total}; the others are stored in {folder}" if made.missing < made.asked else total
+    )
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"{count} at a time: about {format_duration(seconds)}"
+                for count, seconds in made.seconds.items()
+            ),
+        ]
+    )
 
 
 def _cost(piece: Piece) -> str:

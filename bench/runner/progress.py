@@ -1,7 +1,8 @@
 """What a run says while it goes: what is running, how many cells are left, and the time they will take.
 
-`Progress` is the neutral member and says nothing. `TextProgress` writes to stderr: one line a cell, and in a terminal one line that is
-rewritten. The remaining time is the forecast of the cells that are left, corrected by how long the finished ones really took.
+`Progress` is the neutral member and says nothing. `TextProgress` writes to stderr: one line a cell,
+and in a terminal one line that is rewritten. The remaining time is the forecast of the cells that
+are left, corrected by how long the finished ones really took.
 """
 
 import sys
@@ -18,7 +19,9 @@ QUIET_SECONDS = 15.0
 class Progress:
     """Listens to a run. This one is silent."""
 
-    def begin(self, present: int, foreseen_seconds: Mapping[str, float], shared_seconds: float) -> None:
+    def begin(
+        self, present: int, foreseen_seconds: Mapping[str, float], shared_seconds: float
+    ) -> None:
         """A study starts.
 
         Args:
@@ -67,13 +70,17 @@ class TextProgress(Progress):
         self._foreseen = self._shared = self._taken = 0.0
         self._since = self._said = perf_counter()
 
-    def begin(self, present: int, foreseen_seconds: Mapping[str, float], shared_seconds: float) -> None:
+    def begin(
+        self, present: int, foreseen_seconds: Mapping[str, float], shared_seconds: float
+    ) -> None:
         """Says how much there is to do."""
         self._left, self._shared = dict(foreseen_seconds), shared_seconds
         self._done, self._total = present, present + len(foreseen_seconds)
         self._since = perf_counter()
         if self._left:
-            self._line(f"{len(self._left)} of {self._total} cells to run, about {format_duration(self._remaining())}")
+            self._line(
+                f"{len(self._left)} of {self._total} cells to run, about {format_duration(self._remaining())}"
+            )
         else:
             self._line(f"all {self._total} cells are stored")
 
@@ -85,7 +92,9 @@ class TextProgress(Progress):
 
     def step(self, phase: str, done: int, steps: int) -> None:
         """Shows the phase and how far it is."""
-        self._status(f"{self._what}: {phase} {done}/{steps}" if self._what else f"{phase} {done}/{steps}")
+        self._status(
+            f"{self._what}: {phase} {done}/{steps}" if self._what else f"{phase} {done}/{steps}"
+        )
 
     def finished(self, record: Record) -> None:
         """One line a record."""
@@ -95,17 +104,28 @@ class TextProgress(Progress):
         self._done += 1
         cell = record.cell
         means = ", ".join(f"{name} {value:.3f}" for name, value in record.means.items())
-        outcome = f"done: {means}" if record.status == "done" else refusal(record.status, record.phase, record.reason)
+        outcome = (
+            f"done: {means}"
+            if record.status == "done"
+            else refusal(record.status, record.phase, record.reason)
+        )
         answer = f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}: {outcome}"
         self._line(f"[{self._done}/{self._total}] {answer}{self._outlook()}")
 
     def _remaining(self) -> float:
         """Seconds; the forecast of what is left, times how slow the finished cells were, less what the present one has taken."""
         slowness = self._taken / self._foreseen if self._foreseen > 0 else 1.0
-        return max(0.0, (sum(self._left.values()) + self._shared) * slowness - (perf_counter() - self._since))
+        return max(
+            0.0,
+            (sum(self._left.values()) + self._shared) * slowness - (perf_counter() - self._since),
+        )
 
     def _outlook(self) -> str:
-        return f" ({len(self._left)} left, about {format_duration(self._remaining())})" if self._left else ""
+        return (
+            f" ({len(self._left)} left, about {format_duration(self._remaining())})"
+            if self._left
+            else ""
+        )
 
     def _status(self, text: str) -> None:
         now = perf_counter()

@@ -1,7 +1,8 @@
 """Jobs to hand out, each to one process alone, also where several share a run folder.
 
-A job is claimed by a lock on FOLDER/KEY.lock, which ends with its process, so no claim is ever stale. What has been answered meanwhile is
-looked up once a job is claimed, so that no cell is computed twice.
+A job is claimed by a lock on FOLDER/KEY.lock, which ends with its process, so no claim is ever
+stale. What has been answered meanwhile is looked up once a job is claimed, so that no cell is
+computed twice.
 """
 
 from collections.abc import Callable, Iterable

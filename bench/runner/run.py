@@ -55,7 +55,9 @@ AnyJob = Job | Pretraining
 
 @dataclass(frozen=True)
 class Work:
-    """Runs a job, here or in another process: its records, largest budget first. Writes networks to the store, but no records.
+    """Runs a job, here or in another process: its records, largest budget first.
+
+    Writes networks to the store, but no records.
 
     Args:
         folder: of the store.
@@ -80,10 +82,18 @@ class Work:
             yield from run_job(job, store, self.device, progress, self.time_limit_seconds)
             return
         try:
-            pretrain(job.cell, (store.pretrained_folder, PACKAGED), self.device, progress, self.checkpoint_seconds)
+            pretrain(
+                job.cell,
+                (store.pretrained_folder, PACKAGED),
+                self.device,
+                progress,
+                self.checkpoint_seconds,
+            )
         except DiskError:
             raise
-        except Exception as error:  # the jobs of a network that cannot be trained will say so, each in its rows
+        except (
+            Exception
+        ) as error:  # the jobs of a network that cannot be trained will say so, each in its rows
             LOG.debug("%s is not trained: %s", job.cell.backbone, error)
 
 
@@ -92,8 +102,13 @@ class Executor(Protocol):
 
     workers: int
 
-    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
-        """The records of all jobs, each as soon as it is there. A job is taken when somebody is free, and done after its last record."""
+    def run_all(
+        self, jobs: Claims[Any], work: Work, progress: Progress
+    ) -> Generator[Record, None, None]:
+        """The records of all jobs, each as soon as it is there.
+
+        A job is taken when somebody is free, and done after its last record.
+        """
         ...
 
 
@@ -127,19 +142,32 @@ def run_study(
     progress, device = progress or Progress(), chosen_device(device)
     cells = study.cells()
     check_inputs(cells, device)
-    versions = {cell.key: store.version(cell.key) for cell in cells}  # before they are read: what comes later is another run's answer
+    versions = {
+        cell.key: store.version(cell.key) for cell in cells
+    }  # before they are read: what comes later is another run's answer
     missing = _missing(cells, store, retry_failed)
     before = {cell.key: versions[cell.key] for cell in missing}
     forecast = foresee(missing, store, device)
     store.write_study(study.name, cells, command)
-    foreseen_seconds = {entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells}
+    foreseen_seconds = {
+        entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells
+    }
     progress.begin(len(cells) - len(missing), foreseen_seconds, forecast.pretraining_seconds)
-    jobs = [job for job in study.jobs(cells) if any(cell.key in before for cell in job.cells) or _has_leftovers(store, job)]
+    jobs = [
+        job
+        for job in study.jobs(cells)
+        if any(cell.key in before for cell in job.cells) or _has_leftovers(store, job)
+    ]
     if executor.workers > 1:  # the longest first, so that no long one is left alone at the end
         jobs.sort(key=lambda job: -job.foreseen(foreseen_seconds))
     networks = {pretrained_key(cell): Pretraining(cell) for cell in missing}.values()
     first: Claims[Any] = Claims(networks, store.locks_folder, partial(_untrained, store))
-    then: Claims[Any] = Claims(jobs, store.locks_folder, partial(_unanswered, store, before, progress), partial(_forget, store))
+    then: Claims[Any] = Claims(
+        jobs,
+        store.locks_folder,
+        partial(_unanswered, store, before, progress),
+        partial(_forget, store),
+    )
     work = Work(store.folder, device, plugin_files(), store.checkpoint_seconds, time_limit_seconds)
     for wave in (first, then):
         with wave, closing(executor.run_all(wave, work, progress)) as records:
@@ -163,14 +191,23 @@ def _has_leftovers(store: Store, job: Job) -> bool:
 
 def _forget(store: Store, job: Job) -> None:
     """Its checkpoints are not needed any more, unless a cell failed, which may be tried again."""
-    if all((record := store.read(cell.key)) is not None and record.status != "failed" for cell in job.cells):
+    if all(
+        (record := store.read(cell.key)) is not None and record.status != "failed"
+        for cell in job.cells
+    ):
         store.checkpoints(job.cells[0]).forget()
 
 
-def _unanswered(store: Store, before: Mapping[str, tuple[int, int] | None], progress: Progress, job: Job) -> Job | None:
+def _unanswered(
+    store: Store, before: Mapping[str, tuple[int, int] | None], progress: Progress, job: Job
+) -> Job | None:
     """Less the cells that were answered before this run began (`before` has all others), or by another run since."""
     asked = [cell for cell in job.cells if cell.key in before]
-    rest = tuple(cell for cell in asked if store.version(cell.key) == before[cell.key] or store.read(cell.key) is None)
+    rest = tuple(
+        cell
+        for cell in asked
+        if store.version(cell.key) == before[cell.key] or store.read(cell.key) is None
+    )
     for cell in asked:
         if cell not in rest and (record := store.read(cell.key)) is not None:
             progress.finished(record)
@@ -181,10 +218,14 @@ def _unanswered(store: Store, before: Mapping[str, tuple[int, int] | None], prog
 
 def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
     """Raises ConfigError, before anything is written, for photographs or networks that cannot be used: every photograph is read."""
-    for cell in {digest([getattr(cell, name) for name in OF_A_NETWORK]): cell for cell in cells}.values():
+    for cell in {
+        digest([getattr(cell, name) for name in OF_A_NETWORK]): cell for cell in cells
+    }.values():
         task, draws = cell_task(cell), torch.Generator().manual_seed(0)
         for crops in (task.training_pairs(cell.data), task.calibration_pairs(cell.data)):
-            degraded, clean = crops.sample(cell.recipe.batch if cell.backbone_source else 1, cell.recipe.patch, draws)
+            degraded, clean = crops.sample(
+                cell.recipe.batch if cell.backbone_source else 1, cell.recipe.patch, draws
+            )
         task.test_sets(cell.data)
         model = of_cell(task, cell)
         if cell.backbone_source:
@@ -194,14 +235,22 @@ def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
             saved.check_savable(cell.backbone, model)
 
 
-def pretrain(cell: Cell, folders: Sequence[Path], device: str, progress: Progress, checkpoint_seconds: float = EVERY_SECONDS) -> None:
+def pretrain(
+    cell: Cell,
+    folders: Sequence[Path],
+    device: str,
+    progress: Progress,
+    checkpoint_seconds: float = EVERY_SECONDS,
+) -> None:
     """Trains the unpruned network of a cell into the first folder, unless one of the folders has it."""
     progress.working(f"unpruned {cell.backbone}, seed {cell.seed}")
     torch.set_num_threads(cell.recipe.threads)
     pretrained(cell_task(cell), cell, folders, device, progress.step, checkpoint_seconds)
 
 
-def estimate(study: Study, store: Store, *, device: str = "cpu", retry_failed: bool = False) -> Forecast:
+def estimate(
+    study: Study, store: Store, *, device: str = "cpu", retry_failed: bool = False
+) -> Forecast:
     """What `run_study` would run and about how long it would take; writes nothing."""
     cells, device = study.cells(), chosen_device(device)
     check_inputs(cells, device)
@@ -211,4 +260,8 @@ def estimate(study: Study, store: Store, *, device: str = "cpu", retry_failed: b
 def _missing(cells: Sequence[Cell], store: Store, retry_failed: bool) -> list[Cell]:
     """The cells that have no record, or one that failed and is to be tried again."""
     records = {cell.key: store.read(cell.key) for cell in cells}
-    return [cell for cell in cells if (record := records[cell.key]) is None or (retry_failed and record.status == "failed")]
+    return [
+        cell
+        for cell in cells
+        if (record := records[cell.key]) is None or (retry_failed and record.status == "failed")
+    ]

@@ -1,7 +1,7 @@
 """One method, one network, one budget: a study of two cells (unpruned, pruned) whose network is saved in a folder of its own.
 
-It runs the same code as a study, so its numbers are those of a study. What it needed (unpruned network, records) is kept, and a second call
-reuses it.
+It runs the same code as a study, so its numbers are those of a study. What it needed (unpruned
+network, records) is kept, and a second call reuses it.
 """
 
 import json
@@ -34,12 +34,14 @@ class Wish:
     """What is to be pruned, by what, to what.
 
     Args:
-        method, backbone, task: names; without a task, the first that has the backbone. "my_net.py:build" needs one.
+        method, backbone, task: names; without a task, the first that has the backbone.
+            "my_net.py:build" needs one.
         backbone_options: of the network.
         ratio: budget / unpruned peak; or None, and `peak_bytes` is the budget.
         data: "embedded" or a folder.
         seed, convention: as in a study.
-        overrides: "KEY=VALUE", an option of the method, the backbone or the task, or any key of a study ("recipe.finetune_steps=50").
+        overrides: "KEY=VALUE", an option of the method, the backbone or the task, or any key of a
+            study ("recipe.finetune_steps=50").
     """
 
     method: str
@@ -58,10 +60,15 @@ def study_of(wish: Wish) -> Study:
     """The study that asks for it. Raises ConfigError."""
     METHODS.get(wish.method)
     if wish.method == UNPRUNED:
-        raise ConfigError(f"'{UNPRUNED}' is the reference and removes nothing; choose a method that prunes (prunebench list methods)")
+        raise ConfigError(
+            f"'{UNPRUNED}' is the reference and removes nothing; choose a method that prunes (prunebench list methods)"
+        )
     task = task_class(wish.backbone, wish.task)
     of_method = {entry.name for entry in fields(METHODS.get(wish.method))}  # type: ignore[arg-type]
-    places, overrides = set(options(task, wish.backbone)) | {entry.name for entry in fields(task)} - of_method, []  # type: ignore[arg-type]
+    places, overrides = (
+        set(options(task, wish.backbone)) | {entry.name for entry in fields(task)} - of_method,
+        [],
+    )  # type: ignore[arg-type]
     elsewhere: dict[str, Any] = {}
     for text in wish.overrides:
         name = text.partition("=")[0].strip()
@@ -79,7 +86,11 @@ def study_of(wish: Wish) -> Study:
         "convention": wish.convention,
     }
     first = _loaded(asked | {"ratios": [wish.ratio if wish.ratio is not None else 1.0]}, overrides)
-    return first if wish.ratio is not None else _loaded(asked | {"ratios": [_ratio(first.cells()[0], wish)]}, overrides)
+    return (
+        first
+        if wish.ratio is not None
+        else _loaded(asked | {"ratios": [_ratio(first.cells()[0], wish)]}, overrides)
+    )
 
 
 def folder_name(backbone: str, method: str, budget: str) -> str:
@@ -88,7 +99,10 @@ def folder_name(backbone: str, method: str, budget: str) -> str:
 
 
 def _ratio(cell: Cell, wish: Wish) -> float:
-    """The ratio whose budget is `peak_bytes`, to the byte. Raises ConfigError above the unpruned peak."""
+    """The ratio whose budget is `peak_bytes`, to the byte.
+
+    Raises ConfigError above the unpruned peak.
+    """
     task = cell_task(cell)
     unpruned_bytes = peak_memory(of_cell(task, cell), cell.measured_at, cell.convention)
     peak_bytes = wish.peak_bytes or 0
@@ -113,8 +127,14 @@ def _loaded(content: Mapping[str, Any], overrides: Sequence[str]) -> Study:
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items()) + "}"
-    return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items())
+            + "}"
+        )
+    return (
+        "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
+    )
 
 
 def prune_once(
@@ -140,7 +160,12 @@ def prune_once(
         Infeasible: no network of the method's family fits.
         PluginError: the method failed.
     """
-    asked: dict[str, Any] = {"device": device, "retry_failed": True, "time_limit_seconds": time_limit_seconds, "progress": progress}
+    asked: dict[str, Any] = {
+        "device": device,
+        "retry_failed": True,
+        "time_limit_seconds": time_limit_seconds,
+        "progress": progress,
+    }
     records = run_study(study_of(wish), Store(work), Serial(), **asked)
     unpruned, pruned = records[0], records[-1]
     for record in (unpruned, pruned):
@@ -148,7 +173,10 @@ def prune_once(
             raise _reason(record)
     cell = pruned.cell
     model = saved.load(Store(work).model_folder(pruned.key))
-    place = {name: getattr(cell, name) for name in ("task", "task_options", "backbone", "backbone_options")}
+    place = {
+        name: getattr(cell, name)
+        for name in ("task", "task_options", "backbone", "backbone_options")
+    }
     saved.save(folder, model, **place, kept=pruned.kept, inserted=pruned.inserted)
     checked_json.write(folder / "record.json", pruned.to_json())
     return unpruned, pruned

@@ -1,8 +1,10 @@
 """How long a cell may take, kept by a timer of the system, whose signal reaches the main thread of the process that works.
 
-Time runs while a method or the harness works for a cell: the work that a sweep shares counts for the budget that waits for it, the
-pretraining of the unpruned network for none. What the timer raises is no `Exception`, so that no method takes it for an error of its own.
-A call of a library that never comes back to Python does not see it; `bench.runner.executors.processes` kills such a worker.
+Time runs while a method or the harness works for a cell: the work that a sweep shares counts for
+the budget that waits for it, the pretraining of the unpruned network for none. What the timer
+raises is no `Exception`, so that no method takes it for an error of its own. A call of a library
+that never comes back to Python does not see it; `bench.runner.executors.processes` kills such a
+worker.
 """
 
 import signal
@@ -75,7 +77,9 @@ class _Rings(BaseException):
 @contextmanager
 def _timer(seconds: float) -> Iterator[None]:
     """Raises _Rings inside after so many seconds."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+    if threading.current_thread() is not threading.main_thread() or not hasattr(
+        signal, "setitimer"
+    ):
         _say_that_there_is_none()
         yield
         return
@@ -87,7 +91,9 @@ def _timer(seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
-        signal.setitimer(signal.ITIMER_REAL, min(max(seconds, LEAST_SECONDS), MOST_SECONDS), AGAIN_SECONDS)
+        signal.setitimer(
+            signal.ITIMER_REAL, min(max(seconds, LEAST_SECONDS), MOST_SECONDS), AGAIN_SECONDS
+        )
         yield
     finally:
         armed = False
@@ -97,4 +103,6 @@ def _timer(seconds: float) -> Iterator[None]:
 
 @cache
 def _say_that_there_is_none() -> None:
-    LOG.warning("the time limit is not kept here: it needs the timer signal of a Unix system, in the main thread of a process")
+    LOG.warning(
+        "the time limit is not kept here: it needs the timer signal of a Unix system, in the main thread of a process"
+    )

@@ -20,8 +20,13 @@ from bench.units import format_shape
 
 
 def catalogue(kind: str) -> list[dict[str, Any]]:
-    """All entries of a kind: "methods", "tasks", "backbones" or "studies". Raises ConfigError if a plugin cannot be loaded."""
-    return {"methods": _methods, "tasks": _tasks, "backbones": _backbones, "studies": _studies}[kind]()
+    """All entries of a kind: "methods", "tasks", "backbones" or "studies".
+
+    Raises ConfigError if a plugin cannot be loaded.
+    """
+    return {"methods": _methods, "tasks": _tasks, "backbones": _backbones, "studies": _studies}[
+        kind
+    ]()
 
 
 def task_class(backbone: str, task: str | None = None) -> type[Task]:
@@ -31,12 +36,16 @@ def task_class(backbone: str, task: str | None = None) -> type[Task]:
         ConfigError: unknown task or backbone; no task for a network of the user's own.
     """
     if is_own(backbone) and not task:
-        raise ConfigError(f"{backbone} is a network of your own, so say what it is for: --task {' or '.join(TASKS.names())}")
+        raise ConfigError(
+            f"{backbone} is a network of your own, so say what it is for: --task {' or '.join(TASKS.names())}"
+        )
     classes = [TASKS.get(task)] if task else [TASKS.get(name) for name in TASKS.names()]
     having = [cls for cls in classes if belongs(cls, backbone)]
     if not having:
         known = {name for cls in classes for name in names(cls)}
-        raise ConfigError(unknown(f"backbone of task {task}" if task else "backbone", backbone, known))
+        raise ConfigError(
+            unknown(f"backbone of task {task}" if task else "backbone", backbone, known)
+        )
     return having[0]
 
 
@@ -60,15 +69,20 @@ def built(backbone: str, task: str | None, options: Mapping[str, Any]) -> tuple[
         raise ConfigError(f"backbone {backbone}: {error}") from error
 
 
-def parted(cls: type[Task], backbone: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def parted(
+    cls: type[Task], backbone: str, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of a task, and those of one of its backbones; unknown ones are left to the backbone to refuse.
 
-    One that a task and a network of the user's own both have, such as a scale, is given to both: they must agree.
+    One that a task and a network of the user's own both have, such as a scale, is given to both:
+    they must agree.
     """
     has, takes = {entry.name for entry in fields(cls)}, options_of(cls, backbone).keys()  # type: ignore[arg-type]
     of_task = has if is_own(backbone) else has - takes
     of_backbone = takes | (options.keys() - has)
-    return {name: options[name] for name in options if name in of_task}, {name: options[name] for name in options if name in of_backbone}
+    return {name: options[name] for name in options if name in of_task}, {
+        name: options[name] for name in options if name in of_backbone
+    }
 
 
 def _options(cls: type) -> dict[str, dict[str, Any]]:
@@ -85,7 +99,12 @@ def _options(cls: type) -> dict[str, dict[str, Any]]:
 def _methods() -> list[dict[str, Any]]:
     classes = [(name, METHODS.get(name)) for name in METHODS.names()]
     return [
-        {"name": name, "origin": METHODS.origin(name), "paper": getattr(cls, "paper", ""), "options": _options(cls)}
+        {
+            "name": name,
+            "origin": METHODS.origin(name),
+            "paper": getattr(cls, "paper", ""),
+            "options": _options(cls),
+        }
         for name, cls in classes
     ]
 
@@ -110,12 +129,17 @@ def _backbones() -> list[dict[str, Any]]:
         for name in names(TASKS.get(task)):
             options = options_of(TASKS.get(task), name)
             origin = BACKBONES.origin(name) if name in BACKBONES else TASKS.origin(task)
-            found.setdefault(name, {"name": name, "origin": origin, "tasks": [], "options": options})["tasks"].append(task)
+            found.setdefault(
+                name, {"name": name, "origin": origin, "tasks": [], "options": options}
+            )["tasks"].append(task)
     return list(found.values())
 
 
 def _studies() -> list[dict[str, Any]]:
-    return [{"name": name, "about": _about(study_path(name).read_text(encoding="utf-8"))} for name in packaged_studies()]
+    return [
+        {"name": name, "about": _about(study_path(name).read_text(encoding="utf-8"))}
+        for name in packaged_studies()
+    ]
 
 
 def _about(toml: str) -> str:
@@ -129,7 +153,9 @@ def text(entries: list[dict[str, Any]]) -> str:
     lines: list[str] = []
     for entry in entries:
         lines.append(str(entry["name"]))
-        lines += [f"  {word:<12}{_spoken(value)}" for word, value in entry.items() if word != "name"]
+        lines += [
+            f"  {word:<12}{_spoken(value)}" for word, value in entry.items() if word != "name"
+        ]
     return "\n".join(lines)
 
 
@@ -141,4 +167,8 @@ def _spoken(value: Any) -> str:
 
 def _option(name: str, entry: Any) -> str:
     """One option as Python writes it."""
-    return f"{name}: {entry['type']} = {entry['default']!r}" if isinstance(entry, dict) else f"{name} = {entry!r}"
+    return (
+        f"{name}: {entry['type']} = {entry['default']!r}"
+        if isinstance(entry, dict)
+        else f"{name} = {entry!r}"
+    )

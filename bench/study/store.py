@@ -8,9 +8,11 @@
     DIR/work/KEY/                what a killed job goes on from (checkpoints.py), until it is done; KEY is of the job, for all budgets
     DIR/locks/KEY.lock           empty; locked while a job is worked on (bench.runner.queue)
 
-Files appear whole or not at all, and each carries or has beside it the checksum of its content, which is verified whenever it is read. To
-resume is to find the key there, whole; a damaged file is set aside and its cell is computed again. A file of a newer program is refused and
-left alone; answers of an older one have other keys, so they are computed anew. Nothing is created before there is something to write.
+Files appear whole or not at all, and each carries or has beside it the checksum of its content,
+which is verified whenever it is read. To resume is to find the key there, whole; a damaged file is
+set aside and its cell is computed again. A file of a newer program is refused and left alone;
+answers of an older one have other keys, so they are computed anew. Nothing is created before there
+is something to write.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,7 +57,9 @@ class Store:
 
     def checkpoints(self, cell: Cell) -> Checkpoints:
         """Of the job of a cell, whatever the budget."""
-        return Checkpoints(self.folder / "work" / replace(cell, ratio=1.0).key, self.checkpoint_seconds)
+        return Checkpoints(
+            self.folder / "work" / replace(cell, ratio=1.0).key, self.checkpoint_seconds
+        )
 
     @property
     def locks_folder(self) -> Path:
@@ -73,7 +77,10 @@ class Store:
         checked_json.write(self._record_path(record.key), record.to_json())
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, if it is there, whole, and of this schema. Raises ConfigError for one of a newer program."""
+        """The record of a key, if it is there, whole, and of this schema.
+
+        Raises ConfigError for one of a newer program.
+        """
         path = self._record_path(key)
         if not atomic.is_there(path):
             return None
@@ -97,13 +104,25 @@ class Store:
             return [replace(record, cell=cell) for cell, record in found if record is not None]
         keys = [path.stem for path in sorted((self.folder / "records").glob("*.json"))]
         loose = [record for record in map(self.read, keys) if record is not None]
-        return sorted(loose, key=lambda record: (record.cell.label, record.cell.ratio, record.cell.seed))
+        return sorted(
+            loose, key=lambda record: (record.cell.label, record.cell.ratio, record.cell.seed)
+        )
 
     def write_study(self, name: str, cells: Iterable[Cell], command: str = "") -> None:
-        """Keeps which cells the table has; a file that says the same is left alone. What killed runs left behind is removed."""
+        """Keeps which cells the table has; a file that says the same is left alone.
+
+        What killed runs left behind is removed.
+        """
         atomic.clear_drafts(self.folder)
         self._study()  # that of a newer program is not replaced
-        raw = checked_json.text({"schema": SCHEMA, "name": name, "command": command, "cells": [cell.content() for cell in cells]})
+        raw = checked_json.text(
+            {
+                "schema": SCHEMA,
+                "name": name,
+                "command": command,
+                "cells": [cell.content() for cell in cells],
+            }
+        )
         if not atomic.is_there(self._study_path) or atomic.read(self._study_path) != raw:
             atomic.write(self._study_path, raw)
 
@@ -145,5 +164,10 @@ class Store:
         if not self._told_of_old:
             self._told_of_old = True
             found = content.get("schema", 0)
-            LOG.warning("%s is of schema %s, and this program gives answers of schema %s: run the study again", path, found, SCHEMA)
+            LOG.warning(
+                "%s is of schema %s, and this program gives answers of schema %s: run the study again",
+                path,
+                found,
+                SCHEMA,
+            )
         return True

@@ -52,8 +52,10 @@ class Study:
 
     Args:
         name: of the file.
-        tasks: (task, its options). backbones: (backbone, its options). rows: methods. ratios, seeds: as in the file.
-        data: "embedded" or a folder. conventions: one table each. compute: see Cell. measured_at: None for each task's own.
+        tasks: (task, its options). backbones: (backbone, its options). rows: methods. ratios,
+            seeds: as in the file.
+        data: "embedded" or a folder. conventions: one table each. compute: see Cell. measured_at:
+            None for each task's own.
         recipe: what differs from each task's own.
     """
 
@@ -70,14 +72,19 @@ class Study:
     recipe: Mapping[str, Any]
 
     def cells(self) -> list[Cell]:
-        """All questions, in the order of the table. Reads the data for its fingerprint; raises ConfigError if it cannot."""
+        """All questions, in the order of the table.
+
+        Reads the data for its fingerprint; raises ConfigError if it cannot.
+        """
         return list(self._cells)
 
     def jobs(self, cells: Iterable[Cell]) -> list[Job]:
         """Cells grouped by what they share, in the order of their first."""
         groups: dict[str, list[Cell]] = {}
         for cell in cells:
-            groups.setdefault(digest([getattr(cell, name) for name in SHARED_BY_A_JOB]), []).append(cell)
+            groups.setdefault(digest([getattr(cell, name) for name in SHARED_BY_A_JOB]), []).append(
+                cell
+            )
         return [Job(tuple(group)) for group in groups.values()]
 
     @cached_property
@@ -88,19 +95,40 @@ class Study:
             task = configured(TASKS.get(name), options, f"task {name}")
             recipe = replace(task.recipe, **self.recipe)
             if self.compute == "matched" and not recipe.matched_steps:
-                raise ConfigError('compute = "matched" needs the steps that every row gets; set recipe.matched_steps above 0')
-            base: dict[str, Any] = {"task": name, "task_options": plain(task), "recipe": recipe, "compute": self.compute}
+                raise ConfigError(
+                    'compute = "matched" needs the steps that every row gets; set recipe.matched_steps above 0'
+                )
+            base: dict[str, Any] = {
+                "task": name,
+                "task_options": plain(task),
+                "recipe": recipe,
+                "compute": self.compute,
+            }
             base |= {"data": self.data, "data_fingerprint": task.fingerprint(self.data)}
             base |= {"measured_at": self.measured_at or task.measured_at}
-            for convention, (backbone, backbone_options) in product(self.conventions, self.backbones):
+            for convention, (backbone, backbone_options) in product(
+                self.conventions, self.backbones
+            ):
                 if not belongs(task, backbone):  # it is another task's
                     continue
                 chosen = completed(task, backbone, backbone_options)
-                place = base | {"convention": convention, "backbone_options": chosen} | placed(backbone, chosen)
+                place = (
+                    base
+                    | {"convention": convention, "backbone_options": chosen}
+                    | placed(backbone, chosen)
+                )
                 for row in self.rows:
-                    asked = place | {"method": row.method, "method_options": dict(row.options), "label": row.label}
+                    asked = place | {
+                        "method": row.method,
+                        "method_options": dict(row.options),
+                        "label": row.label,
+                    }
                     asked |= {"method_source": sources[row.method]}
-                    cells += [Cell(**asked, ratio=ratio, seed=seed) for ratio in self._ratios(row) for seed in self.seeds]
+                    cells += [
+                        Cell(**asked, ratio=ratio, seed=seed)
+                        for ratio in self._ratios(row)
+                        for seed in self.seeds
+                    ]
         return tuple(cells)
 
     def _ratios(self, row: Row) -> tuple[float, ...]:
@@ -123,14 +151,24 @@ def load_study(
         data, seeds, convention: in place of the file's.
 
     Raises:
-        ConfigError: no such study, broken TOML, or any key, name, option or value that cannot be used.
+        ConfigError: no such study, broken TOML, or any key, name, option or value that cannot be
+            used.
     """
     path = study_path(source)
     content = _content(path)
     for change in overrides:
         override(content, change)
-    given = {"data": data, "seeds": list(seeds) if seeds is not None else None, "convention": convention}
-    return Study(path.stem, **checked_fields(content | {key: value for key, value in given.items() if value is not None}))
+    given = {
+        "data": data,
+        "seeds": list(seeds) if seeds is not None else None,
+        "convention": convention,
+    }
+    return Study(
+        path.stem,
+        **checked_fields(
+            content | {key: value for key, value in given.items() if value is not None}
+        ),
+    )
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -140,9 +178,16 @@ def _content(path: Path) -> dict[str, Any]:
     if model is None:
         return content
     if model not in packaged_studies() or path == PACKAGED / f"{model}.toml":
-        raise ConfigError(unknown("packaged study", str(model), packaged_studies()) + f"; {path} names it in 'like'")
+        raise ConfigError(
+            unknown("packaged study", str(model), packaged_studies())
+            + f"; {path} names it in 'like'"
+        )
     base = _content(PACKAGED / f"{model}.toml")
-    tables = {key: base.get(key, {}) | content[key] for key in ("recipe", "options") if isinstance(content.get(key), dict)}
+    tables = {
+        key: base.get(key, {}) | content[key]
+        for key in ("recipe", "options")
+        if isinstance(content.get(key), dict)
+    }
     return base | content | tables
 
 
@@ -163,17 +208,22 @@ def study_path(source: str | Path) -> Path:
     text = str(source)
     if not text.endswith(".toml") and "/" not in text:
         if text not in packaged_studies():
-            raise ConfigError(unknown("study", text, packaged_studies()) + "; or give the path of a .toml file")
+            raise ConfigError(
+                unknown("study", text, packaged_studies()) + "; or give the path of a .toml file"
+            )
         return PACKAGED / f"{text}.toml"
     if not Path(text).is_file():
-        raise ConfigError(f"there is no study file {text}; give an existing .toml or one of {', '.join(packaged_studies())}")
+        raise ConfigError(
+            f"there is no study file {text}; give an existing .toml or one of {', '.join(packaged_studies())}"
+        )
     return Path(text)
 
 
 def method_source(cls: type) -> str:
     """Hash of the source of a method: of its file or, where it lives in a package of its own, of all Python files of that folder.
 
-    Only the code counts: comments, docstrings, formatting and the modules that names are imported from may change.
+    Only the code counts: comments, docstrings, formatting and the modules that names are imported
+    from may change.
     """
     module = sys.modules[cls.__module__]
     path = Path(module.__file__ or "")
@@ -181,14 +231,19 @@ def method_source(cls: type) -> str:
     files = sorted(path.parent.rglob("*.py")) if own_package else [path]
     whole = hashlib.sha256()
     for file in files:
-        whole.update(f"{file.relative_to(path.parent).as_posix()}\0".encode() + hashlib.sha256(_code(file).encode()).digest())
+        whole.update(
+            f"{file.relative_to(path.parent).as_posix()}\0".encode()
+            + hashlib.sha256(_code(file).encode()).digest()
+        )
     return whole.hexdigest()
 
 
 def _code(file: Path) -> str:
     """A Python file without what does not change its answers, behind the names that it gives to what it imports."""
     tree = ast.parse(file.read_bytes())
-    imported = [alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    imported = [
+        alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
     renamed = sorted(f"{alias.name} as {alias.asname}" for alias in imported if alias.asname)
     return "\n".join([*renamed, ast.unparse(_Stripped().visit(tree))])
 
@@ -204,4 +259,8 @@ class _Stripped(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         """Goes where it is only a text."""
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+        return (
+            None
+            if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+            else node
+        )

@@ -25,11 +25,18 @@ class Anatomy:
 
     def keep(self, scores: dict[str, Tensor], widths: Widths) -> Kept:
         """Unit -> indices of its most important channels, for the units that lose some."""
-        return {unit: most_important(scores[unit], width) for unit, width in widths.items() if width < self.widths[unit]}
+        return {
+            unit: most_important(scores[unit], width)
+            for unit, width in widths.items()
+            if width < self.widths[unit]
+        }
 
 
 def anatomy(model: nn.Module, budget: Budget) -> Anatomy:
-    """The anatomy of a network at the input and under the convention of a budget. Raises ConfigError if there is nothing to prune."""
+    """The anatomy of a network at the input and under the convention of a budget.
+
+    Raises ConfigError if there is nothing to prune.
+    """
     graph = trace(model, budget.input_shape)
     channels = layout(graph)
     channels.check_prunable()

@@ -2,17 +2,19 @@
 
     x = conv_k2(...);  s = C(x);  pool(x);  ...;  concat(up, s)
 
-C starts as the identity with zero bias and has no activation: the network computes the same as before. What waits in memory is s; x dies
-once the pooling and C have read it. A skip is *long* when a concat reads it last and, while it waits, the network works at a lower
-resolution.
+C starts as the identity with zero bias and has no activation: the network computes the same as
+before. What waits in memory is s; x dies once the pooling and C have read it. A skip is *long* when
+a concat reads it last and, while it waits, the network works at a lower resolution.
 
-Skips that are added, not concatenated, stay tied: a narrower summand has nothing to be added to. A pair makes it one, if asked for: C
-behind the value, and an expander E, the same kind of layer, right before the addition.
+Skips that are added, not concatenated, stay tied: a narrower summand has nothing to be added to. A
+pair makes it one, if asked for: C behind the value, and an expander E, the same kind of layer,
+right before the addition.
 
     s = C(x);  ...;  y + E(s)
 
-What waits is s, with channels of its own; E(s) is tied to y. A skip that is added is long when other additions happen while it waits, such
-as the one around all blocks of EDSR, or when the network works at a lower resolution.
+What waits is s, with channels of its own; E(s) is tied to y. A skip that is added is long when
+other additions happen while it waits, such as the one around all blocks of EDSR, or when the
+network works at a lower resolution.
 """
 
 from collections.abc import Sequence
@@ -56,14 +58,27 @@ def insert(model: nn.Module, values: Sequence[str], input_shape: Inputs) -> Grap
     graph = trace(model, input_shape)
     compacted = deepcopy(trace_module(model))
     for value in values:
-        concats, sums = (_concats(graph, value), _sums(graph, value)) if value in graph.values else ([], [])
+        concats, sums = (
+            (_concats(graph, value), _sums(graph, value)) if value in graph.values else ([], [])
+        )
         if not concats and not sums:
             known = ", ".join([*long_skips(model, input_shape), *long_sums(model, input_shape)])
             raise ConfigError(f"'{value}' is not a long skip; long skips are: {known or 'none'}")
-        width, like, name = graph.values[value].shape[1], next(compacted.parameters()), compactor_name(value)
+        width, like, name = (
+            graph.values[value].shape[1],
+            next(compacted.parameters()),
+            compactor_name(value),
+        )
         insert_layer(compacted, value, name, _identity(width, like), concats or sums)
         if sums:
-            insert_layer(compacted, name, name.replace("compactors", "expanders", 1), _identity(width, like), sums, late=True)
+            insert_layer(
+                compacted,
+                name,
+                name.replace("compactors", "expanders", 1),
+                _identity(width, like),
+                sums,
+                late=True,
+            )
     return compacted
 
 
@@ -84,7 +99,11 @@ def _concats(graph: Graph, value: str) -> list[str]:
 def _sums(graph: Graph, value: str) -> list[str]:
     """The additions that end the long skip which this value waits on; none if it does not."""
     between, last = _wait(graph, value)
-    made = value not in graph.inputs and value not in graph.weights and len(graph.values[value].shape) == 4
+    made = (
+        value not in graph.inputs
+        and value not in graph.weights
+        and len(graph.values[value].shape) == 4
+    )
     if not made or last is None or not _is_sum(last):
         return []
     area = _area(graph, value)
@@ -94,7 +113,11 @@ def _sums(graph: Graph, value: str) -> list[str]:
 def _wait(graph: Graph, value: str) -> tuple[Sequence[Op], Op | None]:
     """What runs from the last reader but one to the last, and the last; nothing where a value has only one."""
     places = graph.readers(value)
-    return (graph.ops[places[-2] : places[-1]], graph.ops[places[-1]]) if len(places) > 1 else ((), None)
+    return (
+        (graph.ops[places[-2] : places[-1]], graph.ops[places[-1]])
+        if len(places) > 1
+        else ((), None)
+    )
 
 
 def _is_sum(op: Op) -> bool:

@@ -6,8 +6,9 @@
     activation    root mean square of the channel times the norm of the weights that read it
     random        a seeded order, the control of every other one
 
-Norms are a bad order in restoration networks (rank correlation with the measured loss of single channels -0.4 to 0.6 on a trained U-Net,
-about 0.9 for the gradient). Tied layers share a gate, so that their gradients are summed with sign before the absolute value.
+Norms are a bad order in restoration networks (rank correlation with the measured loss of single
+channels -0.4 to 0.6 on a trained U-Net, about 0.9 for the gradient). Tied layers share a gate, so
+that their gradients are summed with sign before the absolute value.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +30,10 @@ def norms(model: nn.Module, channels: Layout, order: int = 2) -> Scores:
     """Unit -> (C,): norm of each output channel's weights, biases excluded; over tied layers the root mean square."""
     squares, members = torch.zeros(2, channels.size + 1, dtype=torch.float64)
     for layer, places in channels.makes.items():
-        norm, at = _norm(model.get_submodule(layer), order, len(places)).double(), torch.from_numpy(places) % len(squares)
+        norm, at = (
+            _norm(model.get_submodule(layer), order, len(places)).double(),
+            torch.from_numpy(places) % len(squares),
+        )
         squares.index_add_(0, at, norm.square())
         members.index_add_(0, at, torch.ones_like(norm))
     return _by_unit(channels, (squares / members.clamp_min(1)).sqrt().float())
@@ -41,7 +45,9 @@ def fan_in(model: nn.Module, channels: Layout, unit: str) -> int:
     return weight.numel() // weight.shape[axis]
 
 
-def gate_gradients(model: nn.Module, channels: Layout, batches: Batches, criterion: Criterion, power: int = 1) -> Scores:
+def gate_gradients(
+    model: nn.Module, channels: Layout, batches: Batches, criterion: Criterion, power: int = 1
+) -> Scores:
     """Unit -> (C,): mean over photographs of |dL / d gate| ** power, from one backward pass a batch.
 
     Args:
@@ -66,7 +72,10 @@ def gate_gradients(model: nn.Module, channels: Layout, batches: Batches, criteri
 def activations(model: nn.Module, channels: Layout, batches: Batches) -> Scores:
     """Unit -> (C,): root mean square of a channel times the norm of the weights that read it; the largest of its readers."""
     squares: dict[str, list[Tensor]] = {layer: [] for layer in channels.reads}
-    hooks = [model.get_submodule(layer).register_forward_pre_hook(partial(_note_squares, squares[layer])) for layer in channels.reads]
+    hooks = [
+        model.get_submodule(layer).register_forward_pre_hook(partial(_note_squares, squares[layer]))
+        for layer in channels.reads
+    ]
     try:
         model.eval()
         with torch.no_grad():
@@ -80,7 +89,9 @@ def activations(model: nn.Module, channels: Layout, batches: Batches) -> Scores:
         weight, axis = input_slices(model.get_submodule(layer))
         reading = weight.detach().movedim(axis, 0).flatten(1).norm(dim=1).cpu()
         places = torch.from_numpy(channels.reads[layer])
-        effect = torch.stack(seen).mean(0).sqrt().cpu() * reading.repeat(len(places) // len(reading))  # once for each group
+        effect = torch.stack(seen).mean(0).sqrt().cpu() * reading.repeat(
+            len(places) // len(reading)
+        )  # once for each group
         scores.scatter_reduce_(0, places % len(scores), effect, "amax")
     return _by_unit(channels, scores)
 
@@ -116,8 +127,15 @@ def _norm(layer: nn.Module, order: int, channels_out: int) -> Tensor:
 @contextmanager
 def _gated(model: nn.Module, channels: Layout, gates: Tensor) -> Iterator[None]:
     """Inside, every layer reads its input times the gates (N, places) of its channels."""
-    places = {layer: torch.from_numpy(row).to(gates.device) for layer, row in channels.reads.items() if (row >= 0).any()}
-    hooks = [model.get_submodule(layer).register_forward_pre_hook(partial(_apply_gates, row, gates)) for layer, row in places.items()]
+    places = {
+        layer: torch.from_numpy(row).to(gates.device)
+        for layer, row in channels.reads.items()
+        if (row >= 0).any()
+    }
+    hooks = [
+        model.get_submodule(layer).register_forward_pre_hook(partial(_apply_gates, row, gates))
+        for layer, row in places.items()
+    ]
     try:
         yield
     finally:
@@ -125,9 +143,17 @@ def _gated(model: nn.Module, channels: Layout, gates: Tensor) -> Iterator[None]:
             hook.remove()
 
 
-def _apply_gates(places: Tensor, gates: Tensor, layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _apply_gates(
+    places: Tensor, gates: Tensor, layer: nn.Module, args: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
     row = torch.where(places >= 0, gates[:, places.clamp_min(0)], 1.0)
-    row = row.repeat_interleave(len(args[0]) // len(row), 0)  # of a photograph that was cut into rows of pixels
+    row = row.repeat_interleave(
+        len(args[0]) // len(row), 0
+    )  # of a photograph that was cut into rows of pixels
     middle = [1] * (args[0].ndim - 2)
-    shaped = row.view(len(row), *middle, -1) if channel_axis(layer) == -1 else row.view(len(row), -1, *middle)
+    shaped = (
+        row.view(len(row), *middle, -1)
+        if channel_axis(layer) == -1
+        else row.view(len(row), -1, *middle)
+    )
     return (args[0] * shaped, *args[1:])

@@ -2,13 +2,17 @@
 
     d = argmin ||Y - (W + d) X||^2 + e ||d||^2          W becomes W + d
 
-Y is the output of a layer in the unpruned network at the channels that stay, X its input in the smaller network, W its weights and bias
-there. The ridge pulls towards the weights that surgery left and not towards zero: where nothing is removed nothing changes, and directions
-that the crops do not show stay as they are. e is a share of the mean energy that one weight sees, so it means the same in every layer.
+Y is the output of a layer in the unpruned network at the channels that stay, X its input in the
+smaller network, W its weights and bias there. The ridge pulls towards the weights that surgery left
+and not towards zero: where nothing is removed nothing changes, and directions that the crops do not
+show stay as they are. e is a share of the mean energy that one weight sees, so it means the same in
+every layer.
 
-Layers are updated in the order of execution, in one pass: X is what the updated layers before make of the crops. Every layer that mixes
-channels is linear in its weights, whatever its stride, groups, padding or transposition, so the normal equations are solved by conjugate
-gradients, with products that the layer itself and its derivative give: no patches are unfolded, every position of every crop counts.
+Layers are updated in the order of execution, in one pass: X is what the updated layers before make
+of the crops. Every layer that mixes channels is linear in its weights, whatever its stride, groups,
+padding or transposition, so the normal equations are solved by conjugate gradients, with products
+that the layer itself and its derivative give: no patches are unfolded, every position of every crop
+counts.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -45,13 +49,27 @@ def layer_outputs(model: nn.Module, inputs: Tensor) -> Outputs:
         seen.setdefault(name, []).append(output.clone())  # an activation behind it may overwrite it
 
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LAYERS)}
-    trainable = [name for name, layer in layers.items() if all(weight.requires_grad for weight in layer.parameters())]
-    _run(model, inputs, [layers[name].register_forward_hook(partial(note, name)) for name in trainable])
+    trainable = [
+        name
+        for name, layer in layers.items()
+        if all(weight.requires_grad for weight in layer.parameters())
+    ]
+    _run(
+        model,
+        inputs,
+        [layers[name].register_forward_hook(partial(note, name)) for name in trainable],
+    )
     return {name: outputs[0] for name, outputs in seen.items() if len(outputs) == 1}
 
 
 def update_weights(
-    smaller: nn.Module, kept: Kept, channels: Layout, before: Outputs, inputs: Tensor, ridge: float = RIDGE, iterations: int = ITERATIONS
+    smaller: nn.Module,
+    kept: Kept,
+    channels: Layout,
+    before: Outputs,
+    inputs: Tensor,
+    ridge: float = RIDGE,
+    iterations: int = ITERATIONS,
 ) -> None:
     """Moves the weights of a smaller network, in place, towards the outputs of the unpruned one.
 
@@ -71,15 +89,24 @@ def update_weights(
         places = channels.makes[name] if name in channels.makes else channels.follows[name][1]
         rest = stays[places].nonzero()[:, 0].to(inputs.device)
         target = before[name].index_select(channel_axis(layer), rest)
-        for weight, step in zip(layer.parameters(), _solved(layer, args[0], target, ridge, iterations).values(), strict=True):
+        for weight, step in zip(
+            layer.parameters(),
+            _solved(layer, args[0], target, ridge, iterations).values(),
+            strict=True,
+        ):
             weight.add_(step)
 
     known = [name for name in before if name in channels.makes or name in channels.follows]
-    handles = {name: smaller.get_submodule(name).register_forward_pre_hook(partial(update, name)) for name in known}
+    handles = {
+        name: smaller.get_submodule(name).register_forward_pre_hook(partial(update, name))
+        for name in known
+    }
     _run(smaller, inputs, handles.values())
 
 
-def _solved(layer: nn.Module, inputs: Tensor, target: Tensor, ridge: float, iterations: int) -> Weights:
+def _solved(
+    layer: nn.Module, inputs: Tensor, target: Tensor, ridge: float, iterations: int
+) -> Weights:
     """d, by conjugate gradients on the normal equations (A'A + e) d = A' (Y - A W), beginning with d = 0."""
 
     def product(weights: Weights) -> Tensor:
@@ -89,11 +116,17 @@ def _solved(layer: nn.Module, inputs: Tensor, target: Tensor, ridge: float, iter
     own = {name: weight.detach() for name, weight in layer.named_parameters()}
     made, adjoint = vjp(product, own)[:2]
     energy = ridge * inputs.square().mean() * (target.numel() / target.shape[channel_axis(layer)])
-    return _conjugate_gradients(product, lambda residual: adjoint(residual)[0], target - made, energy, iterations)
+    return _conjugate_gradients(
+        product, lambda residual: adjoint(residual)[0], target - made, energy, iterations
+    )
 
 
 def _conjugate_gradients(
-    product: Callable[[Weights], Tensor], adjoint: Callable[[Tensor], Weights], residual: Tensor, energy: Tensor, iterations: int
+    product: Callable[[Weights], Tensor],
+    adjoint: Callable[[Tensor], Weights],
+    residual: Tensor,
+    energy: Tensor,
+    iterations: int,
 ) -> Weights:
     """argmin ||residual - product(d)||^2 + energy ||d||^2."""
     slope = adjoint(residual)
@@ -101,12 +134,16 @@ def _conjugate_gradients(
     steepness = _square(slope)
     for _ in range(iterations):
         change = product(direction)
-        length = steepness / (change.square().sum() + energy * _square(direction)).clamp_min(torch.finfo(change.dtype).tiny)
+        length = steepness / (change.square().sum() + energy * _square(direction)).clamp_min(
+            torch.finfo(change.dtype).tiny
+        )
         total = {name: part + length * direction[name] for name, part in total.items()}
         residual = residual - length * change
         slope = {name: part - energy * total[name] for name, part in adjoint(residual).items()}
         before, steepness = steepness.clamp_min(torch.finfo(change.dtype).tiny), _square(slope)
-        direction = {name: part + steepness / before * direction[name] for name, part in slope.items()}
+        direction = {
+            name: part + steepness / before * direction[name] for name, part in slope.items()
+        }
     return total
 
 

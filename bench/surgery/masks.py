@@ -1,8 +1,10 @@
 """Pretending to remove channels: the input slices of every consumer are zeroed, and put back afterwards.
 
-A channel that nobody reads is gone, whatever its producer, bias or activation makes of it. Exact for all operators that keep channels
-apart, and cheaper than surgery. (Zeroing the producer's output is not exact: a sigmoid or a normalisation turns zeros into something.)
-A network that computes over all channels (a normalisation, a mean) has no mask that is equal to a removal, and is refused by name.
+A channel that nobody reads is gone, whatever its producer, bias or activation makes of it. Exact
+for all operators that keep channels apart, and cheaper than surgery. (Zeroing the producer's output
+is not exact: a sigmoid or a normalisation turns zeros into something.) A network that computes over
+all channels (a normalisation, a mean) has no mask that is equal to a removal, and is refused by
+name.
 """
 
 from collections.abc import Iterator
@@ -24,14 +26,22 @@ def masked(model: nn.Module, channels: Layout, kept: Kept) -> Iterator[None]:
         ConfigError: the network computes over all channels, or `kept` does not fit it.
     """
     if channels.across:
-        raise ConfigError(f"'{channels.across[0]}' computes over all channels: no mask equals a removal; remove the channels and measure")
+        raise ConfigError(
+            f"'{channels.across[0]}' computes over all channels: no mask equals a removal; remove the channels and measure"
+        )
     stays = torch.from_numpy(channels.stays(kept))
     undo: list[tuple[Tensor, int, Tensor, Tensor]] = []
     try:
         with torch.no_grad():
-            for layer in dict.fromkeys(layer for unit in kept for layer in channels.consumers(unit)):
+            for layer in dict.fromkeys(
+                layer for unit in kept for layer in channels.consumers(unit)
+            ):
                 weight, axis = input_slices(model.get_submodule(layer))
-                gone = (~stays[channels.reads[layer]][: weight.shape[axis]]).nonzero()[:, 0].to(weight.device)  # alike in every group
+                gone = (
+                    (~stays[channels.reads[layer]][: weight.shape[axis]])
+                    .nonzero()[:, 0]
+                    .to(weight.device)
+                )  # alike in every group
                 if len(gone):
                     undo.append((weight, axis, gone, weight.index_select(axis, gone)))
                     weight.index_fill_(axis, gone, 0.0)

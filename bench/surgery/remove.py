@@ -1,12 +1,13 @@
 """Removing channels for good. The only door to torch-pruning.
 
-What goes is decided by our layout of units, not by DependencyGraph, the library's own analysis (torch-pruning 1.6.1): it takes one of the
-r * r channels behind a channel of PixelShuffle, mixes up the halves of a chunk, misreads activations that overwrite their operand, and
-raised errors on 17 of 43 random networks of the tests of which a channel can be removed. So the library takes the channels out of each
-layer, and where its analysis is right, tests compare the two.
+What goes is decided by our layout of units, not by DependencyGraph, the library's own analysis
+(torch-pruning 1.6.1): it takes one of the r * r channels behind a channel of PixelShuffle, mixes up
+the halves of a chunk, misreads activations that overwrite their operand, and raised errors on 17 of
+43 random networks of the tests of which a channel can be removed. So the library takes the channels
+out of each layer, and where its analysis is right, tests compare the two.
 
-Every surgery is verified on a random input: the smaller network gives what the masked one gives. A network that computes over all channels
-has no mask; for it, only that it runs is verified.
+Every surgery is verified on a random input: the smaller network gives what the masked one gives. A
+network that computes over all channels has no mask; for it, only that it runs is verified.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,7 +45,9 @@ KINDS = {
 }
 
 
-def remove(model: nn.Module, kept: Kept, input_shape: Inputs, channels: Layout | None = None) -> nn.Module:
+def remove(
+    model: nn.Module, kept: Kept, input_shape: Inputs, channels: Layout | None = None
+) -> nn.Module:
     """A copy of the network with fewer channels; weights of the kept ones are unchanged.
 
     Args:
@@ -71,7 +74,9 @@ def remove(model: nn.Module, kept: Kept, input_shape: Inputs, channels: Layout |
 
 
 @contextmanager
-def pretended(model: nn.Module, channels: Layout, kept: Kept, input_shape: Inputs) -> Iterator[nn.Module]:
+def pretended(
+    model: nn.Module, channels: Layout, kept: Kept, input_shape: Inputs
+) -> Iterator[nn.Module]:
     """A network that computes what is left with the kept channels: masked where a mask is exact, else a smaller copy."""
     if channels.across:
         yield remove(model, kept, input_shape, channels)
@@ -90,17 +95,27 @@ def compose(outer: Kept, inner: Kept, channels: Mapping[str, int]) -> dict[str, 
     result = {}
     for unit, full in channels.items():
         first = outer.get(unit, range(full))
-        result[unit] = [int(first[index]) for index in inner[unit]] if unit in inner else [int(index) for index in first]
+        result[unit] = (
+            [int(first[index]) for index in inner[unit]]
+            if unit in inner
+            else [int(index) for index in first]
+        )
     return result
 
 
-def _take(layer: nn.Module, gone: np.ndarray, inputs: bool = False, depthwise: bool = False) -> None:
+def _take(
+    layer: nn.Module, gone: np.ndarray, inputs: bool = False, depthwise: bool = False
+) -> None:
     """Takes output or input channels out of a layer."""
     if not gone.any():
         return
     pruner: BasePruningFunc = PrunerBox[OPTYPE.DEPTHWISE_CONV if depthwise else kind_of(layer)]
-    frozen = [name for name, weight in layer.named_parameters(recurse=False) if not weight.requires_grad]
-    (pruner.prune_in_channels if inputs else pruner.prune_out_channels)(layer, gone.nonzero()[0].tolist())
+    frozen = [
+        name for name, weight in layer.named_parameters(recurse=False) if not weight.requires_grad
+    ]
+    (pruner.prune_in_channels if inputs else pruner.prune_out_channels)(
+        layer, gone.nonzero()[0].tolist()
+    )
     for name in frozen:  # the library makes new ones
         layer.get_parameter(name).requires_grad_(False)
 
@@ -119,19 +134,27 @@ def _take_follower(model: nn.Module, name: str, axis: int, gone: np.ndarray) -> 
     if isinstance(found, nn.Module):
         _take(found, gone, depthwise=isinstance(found, nn.Conv2d | nn.ConvTranspose2d))
     elif gone.any():
-        rest = found.detach().index_select(axis, torch.from_numpy((~gone).nonzero()[0]).to(found.device))
-        smaller: Tensor = nn.Parameter(rest, found.requires_grad) if isinstance(found, nn.Parameter) else rest
+        rest = found.detach().index_select(
+            axis, torch.from_numpy((~gone).nonzero()[0]).to(found.device)
+        )
+        smaller: Tensor = (
+            nn.Parameter(rest, found.requires_grad) if isinstance(found, nn.Parameter) else rest
+        )
         setattr(model.get_submodule(owner), last, smaller)
 
 
-def _verify(model: nn.Module, smaller: nn.Module, before: Layout, kept: Kept, input_shape: Inputs) -> None:
+def _verify(
+    model: nn.Module, smaller: nn.Module, before: Layout, kept: Kept, input_shape: Inputs
+) -> None:
     """Raises PluginError if the smaller network does not run, or computes something else than the masked one."""
     with nullcontext() if before.across else masked(model, before, kept):
         probes, expected = _accepted(model, shapes_of(input_shape))
     try:
         found = _outputs(smaller, probes)
     except RuntimeError as error:
-        raise PluginError(f"surgery went wrong: the smaller network does not run: {error}") from error
+        raise PluginError(
+            f"surgery went wrong: the smaller network does not run: {error}"
+        ) from error
     if before.across:
         return
     for one, other in zip(expected, found, strict=True):
@@ -140,9 +163,14 @@ def _verify(model: nn.Module, smaller: nn.Module, before: Layout, kept: Kept, in
             raise PluginError(f"surgery went wrong: the smaller network is off by {difference:.2g}")
 
 
-def _accepted(model: nn.Module, shapes: tuple[Shape, ...]) -> tuple[tuple[Shape, ...], list[Tensor]]:
+def _accepted(
+    model: nn.Module, shapes: tuple[Shape, ...]
+) -> tuple[tuple[Shape, ...], list[Tensor]]:
     """Shapes of small inputs, or of whole ones where the network does not accept those, and what it makes of them."""
-    small = tuple((1, channels, min(height, PROBE), min(width, PROBE)) for _, channels, height, width in shapes)
+    small = tuple(
+        (1, channels, min(height, PROBE), min(width, PROBE))
+        for _, channels, height, width in shapes
+    )
     try:
         return small, _outputs(model, small)
     except Exception:  # whatever a user's network raises: too small for it
@@ -153,4 +181,6 @@ def _outputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
     """What a network makes of seeded random inputs, in eval mode; every tensor of it."""
     like, draws = next(model.parameters()), torch.Generator().manual_seed(0)
     with torch.no_grad(), evaluating(model):
-        return tree_leaves(model(*[torch.rand(shape, generator=draws).to(like) for shape in shapes]))
+        return tree_leaves(
+            model(*[torch.rand(shape, generator=draws).to(like) for shape in shapes])
+        )

@@ -2,8 +2,9 @@
 
     restored = Sliced(model, channels)(kept, degraded)        gradients reach the whole weights, and are zero outside the slices
 
-The slices are those that surgery would leave: after a concat, the kept part of each segment; behind PixelShuffle, the r * r filters of each
-kept channel. So the output is that of `remove(model, kept)`, without copying the network, and its cost is that of the narrow one.
+The slices are those that surgery would leave: after a concat, the kept part of each segment; behind
+PixelShuffle, the r * r filters of each kept channel. So the output is that of `remove(model,
+kept)`, without copying the network, and its cost is that of the narrow one.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from bench.channels.units import Layout
 from bench.contract import Kept
 from bench.surgery.masks import input_slices, output_slices
 
-COUNTS: dict[type[nn.Module], str] = {  # layers that follow the channels of others and look at a number of their own
+COUNTS: dict[
+    type[nn.Module], str
+] = {  # layers that follow the channels of others and look at a number of their own
     nn.Conv2d: "groups",
     nn.ConvTranspose2d: "groups",
     nn.LayerNorm: "normalized_shape",
@@ -49,7 +52,10 @@ class Sliced:
 
     def _weights(self, stays: np.ndarray) -> dict[str, Tensor]:
         """Name -> the slice that is left of a weight or buffer, for those that lose something."""
-        own, left = dict(self.model.named_parameters()) | dict(self.model.named_buffers()), dict[str, Tensor]()
+        own, left = (
+            dict(self.model.named_parameters()) | dict(self.model.named_buffers()),
+            dict[str, Tensor](),
+        )
         for name, axes in self.axes.items():
             for axis, places in axes.items():
                 if not (rest := stays[places]).all():
@@ -60,12 +66,16 @@ class Sliced:
     @contextmanager
     def _told(self, stays: np.ndarray) -> Iterator[None]:
         """Inside, layers that count their own channels know the kept ones."""
-        whole = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in self.counting]
+        whole = [
+            (layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in self.counting
+        ]
         try:
             for layer, attribute, places in self.counting:
                 count = int(stays[places].sum())
                 if count < len(places):
-                    setattr(layer, attribute, (count,) if attribute == "normalized_shape" else count)
+                    setattr(
+                        layer, attribute, (count,) if attribute == "normalized_shape" else count
+                    )
             yield
         finally:
             for layer, attribute, value in whole:
@@ -74,8 +84,17 @@ class Sliced:
 
 def _counting(model: nn.Module, channels: Layout) -> list[tuple[nn.Module, str, np.ndarray]]:
     """The layers that look at a number of channels of their own: layer, name of the number, places of its channels."""
-    layers = [(layer, channels.follows[name][1]) for name, layer in model.named_modules() if name in channels.follows]
-    return [(layer, attribute, places) for layer, places in layers for kind, attribute in COUNTS.items() if isinstance(layer, kind)]
+    layers = [
+        (layer, channels.follows[name][1])
+        for name, layer in model.named_modules()
+        if name in channels.follows
+    ]
+    return [
+        (layer, attribute, places)
+        for layer, places in layers
+        for kind, attribute in COUNTS.items()
+        if isinstance(layer, kind)
+    ]
 
 
 def weight_axes(model: nn.Module, channels: Layout) -> dict[str, dict[int, np.ndarray]]:
@@ -92,13 +111,19 @@ def weight_axes(model: nn.Module, channels: Layout) -> dict[str, dict[int, np.nd
         module = model.get_submodule(layer)
         note(f"{layer}.weight", *output_slices(module), places)
         note(f"{layer}.bias", module.bias, 0, places)
-    layers, loose = dict(model.named_modules()), dict(model.named_parameters()) | dict(model.named_buffers())
+    layers, loose = (
+        dict(model.named_modules()),
+        dict(model.named_parameters()) | dict(model.named_buffers()),
+    )
     for name, (axis, places) in channels.follows.items():
         owner = layers.get(name)
         if owner is None:
             note(name, loose.get(name), axis, places)
             continue
-        for own, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)):
+        for own, tensor in (
+            *owner.named_parameters(recurse=False),
+            *owner.named_buffers(recurse=False),
+        ):
             if tensor.ndim and len(tensor) == len(places):
                 note(f"{name}.{own}", tensor, 0, places)
     return axes

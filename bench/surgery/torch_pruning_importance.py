@@ -1,4 +1,6 @@
-"""The importance classes of torch-pruning 1.6.1, on the units of our layout. A door to torch-pruning.
+"""The importance classes of torch-pruning 1.6.1, on the units of our layout.
+
+A door to torch-pruning.
 
     magnitude   squared norm of the weights that make and that read a channel     (Li et al. 2017, grouped as in DepGraph, CVPR 2023)
     lamp        the same, over what is left of the unit when all smaller ones are gone     (Lee et al., ICLR 2021)
@@ -7,17 +9,21 @@
     hessian     sum of w**2 times the mean over photographs of (dL/dw)**2     (LeCun et al. 1990)
     random      uniform numbers
 
-The arithmetic is the library's own, with its defaults: each layer gives a number a channel, the mean over the layers of the group is
-taken, and a unit is divided by its own mean (lamp: by its tail). What belongs to a group is told by our layout, because the library's own
-analysis is wrong on many restoration networks (bench.surgery.remove); where it is right, tests compare the scores.
-Taken as it is: magnitude and hessian also count the scales of a BatchNorm, taylor does not; depthwise layers and bare weights never count.
+The arithmetic is the library's own, with its defaults: each layer gives a number a channel, the
+mean over the layers of the group is taken, and a unit is divided by its own mean (lamp: by its
+tail). What belongs to a group is told by our layout, because the library's own analysis is wrong on
+many restoration networks (bench.surgery.remove); where it is right, tests compare the scores. Taken
+as it is: magnitude and hessian also count the scales of a BatchNorm, taylor does not; depthwise
+layers and bare weights never count.
 
 Where we differ, each time because the library would fail or mislead:
 
-    - several channels of a layer at one place (PixelShuffle, chunk, groups) are added up before the unit is normalised; the library
-      normalises over channels, which for groups comes to the same except with lamp
-    - hessian: `accumulate_grad` of this version looks its sums up under another key than it stores them, so that only the last
-      photograph counts; the mean of the squares is handed over instead, where the class reads it
+    - several channels of a layer at one place (PixelShuffle, chunk, groups) are added up before the
+      unit is normalised; the library normalises over channels, which for groups comes to the same
+      except with lamp
+    - hessian: `accumulate_grad` of this version looks its sums up under another key than it stores
+      them, so that only the last photograph counts; the mean of the squares is handed over instead,
+      where the class reads it
     - fpgm raises an error where a grouped convolution reads a channel: that item is left out
     - a unit of which no channel matters at all (0 / 0) gets zeros
 """
@@ -46,7 +52,9 @@ CLASSES = {
     "hessian": library.GroupHessianImportance,
     "random": library.RandomImportance,
 }
-Member = tuple[Node, Any, Places]  # a layer, what the library would do to it, the places of its channels
+Member = tuple[
+    Node, Any, Places
+]  # a layer, what the library would do to it, the places of its channels
 FROM_GRADIENTS = ("taylor", "hessian")
 
 
@@ -75,7 +83,9 @@ def library_scores(
     members = list(_members(copy, channels, grouped=importance != "fpgm"))
 
     def scores(unit: str, width: int) -> Tensor:
-        raw = scorer(group(channels.places(unit), members))[:width]  # as long as the channels of its first layer: the rest is empty
+        raw = scorer(group(channels.places(unit), members))[
+            :width
+        ]  # as long as the channels of its first layer: the rest is empty
         normalised: Tensor = scorer._normalize(raw, normaliser) if normaliser else raw
         return normalised.nan_to_num(0.0).cpu()
 
@@ -108,7 +118,9 @@ def note_gradients(model: nn.Module, batches: Batches, criterion: Criterion, squ
         size = 1 if squared else len(degraded)
         for one, its in zip(degraded.split(size), clean.split(size), strict=True):
             loss = criterion(model(one), its) * len(one)
-            for total, gradient in zip(totals, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True):
+            for total, gradient in zip(
+                totals, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True
+            ):
                 total += gradient.square() if squared else gradient
             photographs += len(one)
     for weight, total in zip(weights, totals, strict=True):
@@ -116,14 +128,29 @@ def note_gradients(model: nn.Module, batches: Batches, criterion: Criterion, squ
 
 
 def _members(model: nn.Module, channels: Layout, grouped: bool) -> Iterator[Member]:
-    """What the library's classes may score; with or without grouped convolutions as readers. Bare weights have no score."""
+    """What the library's classes may score; with or without grouped convolutions as readers.
+
+    Bare weights have no score.
+    """
     modules = dict(model.named_modules())
     for name, places in channels.makes.items():
-        yield Node(modules[name], None, name), PrunerBox[kind_of(modules[name])].prune_out_channels, places
+        yield (
+            Node(modules[name], None, name),
+            PrunerBox[kind_of(modules[name])].prune_out_channels,
+            places,
+        )
     for name, places in channels.reads.items():
         if grouped or getattr(modules[name], "groups", 1) == 1:
-            yield Node(modules[name], None, name), PrunerBox[kind_of(modules[name])].prune_in_channels, places
+            yield (
+                Node(modules[name], None, name),
+                PrunerBox[kind_of(modules[name])].prune_in_channels,
+                places,
+            )
     for name in [name for name in channels.follows if name in modules]:
         depthwise = isinstance(modules[name], nn.Conv2d | nn.ConvTranspose2d)
         kind = OPTYPE.DEPTHWISE_CONV if depthwise else kind_of(modules[name])
-        yield Node(modules[name], None, name), PrunerBox[kind].prune_out_channels, channels.follows[name][1]
+        yield (
+            Node(modules[name], None, name),
+            PrunerBox[kind].prune_out_channels,
+            channels.follows[name][1],
+        )

@@ -3,8 +3,8 @@
     uniform      w_u = max(w_min, floor(c_u k / n)),  n = min c_u,  k = 1 ... n          (quantum: one step of k)
     one list     the channels of all units in one list by their scores, the shortest fitting prefix is removed     (quantum: one channel)
 
-Of a monotone family (the peak never falls as the knob rises) the largest member that fits is found by bisection. No family tops up what
-is left of a budget by another criterion.
+Of a monotone family (the peak never falls as the knob rises) the largest member that fits is found
+by bisection. No family tops up what is left of a budget by another criterion.
 """
 
 from collections.abc import Callable
@@ -18,23 +18,33 @@ from bench.surgery.importance import Scores
 
 
 def positions(body: Anatomy) -> int:
-    """n: the positions of the uniform knob. Where channels double from level to level, every width is an exact multiple."""
+    """n: the positions of the uniform knob.
+
+    Where channels double from level to level, every width is an exact multiple.
+    """
     return min((width for width in body.widths.values() if width > 1), default=1)
 
 
 def scaled(body: Anatomy, position: int, min_width: int, of: int | None = None) -> dict[str, int]:
     """Unit -> width with `position` of n parts of its channels, or of `of` parts."""
     parts = of or positions(body)
-    return {unit: max(min(min_width, full), full * position // parts) for unit, full in body.widths.items()}
+    return {
+        unit: max(min(min_width, full), full * position // parts)
+        for unit, full in body.widths.items()
+    }
 
 
 def uniform_widths(body: Anatomy, budget: Budget, min_width: int) -> dict[str, int]:
     """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
-    knob = largest_fitting(lambda index: scaled(body, index + 1, min_width), positions(body), body.peaks, budget)
+    knob = largest_fitting(
+        lambda index: scaled(body, index + 1, min_width), positions(body), body.peaks, budget
+    )
     return scaled(body, knob + 1, min_width)
 
 
-def one_list_widths(scores: Scores, body: Anatomy, budget: Budget, min_width: int) -> dict[str, int]:
+def one_list_widths(
+    scores: Scores, body: Anatomy, budget: Budget, min_width: int
+) -> dict[str, int]:
     """Widths after the shortest fitting prefix of one list over all units; a unit keeps its `min_width` best channels.
 
     Ties go by unit, then by channel. Raises Infeasible if removing all but the floor does not fit.
@@ -46,7 +56,10 @@ def one_list_widths(scores: Scores, body: Anatomy, budget: Budget, min_width: in
 
     def widths(stay: int) -> dict[str, int]:
         gone = order[: len(order) - stay].bincount(minlength=len(queues)).tolist()
-        return {unit: full - count for (unit, full), count in zip(body.widths.items(), gone, strict=True)}
+        return {
+            unit: full - count
+            for (unit, full), count in zip(body.widths.items(), gone, strict=True)
+        }
 
     return widths(largest_fitting(widths, len(order) + 1, body.peaks, budget))
 
@@ -56,7 +69,9 @@ def removable(scores: torch.Tensor, floor: int) -> torch.Tensor:
     return scores.sort().values[: len(scores) - floor]
 
 
-def largest_fitting(family: Callable[[int], Widths], size: int, peaks: PeakModel, budget: Budget) -> int:
+def largest_fitting(
+    family: Callable[[int], Widths], size: int, peaks: PeakModel, budget: Budget
+) -> int:
     """The largest knob position in [0, size) whose widths fit the budget, by bisection.
 
     Raises:

@@ -1,8 +1,9 @@
 """Findings: what a check found, and how checks are made.
 
-A check is a function of what is examined. Its name is what it looks at, the first line of its docstring what is promised. It returns
-nothing, or raises Broken with a sentence that says what was asked, what was found and what to do. A check that another one makes pointless
-is skipped. Whatever the examined code raises is the finding of one check and never stops the others.
+A check is a function of what is examined. Its name is what it looks at, the first line of its
+docstring what is promised. It returns nothing, or raises Broken with a sentence that says what was
+asked, what was found and what to do. A check that another one makes pointless is skipped. Whatever
+the examined code raises is the finding of one check and never stops the others.
 """
 
 import traceback

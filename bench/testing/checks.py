@@ -3,7 +3,8 @@
     for finding in check_method(Mine):
         print(finding.status, finding.name, finding.reason)
 
-The neutral member `unpruned` is exempt: it removes nothing, so it can fit no budget of these checks.
+The neutral member `unpruned` is exempt: it removes nothing, so it can fit no budget of these
+checks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -68,7 +69,9 @@ def check_method(cls: type[Method], options: Mapping[str, Any] | None = None) ->
         yield look(check, evidence)
 
 
-def check_task(cls: type[Task], options: Mapping[str, Any] | None = None, data: str = "embedded") -> Iterator[Finding]:
+def check_task(
+    cls: type[Task], options: Mapping[str, Any] | None = None, data: str = "embedded"
+) -> Iterator[Finding]:
     """What each check finds, as soon as it is made.
 
     Args:

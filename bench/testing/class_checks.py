@@ -22,7 +22,9 @@ def cites_its_source(evidence: Evidence) -> None:
     needs(is_a_method, evidence)
     paper = getattr(evidence.cls, "paper", None)
     if not isinstance(paper, str) or not paper.strip():
-        raise Broken(f'paper is {paper!r}; say where the method comes from: paper = "Author, Title, Venue Year"')
+        raise Broken(
+            f'paper is {paper!r}; say where the method comes from: paper = "Author, Title, Venue Year"'
+        )
 
 
 def options_are_typed(evidence: Evidence) -> None:
@@ -43,15 +45,23 @@ def says_how_long_it_trains(evidence: Evidence) -> None:
     needs(options_are_typed, evidence)
     steps = evidence.method.expected_steps(RECIPE)
     if type(steps) is not int or steps < 0:
-        raise Broken(f"expected_steps gave {steps!r}; give training steps as an int that is at least 0")
+        raise Broken(
+            f"expected_steps gave {steps!r}; give training steps as an int that is at least 0"
+        )
 
 
 def travels_to_a_worker(evidence: Evidence) -> None:
     """Sent to another process, it is the same method with the same options."""
     needs(options_are_typed, evidence)
     try:
-        arrived = ForkingPickler.loads(ForkingPickler.dumps(evidence.method))  # what multiprocessing sends
+        arrived = ForkingPickler.loads(
+            ForkingPickler.dumps(evidence.method)
+        )  # what multiprocessing sends
     except Exception as error:
-        raise Broken(f"it cannot be sent to a worker: {error}; define the class at the top of a module") from error
+        raise Broken(
+            f"it cannot be sent to a worker: {error}; define the class at the top of a module"
+        ) from error
     if arrived != evidence.method:
-        raise Broken(f"sent as {evidence.method}, it arrives as {arrived}; options must be plain values")
+        raise Broken(
+            f"sent as {evidence.method}, it arrives as {arrived}; options must be plain values"
+        )

@@ -1,7 +1,8 @@
 """What the checks are made on: a network and a task that take milliseconds, and have what the large ones have.
 
-The network has a long skip that a concat ends (a place for a compactor), an addition (layers with one common width), a strided and a
-transposed convolution, and activations that overwrite their operand. The task is not in the registry: users do not see it.
+The network has a long skip that a concat ends (a place for a compactor), an addition (layers with
+one common width), a strided and a transposed convolution, and activations that overwrite their
+operand. The task is not in the registry: users do not see it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,14 @@ from bench.plugins.registry import unknown
 
 SHAPE: Shape = (1, 3, 32, 32)
 RECIPE = Recipe(
-    patch=16, batch=2, pretrain_steps=6, adapt_steps=2, finetune_steps=6, matched_steps=6, steps_per_epoch=1, calibration_crops=4
+    patch=16,
+    batch=2,
+    pretrain_steps=6,
+    adapt_steps=2,
+    finetune_steps=6,
+    matched_steps=6,
+    steps_per_epoch=1,
+    calibration_crops=4,
 )
 
 
@@ -100,7 +108,10 @@ class SmallTask(Task):
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
         """By the mean square error; the second is no more than a stand-in for SSIM."""
         error = float((restored - clean).square().mean())
-        return {"psnr_db": -10 * torch.log10(torch.tensor(max(error, 1e-10))).item(), "ssim": 1 / (1 + error)}
+        return {
+            "psnr_db": -10 * torch.log10(torch.tensor(max(error, 1e-10))).item(),
+            "ssim": 1 / (1 + error),
+        }
 
 
 def small_network() -> nn.Module:

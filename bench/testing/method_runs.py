@@ -7,8 +7,9 @@
     eager       prune(), for a budget of the other convention
     otherwise   a sweep over the least of them, another one, and one that is not possible
 
-Every call gets a fresh copy of the small network and a new trainer, with torch's random numbers seeded as in a run. What a call leaves
-behind (in the network and the crops, in the state of torch, at the guarded task, at the trainer) is noted; the state of torch is put back.
+Every call gets a fresh copy of the small network and a new trainer, with torch's random numbers
+seeded as in a run. What a call leaves behind (in the network and the crops, in the state of torch,
+at the guarded task, at the trainer) is noted; the state of torch is put back.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,11 +46,22 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "the number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "deterministic algorithms": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
-    "cudnn.deterministic": (lambda: torch.backends.cudnn.deterministic, lambda on: setattr(torch.backends.cudnn, "deterministic", on)),
-    "cudnn.benchmark": (lambda: torch.backends.cudnn.benchmark, lambda on: setattr(torch.backends.cudnn, "benchmark", on)),
+    "deterministic algorithms": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    "cudnn.deterministic": (
+        lambda: torch.backends.cudnn.deterministic,
+        lambda on: setattr(torch.backends.cudnn, "deterministic", on),
+    ),
+    "cudnn.benchmark": (
+        lambda: torch.backends.cudnn.benchmark,
+        lambda on: setattr(torch.backends.cudnn, "benchmark", on),
+    ),
 }
-Outcome = tuple[Any, Any]  # what a sweep yields: a budget and a Pruned or Infeasible, if it keeps the contract
+Outcome = tuple[
+    Any, Any
+]  # what a sweep yields: a budget and a Pruned or Infeasible, if it keeps the contract
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,9 @@ class Evidence:
         self.task = GuardedTask()
         self.touched: list[str] = []  # what they changed in what was passed in
         self.disturbed: list[str] = []  # what they changed in the state of torch
-        self.outside: list[str] = []  # what they took from the trainer that the contract does not name
+        self.outside: list[
+            str
+        ] = []  # what they took from the trainer that the contract does not name
         self._compacted = cache(self._with_compactors)
 
     @property
@@ -115,12 +129,16 @@ class Evidence:
     @cached_property
     def eager_budget(self) -> Budget:
         """Of the convention "eager"; its peak is a third larger."""
-        return Budget(int(RATIOS[MIDDLE] * peak_memory(self.network, SHAPE, "eager")), SHAPE, "eager")
+        return Budget(
+            int(RATIOS[MIDDLE] * peak_memory(self.network, SHAPE, "eager")), SHAPE, "eager"
+        )
 
     @cached_property
     def swept(self) -> Call:
         """Of one sweep over the three budgets."""
-        return self._call(lambda model, trainer: self.method.sweep(model, list(self.budgets), trainer))
+        return self._call(
+            lambda model, trainer: self.method.sweep(model, list(self.budgets), trainer)
+        )
 
     @cached_property
     def alone(self) -> Call:
@@ -140,17 +158,35 @@ class Evidence:
             return self._prune(model, self.budgets[MIDDLE], trainer)
 
         with TemporaryDirectory() as folder:
-            counting, kept = MortalTrainer(self.task, "embedded", RECIPE, SEED), Checkpoints(Path(folder), every_seconds=0)
+            counting, kept = (
+                MortalTrainer(self.task, "embedded", RECIPE, SEED),
+                Checkpoints(Path(folder), every_seconds=0),
+            )
             self._call(ask, counting)
             with suppress(Killed):
-                self._call(ask, MortalTrainer(self.task, "embedded", RECIPE, SEED, checkpoints=kept, dies_after=counting.drawn // 2))
+                self._call(
+                    ask,
+                    MortalTrainer(
+                        self.task,
+                        "embedded",
+                        RECIPE,
+                        SEED,
+                        checkpoints=kept,
+                        dies_after=counting.drawn // 2,
+                    ),
+                )
             trainer = TaskTrainer(self.task, "embedded", RECIPE, SEED, checkpoints=kept)
-            return self._call(lambda model, trainer: self.method.sweep(model, list(self.budgets), trainer), trainer)
+            return self._call(
+                lambda model, trainer: self.method.sweep(model, list(self.budgets), trainer),
+                trainer,
+            )
 
     @cached_property
     def otherwise(self) -> Call:
         """Of a sweep over other budgets, one of which is not possible."""
-        return self._call(lambda model, trainer: self.method.sweep(model, list(self.other_budgets), trainer))
+        return self._call(
+            lambda model, trainer: self.method.sweep(model, list(self.other_budgets), trainer)
+        )
 
     @cached_property
     def refused(self) -> Call:
@@ -175,7 +211,9 @@ class Evidence:
 
     def rebuilt(self, pruned: Pruned) -> nn.Module:
         """The network that `inserted` and `kept` describe, as a saved one is rebuilt; its weights are those of the unpruned one."""
-        kept: Kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
+        kept: Kept = {
+            unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()
+        }
         return remove(self.compacted(pruned), kept, SHAPE)
 
     def _with_compactors(self, inserted: tuple[str, ...]) -> nn.Module:
@@ -184,7 +222,9 @@ class Evidence:
     def _prune(self, model: nn.Module, budget: Budget, trainer: Any) -> Iterator[Outcome]:
         yield budget, self.method.prune(model, budget, trainer)
 
-    def _call(self, ask: Callable[[nn.Module, Any], Any], trainer: TaskTrainer | None = None) -> Call:
+    def _call(
+        self, ask: Callable[[nn.Module, Any], Any], trainer: TaskTrainer | None = None
+    ) -> Call:
         _ = self.options_before
         trainer = trainer or TaskTrainer(self.task, "embedded", RECIPE, SEED)
         model = trainer.prepare(deepcopy(self.network))
@@ -193,12 +233,16 @@ class Evidence:
             torch.manual_seed(SEED)
             with trainer.branch(), trainer.counted(model):
                 try:
-                    for budget, outcome in islice(ask(model, WatchedTrainer(trainer, self.outside)), MOST_ANSWERS):
+                    for budget, outcome in islice(
+                        ask(model, WatchedTrainer(trainer, self.outside)), MOST_ANSWERS
+                    ):
                         outcomes.append((budget, _taken_over(outcome, trainer)))
                         self._note_state()
                 except Exception as problem:
                     error = problem
-        self.touched += [what for what, found in _traits(model, trainer).items() if found != before[what]]
+        self.touched += [
+            what for what, found in _traits(model, trainer).items() if found != before[what]
+        ]
         return Call(tuple(outcomes), error)
 
     @contextmanager
@@ -215,25 +259,38 @@ class Evidence:
                 put(outer[what])
 
     def _note_state(self) -> None:
-        changed = {what: (self._before[what], get()) for what, (get, _) in STATE.items() if get() != self._before[what]}
+        changed = {
+            what: (self._before[what], get())
+            for what, (get, _) in STATE.items()
+            if get() != self._before[what]
+        }
         self.disturbed += [f"{what} from {old} to {new}" for what, (old, new) in changed.items()]
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
     """Whether two networks have the same names, shapes and values."""
     left, right = one.state_dict(), other.state_dict()
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    return left.keys() == right.keys() and all(
+        torch.equal(left[name], right[name]) for name in left
+    )
 
 
 def _traits(model: nn.Module, trainer: TaskTrainer) -> dict[str, Any]:
     """What a caller notices of what it passed in, fit to be compared."""
     modules = dict(model.named_modules())
     return {
-        "the weights or buffers of the network": {name: _bytes(tensor) for name, tensor in model.state_dict().items()},
-        "requires_grad of its weights": {name: weight.requires_grad for name, weight in model.named_parameters()},
+        "the weights or buffers of the network": {
+            name: _bytes(tensor) for name, tensor in model.state_dict().items()
+        },
+        "requires_grad of its weights": {
+            name: weight.requires_grad for name, weight in model.named_parameters()
+        },
         "its training mode": {name: module.training for name, module in modules.items()},
         "its layers": {name: repr(module) for name, module in modules.items()},
-        "its hooks": {name: [list(getattr(module, kind)) for kind in HOOKS] for name, module in modules.items()},
+        "its hooks": {
+            name: [list(getattr(module, kind)) for kind in HOOKS]
+            for name, module in modules.items()
+        },
         "the calibration crops": [_bytes(crops) for pair in trainer.calibration for crops in pair],
     }
 

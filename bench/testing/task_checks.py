@@ -56,11 +56,16 @@ class TaskEvidence:
     @cached_property
     def sources(self) -> dict[str, Crops]:
         """The sources of crops, by their names in the contract."""
-        return {name: getattr(self.task, name)(self.data) for name in ("training_pairs", "calibration_pairs")}
+        return {
+            name: getattr(self.task, name)(self.data)
+            for name in ("training_pairs", "calibration_pairs")
+        }
 
     def crops(self, source: str, seed: int = 0) -> tuple[Tensor, Tensor]:
         """A few crops, degraded and clean, each (N, C, H, W)."""
-        return self.sources[source].sample(COUNT, self.task.recipe.patch, Generator().manual_seed(seed))
+        return self.sources[source].sample(
+            COUNT, self.task.recipe.patch, Generator().manual_seed(seed)
+        )
 
     @cached_property
     def test_sets(self) -> Mapping[str, Sequence[Pair]]:
@@ -90,7 +95,9 @@ def builds_every_backbone(evidence: TaskEvidence) -> None:
         raise Broken(
             f"build('{NOWHERE}') ended in a {type(error).__name__}; raise ConfigError and name the backbones that are known"
         ) from error
-    raise Broken(f"build('{NOWHERE}') gave a network; raise ConfigError and name the backbones that are known")
+    raise Broken(
+        f"build('{NOWHERE}') gave a network; raise ConfigError and name the backbones that are known"
+    )
 
 
 def its_networks_can_be_pruned(evidence: TaskEvidence) -> None:
@@ -108,15 +115,21 @@ def crops_have_the_right_shapes(evidence: TaskEvidence) -> None:
         degraded, clean = evidence.crops(source)
         if (len(degraded), len(clean), *clean.shape[-2:]) != (COUNT, COUNT, patch, patch):
             shapes = f"{tuple(degraded.shape)} and {tuple(clean.shape)}"
-            raise Broken(f"{source} gave crops of shapes {shapes}, asked for {COUNT} with a patch of {patch}")
+            raise Broken(
+                f"{source} gave crops of shapes {shapes}, asked for {COUNT} with a patch of {patch}"
+            )
         for kind, crops in (("degraded", degraded), ("clean", clean)):
             if crops.dtype != torch.float32 or float(crops.min()) < 0 or float(crops.max()) > 1:
-                raise Broken(f"{kind} crops of {source} are {crops.dtype} in {_range(crops)}; give float32 in [0, 1]")
+                raise Broken(
+                    f"{kind} crops of {source} are {crops.dtype} in {_range(crops)}; give float32 in [0, 1]"
+                )
         for backbone, network in evidence.networks.items():
             with torch.inference_mode():
                 found = tuple(network(degraded[:1]).shape)
             if found != (1, *clean.shape[1:]):
-                raise Broken(f"{backbone} makes {found} of a crop of {source}; the clean one is {(1, *clean.shape[1:])}")
+                raise Broken(
+                    f"{backbone} makes {found} of a crop of {source}; the clean one is {(1, *clean.shape[1:])}"
+                )
 
 
 def crops_come_from_the_generator_alone(evidence: TaskEvidence) -> None:
@@ -125,9 +138,13 @@ def crops_come_from_the_generator_alone(evidence: TaskEvidence) -> None:
     for source in evidence.sources:
         one, same, other = (evidence.crops(source, seed) for seed in (0, 0, 1))
         if not all(map(torch.equal, one, same)):
-            raise Broken(f"{source} gave different crops for one seed; draw everything from the generator that is passed in")
+            raise Broken(
+                f"{source} gave different crops for one seed; draw everything from the generator that is passed in"
+            )
         if torch.equal(one[1], other[1]):
-            raise Broken(f"{source} gave the same crops for two seeds; draw them from the generator that is passed in")
+            raise Broken(
+                f"{source} gave the same crops for two seeds; draw them from the generator that is passed in"
+            )
 
 
 def initialises_by_the_generator_alone(evidence: TaskEvidence) -> None:
@@ -138,9 +155,13 @@ def initialises_by_the_generator_alone(evidence: TaskEvidence) -> None:
         for model, seed in ((one, 0), (same, 0), (other, 1)):
             evidence.task.initialise(model, Generator().manual_seed(seed))
         if not same_weights(one, same):
-            raise Broken(f"initialise gave {backbone} different weights for one seed; draw everything from the generator that is passed in")
+            raise Broken(
+                f"initialise gave {backbone} different weights for one seed; draw everything from the generator that is passed in"
+            )
         if same_weights(one, other):
-            raise Broken(f"initialise gave {backbone} the same weights for two seeds; draw them from the generator that is passed in")
+            raise Broken(
+                f"initialise gave {backbone} the same weights for two seeds; draw them from the generator that is passed in"
+            )
 
 
 def loss_is_differentiable(evidence: TaskEvidence) -> None:
@@ -155,7 +176,9 @@ def loss_is_differentiable(evidence: TaskEvidence) -> None:
         )
     (gradient,) = torch.autograd.grad(loss, restored)
     if not (gradient.isfinite().all() and gradient.any()):
-        raise Broken("the gradient of the loss is zero or not finite; nothing can be trained with it")
+        raise Broken(
+            "the gradient of the loss is zero or not finite; nothing can be trained with it"
+        )
 
 
 def scores_have_psnr_and_ssim(evidence: TaskEvidence) -> None:
@@ -165,7 +188,9 @@ def scores_have_psnr_and_ssim(evidence: TaskEvidence) -> None:
         scores = evidence.task.score(evidence.task.unrestored(pairs[0].degraded), pairs[0].clean)
         for metric in ("psnr_db", "ssim"):
             if not math.isfinite(float(scores.get(metric, math.nan))):
-                raise Broken(f"{metric} of {pairs[0].name} in {name} is {scores.get(metric)}; score gave {dict(scores)}")
+                raise Broken(
+                    f"{metric} of {pairs[0].name} in {name} is {scores.get(metric)}; score gave {dict(scores)}"
+                )
 
 
 def photographs_stay_the_same(evidence: TaskEvidence) -> None:
@@ -174,10 +199,18 @@ def photographs_stay_the_same(evidence: TaskEvidence) -> None:
     again = configured(evidence.cls, evidence.options, evidence.cls.name)
     for name, pairs in again.test_sets(evidence.data).items():
         for one, other in zip(evidence.test_sets.get(name, ()), pairs, strict=True):
-            if one.name != other.name or not torch.equal(one.degraded, other.degraded) or not torch.equal(one.clean, other.clean):
-                raise Broken(f"the test photograph {one.name} of {name} is another one at the second call; seed its degradation")
+            if (
+                one.name != other.name
+                or not torch.equal(one.degraded, other.degraded)
+                or not torch.equal(one.clean, other.clean)
+            ):
+                raise Broken(
+                    f"the test photograph {one.name} of {name} is another one at the second call; seed its degradation"
+                )
     if evidence.task.fingerprint(evidence.data) != again.fingerprint(evidence.data):
-        raise Broken("the fingerprint of the same photographs changed between two calls; hash what is in them and nothing else")
+        raise Broken(
+            "the fingerprint of the same photographs changed between two calls; hash what is in them and nothing else"
+        )
 
 
 def calibration_is_no_test_photograph(evidence: TaskEvidence) -> None:
@@ -187,7 +220,9 @@ def calibration_is_no_test_photograph(evidence: TaskEvidence) -> None:
     for name, pairs in evidence.test_sets.items():
         for pair in pairs:
             if any(_lies_in(crop, pair.clean) for crop in crops):
-                raise Broken(f"a crop of calibration_pairs is a part of {pair.name} in {name}; judge layers on training photographs")
+                raise Broken(
+                    f"a crop of calibration_pairs is a part of {pair.name} in {name}; judge layers on training photographs"
+                )
 
 
 def _halved(evidence: TaskEvidence, backbone: str) -> nn.Module:
@@ -195,14 +230,21 @@ def _halved(evidence: TaskEvidence, backbone: str) -> nn.Module:
     network, shape = evidence.networks[backbone], evidence.task.measured_at
     budget = Budget(peak_memory(network, shape) // 2, shape)
     body = anatomy(network, budget)
-    return remove(network, body.keep(norms(network, body.layout), uniform_widths(body, budget, 1)), shape, body.layout)
+    return remove(
+        network,
+        body.keep(norms(network, body.layout), uniform_widths(body, budget, 1)),
+        shape,
+        body.layout,
+    )
 
 
 def _lies_in(crop: Tensor, photograph: Tensor) -> bool:
     """Whether a crop (C, P, P) is a part of a photograph (C, H, W) in one of the eight positions of a square. A plain area is no sign."""
     if float(crop.amax((-2, -1)).sub(crop.amin((-2, -1))).max()) == 0:
         return False
-    turned = [torch.rot90(image, turns, (-2, -1)) for image in (crop, crop.flip(-1)) for turns in range(4)]
+    turned = [
+        torch.rot90(image, turns, (-2, -1)) for image in (crop, crop.flip(-1)) for turns in range(4)
+    ]
     return any(_found(each, photograph) for each in turned)
 
 
@@ -212,10 +254,17 @@ def _found(crop: Tensor, photograph: Tensor) -> bool:
     if rows < 1 or columns < 1:
         return False
     same = torch.ones(rows, columns, dtype=torch.bool)
-    for at in range(0, patch, max(1, patch // POINTS)):  # a few pixels of its diagonal, then whole crops
-        same &= (photograph[:, at : at + rows, at : at + columns] == crop[:, at, at, None, None]).all(0)
+    for at in range(
+        0, patch, max(1, patch // POINTS)
+    ):  # a few pixels of its diagonal, then whole crops
+        same &= (
+            photograph[:, at : at + rows, at : at + columns] == crop[:, at, at, None, None]
+        ).all(0)
     places = same.nonzero().tolist()
-    return any(torch.equal(photograph[:, top : top + patch, left : left + patch], crop) for top, left in places)
+    return any(
+        torch.equal(photograph[:, top : top + patch, left : left + patch], crop)
+        for top, left in places
+    )
 
 
 def _range(crops: Tensor) -> str:

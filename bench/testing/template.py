@@ -83,24 +83,31 @@ def write_new(name: str, folder: Path) -> tuple[Path, Path]:
         folder: is made if it is not there.
 
     Raises:
-        ConfigError: the name cannot be that of a module, is taken, or a file is there or cannot be written.
+        ConfigError: the name cannot be that of a module, is taken, or a file is there or cannot be
+            written.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ConfigError(
             f"a method cannot be called '{name}'; take small letters, digits and underscores, a letter first, no word of Python"
         )
     if name in METHODS.names():
-        raise ConfigError(f"there is a method '{name}' already; choose another name, `prunebench list methods` shows all")
+        raise ConfigError(
+            f"there is a method '{name}' already; choose another name, `prunebench list methods` shows all"
+        )
     paths = folder / f"{name}.py", folder / f"test_{name}.py"
     for path in paths:
         if path.exists():
             raise ConfigError(f"{path} is there already; choose another name or folder")
     if importlib.util.find_spec(name) is not None:
-        raise ConfigError(f"'{name}' is a module already, and {paths[0]} would hide it; choose another name")
+        raise ConfigError(
+            f"'{name}' is a module already, and {paths[0]} would hide it; choose another name"
+        )
     title = f"{name.title().replace('_', '')}Method"  # so that it is none of the names that its file imports
     for path, text in zip(paths, (METHOD, TEST), strict=True):
         try:
             atomic.write(path, text.format(name=name, title=title).encode())
         except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
+            raise ConfigError(
+                f"{path} cannot be written: {error.strerror}; choose another folder"
+            ) from error
     return paths

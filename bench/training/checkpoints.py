@@ -1,14 +1,16 @@
 """A training that was killed goes on from its last checkpoint, and ends as if nothing had happened.
 
-A training is a function of what it begins with: the network, the random streams, and what its callbacks carry. Its checkpoint is found by
-the hash of all that. So a job that is run again needs no memory of how far it was: it makes the same moves, and takes over every training
-on its way that has a checkpoint, whole or from the middle.
+A training is a function of what it begins with: the network, the random streams, and what its
+callbacks carry. Its checkpoint is found by the hash of all that. So a job that is run again needs
+no memory of how far it was: it makes the same moves, and takes over every training on its way that
+has a checkpoint, whole or from the middle.
 
     FOLDER/numbers.json        what a method asked to be remembered, with its cost: the losses of a search
     FOLDER/HASH.checkpoint     its checksum; a line of JSON: steps done, what was spent; a safetensors file: network, optimizer, streams
 
-A checkpoint is written a while after the last one, at the end of a training that took long enough, and on an interruption. A damaged one
-is set aside, and the training begins anew. On a CPU with the same number of threads the result is the same, bit for bit.
+A checkpoint is written a while after the last one, at the end of a training that took long enough,
+and on an interruption. A damaged one is set aside, and the training begins anew. On a CPU with the
+same number of threads the result is the same, bit for bit.
 """
 
 import hashlib
@@ -52,7 +54,8 @@ class State:
         model: in training.
         optimizer: of its weights.
         draws: from which its batches come.
-        carried: what the callbacks draw from or change (generators, lists, tensors, `Stateful`), and plain values that tell what they do.
+        carried: what the callbacks draw from or change (generators, lists, tensors, `Stateful`),
+            and plain values that tell what they do.
     """
 
     model: nn.Module
@@ -63,28 +66,46 @@ class State:
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors on the CPU and plain values, by name."""
         device = next(self.model.parameters()).device
-        found: dict[str, Any] = {f"model {name}": value for name, value in self.model.state_dict().items()}
+        found: dict[str, Any] = {
+            f"model {name}": value for name, value in self.model.state_dict().items()
+        }
         found |= {f"buffer {name}": value for name, value in self._unsaved_buffers().items()}
         for index, weight in enumerate(self._weights()):
-            found |= {f"optimizer {index} {name}": value for name, value in self.optimizer.state.get(weight, {}).items()}
-        found |= {"draws": self.draws.get_state(), "common": torch.get_rng_state(), "torch": str(torch.__version__), "device": device.type}
+            found |= {
+                f"optimizer {index} {name}": value
+                for name, value in self.optimizer.state.get(weight, {}).items()
+            }
+        found |= {
+            "draws": self.draws.get_state(),
+            "common": torch.get_rng_state(),
+            "torch": str(torch.__version__),
+            "device": device.type,
+        }
         if device.type == "cuda":
             found["common cuda"] = torch.cuda.get_rng_state(device)
         for name, one in self.carried.items():
             found |= {f"carried {name}/{key}": value for key, value in _state_of(one).items()}
-        tensors = {name: _plain(value) for name, value in found.items() if isinstance(value, Tensor)}
-        return tensors, {name: value for name, value in found.items() if not isinstance(value, Tensor)}
+        tensors = {
+            name: _plain(value) for name, value in found.items() if isinstance(value, Tensor)
+        }
+        return tensors, {
+            name: value for name, value in found.items() if not isinstance(value, Tensor)
+        }
 
     def write(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Back to what was read."""
         found, place = {**tensors, **values}, len("model ")
-        self.model.load_state_dict({name[place:]: value for name, value in tensors.items() if name.startswith("model ")})
+        self.model.load_state_dict(
+            {name[place:]: value for name, value in tensors.items() if name.startswith("model ")}
+        )
         for name, buffer in self._unsaved_buffers().items():
             buffer.copy_(tensors[f"buffer {name}"])
         for index, weight in enumerate(self._weights()):
             kept = _below(found, f"optimizer {index} ")
             if kept:
-                self.optimizer.state[weight] = {name: _like(weight, value) for name, value in kept.items()}
+                self.optimizer.state[weight] = {
+                    name: _like(weight, value) for name, value in kept.items()
+                }
         self.draws.set_state(tensors["draws"])
         torch.set_rng_state(tensors["common"])
         if "common cuda" in tensors:
@@ -124,7 +145,9 @@ def _restore(one: Any, state: dict[str, Any]) -> None:
 
 
 def _below(found: Mapping[str, Any], start: str) -> dict[str, Any]:
-    return {name.removeprefix(start): value for name, value in found.items() if name.startswith(start)}
+    return {
+        name.removeprefix(start): value for name, value in found.items() if name.startswith(start)
+    }
 
 
 def _plain(value: Tensor) -> Tensor:
@@ -134,7 +157,11 @@ def _plain(value: Tensor) -> Tensor:
 
 def _like(weight: Tensor, value: Tensor) -> Tensor:
     """Where the weight is, and in its layout where it has its shape: fused steps go through both side by side."""
-    return torch.empty_like(weight, requires_grad=False).copy_(value) if value.shape == weight.shape else value.to(weight.device)
+    return (
+        torch.empty_like(weight, requires_grad=False).copy_(value)
+        if value.shape == weight.shape
+        else value.to(weight.device)
+    )
 
 
 @dataclass(frozen=True)
@@ -169,10 +196,15 @@ class Checkpoints:
     def write_numbers(self, numbers: Mapping[str, Any]) -> None:
         """In place of those that were remembered before."""
         if self.folder is not None:
-            checked_json.write(self.folder / NUMBERS, {"schema": FORM, "numbers": dict(numbers)}, indent=None)
+            checked_json.write(
+                self.folder / NUMBERS, {"schema": FORM, "numbers": dict(numbers)}, indent=None
+            )
 
     def forget(self) -> None:
-        """Removes all: what they were for is stored. What cannot be removed, perhaps because another process just did, stays."""
+        """Removes all: what they were for is stored.
+
+        What cannot be removed, perhaps because another process just did, stays.
+        """
         if self.folder is not None:
             rmtree(self.folder, ignore_errors=True)
 
@@ -184,8 +216,12 @@ def _hash(state: State, facts: Mapping[str, Any]) -> str:
     tensors, values = state.read()
     try:
         whole = hashlib.sha256(json.dumps([dict(facts), values], sort_keys=True).encode())
-    except TypeError as error:  # said now: it could not be written either, after a minute of training
-        raise PluginError(f"what a training carries must have a state, or be of plain values: {error}") from error
+    except (
+        TypeError
+    ) as error:  # said now: it could not be written either, after a minute of training
+        raise PluginError(
+            f"what a training carries must have a state, or be of plain values: {error}"
+        ) from error
     for name, tensor in tensors.items():
         whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
@@ -227,8 +263,16 @@ class Checkpoint:
             return
         tensors, values = self.state.read()
         if notes["ended"]:  # nobody goes on with the optimizer: two thirds of all
-            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer ")}
-        content = json.dumps({"notes": dict(notes), "values": values}).encode() + b"\n" + tensors_to_bytes(tensors)
+            tensors = {
+                name: tensor
+                for name, tensor in tensors.items()
+                if not name.startswith("optimizer ")
+            }
+        content = (
+            json.dumps({"notes": dict(notes), "values": values}).encode()
+            + b"\n"
+            + tensors_to_bytes(tensors)
+        )
         atomic.write(self.path, checksum(content).encode() + b"\n" + content)
         self._written = perf_counter()
 

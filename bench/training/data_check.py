@@ -1,7 +1,8 @@
 """What a folder of photographs is to a task, before anything is trained on it: splits, sizes, quality of the input, near-twins.
 
-Two photographs are near-twins if their thumbnails (16 x 16 grey values, mean and contrast taken off) correlate by more than 0.97: the same
-scene, perhaps at another moment. Between training and test photographs they make a test too easy.
+Two photographs are near-twins if their thumbnails (16 x 16 grey values, mean and contrast taken
+off) correlate by more than 0.97: the same scene, perhaps at another moment. Between training and
+test photographs they make a test too easy.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,14 +61,28 @@ def text(checked: Checked) -> str:
     lines = [checked.data]
     for split in checked.splits:
         (height, width), (most_height, most_width) = split.sizes
-        size = f"{width} x {height}" + (f" to {most_width} x {most_height}" if split.sizes[0] != split.sizes[1] else "")
-        lines.append(f"  {split.name:<16}{split.photographs:>6} photographs, {size:<26} input {split.input_psnr_db:.2f} dB")
+        size = f"{width} x {height}" + (
+            f" to {most_width} x {most_height}" if split.sizes[0] != split.sizes[1] else ""
+        )
+        lines.append(
+            f"  {split.name:<16}{split.photographs:>6} photographs, {size:<26} input {split.input_psnr_db:.2f} dB"
+        )
     if not checked.twins:
         return "\n".join([*lines, "No near-twins between training and test photographs."])
     count = len({test for test, _, _ in checked.twins})
     who = "1 test photograph has" if count == 1 else f"{count} test photographs have"
-    lines.append(f"WARNING: {who} a near-twin among the training photographs, and flatters the results:")
-    return "\n".join([*lines, *(f"  {test:<32} like {train} (correlation {value:.3f})" for test, train, value in checked.twins)])
+    lines.append(
+        f"WARNING: {who} a near-twin among the training photographs, and flatters the results:"
+    )
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"  {test:<32} like {train} (correlation {value:.3f})"
+                for test, train, value in checked.twins
+            ),
+        ]
+    )
 
 
 def _looked_at(task: Task, name: str, pairs: Sequence[Pair]) -> tuple[Split, dict[str, Tensor]]:
@@ -85,7 +100,9 @@ def _looked_at(task: Task, name: str, pairs: Sequence[Pair]) -> tuple[Split, dic
 
 def _twins(thumbnails: Mapping[str, Mapping[str, Tensor]]) -> Iterator[tuple[str, str, float]]:
     """Of each test photograph the nearest training photograph, where it is near."""
-    train = {name: vector for split in FOR_FITTING for name, vector in thumbnails.get(split, {}).items()}
+    train = {
+        name: vector for split in FOR_FITTING for name, vector in thumbnails.get(split, {}).items()
+    }
     if not train:
         return
     known = torch.stack(list(train.values()))

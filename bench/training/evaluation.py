@@ -1,7 +1,7 @@
 """Scores of a network on a task's test photographs.
 
-A photograph is padded to the task's multiple (by reflection where that is possible), restored in one pass, and cut back; clamping and
-rounding are the metric's.
+A photograph is padded to the task's multiple (by reflection where that is possible), restored in
+one pass, and cut back; clamping and rounding are the metric's.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,14 +15,23 @@ from bench.contract import Pair, Task
 from bench.torch_state import evaluating
 from bench.training.sample_crops import Look
 
-Scores = Mapping[str, Mapping[str, Mapping[str, float]]]  # test set -> photograph -> metric -> value
+Scores = Mapping[
+    str, Mapping[str, Mapping[str, float]]
+]  # test set -> photograph -> metric -> value
 
 
-def evaluate(task: Task, model: nn.Module, data: str, device: str = "cpu", look: Look | None = None) -> Scores:
+def evaluate(
+    task: Task, model: nn.Module, data: str, device: str = "cpu", look: Look | None = None
+) -> Scores:
     """Scores of every restored test photograph: {test set: {photograph: {metric: value}}}; `look` sees each of them."""
     model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     with evaluating(model), torch.inference_mode():
-        return _scored(task, data, lambda pair: restore(model, pair.degraded.to(device), task.multiple).cpu(), look)
+        return _scored(
+            task,
+            data,
+            lambda pair: restore(model, pair.degraded.to(device), task.multiple).cpu(),
+            look,
+        )
 
 
 def input_scores(task: Task, data: str) -> Scores:
@@ -33,7 +42,10 @@ def input_scores(task: Task, data: str) -> Scores:
 def means(scores: Scores) -> dict[str, float]:
     """Metric -> mean over the photographs of all test sets."""
     photographs = [metrics for photos in scores.values() for metrics in photos.values()]
-    return {metric: fmean(metrics[metric] for metrics in photographs) for metric in (photographs[0] if photographs else ())}
+    return {
+        metric: fmean(metrics[metric] for metrics in photographs)
+        for metric in (photographs[0] if photographs else ())
+    }
 
 
 def restore(model: nn.Module, degraded: Tensor, multiple: int = 1) -> Tensor:
@@ -54,13 +66,17 @@ def padded_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return functional.pad(x, (0, right, 0, down), mode=mode)
 
 
-def _scored(task: Task, data: str, image: Callable[[Pair], Tensor], look: Look | None = None) -> Scores:
+def _scored(
+    task: Task, data: str, image: Callable[[Pair], Tensor], look: Look | None = None
+) -> Scores:
     scores: dict[str, dict[str, Mapping[str, float]]] = {}
     for name, pairs in task.test_sets(data).items():
         scores[name] = {}
         for pair in pairs:
             shown = image(pair)
-            scores[name][pair.name] = {metric: float(value) for metric, value in task.score(shown, pair.clean).items()}
+            scores[name][pair.name] = {
+                metric: float(value) for metric, value in task.score(shown, pair.clean).items()
+            }
             if look:
                 look(name, pair, shown)
     return scores

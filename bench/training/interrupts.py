@@ -7,8 +7,9 @@
                 keep()
                 break
 
-The first signal (SIGINT; SIGTERM where a process takes it as one) is noted, and interrupts at the end of the block, whatever happens in it;
-a second one interrupts at once, as it does everywhere else.
+The first signal (SIGINT; SIGTERM where a process takes it as one) is noted, and interrupts at the
+end of the block, whatever happens in it; a second one interrupts at once, as it does everywhere
+else.
 """
 
 import signal
@@ -40,12 +41,16 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def patient() -> Iterator[Callable[[], bool]]:
-    """Inside, the first interruption makes what is yielded true. Only the main thread hears signals; elsewhere nothing changes.
+    """Inside, the first interruption makes what is yielded true.
+
+    Only the main thread hears signals; elsewhere nothing changes.
 
     Raises:
         KeyboardInterrupt: at the end, if it was asked for.
     """
-    before = {one: handler for one in SIGNALS if callable(handler := signal.getsignal(one))}  # not those that end or ignore
+    before = {
+        one: handler for one in SIGNALS if callable(handler := signal.getsignal(one))
+    }  # not those that end or ignore
     if threading.current_thread() is not threading.main_thread() or not before:
         yield lambda: False
         return

@@ -18,12 +18,22 @@ class Spent:
     forward_passes: int = 0
 
     def __add__(self, other: "Spent") -> "Spent":
-        seconds = {phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0) for phase in {**self.seconds, **other.seconds}}
-        return Spent(self.steps + other.steps, self.samples + other.samples, seconds, self.forward_passes + other.forward_passes)
+        seconds = {
+            phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0)
+            for phase in {**self.seconds, **other.seconds}
+        }
+        return Spent(
+            self.steps + other.steps,
+            self.samples + other.samples,
+            seconds,
+            self.forward_passes + other.forward_passes,
+        )
 
     def since(self, before: "Spent") -> "Spent":
         """Less what had been spent before."""
-        seconds = {phase: taken - before.seconds.get(phase, 0.0) for phase, taken in self.seconds.items()}
+        seconds = {
+            phase: taken - before.seconds.get(phase, 0.0) for phase, taken in self.seconds.items()
+        }
         passes = self.forward_passes - before.forward_passes
         return Spent(self.steps - before.steps, self.samples - before.samples, seconds, passes)
 
@@ -31,7 +41,9 @@ class Spent:
     def of(cls, figures: Mapping[str, Any]) -> "Spent":
         """What was written as figures."""
         steps, samples = (Counter(figures.get(name, {})) for name in ("steps", "samples"))
-        return cls(steps, samples, dict(figures.get("seconds", {})), figures.get("forward_passes", 0))
+        return cls(
+            steps, samples, dict(figures.get("seconds", {})), figures.get("forward_passes", 0)
+        )
 
     def figures(self) -> dict[str, Any]:
         """As fields of a Record."""
@@ -73,7 +85,9 @@ class Meter:
     def spent(self) -> Spent:
         """All figures up to now."""
         self._switch(self.phase)
-        return Spent(Counter(self.steps), Counter(self.samples), dict(self.seconds), self.forward_passes)
+        return Spent(
+            Counter(self.steps), Counter(self.samples), dict(self.seconds), self.forward_passes
+        )
 
     def restore(self, spent: Spent) -> None:
         """Back to what `spent` said."""

@@ -1,11 +1,12 @@
 """The unpruned network of (task, backbone, recipe, seed, data): trained once, shared by all methods, kept on disk.
 
-Its key covers what decides its weights: task and backbone with their options, the pretraining part of the recipe, the seed, the data.
-A network is looked for in the study's own folder, then among those that come with the package, and trained if it is in neither.
-A network of the user's own is trained from the weights that its file builds, by the seed where they are random; with no pretraining steps
-it is taken as it is. The hash of its file is part of the key.
-KEY.safetensors holds the weights, KEY.json beside it the recipe, the checksums of both, and the calibration loss along the way. A file that
-does not match its checksum is set aside and made again.
+Its key covers what decides its weights: task and backbone with their options, the pretraining part
+of the recipe, the seed, the data. A network is looked for in the study's own folder, then among
+those that come with the package, and trained if it is in neither. A network of the user's own is
+trained from the weights that its file builds, by the seed where they are random; with no
+pretraining steps it is taken as it is. The hash of its file is part of the key. KEY.safetensors
+holds the weights, KEY.json beside it the recipe, the checksums of both, and the calibration loss
+along the way. A file that does not match its checksum is set aside and made again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,12 +67,15 @@ def pretrained(
         folders: where to look, in this order; a trained one is written to the first.
         device: on which it is trained if it must be.
         progress: called with (phase, steps done, steps).
-        checkpoint_seconds: between two checkpoints of its training, which are beside it until it is done.
+        checkpoint_seconds: between two checkpoints of its training, which are beside it until it is
+            done.
     """
     check_unchanged(cell)
     found = find(cell, folders)
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(derived_seed(cell.seed, "initialise"))  # a network file draws its weights where it likes
+        torch.manual_seed(
+            derived_seed(cell.seed, "initialise")
+        )  # a network file draws its weights where it likes
         model = of_cell(task, cell)
     if found is not None:
         model.load_state_dict(_tensors(found, cell))
@@ -85,22 +89,33 @@ def pretrained(
 
 
 def _tensors(content: bytes, cell: Cell) -> dict[str, Tensor]:
-    """Stored weights. Raises ConfigError if they are in another form, for example a pickle, which is never opened."""
+    """Stored weights.
+
+    Raises ConfigError if they are in another form, for example a pickle, which is never opened.
+    """
     try:
         return tensors_from_bytes(content)
     except ValueError as error:
-        raise ConfigError(f"the stored unpruned network {pretrained_key(cell)} is no safetensors file: {error}; remove it") from error
+        raise ConfigError(
+            f"the stored unpruned network {pretrained_key(cell)} is no safetensors file: {error}; remove it"
+        ) from error
 
 
 def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
     """The stored weights of a cell's unpruned network, if they are there and whole."""
     for place in folders:
-        weights, sidecar = (place / f"{pretrained_key(cell)}.{ending}" for ending in ("safetensors", "json"))
+        weights, sidecar = (
+            place / f"{pretrained_key(cell)}.{ending}" for ending in ("safetensors", "json")
+        )
         if not atomic.is_there(weights):
             continue
         content, damaged = atomic.read(weights), sidecar
         try:
-            stated = checked_json.read(sidecar, SCHEMA).get("sha256") if atomic.is_there(sidecar) else None
+            stated = (
+                checked_json.read(sidecar, SCHEMA).get("sha256")
+                if atomic.is_there(sidecar)
+                else None
+            )
             damaged, why = weights, f"its checksum is not the one in {sidecar.name}"
             if checksum(content) == stated:
                 return content
@@ -114,10 +129,24 @@ def find(cell: Cell, folders: Sequence[Path]) -> bytes | None:
 
 
 def _train(
-    model: nn.Module, task: Task, cell: Cell, device: str, progress: OnStep | None, checkpoints: Checkpoints
+    model: nn.Module,
+    task: Task,
+    cell: Cell,
+    device: str,
+    progress: OnStep | None,
+    checkpoints: Checkpoints,
 ) -> tuple[list[tuple[int, float]], float]:
     """Initialises a task's own network and trains in place; returns (step, calibration loss) along the way, and the seconds it took."""
-    trainer = TaskTrainer(task, cell.data, cell.recipe, cell.seed, device, progress, stream="pretrain", checkpoints=checkpoints)
+    trainer = TaskTrainer(
+        task,
+        cell.data,
+        cell.recipe,
+        cell.seed,
+        device,
+        progress,
+        stream="pretrain",
+        checkpoints=checkpoints,
+    )
     if not cell.backbone_source:
         trainer.reinitialise(model)
     steps, curve = cell.recipe.pretrain_steps, list[tuple[int, float]]()
@@ -130,7 +159,14 @@ def _train(
     return curve, sum(trainer.meter.spent().seconds.values())
 
 
-def _write(stem: Path, model: nn.Module, asked: Mapping[str, Any], curve: list[tuple[int, float]], seconds: float, device: str) -> None:
+def _write(
+    stem: Path,
+    model: nn.Module,
+    asked: Mapping[str, Any],
+    curve: list[tuple[int, float]],
+    seconds: float,
+    device: str,
+) -> None:
     content = tensors_to_bytes(weights_of(model))
     sidecar = {
         "schema": SCHEMA,
@@ -143,4 +179,6 @@ def _write(stem: Path, model: nn.Module, asked: Mapping[str, Any], curve: list[t
         "torch": str(torch.__version__),
     }
     checked_json.write(stem.with_suffix(".json"), sidecar)
-    atomic.write(stem.with_suffix(".safetensors"), content)  # last: without them there is no network, so a kill leaves none that is half
+    atomic.write(
+        stem.with_suffix(".safetensors"), content
+    )  # last: without them there is no network, so a kill leaves none that is half

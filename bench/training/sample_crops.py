@@ -1,7 +1,8 @@
 """Crops of restored test photographs, for people to look at; the figures judge whole photographs.
 
-The rule is blind to every method: of each test set the first PHOTOGRAPHS, and in each the square of SIDE pixels, on a grid of half a side,
-with the most detail, which is the largest sum of absolute differences between neighbours in the clean photograph.
+The rule is blind to every method: of each test set the first PHOTOGRAPHS, and in each the square of
+SIDE pixels, on a grid of half a side, with the most detail, which is the largest sum of absolute
+differences between neighbours in the clean photograph.
 
     FOLDER/RECORD/SET/PHOTOGRAPH.png                    restored
     FOLDER/DATA/clean|degraded/SET/PHOTOGRAPH.png       what is the same for all records of one task and data set
@@ -36,10 +37,13 @@ Look = Callable[[str, Pair, Tensor], None]  # test set, pair, restored (C, H, W)
 
 
 def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
-    """What writes the crops of one evaluation; crops that all records share are written once. A file that cannot be costs crops, no record.
+    """What writes the crops of one evaluation; crops that all records share are written once.
+
+    A file that cannot be costs crops, no record.
 
     Raises:
-        DiskError: from what it returns; the disk is full or refuses, so the record could not be kept either.
+        DiskError: from what it returns; the disk is full or refuses, so the record could not be
+            kept either.
     """
     seen: Counter[str] = Counter()
 
@@ -84,15 +88,23 @@ def is_whole(path: Path) -> bool:
 def _sealed(png: bytes) -> bytes:
     """The same picture with the checksum of its bytes before its end."""
     chunk = TEXT + NAME + checksum(png).encode()
-    size, control = (number.to_bytes(4, "big") for number in (len(chunk) - len(TEXT), zlib.crc32(chunk)))
+    size, control = (
+        number.to_bytes(4, "big") for number in (len(chunk) - len(TEXT), zlib.crc32(chunk))
+    )
     return png[: -len(END)] + size + chunk + control + png[-len(END) :]
 
 
 def _file_name(name: str) -> str:
     """The name itself where it is short and plain, else as much of it as a file name takes, and a checksum."""
     quoted = quote(name, safe="")
-    quoted = quoted if quoted.strip(".") else f"%2E{quoted[1:]}"  # neither the folder nor the one above
-    return quoted if len(quoted) <= LONGEST_NAME else f"{quoted[:LONGEST_NAME]}-{checksum(name.encode())[:16]}"
+    quoted = (
+        quoted if quoted.strip(".") else f"%2E{quoted[1:]}"
+    )  # neither the folder nor the one above
+    return (
+        quoted
+        if len(quoted) <= LONGEST_NAME
+        else f"{quoted[:LONGEST_NAME]}-{checksum(name.encode())[:16]}"
+    )
 
 
 def most_detailed(clean: Tensor) -> tuple[int, int]:
@@ -102,7 +114,9 @@ def most_detailed(clean: Tensor) -> tuple[int, int]:
     detail[1:] += grey.diff(dim=0).abs()
     detail[:, 1:] += grey.diff(dim=1).abs()
     side = (min(SIDE, grey.shape[0]), min(SIDE, grey.shape[1]))
-    sums = functional.avg_pool2d(detail[None], side, stride=(max(1, side[0] // 2), max(1, side[1] // 2)))[0]
+    sums = functional.avg_pool2d(
+        detail[None], side, stride=(max(1, side[0] // 2), max(1, side[1] // 2))
+    )[0]
     row, column = divmod(int(sums.argmax()), sums.shape[1])
     return row * max(1, side[0] // 2), column * max(1, side[1] // 2)
 
@@ -110,7 +124,11 @@ def most_detailed(clean: Tensor) -> tuple[int, int]:
 def _write(path: Path, image: Tensor, top: int, left: int) -> None:
     from PIL import Image
 
-    crop = image[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().to(torch.uint8)
+    crop = (
+        image[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().to(torch.uint8)
+    )
     content = io.BytesIO()
-    Image.fromarray(crop.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(content, "PNG")
+    Image.fromarray(crop.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(
+        content, "PNG"
+    )
     atomic.write(path, _sealed(content.getvalue()))

@@ -1,13 +1,16 @@
 """TaskTrainer: all that a method may do with a task, metered.
 
-Every network is trained by the loop in `fit`: a fresh Adam (betas 0.9 and 0.999, eps 1e-8) on random training crops in channels_last,
-with a learning rate that is halved `drops - 1` times at equal distances. It rises linearly over the first steps, and gradients are cut off
-at a norm: a fresh Adam moves every weight by the whole rate at once, which made one of three wide networks diverge (a loss of 2.8 after
-500 steps, where others have 0.05) and shook pruned ones at the start of every phase. The loop does not wait for the device: whether the
-loss is finite is looked at when progress is shown, at most twice a second, and at the end.
+Every network is trained by the loop in `fit`: a fresh Adam (betas 0.9 and 0.999, eps 1e-8) on
+random training crops in channels_last, with a learning rate that is halved `drops - 1` times at
+equal distances. It rises linearly over the first steps, and gradients are cut off at a norm: a
+fresh Adam moves every weight by the whole rate at once, which made one of three wide networks
+diverge (a loss of 2.8 after 500 steps, where others have 0.05) and shook pruned ones at the start
+of every phase. The loop does not wait for the device: whether the loss is finite is looked at when
+progress is shown, at most twice a second, and at the end.
 
-Random streams are derived from the seed, one for each use, so that adding a method or a phase changes no other. What is drawn and
-metered inside `branch()` is forgotten at its end: the cost of one budget is that of the common trajectory and of its own branch.
+Random streams are derived from the seed, one for each use, so that adding a method or a phase
+changes no other. What is drawn and metered inside `branch()` is forgotten at its end: the cost of
+one budget is that of the common trajectory and of its own branch.
 """
 
 import math
@@ -41,11 +44,17 @@ def derived_seed(seed: int, use: str) -> int:
 
 def chosen_device(name: str) -> str:
     """ "auto" as the best device that is there. Raises ConfigError for one that is not."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if name == "auto":
         return next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there.get(name.split(":")[0], False):
-        raise ConfigError(f"device '{name}' is not available here; choose from {', '.join(kind for kind in there if there[kind])} or auto")
+        raise ConfigError(
+            f"device '{name}' is not available here; choose from {', '.join(kind for kind in there if there[kind])} or auto"
+        )
     return name
 
 
@@ -55,7 +64,8 @@ class TaskTrainer:
     Args:
         task, data: the restoration problem and where its photographs are.
         recipe: how networks are trained.
-        seed: of the cell; `trainer.seed` is derived from it and `stream`, for the method's own draws.
+        seed: of the cell; `trainer.seed` is derived from it and `stream`, for the method's own
+            draws.
         device: "cpu", "cuda", ...
         progress: called with (phase, steps done, steps) at most every half second.
         stream: names the batches: trainers of different streams see different ones.
@@ -81,7 +91,11 @@ class TaskTrainer:
         self.device = torch.device(device)
         self.seed = derived_seed(seed, stream)
         self.meter = Meter()
-        self._initialise, self._checkpoints, self._during = initialise or task.initialise, checkpoints, during
+        self._initialise, self._checkpoints, self._during = (
+            initialise or task.initialise,
+            checkpoints,
+            during,
+        )
         self._cell_seed, self._progress = seed, progress or (lambda phase, done, steps: None)
         self._draws = Generator().manual_seed(derived_seed(seed, f"batches of {stream}"))
         self._count_forward = self._counter()
@@ -90,9 +104,14 @@ class TaskTrainer:
     def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
         """The same `recipe.calibration_crops` crops for every method of a seed, in batches of (N, C, patch, patch)."""
         draws = Generator().manual_seed(derived_seed(self._cell_seed, "calibration"))
-        pairs = self.task.calibration_pairs(self.data).sample(self.recipe.calibration_crops, self.recipe.patch, draws)
+        pairs = self.task.calibration_pairs(self.data).sample(
+            self.recipe.calibration_crops, self.recipe.patch, draws
+        )
         degraded, clean = (crops.split(self.recipe.batch) for crops in pairs)
-        return [(self._placed(one), self._placed(other)) for one, other in zip(degraded, clean, strict=True)]
+        return [
+            (self._placed(one), self._placed(other))
+            for one, other in zip(degraded, clean, strict=True)
+        ]
 
     @cached_property
     def _crops(self) -> Any:
@@ -127,7 +146,10 @@ class TaskTrainer:
             self.meter.restore(self.meter.spent() + Spent.of(self._numbers[name]["spent"]))
         else:
             before, value = self.meter.spent(), work()
-            self._numbers[name] = {"value": value, "spent": self.meter.spent().since(before).figures()}
+            self._numbers[name] = {
+                "value": value,
+                "spent": self.meter.spent().since(before).figures(),
+            }
             self._checkpoints.write_numbers(self._numbers)
         number: float = self._numbers[name]["value"]
         return number
@@ -138,15 +160,22 @@ class TaskTrainer:
 
     def reinitialise(self, model: nn.Module) -> None:
         """New weights by the backbone's own initialisation; the same for the same seed and shapes."""
-        self._initialise(model.cpu(), Generator().manual_seed(derived_seed(self._cell_seed, "initialise")))
+        self._initialise(
+            model.cpu(), Generator().manual_seed(derived_seed(self._cell_seed, "initialise"))
+        )
         self.prepare(model)
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
         """The learning rate of each step. Phase "search" stays at the first rate of fine-tuning."""
         rate = self.recipe.pretrain_rate if phase == "pretrain" else self.recipe.finetune_rate
-        drops = {"pretrain": self.recipe.pretrain_drops, "search": 1}.get(phase, self.recipe.finetune_drops)
+        drops = {"pretrain": self.recipe.pretrain_drops, "search": 1}.get(
+            phase, self.recipe.finetune_drops
+        )
         rising = max(1, min(WARMUP_STEPS, steps // 4))
-        return [rate * min(1, (index + 1) / rising) * 0.5 ** (index * drops // steps) for index in range(steps)]
+        return [
+            rate * min(1, (index + 1) / rising) * 0.5 ** (index * drops // steps)
+            for index in range(steps)
+        ]
 
     def fit(
         self,
@@ -171,14 +200,22 @@ class TaskTrainer:
             self.prepare(model).train()
             weights = [weight for weight in model.parameters() if weight.requires_grad]
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
-            known = carried is not None or not (objective or penalty or after_step)  # all that the training depends on
+            known = carried is not None or not (
+                objective or penalty or after_step
+            )  # all that the training depends on
             state = State(model, optimizer, self._draws, carried or {})
-            checkpoint = self._checkpoints.of(state, {"phase": phase, "steps": steps}, resumable=known)
+            checkpoint = self._checkpoints.of(
+                state, {"phase": phase, "steps": steps}, resumable=known
+            )
 
             def step(rate: float, degraded: Tensor, clean: Tensor) -> Tensor:
                 optimizer.param_groups[0]["lr"] = rate
                 optimizer.zero_grad(set_to_none=True)
-                loss = objective(model, degraded, clean) if objective else self.criterion(model(degraded), clean)
+                loss = (
+                    objective(model, degraded, clean)
+                    if objective
+                    else self.criterion(model(degraded), clean)
+                )
                 if penalty:
                     loss = loss + penalty(model)
                 loss.backward()
@@ -202,7 +239,11 @@ class TaskTrainer:
         before, noted = self.meter.spent(), checkpoint.resume()
         done, ended = noted.get("done", 0), noted.get("ended", False)
         self.meter.restore(before + Spent.of(noted.get("spent", {})))
-        rates, batches, shown = self.learning_rates(phase, steps), self.batches(steps - done), perf_counter()
+        rates, batches, shown = (
+            self.learning_rates(phase, steps),
+            self.batches(steps - done),
+            perf_counter(),
+        )
         with patient() as asked_to_stop:
             while not ended:
                 loss = step(rates[done], *next(batches))
@@ -211,10 +252,18 @@ class TaskTrainer:
                 done += 1
                 due = checkpoint.due(ended) or asked_to_stop()
                 if ended or due or perf_counter() - shown > TICK_SECONDS:
-                    self._tick(loss, phase, done, steps)  # first: what has diverged is not worth a checkpoint
+                    self._tick(
+                        loss, phase, done, steps
+                    )  # first: what has diverged is not worth a checkpoint
                     shown = perf_counter()
                 if due:
-                    checkpoint.write({"done": done, "ended": ended, "spent": self.meter.spent().since(before).figures()})
+                    checkpoint.write(
+                        {
+                            "done": done,
+                            "ended": ended,
+                            "spent": self.meter.spent().since(before).figures(),
+                        }
+                    )
                 if asked_to_stop():
                     break
         return done
@@ -244,7 +293,9 @@ class TaskTrainer:
     def uncount(self, model: nn.Module) -> None:
         """Takes the counter off a network that was copied from a counted one."""
         for module in model.modules():
-            for key in [key for key, hook in module._forward_hooks.items() if hook is self._count_forward]:
+            for key in [
+                key for key, hook in module._forward_hooks.items() if hook is self._count_forward
+            ]:
                 del module._forward_hooks[key]
 
     def prepare(self, model: nn.Module) -> nn.Module:
@@ -252,7 +303,9 @@ class TaskTrainer:
         return model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _counter(self) -> Callable[..., None]:
-        def count_forward(module: nn.Module, inputs: Any, output: Any) -> None:  # a plain function: copying a network copies no meter
+        def count_forward(
+            module: nn.Module, inputs: Any, output: Any
+        ) -> None:  # a plain function: copying a network copies no meter
             self.meter.forward_passes += 1
 
         return count_forward
@@ -263,5 +316,7 @@ class TaskTrainer:
     def _tick(self, loss: Tensor, phase: str, done: int, steps: int) -> None:
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise PluginError(f"the loss is {value} at step {done} of {steps} of phase '{phase}'; lower the recipe's rate")
+            raise PluginError(
+                f"the loss is {value} at step {done} of {steps} of phase '{phase}'; lower the recipe's rate"
+            )
         self._progress(phase, done, steps)

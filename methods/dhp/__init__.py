@@ -1,18 +1,21 @@
 """DHP: differentiable pruning by hypernetworks (Li et al., DHP, ECCV 2020).
 
     weights from a hypernetwork with one latent a channel (hypernetwork.py), trained from scratch
-    after each step the latents of all units are shortened by the same amount (latents.py)
-    keep the channels with the longest latents, generate their weights once, fine-tune the plain network
+    after each step the latents of all units are shortened by the same amount (latents.py) keep the
+    channels with the longest latents, generate their weights once, fine-tune the plain network
 
-The paper stops its search when the resource comes near the target. Here it lasts as long as pretraining, so that one search serves every
-budget, and the amount comes from `shrinkage`, an option, and the learning rates: the paper's lambda of 0.1 supposes 60,000 steps of 1e-4.
+The paper stops its search when the resource comes near the target. Here it lasts as long as
+pretraining, so that one search serves every budget, and the amount comes from `shrinkage`, an
+option, and the learning rates: the paper's lambda of 0.1 supposes 60,000 steps of 1e-4.
 
-A budget is met by one threshold on |z| over all units (quantum: one channel), which is the paper's rule with the threshold moved. Like any
-such list it does not see memory, but no unit goes below `least_width`, which makes the least peak larger than that of other methods:
-where it does not fit, the budget is infeasible. A latent of zero does not remove its channel (B0, B1 and B2 generate on): channels are
-removed from the generated weights.
+A budget is met by one threshold on |z| over all units (quantum: one channel), which is the paper's
+rule with the threshold moved. Like any such list it does not see memory, but no unit goes below
+`least_width`, which makes the least peak larger than that of other methods: where it does not fit,
+the budget is infeasible. A latent of zero does not remove its channel (B0, B1 and B2 generate on):
+channels are removed from the generated weights.
 
-The paper ties the layers before a PixelShuffle to the trunk of the network. Here they are a unit of their own, as for every method.
+The paper ties the layers before a PixelShuffle to the trunk of the network. Here they are a unit of
+their own, as for every method.
 """
 
 from dataclasses import dataclass
@@ -48,16 +51,20 @@ class DHP(StagedMethod[Searched]):
     """Channels whose latent shrinks are removed.
 
     Args:
-        shrinkage: by how much the proximal steps of the whole search shorten a latent; latents start with standard deviation 1.
+        shrinkage: by how much the proximal steps of the whole search shorten a latent; latents
+            start with standard deviation 1.
         threshold: below it a latent counts as small.
         least_width: channels that every unit keeps, if the recipe does not ask for more.
         embedding: m, the size of the vector that the weights between two channels are made from.
         pace: of the hypernetwork's training, as a share of the recipe's learning rate.
-        start: "scratch" (new weights, a search as long as pretraining, as in the paper) or "pretrained" (for short demonstrations: a
-            hypernetwork that generates the pretrained weights, with norms as latents, and half of the later training as search).
+        start: "scratch" (new weights, a search as long as pretraining, as in the paper) or
+            "pretrained" (for short demonstrations: a hypernetwork that generates the pretrained
+            weights, with norms as latents, and half of the later training as search).
     """
 
-    paper: ClassVar[str] = "Li et al., DHP: Differentiable Meta Pruning via HyperNetworks, ECCV 2020"
+    paper: ClassVar[str] = (
+        "Li et al., DHP: Differentiable Meta Pruning via HyperNetworks, ECCV 2020"
+    )
     shrinkage: float = 1.0
     threshold: float = 5e-3
     least_width: int = 4
@@ -76,7 +83,10 @@ class DHP(StagedMethod[Searched]):
         steps = recipe.pretrain_steps if self.start == "scratch" else recipe.tuning_steps // 2
         hypernetwork = self._hypernetwork(model, body, trainer)
         latents = Latents(hypernetwork.latents, body.widths, self.least_width, self.threshold)
-        before, strength = latents.small(), self.shrinkage / max(sum(trainer.learning_rates(phase, steps)), 1e-12)
+        before, strength = (
+            latents.small(),
+            self.shrinkage / max(sum(trainer.learning_rates(phase, steps)), 1e-12),
+        )
 
         def objective(_: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
             return trainer.criterion(hypernetwork.run(model, degraded), clean)
@@ -87,18 +97,32 @@ class DHP(StagedMethod[Searched]):
         carried = {"network": model, "steps at zero": latents.steps_at_zero}
         model.train()
         with trainer.counted(model):
-            trainer.fit(hypernetwork, steps, phase=phase, objective=objective, after_step=shrink, carried=carried)
+            trainer.fit(
+                hypernetwork,
+                steps,
+                phase=phase,
+                objective=objective,
+                after_step=shrink,
+                carried=carried,
+            )
         hypernetwork.write(model.eval())
         note = f"shrinkage {self.shrinkage:g}: {before} latents below {self.threshold:g} before the search, {latents.small()} after it"
         return Searched(model, body, latents.scores(), f"{note}, of {body.layout.size}")
 
     def cut(self, prepared: Searched, budget: Budget, trainer: Trainer) -> Pruned:
-        """The channels with the longest latents that fit. Raises Infeasible if the least widths do not."""
+        """The channels with the longest latents that fit.
+
+        Raises Infeasible if the least widths do not.
+        """
         floor = max(self.least_width, trainer.recipe.min_width)
         widths = one_list_widths(prepared.scores, prepared.body, budget, floor)
         kept = prepared.body.keep(prepared.scores, widths)
         smaller = remove(prepared.network, kept, budget.input_shape, prepared.body.layout)
-        return Pruned(smaller, kept=kept, trace=(Step(prepared.body.peaks.peak_bytes(widths), widths, prepared.note),))
+        return Pruned(
+            smaller,
+            kept=kept,
+            trace=(Step(prepared.body.peaks.peak_bytes(widths), widths, prepared.note),),
+        )
 
     def _hypernetwork(self, model: nn.Module, body: Anatomy, trainer: Trainer) -> Hypernetwork:
         """As it starts."""
@@ -108,6 +132,9 @@ class DHP(StagedMethod[Searched]):
         if self.start == "scratch":
             hypernetwork.zero_biases(model)
         else:
-            relative = [score / score.mean().clamp_min(1e-12) for score in norms(model, body.layout).values()]
+            relative = [
+                score / score.mean().clamp_min(1e-12)
+                for score in norms(model, body.layout).values()
+            ]
             hypernetwork.reproduce(model, torch.cat(relative))
         return hypernetwork

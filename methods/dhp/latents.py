@@ -2,11 +2,13 @@
 
     after each step of learning rate lr, for every latent of a unit:    z <- sign(z) max(|z| - lambda lr, 0)       (proximal step)
 
-lambda = shrinkage / sum of the learning rates, so that the proximal steps of a whole search shorten a latent by `shrinkage`, whatever their
-number. A unit stops shrinking once no more than `least` of its latents reach the threshold.
+lambda = shrinkage / sum of the learning rates, so that the proximal steps of a whole search shorten
+a latent by `shrinkage`, whatever their number. A unit stops shrinking once no more than `least` of
+its latents reach the threshold.
 
-A channel counts as much as its latent is long. Many end at exactly 0: of these, the ones that came there first count least, as a search
-that stops as soon as a network is small enough would have removed them first.
+A channel counts as much as its latent is long. Many end at exactly 0: of these, the ones that came
+there first count least, as a search that stops as soon as a network is small enough would have
+removed them first.
 """
 
 from collections.abc import Mapping
@@ -27,7 +29,9 @@ class Latents:
         threshold: below it a latent is small.
     """
 
-    def __init__(self, values: Tensor, widths: Mapping[str, int], least: int, threshold: float) -> None:
+    def __init__(
+        self, values: Tensor, widths: Mapping[str, int], least: int, threshold: float
+    ) -> None:
         self.values, self.widths, self.threshold = values, widths, threshold
         counts = torch.tensor(list(widths.values()))
         self.owners = torch.repeat_interleave(counts).to(values.device)
@@ -42,7 +46,9 @@ class Latents:
     def shrink(self, amount: float) -> None:
         """One proximal step, of lambda lr = `amount`."""
         latents = self.of_units
-        large = torch.zeros_like(self.least).index_add_(0, self.owners, (latents.abs() >= self.threshold).to(self.least.dtype))
+        large = torch.zeros_like(self.least).index_add_(
+            0, self.owners, (latents.abs() >= self.threshold).to(self.least.dtype)
+        )
         shorter = latents.sign() * (latents.abs() - amount).clamp_min(0)
         latents.copy_(torch.where((large > self.least)[self.owners], shorter, latents))
         self.steps_at_zero.add_(1).mul_(latents == 0)

@@ -1,6 +1,7 @@
 """MOSP: Memory-Oriented Structural Pruning (Shi et al., AAAI 2023).
 
-Peak memory is the largest sum of activations alive at one time step, so prune the units that are alive *then*.
+Peak memory is the largest sum of activations alive at one time step, so prune the units that are
+alive *then*.
 
     put a compactor on every long skip, adapt                                                   (Sec. "Compactor")
     while the peak exceeds the budget:                                                          outer loop
@@ -10,12 +11,14 @@ Peak memory is the largest sum of activations alive at one time step, so prune t
             solve the integer program for the cheapest cut of one inner stride                  (Eq. 2c)
         remove the channels, fine-tune for one epoch
 
-The trajectory does not depend on the budgets. Where its next stride would pass below a budget, a copy takes a shorter stride that ends at
-that budget, and the trajectory goes on without it: one trajectory serves a whole sweep.
+The trajectory does not depend on the budgets. Where its next stride would pass below a budget, a
+copy takes a shorter stride that ends at that budget, and the trajectory goes on without it: one
+trajectory serves a whole sweep.
 
-Where the paper is silent: compactors start as the identity without activation; the channel order is the mean over photographs of the
-absolute gradient of a gate (norms put the wrong channels first); strides are fractions of the unpruned peak (2 MiB of 24 at 256x256 is
-1/12); the last fine-tuning belongs to the harness.
+Where the paper is silent: compactors start as the identity without activation; the channel order is
+the mean over photographs of the absolute gradient of a gate (norms put the wrong channels first);
+strides are fractions of the unpruned peak (2 MiB of 24 at 256x256 is 1/12); the last fine-tuning
+belongs to the harness.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,14 +48,19 @@ class Mosp(SweptMethod):
 
     Args:
         compactors: put a 1x1 convolution on every long skip.
-        pairs: also put a pair of them on every long skip that is added, such as the one around all blocks of EDSR.
-        outer_stride: share of the unpruned peak that is freed between two fine-tunings, as a fraction.
-        inner_stride: share that is freed between two measurements of sensitivity; "channel" is the dearest channel of the group.
+        pairs: also put a pair of them on every long skip that is added, such as the one around all
+            blocks of EDSR.
+        outer_stride: share of the unpruned peak that is freed between two fine-tunings, as a
+            fraction.
+        inner_stride: share that is freed between two measurements of sensitivity; "channel" is the
+            dearest channel of the group.
         importance: the order in which the channels of a unit go; see bench.surgery.importance.
         points: at how many removals the loss of a unit is measured.
     """
 
-    paper: ClassVar[str] = "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, AAAI 2023"
+    paper: ClassVar[str] = (
+        "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, AAAI 2023"
+    )
     compactors: bool = True
     pairs: bool = False
     outer_stride: str = "1/12"
@@ -99,7 +107,9 @@ class Mosp(SweptMethod):
             skips,
             Measure(trainer, self.importance, self.points),
             outer_bytes=int(outer * peak_bytes),
-            inner_bytes=None if inner == CHANNEL else int(_fraction("inner_stride", inner) * peak_bytes),
+            inner_bytes=None
+            if inner == CHANNEL
+            else int(_fraction("inner_stride", inner) * peak_bytes),
         )
 
 
@@ -108,7 +118,11 @@ def _fraction(option: str, text: str) -> Fraction:
     try:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"mosp: {option} = '{text}' is not a fraction; write for example \"1/12\"") from error
+        raise ConfigError(
+            f"mosp: {option} = '{text}' is not a fraction; write for example \"1/12\""
+        ) from error
     if not 0 < value <= 1:
-        raise ConfigError(f"mosp: {option} = '{text}' must lie in (0, 1]: it is a share of the unpruned peak")
+        raise ConfigError(
+            f"mosp: {option} = '{text}' must lie in (0, 1]: it is a share of the unpruned peak"
+        )
     return value

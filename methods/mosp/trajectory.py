@@ -1,7 +1,7 @@
 """The state that MOSP moves along, and its two loops.
 
-advance()  one turn of the outer loop: frees a stride at the current peak step, in inner steps of one inner stride each
-           (order the channels, measure with masks, solve, remove)
+advance()  one turn of the outer loop: frees a stride at the current peak step, in inner steps of
+           one inner stride each (order the channels, measure with masks, solve, remove)
 finetune() one epoch
 branch()   a copy that takes shorter strides until it meets a budget exactly
 """
@@ -17,7 +17,14 @@ from bench.errors import Infeasible
 from bench.memory.groups import PruningGroup, peak_group
 from bench.memory.peak_model import floor_widths
 from bench.surgery.analysis import anatomy
-from bench.surgery.importance import Scores, activations, gate_gradients, most_important, norms, random_scores
+from bench.surgery.importance import (
+    Scores,
+    activations,
+    gate_gradients,
+    most_important,
+    norms,
+    random_scores,
+)
 from bench.surgery.remove import compose, pretended, remove
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sensitivities
@@ -44,7 +51,13 @@ class Measure:
         calibration, criterion = self.trainer.calibration, self.trainer.criterion
         with self.trainer.counted(network):
             if self.importance in ("gradient", "fisher"):
-                return gate_gradients(network, channels, calibration, criterion, power=2 if self.importance == "fisher" else 1)
+                return gate_gradients(
+                    network,
+                    channels,
+                    calibration,
+                    criterion,
+                    power=2 if self.importance == "fisher" else 1,
+                )
             if self.importance == "activation":
                 return activations(network, channels, calibration)
         if self.importance == "random":
@@ -95,8 +108,14 @@ class Trajectory:
 
     def snapshot(self) -> Pruned:
         """What has been reached, for the harness to finish."""
-        kept = {unit: indices for unit, indices in self.kept.items() if len(indices) < self.peaks.widths[unit]}
-        return Pruned(deepcopy(self.network), kept=kept, inserted=self.inserted, trace=tuple(self.trace))
+        kept = {
+            unit: indices
+            for unit, indices in self.kept.items()
+            if len(indices) < self.peaks.widths[unit]
+        }
+        return Pruned(
+            deepcopy(self.network), kept=kept, inserted=self.inserted, trace=tuple(self.trace)
+        )
 
     def branch(self, budget: Budget) -> Pruned:
         """The end of a copy whose last strides are cut to meet the budget; this trajectory stays where it is."""
@@ -122,24 +141,40 @@ class Trajectory:
         inner_bytes, freed_bytes = self.inner_bytes or max(group.per_channel.values()), 0
         while freed_bytes < target_bytes:
             cut = self._inner_step(group, min(inner_bytes, target_bytes - freed_bytes), inner_bytes)
-            freed_bytes += sum(group.per_channel[unit] * (self.widths[unit] - len(indices)) for unit, indices in cut.items())
+            freed_bytes += sum(
+                group.per_channel[unit] * (self.widths[unit] - len(indices))
+                for unit, indices in cut.items()
+            )
             self._remove(cut)
-        gone = {unit: width - self.widths[unit] for unit, width in before.items() if width > self.widths[unit]}
+        gone = {
+            unit: width - self.widths[unit]
+            for unit, width in before.items()
+            if width > self.widths[unit]
+        }
         self.note(f"{group.name}: " + ", ".join(f"{unit} -{count}" for unit, count in gone.items()))
 
-    def _inner_step(self, group: PruningGroup, need_bytes: int, inner_bytes: int) -> dict[str, list[int]]:
+    def _inner_step(
+        self, group: PruningGroup, need_bytes: int, inner_bytes: int
+    ) -> dict[str, list[int]]:
         """Unit -> channels that stay, so that the cheapest cut frees `need_bytes` at the step of the group."""
-        boxes = {unit: self._box(unit, inner_bytes // each) for unit, each in group.per_channel.items()}
+        boxes = {
+            unit: self._box(unit, inner_bytes // each) for unit, each in group.per_channel.items()
+        }
         boxes = {unit: box for unit, box in boxes.items() if box > 0}
         if not boxes:
-            raise Infeasible(f"all units alive at {group.name} are at their least width", self.peaks.peak_bytes(self.floor))
+            raise Infeasible(
+                f"all units alive at {group.name} are at their least width",
+                self.peaks.peak_bytes(self.floor),
+            )
         scores, trainer = self.measure.scores(self.network, self.layout), self.measure.trainer
 
         def staying(unit: str, count: int) -> list[int]:
             return most_important(scores[unit], self.widths[unit] - count)
 
         def loss(unit: str, count: int) -> float:
-            with pretended(self.network, self.layout, {unit: staying(unit, count)}, self.budget.input_shape) as smaller:
+            with pretended(
+                self.network, self.layout, {unit: staying(unit, count)}, self.budget.input_shape
+            ) as smaller:
                 return trainer.loss(smaller)
 
         rises = sensitivities(loss, trainer.loss(self.network), boxes, self.measure.points)

@@ -1,12 +1,13 @@
 """What slimmable methods share: one set of weights, the prefix of every unit at each width, and how such weights are trained.
 
-A network of width s runs with the first channels of every unit; of a concat, the first of each segment. All widths of a step are summed
-into one loss. Where widths learn from the widest (in-place distillation), its output is their target, without gradient:
+A network of width s runs with the first channels of every unit; of a concat, the first of each
+segment. All widths of a step are summed into one loss. Where widths learn from the widest (in-place
+distillation), its output is their target, without gradient:
 
     L = L(f_1(x), y) + sum_s L(f_s(x), stop(f_1(x)))
 
-Running statistics fit one width only. Where there are any, they are estimated anew for the width that is cut out (post-statistics of
-US-Net); a network without BatchNorm is left as it is.
+Running statistics fit one width only. Where there are any, they are estimated anew for the width
+that is cut out (post-statistics of US-Net); a network without BatchNorm is left as it is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,26 +51,48 @@ class Slimmable:
 
     def prefix(self, widths: Widths) -> dict[str, range]:
         """Unit -> its first channels, for the units that lose some."""
-        return {unit: range(width) for unit, width in widths.items() if width < self.body.widths[unit]}
+        return {
+            unit: range(width) for unit, width in widths.items() if width < self.body.widths[unit]
+        }
 
     def cut(self, widths: Widths, finish: Finish, trainer: Trainer) -> Pruned:
         """The network at these widths alone, with statistics of its own."""
         kept = {unit: list(channels) for unit, channels in self.prefix(widths).items()}
         smaller = remove(self.model, kept, self.input_shape, self.body.layout)
         estimate_statistics(smaller, trainer)
-        shared = sum(weight.numel() for weight in self.model.parameters()) if finish == "none" else None
+        shared = (
+            sum(weight.numel() for weight in self.model.parameters()) if finish == "none" else None
+        )
         return Pruned(smaller, finish, kept, stored_parameters=shared)
 
 
-def train(slimmable: Slimmable, objective: Objective, start: Start, steps: int, trainer: Trainer, carried: Mapping[str, Any]) -> None:
+def train(
+    slimmable: Slimmable,
+    objective: Objective,
+    start: Start,
+    steps: int,
+    trainer: Trainer,
+    carried: Mapping[str, Any],
+) -> None:
     """From new weights the whole schedule of a network of its own; from pretrained ones `steps` steps; `carried` as in `fit`."""
     if start == "scratch":
         trainer.reinitialise(slimmable.model)
-        trainer.fit(slimmable.model, trainer.recipe.pretrain_steps, phase="pretrain", objective=objective, carried=carried)
+        trainer.fit(
+            slimmable.model,
+            trainer.recipe.pretrain_steps,
+            phase="pretrain",
+            objective=objective,
+            carried=carried,
+        )
     trainer.fit(slimmable.model, steps, phase="adapt", objective=objective, carried=carried)
 
 
-def sandwich(slimmable: Slimmable, others: Callable[[], Sequence[Widths]], trainer: Trainer, distilled: bool = True) -> Objective:
+def sandwich(
+    slimmable: Slimmable,
+    others: Callable[[], Sequence[Widths]],
+    trainer: Trainer,
+    distilled: bool = True,
+) -> Objective:
     """The objective of US-Net: the widest network against the truth, the `others` of a step against its output, or the truth."""
 
     def objective(model: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
@@ -83,7 +106,9 @@ def sandwich(slimmable: Slimmable, others: Callable[[], Sequence[Widths]], train
 
 def estimate_statistics(model: nn.Module, trainer: Trainer) -> None:
     """Running statistics from a few training batches, as their plain mean; nothing happens where there are none."""
-    layers = [layer for layer in model.modules() if getattr(layer, "running_mean", None) is not None]
+    layers = [
+        layer for layer in model.modules() if getattr(layer, "running_mean", None) is not None
+    ]
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]

@@ -1,11 +1,13 @@
 """US-Net: a slimmable network that runs at any width (Yu and Huang, Universally Slimmable Networks, ICCV 2019).
 
-Sandwich rule: each step trains the widest network, the narrowest and n - 2 of random width; all but the widest learn from its output
-(in-place distillation), or with `distilled = false` from the truth. A width is one scale for all units, with divisor 1: restoration
-networks are too narrow for the paper's 8.
+Sandwich rule: each step trains the widest network, the narrowest and n - 2 of random width; all but
+the widest learn from its output (in-place distillation), or with `distilled = false` from the
+truth. A width is one scale for all units, with divisor 1: restoration networks are too narrow for
+the paper's 8.
 
-Distillation takes time to help: at first the widest network knows nothing itself. A trial (denoising U-Net of width 16, one seed, 1,000
-steps from scratch; the loss on calibration crops at four widths), beside S-Net at its switches:
+Distillation takes time to help: at first the widest network knows nothing itself. A trial
+(denoising U-Net of width 16, one seed, 1,000 steps from scratch; the loss on calibration crops at
+four widths), beside S-Net at its switches:
 
     width                    0.25      0.5       0.75      1
     in-place distillation    0.0859    0.0780    0.0666    0.0572
@@ -13,8 +15,9 @@ steps from scratch; the loss on calibration crops at four widths), beside S-Net 
     S-Net                    0.0697    0.0514    0.0468    0.0436
     S-Net, distilled         0.0880    0.0735    0.0646    0.0569
 
-A budget takes the largest width of the uniform grid that fits; its quantum is one step of that grid. What is narrower than `least` was
-never trained and is not offered. The paper does not fine-tune; with `finetune` half of the training goes to the slice instead.
+A budget takes the largest width of the uniform grid that fits; its quantum is one step of that
+grid. What is narrower than `least` was never trained and is not offered. The paper does not
+fine-tune; with `finetune` half of the training goes to the slice instead.
 """
 
 from dataclasses import dataclass
@@ -40,12 +43,16 @@ class USNet(StagedMethod[Slimmable]):
     Args:
         least: the smallest share of the channels that is trained.
         samples: networks in each step, at least 2: the widest, the narrowest, and random ones.
-        distilled: narrower networks learn from the output of the widest; if not, from the truth, as S-Net's do.
-        start: "scratch" (the whole schedule of a network of its own, as in the paper) or "pretrained" (for short demonstrations).
+        distilled: narrower networks learn from the output of the widest; if not, from the truth, as
+            S-Net's do.
+        start: "scratch" (the whole schedule of a network of its own, as in the paper) or
+            "pretrained" (for short demonstrations).
         finetune: give half of the training after pretraining to the network that was cut out.
     """
 
-    paper: ClassVar[str] = "Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019"
+    paper: ClassVar[str] = (
+        "Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019"
+    )
     least: float = 0.25
     samples: int = 4
     distilled: bool = True
@@ -54,7 +61,9 @@ class USNet(StagedMethod[Slimmable]):
 
     def __post_init__(self) -> None:
         if not (0 < self.least <= 1 and self.samples >= 2):
-            raise ConfigError(f"us_net: least = {self.least} must lie in (0, 1] and samples = {self.samples} must be 2 or more")
+            raise ConfigError(
+                f"us_net: least = {self.least} must lie in (0, 1] and samples = {self.samples} must be 2 or more"
+            )
 
     def expected_steps(self, recipe: Recipe) -> int:
         """Of the shared network and, if asked, of the slice."""
@@ -75,13 +84,22 @@ class USNet(StagedMethod[Slimmable]):
         return slimmable
 
     def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:
-        """The largest width that fits. Raises Infeasible if the narrowest that was trained does not."""
+        """The largest width that fits.
+
+        Raises Infeasible if the narrowest that was trained does not.
+        """
         family = self.widths(prepared, trainer.recipe.min_width)
-        largest = largest_fitting(lambda place: family[place], len(family), prepared.body.peaks, budget)
+        largest = largest_fitting(
+            lambda place: family[place], len(family), prepared.body.peaks, budget
+        )
         return prepared.cut(family[largest], "finetune" if self.finetune else "none", trainer)
 
     def widths(self, slimmable: Slimmable, min_width: int) -> list[Widths]:
         """The widths of the share `least` and of each position of the uniform grid above it."""
         grid, least = positions(slimmable.body), Fraction(str(self.least))
-        wider = [scaled(slimmable.body, one, min_width) for one in range(1, grid + 1) if Fraction(one, grid) > least]
+        wider = [
+            scaled(slimmable.body, one, min_width)
+            for one in range(1, grid + 1)
+            if Fraction(one, grid) > least
+        ]
         return [slimmable.at(self.least, min_width), *wider]

@@ -1,15 +1,17 @@
 """Camera-like noise, and darkness: what a sensor adds to a photograph, and what it makes of one with little light.
 
-A photosite counts photons, so that the variance of its signal grows with the light (shot noise); its circuits add a constant part (read
-noise). Both act on light, before the camera brightens the shadows. For a clean sRGB value s in [0, 1]:
+A photosite counts photons, so that the variance of its signal grows with the light (shot noise);
+its circuits add a constant part (read noise). Both act on light, before the camera brightens the
+shadows. For a clean sRGB value s in [0, 1]:
 
     x = linear(s)                                       light, by the sRGB curve (IEC 61966-2-1)
     y = x + sqrt(shot * x + read**2) * n                n ~ N(0, 1), independent per pixel and colour
     degraded = round(255 * srgb(clamp(y, 0, 1))) / 255
 
-The defaults are a little above the noisy end of the range that Brooks et al., "Unprocessing Images for Learned Raw Denoising", CVPR 2019,
-use for phone cameras (shot 0.012, read 0.015): a very dark room; photographs then have 20 to 22 dB PSNR. Left out: the mosaic of colour
-filters (which correlates the noise of neighbours), white balance, compression.
+The defaults are a little above the noisy end of the range that Brooks et al., "Unprocessing Images
+for Learned Raw Denoising", CVPR 2019, use for phone cameras (shot 0.012, read 0.015): a very dark
+room; photographs then have 20 to 22 dB PSNR. Left out: the mosaic of colour filters (which
+correlates the noise of neighbours), white balance, compression.
 """
 
 import math
@@ -39,8 +41,14 @@ class CameraNoise:
     def __post_init__(self) -> None:
         for name in ("shot", "read"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ConfigError(f"noise strength {name} is {value!r}; give a number of at least 0, such as {type(self)().__dict__[name]}")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0 <= value < math.inf
+            ):
+                raise ConfigError(
+                    f"noise strength {name} is {value!r}; give a number of at least 0, such as {type(self)().__dict__[name]}"
+                )
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         """The degraded twin of `clean`, any shape, float32 in [0, 1], on 256 levels; all randomness from `generator` (CPU)."""
@@ -69,13 +77,21 @@ class Darkness:
     read: float = 0.002
 
     def __post_init__(self) -> None:
-        if isinstance(self.light, bool) or not isinstance(self.light, int | float) or not 0 < self.light <= 1:
-            raise ConfigError(f"light is {self.light!r}; give a number in (0, 1], the share of the light, such as {type(self)().light}")
+        if (
+            isinstance(self.light, bool)
+            or not isinstance(self.light, int | float)
+            or not 0 < self.light <= 1
+        ):
+            raise ConfigError(
+                f"light is {self.light!r}; give a number in (0, 1], the share of the light, such as {type(self)().light}"
+            )
         CameraNoise(self.shot, self.read)
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         """The dark twin of `clean`, any shape, float32 in [0, 1], on 256 levels; all randomness from `generator` (CPU)."""
-        return CameraNoise(self.shot, self.read)(to_srgb(to_linear(clean).mul_(self.light)), generator)
+        return CameraNoise(self.shot, self.read)(
+            to_srgb(to_linear(clean).mul_(self.light)), generator
+        )
 
 
 def to_linear(srgb: Tensor) -> Tensor:
@@ -85,4 +101,6 @@ def to_linear(srgb: Tensor) -> Tensor:
 
 def to_srgb(light: Tensor) -> Tensor:
     """sRGB values in [0, 1] of light in [0, 1]."""
-    return torch.where(light <= 0.0031308, light * 12.92, light.pow(1 / 2.4).mul_(1.055).sub_(0.055))
+    return torch.where(
+        light <= 0.0031308, light * 12.92, light.pow(1 / 2.4).mul_(1.055).sub_(0.055)
+    )

@@ -5,18 +5,30 @@
     test sets  DATA/DIV2K_valid_HR/0801.png ...            [DATA/DIV2K_valid_LR_bicubic/X2/0801x2.png ...]   the first ten, as in EDSR
                DATA/Set5, Set14, B100, Urban100            or DATA/benchmark/Set5 and so on; or DATA/val_hr, photographs of your own
 
-In EDSR's archive all 900 photographs lie in DIV2K_train_HR; those beyond 0800 are never trained on, and are div2k_valid if that is missing.
+In EDSR's archive all 900 photographs lie in DIV2K_train_HR; those beyond 0800 are never trained on,
+and are div2k_valid if that is missing.
 
-A test set holds photographs, or a folder HR (or hr) of them, beside which low-resolution ones may lie in LR_bicubic/X2 (as in EDSR's
-benchmark) or lr_x2: NAMEx2.png or NAME.png. Where there are none, they are made by bicubic scaling, of the photograph cut to a multiple
-of the scale at the bottom and the right.
+A test set holds photographs, or a folder HR (or hr) of them, beside which low-resolution ones may
+lie in LR_bicubic/X2 (as in EDSR's benchmark) or lr_x2: NAMEx2.png or NAME.png. Where there are
+none, they are made by bicubic scaling, of the photograph cut to a multiple of the scale at the
+bottom and the right.
 """
 
 from functools import partial
 from pathlib import Path
 
 from bench.errors import ConfigError
-from tasks.data.library import DataSet, Images, Library, Photo, check_size, cut_to_multiple, files_in, matching, pairs_in
+from tasks.data.library import (
+    DataSet,
+    Images,
+    Library,
+    Photo,
+    check_size,
+    cut_to_multiple,
+    files_in,
+    matching,
+    pairs_in,
+)
 from tasks.data.photographs import read_photograph
 from tasks.data.scaling import shrunk_photograph
 
@@ -46,7 +58,11 @@ def _open(scale: int, root: Path) -> Library:
     if folder is None:
         raise ConfigError(f"{root} has nothing to train on; needed is {LAYOUT}")
     train = _photos(folder, _low_beside(folder, scale), scale)
-    beyond = tuple(photo for photo in train if folder.name == TRAIN[0] and Path(photo.name).stem > LAST_OF_TRAIN)
+    beyond = tuple(
+        photo
+        for photo in train
+        if folder.name == TRAIN[0] and Path(photo.name).stem > LAST_OF_TRAIN
+    )
     tests = ({"div2k_valid": beyond[:VALID_PHOTOGRAPHS]} if beyond else {}) | _tests(root, scale)
     if not tests:
         raise ConfigError(f"{root} has nothing to test on; needed is {LAYOUT}")
@@ -57,14 +73,18 @@ def _tests(root: Path, scale: int) -> dict[str, tuple[Photo, ...]]:
     """Test set -> its photographs."""
     tests = {}
     if (root / VALID).is_dir():
-        tests["div2k_valid"] = _photos(root / VALID, _low_beside(root / VALID, scale), scale)[:VALID_PHOTOGRAPHS]
+        tests["div2k_valid"] = _photos(root / VALID, _low_beside(root / VALID, scale), scale)[
+            :VALID_PHOTOGRAPHS
+        ]
     found = _folders(root) | (_folders(root / "benchmark") if (root / "benchmark").is_dir() else {})
     for name in TESTS:
         if name in found:
             inner = _folders(found[name])
             high = inner.get("hr", found[name])
             bicubic = _folders(inner["lr_bicubic"]) if "lr_bicubic" in inner else {}
-            tests[name] = _photos(high, inner.get(f"lr_x{scale}") or bicubic.get(f"x{scale}"), scale)
+            tests[name] = _photos(
+                high, inner.get(f"lr_x{scale}") or bicubic.get(f"x{scale}"), scale
+            )
     return tests
 
 
@@ -82,12 +102,17 @@ def _low_beside(high: Path, scale: int) -> Path | None:
 def _photos(high: Path, low: Path | None, scale: int) -> tuple[Photo, ...]:
     """The photographs of a folder with their low-resolution twins, given or made."""
     if low is None:
-        return tuple(Photo(name, (file,), partial(_made, file, scale)) for name, file in files_in(high, LAYOUT).items())
+        return tuple(
+            Photo(name, (file,), partial(_made, file, scale))
+            for name, file in files_in(high, LAYOUT).items()
+        )
     names = {Path(name).stem: name for name in files_in(low, LAYOUT)}
 
     def partner(name: str) -> str:
         stem = Path(name).stem
-        return names.get(f"{stem}x{scale}") or names.get(stem) or f"{stem}x{scale}{Path(name).suffix}"
+        return (
+            names.get(f"{stem}x{scale}") or names.get(stem) or f"{stem}x{scale}{Path(name).suffix}"
+        )
 
     return pairs_in(low, high, LAYOUT, scale, partner)
 

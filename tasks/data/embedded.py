@@ -7,12 +7,14 @@ Split by photograph: none is on two sides.
     train        astronaut, motorcycle, rocket (everyday colour); ihc, retina, hubble_deep_field (microscope, eye, telescope);
                  camera, coins, moon, brick, grass, gravel (grey, repeated to RGB)
 
-`chelsea` is also known as `cat`; the two motorcycle files are one scene, of which the left view is taken. Of photographs that are much
-alike everywhere (retina, hubble, moon and the three textures) the middle 256 x 256 is used, so that half of what is trained on, by area, is
-everyday colour. Grey ones come to a third.
-Left out: drawings, rendered or scanned pages, one- and few-colour pictures, photographs without detail (cell, clock_motion), tiny ones.
+`chelsea` is also known as `cat`; the two motorcycle files are one scene, of which the left view is
+taken. Of photographs that are much alike everywhere (retina, hubble, moon and the three textures)
+the middle 256 x 256 is used, so that half of what is trained on, by area, is everyday colour. Grey
+ones come to a third. Left out: drawings, rendered or scanned pages, one- and few-colour pictures,
+photographs without detail (cell, clock_motion), tiny ones.
 
-Files are read from the installed packages scikit-image and scikit-learn by their place, without importing these.
+Files are read from the installed packages scikit-image and scikit-learn by their place, without
+importing these.
 """
 
 import hashlib
@@ -32,7 +34,14 @@ from tasks.data.photographs import as_float, read_photograph
 
 SPLIT_VERSION = 1  # raise it when the split, the crops, their colours or the noise change in a way that no file and no option shows
 TRAIN = (
-    *("astronaut.png", "motorcycle_left.png", "rocket.jpg", "ihc.png", "retina.jpg", "hubble_deep_field.jpg"),
+    *(
+        "astronaut.png",
+        "motorcycle_left.png",
+        "rocket.jpg",
+        "ihc.png",
+        "retina.jpg",
+        "hubble_deep_field.jpg",
+    ),
     *("camera.png", "coins.png", "moon.png", "brick.png", "grass.png", "gravel.png"),
 )
 CALIBRATION = ("china.jpg",)
@@ -62,7 +71,9 @@ def pairs(files: Sequence[str], degrade: Change, multiple: int = 1) -> tuple[Pai
 def fingerprint_parts() -> list[bytes]:
     """Name and bytes of every file that is used, and the version of the split."""
     return [str(SPLIT_VERSION).encode()] + [
-        part for file in TRAIN + CALIBRATION + TEST for part in (file.encode(), _path(file).read_bytes())
+        part
+        for file in TRAIN + CALIBRATION + TEST
+        for part in (file.encode(), _path(file).read_bytes())
     ]
 
 
@@ -87,10 +98,14 @@ def _pair(scene: Scene, degrade: Change, multiple: int) -> Pair:
 
 def _path(file: str) -> Path:
     """Where the installed package keeps a photograph."""
-    package, folder = ("sklearn", "datasets/images") if file in FROM_SCIKIT_LEARN else ("skimage", "data")
+    package, folder = (
+        ("sklearn", "datasets/images") if file in FROM_SCIKIT_LEARN else ("skimage", "data")
+    )
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(f"the embedded photograph {file} comes with the package {package}, which is not installed; install it again")
+        raise ConfigError(
+            f"the embedded photograph {file} comes with the package {package}, which is not installed; install it again"
+        )
     path = Path(spec.submodule_search_locations[0], folder, file)
     if not path.is_file():
         raise ConfigError(

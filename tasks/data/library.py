@@ -4,7 +4,8 @@
     Library   the photographs of a folder, none decoded yet
     Photo     one (degraded, clean) pair: its files, and how to read it
 
-Files whose name starts with a dot are passed over. What is wrong is a ConfigError that names the first file or folder that is.
+Files whose name starts with a dot are passed over. What is wrong is a ConfigError that names the
+first file or folder that is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,8 @@ class Photo(NamedTuple):
         name: unique in its split.
         files: what it is made from.
         read: decodes it; raises ConfigError.
-        scene: photographs of one scene go to one side when some are kept back; without a name it is alone.
+        scene: photographs of one scene go to one side when some are kept back; without a name it is
+            alone.
     """
 
     name: str
@@ -67,7 +69,9 @@ class DataSet(NamedTuple):
         return any((root / mark).exists() for mark in self.marks)
 
 
-def recognised(data: str, known: Sequence[DataSet], others: Mapping[str, Sequence[DataSet]]) -> tuple[Path, DataSet]:
+def recognised(
+    data: str, known: Sequence[DataSet], others: Mapping[str, Sequence[DataSet]]
+) -> tuple[Path, DataSet]:
     """The folder, and which of the known data sets it is.
 
     Args:
@@ -93,7 +97,10 @@ def recognised(data: str, known: Sequence[DataSet], others: Mapping[str, Sequenc
 
 
 def _hint(root: Path, known: Sequence[DataSet], others: Mapping[str, Sequence[DataSet]]) -> str:
-    near = [*sorted(entry for entry in root.iterdir() if entry.is_dir()), *root.resolve().parents[:2]]
+    near = [
+        *sorted(entry for entry in root.iterdir() if entry.is_dir()),
+        *root.resolve().parents[:2],
+    ]
     for folder in near:
         for one in known:
             if one.is_in(folder):
@@ -118,12 +125,18 @@ def files_in(folder: Path, needed: str) -> dict[str, Path]:
     if not entries:
         raise ConfigError(f"{folder} is empty; needed is {needed}")
     if folders := [entry.name for entry in entries if not entry.is_file()]:
-        raise ConfigError(f"{folder} holds what is not a file: {few(folders)}; put the photographs directly into it")
+        raise ConfigError(
+            f"{folder} holds what is not a file: {few(folders)}; put the photographs directly into it"
+        )
     return {entry.name: entry for entry in entries}
 
 
 def pairs_in(
-    degraded: Path, clean: Path, needed: str, scale: int = 1, partner: Callable[[str], str] = lambda name: name
+    degraded: Path,
+    clean: Path,
+    needed: str,
+    scale: int = 1,
+    partner: Callable[[str], str] = lambda name: name,
 ) -> tuple[Photo, ...]:
     """The pairs of two folders.
 
@@ -139,7 +152,9 @@ def pairs_in(
     of_degraded, of_clean = files_in(degraded, needed), files_in(clean, needed)
     wanted = {partner(name): name for name in of_clean}
     if len(wanted) < len(of_clean):
-        raise ConfigError(f"{clean}: {len(of_clean)} photographs share {len(wanted)} partners in {degraded}; give each a name of its own")
+        raise ConfigError(
+            f"{clean}: {len(of_clean)} photographs share {len(wanted)} partners in {degraded}; give each a name of its own"
+        )
     alone = [f"{degraded.name}/{name}" for name in of_degraded if name not in wanted]
     alone += [f"{clean.name}/{wanted[name]}" for name in sorted(wanted) if name not in of_degraded]
     if alone:
@@ -147,7 +162,9 @@ def pairs_in(
             f"{clean.parent}: {len(alone)} of the photographs have no partner of the {'same' if scale == 1 else 'right'} name: "
             f"{few(alone)}; rename, add or remove"
         )
-    return tuple(pair(name, of_degraded[partner(name)], path, scale) for name, path in of_clean.items())
+    return tuple(
+        pair(name, of_degraded[partner(name)], path, scale) for name, path in of_clean.items()
+    )
 
 
 def pair(name: str, degraded: Path, clean: Path, scale: int = 1, scene: str = "") -> Photo:
@@ -159,7 +176,9 @@ def pair(name: str, degraded: Path, clean: Path, scale: int = 1, scene: str = ""
     return Photo(name, (degraded, clean), read, scene)
 
 
-def matching(degraded: Tensor, clean: Tensor, degraded_file: Path, clean_file: Path, scale: int = 1) -> Images:
+def matching(
+    degraded: Tensor, clean: Tensor, degraded_file: Path, clean_file: Path, scale: int = 1
+) -> Images:
     """Both images, the clean one cut at the bottom and the right to a multiple of `scale`.
 
     Raises:
@@ -168,7 +187,9 @@ def matching(degraded: Tensor, clean: Tensor, degraded_file: Path, clean_file: P
     clean = cut_to_multiple(clean, scale)
     if tuple(size * scale for size in degraded.shape[1:]) != clean.shape[1:]:
         of_each = ((degraded_file.parent.name, degraded), (clean_file.parent.name, clean))
-        sizes = " and ".join(f"{side} {image.shape[2]} x {image.shape[1]}" for side, image in of_each)
+        sizes = " and ".join(
+            f"{side} {image.shape[2]} x {image.shape[1]}" for side, image in of_each
+        )
         sizes += " pixels" if scale == 1 else f" pixels, at a scale of {scale}"
         raise ConfigError(
             f"{degraded_file}: the two photographs {clean_file.name} differ in size ({sizes}); crop them to the same place or remove them"
@@ -181,7 +202,9 @@ def check_size(clean: Tensor, file: Path, scale: int = 1) -> None:
     """Raises ConfigError for a photograph that is too small to be scored; at a scale above 1 its border is not looked at."""
     least, (height, width) = LEAST_PIXELS + (2 * scale if scale > 1 else 0), clean.shape[1:]
     if min(height, width) < least:
-        raise ConfigError(f"{file} has {width} x {height} pixels, below {least} x {least}; remove it")
+        raise ConfigError(
+            f"{file} has {width} x {height} pixels, below {least} x {least}; remove it"
+        )
 
 
 def cut_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from tasks.data.library import DataSet, Library, pairs_in
 
-LAYOUT = "our485/low, our485/high, eval15/low and eval15/high, with the same file names in low and high"
+LAYOUT = (
+    "our485/low, our485/high, eval15/low and eval15/high, with the same file names in low and high"
+)
 SOURCE = "from the project page of Deep Retinex Decomposition (LOLdataset.zip); no licence is stated for the photographs: research use"
 
 
 def _open(root: Path) -> Library:
-    train, test = (pairs_in(root / part / "low", root / part / "high", LAYOUT) for part in ("our485", "eval15"))
+    train, test = (
+        pairs_in(root / part / "low", root / part / "high", LAYOUT) for part in ("our485", "eval15")
+    )
     return Library(train, {"eval15": test})
 
 

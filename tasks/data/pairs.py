@@ -1,8 +1,11 @@
-"""Random training crops, with the same cut and the same symmetry for degraded and clean. A patch is counted in pixels of the clean one.
+"""Random training crops, with the same cut and the same symmetry for degraded and clean.
 
-A photograph is drawn with a probability proportional to its area, so that every part of the training side is seen about equally often;
-the place in it is uniform; then one of the eight symmetries of the square (flips, 90-degree rotations, transposes).
-All randomness comes from the caller's generator (CPU): the same generator state gives the same crops.
+A patch is counted in pixels of the clean one.
+
+A photograph is drawn with a probability proportional to its area, so that every part of the
+training side is seen about equally often; the place in it is uniform; then one of the eight
+symmetries of the square (flips, 90-degree rotations, transposes). All randomness comes from the
+caller's generator (CPU): the same generator state gives the same crops.
 """
 
 from bisect import bisect_right
@@ -22,7 +25,8 @@ Change = Callable[[Tensor, Generator], Tensor]  # (N, C, H, W) -> another of equ
 class Scene(NamedTuple):
     """What is known of one photograph: (clean,) or (degraded, clean), each (C, H, W), uint8 or float32 in [0, 1].
 
-    The clean one may be larger by a whole factor. Besides tensors there are images on disk, of which an index gives a tensor.
+    The clean one may be larger by a whole factor. Besides tensors there are images on disk, of
+    which an index gives a tensor.
     """
 
     name: str
@@ -30,7 +34,9 @@ class Scene(NamedTuple):
 
 
 class DegradedCrops:
-    """Crops of clean photographs that are degraded anew at every draw. A source of `bench.contract.Crops`.
+    """Crops of clean photographs that are degraded anew at every draw.
+
+    A source of `bench.contract.Crops`.
 
     Args:
         scenes: at least one, with the clean image alone.
@@ -39,11 +45,16 @@ class DegradedCrops:
         scale: how many times smaller they become.
     """
 
-    def __init__(self, scenes: Sequence[Scene], degrade: Change, vary: Change | None = None, scale: int = 1) -> None:
+    def __init__(
+        self, scenes: Sequence[Scene], degrade: Change, vary: Change | None = None, scale: int = 1
+    ) -> None:
         self._scenes, self._degrade, self._vary, self._scale = Scenes(scenes), degrade, vary, scale
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """`count` random (degraded, clean) crops, clean (count, C, patch, patch). Raises ConfigError if `patch` does not fit."""
+        """`count` random (degraded, clean) crops, clean (count, C, patch, patch).
+
+        Raises ConfigError if `patch` does not fit.
+        """
         _check_scale(patch, self._scale)
         (clean,) = self._scenes.crops(count, patch, generator)
         clean = self._vary(clean, generator) if self._vary else clean
@@ -61,7 +72,10 @@ class PairedCrops:
         self._scenes = Scenes(scenes)
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """`count` random (degraded, clean) crops, clean (count, C, patch, patch). Raises ConfigError if `patch` does not fit."""
+        """`count` random (degraded, clean) crops, clean (count, C, patch, patch).
+
+        Raises ConfigError if `patch` does not fit.
+        """
         degraded, clean = self._scenes.crops(count, patch, generator)
         return degraded, clean
 
@@ -93,7 +107,9 @@ class Scenes:
         crops = []
         for image in images:
             step = image.shape[-1] // width
-            crops.append(image[:, top * step : (top + coarse) * step, left * step : (left + coarse) * step])
+            crops.append(
+                image[:, top * step : (top + coarse) * step, left * step : (left + coarse) * step]
+            )
         return [oriented(as_float(crop), symmetry % 8) for crop in crops]
 
     def _check(self, patch: int) -> None:
@@ -109,7 +125,9 @@ class Scenes:
 
 def _check_scale(patch: int, scale: int) -> None:
     if patch % scale:
-        raise ConfigError(f"recipe: patch = {patch} must be a multiple of the scale, {scale}; choose another: --set recipe.patch=...")
+        raise ConfigError(
+            f"recipe: patch = {patch} must be a multiple of the scale, {scale}; choose another: --set recipe.patch=..."
+        )
 
 
 def oriented(image: Tensor, symmetry: int) -> Tensor:

@@ -1,9 +1,11 @@
 """One photograph: a file, or a tensor (3, H, W) in RGB.
 
-A tensor keeps the precision of its file: uint8 for 8-bit files (a quarter of the memory of float32), float32 in [0, 1] for 16-bit grey
-ones; `as_float` gives float32 in [0, 1] of either. Grey is repeated to three channels, palettes are looked up, transparency is dropped.
-Pillow is the door to image files; it keeps the upper 8 bits of 16-bit colour files. Only FORMATS are read, whatever the name of a file
-ends in: Pillow hands some others to programs of the system. Nothing is decoded before its size is known.
+A tensor keeps the precision of its file: uint8 for 8-bit files (a quarter of the memory of
+float32), float32 in [0, 1] for 16-bit grey ones; `as_float` gives float32 in [0, 1] of either. Grey
+is repeated to three channels, palettes are looked up, transparency is dropped. Pillow is the door
+to image files; it keeps the upper 8 bits of 16-bit colour files. Only FORMATS are read, whatever
+the name of a file ends in: Pillow hands some others to programs of the system. Nothing is decoded
+before its size is known.
 """
 
 import warnings
@@ -30,7 +32,8 @@ def read_photograph(path: Path) -> Tensor:
     """The photograph in `path`, fully decoded, (3, H, W), uint8 or float32 in [0, 1].
 
     Raises:
-        ConfigError: the file cannot be read, is no image, is cut short or corrupt, or holds floating-point values.
+        ConfigError: the file cannot be read, is no image, is cut short or corrupt, or holds
+            floating-point values.
     """
     from PIL import Image
 
@@ -40,13 +43,17 @@ def read_photograph(path: Path) -> Tensor:
             with Image.open(path, formats=FORMATS) as image:
                 check_pixels(*image.size, path)
                 if image.format in ANIMATED and getattr(image, "is_animated", False):
-                    raise ConfigError(f"{path} holds several pictures; a photograph is one: replace or remove it")
+                    raise ConfigError(
+                        f"{path} holds several pictures; a photograph is one: replace or remove it"
+                    )
                 image.load()
                 return _rgb(image, path)
     except ConfigError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and others
-        raise ConfigError(f"{path} cannot be read as an image ({_one_line(error, path)}); replace or remove it") from error
+        raise ConfigError(
+            f"{path} cannot be read as an image ({_one_line(error, path)}); replace or remove it"
+        ) from error
 
 
 def check_pixels(width: int, height: int, path: Path) -> None:
@@ -62,11 +69,15 @@ def _rgb(image: Any, path: Path) -> Tensor:
     import numpy
 
     if image.mode == "F":
-        raise ConfigError(f"{path} holds floating-point values, whose range is not known; save it with 8 or 16 bits per channel")
+        raise ConfigError(
+            f"{path} holds floating-point values, whose range is not known; save it with 8 or 16 bits per channel"
+        )
     if image.mode in SIXTEEN_BIT:
         levels = numpy.asarray(image).astype(numpy.float32)
         if levels.min() < 0 or levels.max() > 65535:
-            raise ConfigError(f"{path} holds values outside 0 ... 65535; save it with 8 or 16 bits per channel")
+            raise ConfigError(
+                f"{path} holds values outside 0 ... 65535; save it with 8 or 16 bits per channel"
+            )
         return torch.from_numpy(levels / numpy.float32(65535)).expand(3, -1, -1)
     return torch.from_numpy(numpy.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
 

@@ -1,13 +1,16 @@
 """The photographs of a folder, decoded once.
 
-Each is kept as arrays on disk (.raw), beside a note (.json) with the size, the time of the last change and the SHA-256 of its source files.
-A source that has not changed since is not opened again; one that has, is. A killed preparation goes on where it was.
+Each is kept as arrays on disk (.raw), beside a note (.json) with the size, the time of the last
+change and the SHA-256 of its source files. A source that has not changed since is not opened again;
+one that has, is. A killed preparation goes on where it was.
 
-Training reads the crop that it needs through a memory map that is closed at once, so that resident memory does not grow with the data set;
-small data sets are held in memory. The length of an array is verified, its content is not.
+Training reads the crop that it needs through a memory map that is closed at once, so that resident
+memory does not grow with the data set; small data sets are held in memory. The length of an array
+is verified, its content is not.
 
-An array is named by its content: it is never overwritten under a process that reads it, and images that several pairs share are kept once.
-The cache lies in PRUNEBENCH_CACHE, or in ~/.cache/prunebench; it may be deleted while nothing runs.
+An array is named by its content: it is never overwritten under a process that reads it, and images
+that several pairs share are kept once. The cache lies in PRUNEBENCH_CACHE, or in
+~/.cache/prunebench; it may be deleted while nothing runs.
 """
 
 import hashlib
@@ -39,8 +42,12 @@ SHOWN_FROM = 16  # photographs to decode
 TRAIN = "train"
 ARRAY, ITEM_BYTES = re.compile("[0-9a-f]{32}\\.raw"), {"uint8": 1, "float32": 4}
 KEPT_LIBRARIES = 4  # in one process
-Stamp = tuple[tuple[str, str, int, int], ...]  # split and photograph, file, bytes, time of the last change in ns
-Entry = dict[str, Any]  # "sources": [[file, bytes, time of the last change in ns, SHA-256]], "arrays": [[file, shape, type, bytes]]
+Stamp = tuple[
+    tuple[str, str, int, int], ...
+]  # split and photograph, file, bytes, time of the last change in ns
+Entry = dict[
+    str, Any
+]  # "sources": [[file, bytes, time of the last change in ns, SHA-256]], "arrays": [[file, shape, type, bytes]]
 
 
 class Stored:
@@ -57,7 +64,9 @@ class Stored:
     def __getitem__(self, where: Any) -> Tensor:
         import numpy
 
-        return torch.from_numpy(numpy.array(numpy.memmap(self.path, self.dtype, "r", shape=self.shape)[where]))
+        return torch.from_numpy(
+            numpy.array(numpy.memmap(self.path, self.dtype, "r", shape=self.shape)[where])
+        )
 
 
 class Pairs(Sequence[Pair]):
@@ -86,7 +95,9 @@ class Prepared(NamedTuple):
 
     def photographs(self) -> dict[str, Pairs]:
         """Split -> its photographs; without any that are kept back there is no "calibration"."""
-        sides = {TRAIN: Pairs(self.train)} | ({} if self.calibration == self.train else {"calibration": Pairs(self.calibration)})
+        sides = {TRAIN: Pairs(self.train)} | (
+            {} if self.calibration == self.train else {"calibration": Pairs(self.calibration)}
+        )
         return {**sides, **self.test}
 
 
@@ -96,8 +107,9 @@ _KEPT: dict[tuple[Path, str, Stamp], Prepared] = {}
 def prepared(root: Path, data_set: DataSet) -> Prepared:
     """The folder's photographs, from the cache where they are there.
 
-    Layers are judged on crops of training photographs: with at least eight, one in eight of them is kept back from the gradient steps for
-    that, the same ones at every run; with fewer, all are used for both. Photographs of the test sets are only ever tested on.
+    Layers are judged on crops of training photographs: with at least eight, one in eight of them is
+    kept back from the gradient steps for that, the same ones at every run; with fewer, all are used
+    for both. Photographs of the test sets are only ever tested on.
 
     Args:
         root: of the data set, absolute.
@@ -109,7 +121,9 @@ def prepared(root: Path, data_set: DataSet) -> Prepared:
     library = data_set.open(root)
     for split, photos in ((TRAIN, library.train), *library.test.items()):
         if not photos:
-            raise ConfigError(f"{root} is laid out like {data_set.name}, and has no photographs of '{split}'; needed is {data_set.layout}")
+            raise ConfigError(
+                f"{root} is laid out like {data_set.name}, and has no photographs of '{split}'; needed is {data_set.layout}"
+            )
     name = f"{data_set.name} {data_set.variant}"
     state = (root, name, _stamp(library))
     if state not in _KEPT:
@@ -123,7 +137,9 @@ def kept_back(names: Sequence[str]) -> tuple[str, ...]:
     """The training scenes on which layers are judged instead of trained: one in eight, or none if there are fewer than eight."""
     if len(names) < KEPT_BACK_FROM:
         return ()
-    return tuple(sorted(random.Random(0).sample(sorted(names), round(len(names) / KEPT_BACK_ONE_IN))))
+    return tuple(
+        sorted(random.Random(0).sample(sorted(names), round(len(names) / KEPT_BACK_ONE_IN)))
+    )
 
 
 def cache_folder() -> Path:
@@ -134,11 +150,15 @@ def cache_folder() -> Path:
 def _prepared(root: Path, name: str, library: Library) -> Prepared:
     folder = cache_folder() / _digest([VERSION, name, str(root)])
     entries = _decoded(root, folder, library)
-    in_memory = sum(size for entry in entries.values() for *_, size in entry["arrays"]) <= IN_MEMORY_BYTES
+    in_memory = (
+        sum(size for entry in entries.values() for *_, size in entry["arrays"]) <= IN_MEMORY_BYTES
+    )
     scenes: dict[str, list[Scene]] = {}
     for (split, photo), entry in zip(_photos(library), entries.values(), strict=True):
         stored = [Stored(folder / file, shape, dtype) for file, shape, dtype, _ in entry["arrays"]]
-        scenes.setdefault(split, []).append(Scene(photo.name, tuple(one[:] for one in stored) if in_memory else tuple(stored)))
+        scenes.setdefault(split, []).append(
+            Scene(photo.name, tuple(one[:] for one in stored) if in_memory else tuple(stored))
+        )
     train = scenes.pop(TRAIN)
     of = [photo.scene or photo.name for photo in library.train]
     back = kept_back(sorted(set(of)))
@@ -159,7 +179,9 @@ def _photos(library: Library) -> Iterator[tuple[str, Photo]]:
 def _stamp(library: Library) -> Stamp:
     """Changes when a file does, without reading it."""
     seen = {file: file.stat() for _, photo in _photos(library) for file in photo.files}
-    places = [(f"{split}/{photo.name}", file) for split, photo in _photos(library) for file in photo.files]
+    places = [
+        (f"{split}/{photo.name}", file) for split, photo in _photos(library) for file in photo.files
+    ]
     return tuple((key, str(file), seen[file].st_size, _changed(seen[file])) for key, file in places)
 
 
@@ -170,7 +192,10 @@ def _changed(status: os.stat_result) -> int:
 
 def _fingerprint(name: str, entries: Mapping[str, Entry]) -> str:
     """SHA-256, as hex, of the data set's name, and of the names and bytes of all files."""
-    files = [[key, *([file, checksum] for file, _, _, checksum in entry["sources"])] for key, entry in entries.items()]
+    files = [
+        [key, *([file, checksum] for file, _, _, checksum in entry["sources"])]
+        for key, entry in entries.items()
+    ]
     return hashlib.sha256(json.dumps([VERSION, name, files]).encode()).hexdigest()
 
 
@@ -198,7 +223,11 @@ class _Sources:
         """[name as seen from the root, bytes, time of the last change in ns]."""
         if file not in self._stamps:
             status = file.stat()
-            self._stamps[file] = [Path(os.path.relpath(file, self._root)).as_posix(), status.st_size, _changed(status)]
+            self._stamps[file] = [
+                Path(os.path.relpath(file, self._root)).as_posix(),
+                status.st_size,
+                _changed(status),
+            ]
         return self._stamps[file]
 
     def full(self, file: Path) -> list[Any]:
@@ -208,7 +237,9 @@ class _Sources:
                 with file.open("rb") as opened:
                     self._checksums[file] = hashlib.file_digest(opened, "sha256").hexdigest()
             except OSError as error:
-                raise ConfigError(f"{file} cannot be read ({error.strerror}); replace or remove it") from error
+                raise ConfigError(
+                    f"{file} cannot be read ({error.strerror}); replace or remove it"
+                ) from error
         return [*self.stamp(file), self._checksums[file]]
 
 
@@ -216,8 +247,12 @@ def _known(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry | N
     """The entry of a photograph whose files have not changed since, and whose arrays are there."""
     try:
         entry = json_of(folder / f"{_digest(key)}.json")
-        unchanged = [source[:3] for source in entry["sources"]] == [sources.stamp(file) for file in photo.files]
-        whole = all(map(_is_array, entry["arrays"])) and all((folder / file).stat().st_size == size for file, *_, size in entry["arrays"])
+        unchanged = [source[:3] for source in entry["sources"]] == [
+            sources.stamp(file) for file in photo.files
+        ]
+        whole = all(map(_is_array, entry["arrays"])) and all(
+            (folder / file).stat().st_size == size for file, *_, size in entry["arrays"]
+        )
     except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: decoded anew
         return None
     return entry if unchanged and whole else None
@@ -227,7 +262,12 @@ def _is_array(noted: Any) -> bool:
     """Whether a note can be that of an array in this folder."""
     file, shape, dtype, size = noted
     sized = len(shape) == 3 and all(type(length) is int and length > 0 for length in shape)
-    return bool(ARRAY.fullmatch(file) and dtype in ITEM_BYTES and sized and size == ITEM_BYTES[dtype] * math.prod(shape))
+    return bool(
+        ARRAY.fullmatch(file)
+        and dtype in ITEM_BYTES
+        and sized
+        and size == ITEM_BYTES[dtype] * math.prod(shape)
+    )
 
 
 def _decode(key: str, photo: Photo, folder: Path, sources: _Sources) -> Entry:
@@ -249,4 +289,11 @@ def _shown(todo: Sequence[str], folder: Path) -> Iterator[str]:
     """The same, with progress on stderr."""
     from tqdm import tqdm
 
-    yield from tqdm(todo, f"preparing photographs in {folder}", unit="photo", leave=False, mininterval=2, disable=len(todo) < SHOWN_FROM)
+    yield from tqdm(
+        todo,
+        f"preparing photographs in {folder}",
+        unit="photo",
+        leave=False,
+        mininterval=2,
+        disable=len(todo) < SHOWN_FROM,
+    )

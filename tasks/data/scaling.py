@@ -1,7 +1,8 @@
 """Bicubic scaling as in MATLAB's imresize, which super-resolution is measured by.
 
-The kernel has a = -0.5, is widened by the scale where an image shrinks, and is normalised at the borders; the result is rounded to 8 bit.
-MATLAB mirrors the image at its borders instead; the photographs of Set5 come out within rounding of the published ones.
+The kernel has a = -0.5, is widened by the scale where an image shrinks, and is normalised at the
+borders; the result is rounded to 8 bit. MATLAB mirrors the image at its borders instead; the
+photographs of Set5 come out within rounding of the published ones.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,9 @@ class Shrunk:
         """(..., C, scale H, scale W), float32 in [0, 1], to (..., C, H, W); nothing is drawn."""
         height, width = (size // self.scale for size in clean.shape[-2:])
         whole = clean[..., : height * self.scale, : width * self.scale]
-        return resized(whole.reshape(-1, *whole.shape[-3:]), (height, width)).reshape(*clean.shape[:-2], height, width)
+        return resized(whole.reshape(-1, *whole.shape[-3:]), (height, width)).reshape(
+            *clean.shape[:-2], height, width
+        )
 
 
 def shrunk_photograph(clean: Tensor, scale: int) -> Tensor:

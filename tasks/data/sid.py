@@ -1,12 +1,16 @@
-"""SID, the Sony part: Chen, Chen, Xu and Koltun, "Learning to See in the Dark", CVPR 2018. Raw files of a camera.
+"""SID, the Sony part: Chen, Chen, Xu and Koltun, "Learning to See in the Dark", CVPR 2018.
+
+Raw files of a camera.
 
     DATA/Sony_train_list.txt, DATA/Sony_test_list.txt     lines "./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8"
     DATA/Sony/short/*.ARW, DATA/Sony/long/*.ARW
 
-Both exposures are developed by rawpy (the extra `raw`: pip install prunebench[raw]) to sRGB of half the size, one value of each colour from
-four photosites, with the camera's white balance and 8 bit; the short one is amplified by the ratio of the exposures, at most 300. So the
-backbones are those of all tasks. The paper works on the raw values themselves: figures are not comparable with its own.
-The three test scenes with a shift between the exposures (10034, 10045, 10172) are left out. The validation list is not used.
+Both exposures are developed by rawpy (the extra `raw`: pip install prunebench[raw]) to sRGB of half
+the size, one value of each colour from four photosites, with the camera's white balance and 8 bit;
+the short one is amplified by the ratio of the exposures, at most 300. So the backbones are those of
+all tasks. The paper works on the raw values themselves: figures are not comparable with its own.
+The three test scenes with a shift between the exposures (10034, 10045, 10172) are left out. The
+validation list is not used.
 """
 
 import os
@@ -32,7 +36,9 @@ MOST_BYTES = 2**24  # of a list
 
 def _open(root: Path) -> Library:
     train, test = (_photos(root, name) for name in LISTS)
-    return Library(train, {"sid_sony": tuple(photo for photo in test if not photo.name.startswith(SHIFTED))})
+    return Library(
+        train, {"sid_sony": tuple(photo for photo in test if not photo.name.startswith(SHIFTED))}
+    )
 
 
 def _photos(root: Path, name: str) -> tuple[Photo, ...]:
@@ -45,12 +51,25 @@ def _photos(root: Path, name: str) -> tuple[Photo, ...]:
         raise ConfigError(f"{root / name} cannot be read: {error}; get it again") from error
     lines = [line.split() for line in dict.fromkeys(text.splitlines()) if line.strip()]
     if wrong := [" ".join(line) for line in lines if len(line) < 2]:
-        raise ConfigError(f"{root / name} has the line '{wrong[0]}'; needed are a short and a long exposure in each line")
-    if outside := [path for line in lines for path in line[:2] if os.path.isabs(path) or os.path.normpath(path).startswith("..")]:
-        raise ConfigError(f"{root / name} names {few(outside)}, which is outside of {root}; get it again")
+        raise ConfigError(
+            f"{root / name} has the line '{wrong[0]}'; needed are a short and a long exposure in each line"
+        )
+    if outside := [
+        path
+        for line in lines
+        for path in line[:2]
+        if os.path.isabs(path) or os.path.normpath(path).startswith("..")
+    ]:
+        raise ConfigError(
+            f"{root / name} names {few(outside)}, which is outside of {root}; get it again"
+        )
     pairs = [(root / line[0], root / line[1]) for line in lines]
-    if missing := [os.path.relpath(file, root) for each in pairs for file in each if not file.is_file()]:
-        raise ConfigError(f"{root}: {len(missing)} files of {name} are missing: {few(missing)}; needed is {LAYOUT}")
+    if missing := [
+        os.path.relpath(file, root) for each in pairs for file in each if not file.is_file()
+    ]:
+        raise ConfigError(
+            f"{root}: {len(missing)} files of {name} are missing: {few(missing)}; needed is {LAYOUT}"
+        )
     return tuple(_photo(short, long) for short, long in pairs)
 
 
@@ -76,16 +95,27 @@ def _seconds(file: Path) -> float:
 
 @lru_cache(maxsize=2)  # the shorts of one long follow each other
 def _developed(file: Path, brighter: float) -> Tensor:
-    """(3, H / 2, W / 2) of uint8. Raises ConfigError if rawpy is not there or cannot read the file."""
+    """(3, H / 2, W / 2) of uint8.
+
+    Raises ConfigError if rawpy is not there or cannot read the file.
+    """
     rawpy = _rawpy()
     try:
         with rawpy.imread(str(file)) as raw:
             check_pixels(raw.sizes.raw_width, raw.sizes.raw_height, file)
-            pixels = raw.postprocess(use_camera_wb=True, half_size=True, no_auto_bright=True, output_bps=8, bright=brighter)
+            pixels = raw.postprocess(
+                use_camera_wb=True,
+                half_size=True,
+                no_auto_bright=True,
+                output_bps=8,
+                bright=brighter,
+            )
     except ConfigError:
         raise
     except Exception as error:  # libraw's errors, and those of the file system
-        raise ConfigError(f"{file} cannot be developed ({type(error).__name__}: {error}); get it again") from error
+        raise ConfigError(
+            f"{file} cannot be developed ({type(error).__name__}: {error}); get it again"
+        ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -93,7 +123,9 @@ def _rawpy() -> Any:
     try:
         import rawpy
     except ImportError as error:
-        raise ConfigError("SID-Sony holds raw files, which need rawpy: pip install 'prunebench[raw]'") from error
+        raise ConfigError(
+            "SID-Sony holds raw files, which need rawpy: pip install 'prunebench[raw]'"
+        ) from error
     return rawpy
 
 

@@ -1,9 +1,11 @@
 """SIDD-Medium: Abdelhamed, Lin and Brown, "A High-Quality Denoising Dataset for Smartphone Cameras", CVPR 2018. sRGB images.
 
-    DATA/SIDD_Medium_Srgb/Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_SRGB_010.PNG, 0001_GT_SRGB_010.PNG, 0001_NOISY_SRGB_011.PNG, ...
-    DATA/ValidationNoisyBlocksSrgb.mat, DATA/ValidationGtBlocksSrgb.mat
+    DATA/SIDD_Medium_Srgb/Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_SRGB_010.PNG,
+    0001_GT_SRGB_010.PNG, 0001_NOISY_SRGB_011.PNG, ... DATA/ValidationNoisyBlocksSrgb.mat,
+    DATA/ValidationGtBlocksSrgb.mat
 
-320 pairs of 160 scene instances to train on; 40 x 32 blocks of 256 x 256 pixels to test on. DATA may be SIDD_Medium_Srgb itself.
+320 pairs of 160 scene instances to train on; 40 x 32 blocks of 256 x 256 pixels to test on. DATA
+may be SIDD_Medium_Srgb itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,41 +31,82 @@ NOISY, CLEAN = "NOISY_SRGB", "GT_SRGB"
 
 
 def _open(root: Path) -> Library:
-    data = next((root / folder for folder in FOLDERS if (root / folder).is_dir()), root / FOLDERS[0])
+    data = next(
+        (root / folder for folder in FOLDERS if (root / folder).is_dir()), root / FOLDERS[0]
+    )
     if not data.is_dir():
-        raise ConfigError(f"{data} is missing, the training half of SIDD-Medium; needed is {LAYOUT}")
-    scenes = sorted(entry for entry in data.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        raise ConfigError(
+            f"{data} is missing, the training half of SIDD-Medium; needed is {LAYOUT}"
+        )
+    scenes = sorted(
+        entry for entry in data.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
     if not scenes:
         raise ConfigError(f"{data} has no folders of scenes; needed is {LAYOUT}")
-    return Library(tuple(photo for scene in scenes for photo in _pairs(scene)), {"sidd_validation": _blocks(root)})
+    return Library(
+        tuple(photo for scene in scenes for photo in _pairs(scene)),
+        {"sidd_validation": _blocks(root)},
+    )
 
 
 def _pairs(scene: Path) -> list[Photo]:
     """The pairs of one scene instance."""
-    files = {name: path for name, path in files_in(scene, LAYOUT).items() if NOISY in name or CLEAN in name}
+    files = {
+        name: path
+        for name, path in files_in(scene, LAYOUT).items()
+        if NOISY in name or CLEAN in name
+    }
     noisy = [name for name in files if NOISY in name]
-    alone = [name for name in files if name.replace(NOISY, CLEAN) not in files or name.replace(CLEAN, NOISY) not in files]
+    alone = [
+        name
+        for name in files
+        if name.replace(NOISY, CLEAN) not in files or name.replace(CLEAN, NOISY) not in files
+    ]
     if alone or not noisy:
-        raise ConfigError(f"{scene}: {f'no partner for {few(alone)}' if alone else f'no *{NOISY}* image'}; get the folder again")
-    return [pair(f"{scene.name}/{name}", files[name], files[name.replace(NOISY, CLEAN)], scene=scene.name) for name in noisy]
+        raise ConfigError(
+            f"{scene}: {f'no partner for {few(alone)}' if alone else f'no *{NOISY}* image'}; get the folder again"
+        )
+    return [
+        pair(
+            f"{scene.name}/{name}", files[name], files[name.replace(NOISY, CLEAN)], scene=scene.name
+        )
+        for name in noisy
+    ]
 
 
 def _blocks(root: Path) -> tuple[Photo, ...]:
     """One photo for each validation block."""
-    places = [next((path for path in (root / f"{name}.mat", root.parent / f"{name}.mat") if path.is_file()), None) for name in BLOCKS]
+    places = [
+        next(
+            (
+                path
+                for path in (root / f"{name}.mat", root.parent / f"{name}.mat")
+                if path.is_file()
+            ),
+            None,
+        )
+        for name in BLOCKS
+    ]
     missing = [f"{name}.mat" for name, path in zip(BLOCKS, places, strict=True) if path is None]
     if missing:
-        raise ConfigError(f"{root} has no {' and no '.join(missing)}, the validation blocks of SIDD; needed is {LAYOUT}")
+        raise ConfigError(
+            f"{root} has no {' and no '.join(missing)}, the validation blocks of SIDD; needed is {LAYOUT}"
+        )
     files = tuple(path for path in places if path is not None)
     scenes, blocks = _sizes(files)
     load = cache(partial(_load, files))
     return tuple(
-        Photo(f"{scene:02d}-{block:02d}", files, partial(_block, load, scene, block)) for scene in range(scenes) for block in range(blocks)
+        Photo(f"{scene:02d}-{block:02d}", files, partial(_block, load, scene, block))
+        for scene in range(scenes)
+        for block in range(blocks)
     )
 
 
 def _sizes(files: tuple[Path, ...]) -> tuple[int, int]:
-    """Scenes and blocks, from the headers. Raises ConfigError if the two files do not hold what they should."""
+    """Scenes and blocks, from the headers.
+
+    Raises ConfigError if the two files do not hold what they should.
+    """
     from scipy.io import whosmat
 
     found: list[tuple[int, ...]] = []
@@ -71,8 +114,15 @@ def _sizes(files: tuple[Path, ...]) -> tuple[int, int]:
         with _readable(path):
             headers = {each: (shape, kind) for each, shape, kind in reversed(whosmat(path))}
         shape, kind = headers.get(name, ((), ""))
-        if len(shape) != 5 or shape[4] != 3 or kind != "uint8" or not 0 < prod(shape) <= MOST_NUMBERS:
-            raise ConfigError(f"{path} holds {headers or 'nothing'}; it must hold {name}, scenes x blocks x height x width x 3 of uint8")
+        if (
+            len(shape) != 5
+            or shape[4] != 3
+            or kind != "uint8"
+            or not 0 < prod(shape) <= MOST_NUMBERS
+        ):
+            raise ConfigError(
+                f"{path} holds {headers or 'nothing'}; it must hold {name}, scenes x blocks x height x width x 3 of uint8"
+            )
         found.append(shape)
     if found[0] != found[1]:
         raise ConfigError(
@@ -90,7 +140,9 @@ def _load(files: tuple[Path, ...]) -> tuple[Any, ...]:
         with _readable(path):
             arrays.append(loadmat(path, variable_names=[name])[name])
         if arrays[-1].dtype != "uint8" or arrays[-1].ndim != 5:
-            raise ConfigError(f"{path} holds something else as {name} than its header says; get it again")
+            raise ConfigError(
+                f"{path} holds something else as {name} than its header says; get it again"
+            )
     return tuple(arrays)
 
 
@@ -100,12 +152,16 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         with path.open("rb") as file:
             if b"MATLAB 7.3" in (beginning := file.read(HEADER_BYTES)) or HDF5 in beginning:
-                raise ConfigError(f"{path} is a .mat file of version 7.3 (HDF5), and SIDD's are of version 5; get it again")
+                raise ConfigError(
+                    f"{path} is a .mat file of version 7.3 (HDF5), and SIDD's are of version 5; get it again"
+                )
         yield
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(f"{path} cannot be read as a .mat file ({type(error).__name__}: {error}); get it again") from error
+        raise ConfigError(
+            f"{path} cannot be read as a .mat file ({type(error).__name__}: {error}); get it again"
+        ) from error
 
 
 def _block(load: Callable[[], tuple[Any, ...]], scene: int, block: int) -> Images:
@@ -118,4 +174,6 @@ def _tensor(pixels: Any) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-SIDD = DataSet("SIDD-Medium", LAYOUT, SOURCE, (*FOLDERS, *(f"{name}.mat" for name in BLOCKS)), _open)
+SIDD = DataSet(
+    "SIDD-Medium", LAYOUT, SOURCE, (*FOLDERS, *(f"{name}.mat" for name in BLOCKS)), _open
+)

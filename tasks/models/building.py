@@ -11,21 +11,29 @@ from bench.errors import ConfigError
 from bench.plugins.registry import unknown
 
 LARGEST_OPTION = 1024  # a width, a number of blocks
-MOST_PARAMETERS = 2**29  # 2 GiB of weights; the largest published backbone here has about 0.04 of a GiB
+MOST_PARAMETERS = (
+    2**29
+)  # 2 GiB of weights; the largest published backbone here has about 0.04 of a GiB
 Backbones = Mapping[str, Callable[..., nn.Module]]
 
 
 def build(
-    backbones: Backbones, backbone: str, options: Mapping[str, Any], defaults: Mapping[str, Any], decided: Mapping[str, Any]
+    backbones: Backbones,
+    backbone: str,
+    options: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    decided: Mapping[str, Any],
 ) -> nn.Module:
     """A new network.
 
     Args:
-        backbones: name -> constructor; its arguments with a default int (a positive size) or bool (a switch) are the options.
+        backbones: name -> constructor; its arguments with a default int (a positive size) or bool
+            (a switch) are the options.
         backbone: one of the names.
         options: what the user chose.
         defaults: the options that there are, with their defaults.
-        decided: what the task decides (channels of the images), for the constructors that ask for it: no options.
+        decided: what the task decides (channels of the images), for the constructors that ask for
+            it: no options.
 
     Raises:
         ConfigError: unknown backbone or option, or a value that is none for it.
@@ -40,9 +48,15 @@ def build(
     arguments = {name: value for name, value in decided.items() if name in asked} | dict(options)
     try:
         with torch.device("meta"):  # no memory for weights
-            count = sum(weight.numel() for weight in backbones[backbone](**arguments).parameters()) if options else 0
+            count = (
+                sum(weight.numel() for weight in backbones[backbone](**arguments).parameters())
+                if options
+                else 0
+            )
         if count > MOST_PARAMETERS:
-            raise ConfigError(f"backbone {backbone} would have {count:,} parameters, more than {MOST_PARAMETERS:,}; choose it smaller")
+            raise ConfigError(
+                f"backbone {backbone} would have {count:,} parameters, more than {MOST_PARAMETERS:,}; choose it smaller"
+            )
         return backbones[backbone](**arguments)
     except ValueError as error:
         raise ConfigError(f"backbone {backbone}: {error}") from error
@@ -52,6 +66,10 @@ def _check(backbone: str, name: str, value: Any, switch: bool) -> None:
     if switch and not isinstance(value, bool):
         raise ConfigError(f"option {name} of backbone {backbone} is {value!r}; give true or false")
     if not switch and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigError(f"option {name} of backbone {backbone} is {value!r}; give a positive integer")
+        raise ConfigError(
+            f"option {name} of backbone {backbone} is {value!r}; give a positive integer"
+        )
     if not switch and value > LARGEST_OPTION:
-        raise ConfigError(f"option {name} of backbone {backbone} is {value}; give at most {LARGEST_OPTION}")
+        raise ConfigError(
+            f"option {name} of backbone {backbone} is {value}; give at most {LARGEST_OPTION}"
+        )

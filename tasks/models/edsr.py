@@ -1,13 +1,14 @@
 """EDSR-baseline: Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR workshops 2017.
 
-A 3x3 head, residual blocks (conv, ReLU, conv, plus input) without normalisation, a 3x3 convolution and a skip around all of them, then a
-3x3 convolution to scale**2 times the channels with PixelShuffle (x4: two stages of x2), a 3x3 tail. The mean colour of DIV2K is taken off
-before and added after. Images are in [0, 1], not in [0, 255] as in the original.
+A 3x3 head, residual blocks (conv, ReLU, conv, plus input) without normalisation, a 3x3 convolution
+and a skip around all of them, then a 3x3 convolution to scale**2 times the channels with
+PixelShuffle (x4: two stages of x2), a 3x3 tail. The mean colour of DIV2K is taken off before and
+added after. Images are in [0, 1], not in [0, 255] as in the original.
 
-Everything that is added is one unit, the trunk: head, the second convolution of every block, the one behind them. A channel behind
-PixelShuffle is scale**2 channels before it.
-At width 64 and 16 blocks: 1,369,859 / 1,554,499 / 1,517,571 parameters for x2 / x3 / x4; planned peak 320 / 640 / 1280 channels of the
-low-resolution input's size, in the (last) convolution before PixelShuffle.
+Everything that is added is one unit, the trunk: head, the second convolution of every block, the
+one behind them. A channel behind PixelShuffle is scale**2 channels before it. At width 64 and 16
+blocks: 1,369,859 / 1,554,499 / 1,517,571 parameters for x2 / x3 / x4; planned peak 320 / 640 / 1280
+channels of the low-resolution input's size, in the (last) convolution before PixelShuffle.
 """
 
 import torch
@@ -49,11 +50,15 @@ class EDSR(nn.Module):
 
     mean: Tensor
 
-    def __init__(self, width: int = 64, blocks: int = 16, scale: int = 2, channels: int = 3) -> None:
+    def __init__(
+        self, width: int = 64, blocks: int = 16, scale: int = 2, channels: int = 3
+    ) -> None:
         super().__init__()
         if scale not in STAGES:
             raise ValueError(f"scale = {scale}; give one of {', '.join(map(str, STAGES))}")
-        self.register_buffer("mean", torch.tensor(DIV2K_MEAN)[:channels, None, None], persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(DIV2K_MEAN)[:channels, None, None], persistent=False
+        )
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
         self.end = with_gain(nn.Conv2d(width, width, 3, padding=1), BRANCH_GAIN)

@@ -15,7 +15,8 @@ MOST_LEVELS = 5  # inputs are padded to multiples of 2 ** 4
 class EncoderDecoder(nn.Module):
     """(N, C_in, H, W) -> (N, C_out, H, W), with H and W multiples of 2 ** (levels - 1).
 
-    Subclasses make `encoder` (a block for each level), `up` and `decoder` (from the deepest level to the first), and `out`.
+    Subclasses make `encoder` (a block for each level), `up` and `decoder` (from the deepest level
+    to the first), and `out`.
 
     Args:
         levels: resolutions, 2 to 5.

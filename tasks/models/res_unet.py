@@ -1,12 +1,14 @@
 """Res-U-Net: a U-Net of residual blocks, as the Uformer authors use it for denoising (Wang et al., CVPR 2022, their baseline "UNet").
 
-Levels as in `tasks.models.unet`. A block is conv3x3, LeakyReLU(0.01), conv3x3, LeakyReLU(0.01), plus a 1x1 convolution of its input, summed
-after the activation. Down by a 4x4 convolution of stride 2, up by a 2x2 transposed convolution with bias; concat(up, skip); a 3x3 output
-convolution; the input is added to the output.
+Levels as in `tasks.models.unet`. A block is conv3x3, LeakyReLU(0.01), conv3x3, LeakyReLU(0.01),
+plus a 1x1 convolution of its input, summed after the activation. Down by a 4x4 convolution of
+stride 2, up by a 2x2 transposed convolution with bias; concat(up, skip); a 3x3 output convolution;
+the input is added to the output.
 
-The two summands of a block have the same channels: they are one unit. The skips between encoder and decoder are concatenated.
-At width 32: 9,503,779 parameters; planned peak 1048 MiB at 1x3x1024x2048 (131 channels: skip, up, first convolution, its successor or the
-shortcut, input); without the global residual 1024 MiB.
+The two summands of a block have the same channels: they are one unit. The skips between encoder and
+decoder are concatenated. At width 32: 9,503,779 parameters; planned peak 1048 MiB at 1x3x1024x2048
+(131 channels: skip, up, first convolution, its successor or the shortcut, input); without the
+global residual 1024 MiB.
 """
 
 import math
@@ -47,7 +49,9 @@ class ResUNet(EncoderDecoder):
         ValueError: another number of levels.
     """
 
-    def __init__(self, width: int = 32, levels: int = 5, channels: int = 3, global_residual: bool = True) -> None:
+    def __init__(
+        self, width: int = 32, levels: int = 5, channels: int = 3, global_residual: bool = True
+    ) -> None:
         super().__init__(levels, global_residual)
         c = [channels] + [width * 2**level for level in range(levels)]
         above = range(levels - 1, 0, -1)

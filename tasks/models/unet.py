@@ -1,10 +1,12 @@
 """The plain U-Net of Chen et al., "Learning to See in the Dark", CVPR 2018, without its raw-sensor ends.
 
-Five levels of width, 2 width, ..., 16 width channels; two 3x3 convolutions with LeakyReLU(0.2) each; 2x2 max-pooling; 2x2 transposed
-convolutions without bias; concat(up, skip); a 1x1 output convolution. No normalisation, no global residual by default.
+Five levels of width, 2 width, ..., 16 width channels; two 3x3 convolutions with LeakyReLU(0.2)
+each; 2x2 max-pooling; 2x2 transposed convolutions without bias; concat(up, skip); a 1x1 output
+convolution. No normalisation, no global residual by default.
 
-Names: c11 ... c52 encoder convolutions (level, place), u4 ... u1 transposed convolutions, d41 ... d12 decoder convolutions.
-At width 32: 7,759,683 parameters; planned peak 768 MiB at 1x3x1024x2048, in d11, the first convolution after the last concat.
+Names: c11 ... c52 encoder convolutions (level, place), u4 ... u1 transposed convolutions, d41 ...
+d12 decoder convolutions. At width 32: 7,759,683 parameters; planned peak 768 MiB at 1x3x1024x2048,
+in d11, the first convolution after the last concat.
 """
 
 from torch import Tensor, nn
@@ -38,13 +40,20 @@ class UNet(EncoderDecoder):
     """
 
     def __init__(
-        self, width: int = 32, levels: int = 5, channels: int = 3, channels_out: int | None = None, global_residual: bool = False
+        self,
+        width: int = 32,
+        levels: int = 5,
+        channels: int = 3,
+        channels_out: int | None = None,
+        global_residual: bool = False,
     ) -> None:
         super().__init__(levels, global_residual)
         c = [channels] + [width * 2**level for level in range(levels)]
         above = range(levels - 1, 0, -1)
         self.encoder = nn.ModuleList(_double(f"c{k}", c[k - 1], c[k]) for k in range(1, levels + 1))
-        self.up = nn.ModuleDict({f"u{k}": nn.ConvTranspose2d(c[k + 1], c[k], 2, 2, bias=False) for k in above})
+        self.up = nn.ModuleDict(
+            {f"u{k}": nn.ConvTranspose2d(c[k + 1], c[k], 2, 2, bias=False) for k in above}
+        )
         self.decoder = nn.ModuleDict({f"d{k}": _double(f"d{k}", 2 * c[k], c[k]) for k in above})
         self.out = nn.Conv2d(c[1], channels_out or channels, 1)
         self.pool = nn.MaxPool2d(2)

@@ -47,7 +47,9 @@ def network() -> nn.Module:
     return Tiny(8)
 
 
-def of_fake(network: nn.Module, method: str | Method = "narrow", budget: Any = 0.5, **given: Any) -> Result:
+def of_fake(
+    network: nn.Module, method: str | Method = "narrow", budget: Any = 0.5, **given: Any
+) -> Result:
     return prune(network, method, budget, **({"task": "fake"} | given))
 
 
@@ -56,36 +58,83 @@ def test_the_example_of_the_module_runs() -> None:
     assert done.attempted > 0 and done.failed == 0
 
 
-def test_the_result_is_finished_and_measured_and_the_network_is_left_alone(network: nn.Module) -> None:
+def test_the_result_is_finished_and_measured_and_the_network_is_left_alone(
+    network: nn.Module,
+) -> None:
     before, drawn = deepcopy(network.state_dict()), torch.get_rng_state()
     result = of_fake(network.train())
-    assert (result.peak_bytes, result.unpruned_peak_bytes) == (tiny_peak_bytes(2, SHAPE), tiny_peak_bytes(8, SHAPE))
-    assert result.budget == Budget(tiny_peak_bytes(8, SHAPE) // 2, SHAPE) and result.kept == {"first": [0, 1]}
-    assert result.steps == {"finetune": 4} and result.parameters == sum(weight.numel() for weight in result.model.parameters())
-    assert set(result.scores) == set(result.unpruned_scores) == {"psnr_db", "ssim"} and not result.model.training
-    assert network.training and all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert (result.peak_bytes, result.unpruned_peak_bytes) == (
+        tiny_peak_bytes(2, SHAPE),
+        tiny_peak_bytes(8, SHAPE),
+    )
+    assert result.budget == Budget(tiny_peak_bytes(8, SHAPE) // 2, SHAPE) and result.kept == {
+        "first": [0, 1]
+    }
+    assert result.steps == {"finetune": 4} and result.parameters == sum(
+        weight.numel() for weight in result.model.parameters()
+    )
+    assert (
+        set(result.scores) == set(result.unpruned_scores) == {"psnr_db", "ssim"}
+        and not result.model.training
+    )
+    assert network.training and all(
+        torch.equal(before[name], value) for name, value in network.state_dict().items()
+    )
     assert torch.equal(torch.get_rng_state(), drawn)
 
 
-def test_it_gives_the_numbers_that_a_study_gives(network: nn.Module, study: Callable, store, tmp_path: Path) -> None:
+def test_it_gives_the_numbers_that_a_study_gives(
+    network: nn.Module, study: Callable, store, tmp_path: Path
+) -> None:
     (tmp_path / "net.py").write_text(NET)
     rows = "methods=['unpruned', {method='narrow', train_steps=2}]"
-    records = run_study(study(f"backbones=['{tmp_path}/net.py:build']", rows, "ratios=[0.5]", "recipe.pretrain_steps=0"), store, Serial())
+    records = run_study(
+        study(
+            f"backbones=['{tmp_path}/net.py:build']",
+            rows,
+            "ratios=[0.5]",
+            "recipe.pretrain_steps=0",
+        ),
+        store,
+        Serial(),
+    )
     result = of_fake(network, options={"train_steps": 2}, recipe={"pretrain_steps": 0})
     assert (result.scores, result.unpruned_scores) == (records[1].means, records[0].means)
-    assert (result.steps, result.kept, result.peak_bytes) == (records[1].steps, records[1].kept, records[1].peak_bytes)
+    assert (result.steps, result.kept, result.peak_bytes) == (
+        records[1].steps,
+        records[1].kept,
+        records[1].peak_bytes,
+    )
 
 
 @pytest.mark.parametrize(
-    ("budget", "width"), [(tiny_peak_bytes(5, SHAPE), 5), (1.0, 8), (Budget(tiny_peak_bytes(3, SHAPE), SHAPE, "eager"), 3)]
+    ("budget", "width"),
+    [
+        (tiny_peak_bytes(5, SHAPE), 5),
+        (1.0, 8),
+        (Budget(tiny_peak_bytes(3, SHAPE), SHAPE, "eager"), 3),
+    ],
 )
-def test_a_budget_is_a_ratio_or_bytes_or_a_budget(budget: Any, width: int, network: nn.Module) -> None:
+def test_a_budget_is_a_ratio_or_bytes_or_a_budget(
+    budget: Any, width: int, network: nn.Module
+) -> None:
     assert of_fake(network, budget=budget).model.first.out_channels == width
 
 
 def test_a_method_and_a_task_may_be_instances(network: nn.Module) -> None:
-    result = of_fake(network, Halves(), 0.7, task=FakeTask(noise=0.2), recipe={"finetune_steps": 1}, measured_at=(1, 3, 16, 16))
-    assert (result.peak_bytes, result.kept, result.steps) == (tiny_peak_bytes(4, (1, 3, 16, 16)), {"first": [0, 1, 2, 3]}, {"finetune": 1})
+    result = of_fake(
+        network,
+        Halves(),
+        0.7,
+        task=FakeTask(noise=0.2),
+        recipe={"finetune_steps": 1},
+        measured_at=(1, 3, 16, 16),
+    )
+    assert (result.peak_bytes, result.kept, result.steps) == (
+        tiny_peak_bytes(4, (1, 3, 16, 16)),
+        {"first": [0, 1, 2, 3]},
+        {"finetune": 1},
+    )
 
 
 def test_a_method_that_breaks_its_promise_is_named(network: nn.Module) -> None:
@@ -103,14 +152,22 @@ def test_a_method_that_breaks_its_promise_is_named(network: nn.Module) -> None:
         ({"budget": 1.5}, r"ratio 1\.5 is outside \(0, 1\]; give bytes as a whole number"),
         ({"budget": 10**9}, r"a budget of 1000000000 bytes is outside \(0, 45056\]"),
         ({"method": "narow"}, "did you mean 'narrow'"),
-        ({"method": Halves(), "options": {"says": 3}}, "options says are for a method that is named"),
+        (
+            {"method": Halves(), "options": {"says": 3}},
+            "options says are for a method that is named",
+        ),
         ({"task": "fakes"}, "did you mean 'fake'"),
         ({"recipe": {"finetune_step": 3}}, "did you mean 'finetune_steps'"),
         ({"device": "tpu"}, "device 'tpu' is not available"),
-        ({"network": nn.Conv2d(3, 4, 1)}, "Conv2d gives 2x4x16x16 for an input of 2x3x16x16; task fake wants 2x3x16x16"),
+        (
+            {"network": nn.Conv2d(3, 4, 1)},
+            "Conv2d gives 2x4x16x16 for an input of 2x3x16x16; task fake wants 2x3x16x16",
+        ),
     ],
 )
-def test_what_cannot_be_used_is_one_line(given: Mapping[str, Any], answer: str, network: nn.Module) -> None:
+def test_what_cannot_be_used_is_one_line(
+    given: Mapping[str, Any], answer: str, network: nn.Module
+) -> None:
     with pytest.raises(ConfigError, match=answer) as refused:
         of_fake(**({"network": network} | dict(given)))
     assert "\n" not in str(refused.value)

@@ -9,4 +9,6 @@ def test_a_message_is_one_line_whatever_it_quotes() -> None:
 
 def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
     message = str(Infeasible("begin " + "x" * 10**6 + " end"))
-    assert message.startswith("begin x") and message.endswith("x end") and len(message) < LONGEST + 10
+    assert (
+        message.startswith("begin x") and message.endswith("x end") and len(message) < LONGEST + 10
+    )

@@ -59,7 +59,9 @@ CHANGED = {
 }
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in fields(Cell) if entry.name not in NOT_IN_KEY])
+@pytest.mark.parametrize(
+    "name", [entry.name for entry in fields(Cell) if entry.name not in NOT_IN_KEY]
+)
 def test_the_key_changes_with_everything_that_changes_the_answer(name: str) -> None:
     assert replace(CELL, **{name: CHANGED[name]}).key != CELL.key
 
@@ -70,19 +72,29 @@ def test_the_key_changes_with_every_entry_of_the_recipe(name: str) -> None:
     assert replace(CELL, recipe=recipe).key != CELL.key
 
 
-def test_the_key_changes_neither_with_the_label_nor_with_the_places_of_the_data_and_a_network_file() -> None:
-    assert replace(CELL, label="mine", data="/elsewhere", backbone_folder="/elsewhere").key == CELL.key
+def test_the_key_changes_neither_with_the_label_nor_with_the_places_of_the_data_and_a_network_file() -> (
+    None
+):
+    assert (
+        replace(CELL, label="mine", data="/elsewhere", backbone_folder="/elsewhere").key == CELL.key
+    )
 
 
 def test_what_only_a_network_file_has_is_not_in_the_key_of_other_cells() -> None:
-    old = {name: value for name, value in asdict(CELL).items() if not name.startswith(("label", "backbone_f", "backbone_s"))}
+    old = {
+        name: value
+        for name, value in asdict(CELL).items()
+        if not name.startswith(("label", "backbone_f", "backbone_s"))
+    }
     del old["data"]
     assert digest({"schema": SCHEMA} | old) == CELL.key
     assert "backbone_source" not in RECORD.to_json()["cell"]
 
 
 def test_the_key_does_not_depend_on_the_order_in_which_options_are_named() -> None:
-    assert replace(CELL, method_options={"outer_stride": "1/12", "compactors": True}).key == CELL.key
+    assert (
+        replace(CELL, method_options={"outer_stride": "1/12", "compactors": True}).key == CELL.key
+    )
 
 
 def test_a_digest_is_the_same_on_every_machine() -> None:

@@ -3,7 +3,16 @@
 import pytest
 
 from bench.errors import ConfigError
-from bench.units import format_duration, format_mib, format_shape, mib, parse_duration, parse_shape, parse_shapes, shapes_of
+from bench.units import (
+    format_duration,
+    format_mib,
+    format_shape,
+    mib,
+    parse_duration,
+    parse_shape,
+    parse_shapes,
+    shapes_of,
+)
 
 
 def test_a_mebibyte_is_two_to_the_twenty_bytes() -> None:
@@ -15,7 +24,19 @@ def test_a_shape_survives_the_round_trip() -> None:
     assert parse_shape(format_shape((1, 3, 1024, 2048))) == (1, 3, 1024, 2048)
 
 
-@pytest.mark.parametrize("text", ["", "3x256x256", "1x3x0x256", "1x3x-2x256", "1x3x256x256x1", "1,3,256,256", "axbxcxd", "1x3x2.5x4"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "3x256x256",
+        "1x3x0x256",
+        "1x3x-2x256",
+        "1x3x256x256x1",
+        "1,3,256,256",
+        "axbxcxd",
+        "1x3x2.5x4",
+    ],
+)
 def test_a_text_that_is_no_shape_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r"write for example 1x3x256x256"):
         parse_shape(text)
@@ -30,24 +51,38 @@ def test_several_shapes_are_joined_by_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (5399, "1 h 30 min"), (12000, "3 h 20 min")]
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (3600, "60 min"),
+        (5399, "1 h 30 min"),
+        (12000, "3 h 20 min"),
+    ],
 )
 def test_a_duration_is_told_in_the_unit_that_a_person_would_use(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-@pytest.mark.parametrize("text", ["1x3x65537x8", "1x3x65536x65536", "9" * 5000 + "x3x8x8", "1x3x8x" + "8" * 5000])
+@pytest.mark.parametrize(
+    "text", ["1x3x65537x8", "1x3x65536x65536", "9" * 5000 + "x3x8x8", "1x3x8x" + "8" * 5000]
+)
 def test_a_shape_that_is_too_large_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"too large|not of the form"):
         parse_shape(text)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129600), ("0.2s", 0.2)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129600), ("0.2s", 0.2)]
+)
 def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "h", "90", "0s", "-1h", "2 h", "2hours", "nans", "1e3s", "1.h", "\u0661h"])
+@pytest.mark.parametrize(
+    "text", ["", "h", "90", "0s", "-1h", "2 h", "2hours", "nans", "1e3s", "1.h", "\u0661h"]
+)
 def test_a_text_that_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match="write for example 90s, 30m or 2h"):
         parse_duration(text)

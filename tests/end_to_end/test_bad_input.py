@@ -16,7 +16,9 @@ def _pairs(folder: Path, count: int = 2, pixels: int = 64) -> Path:
     for side in ("train/noisy", "train/clean", "val/noisy", "val/clean"):
         (folder / side).mkdir(parents=True)
         for index in range(count):
-            Image.fromarray(rng.integers(0, 256, (pixels, pixels, 3), dtype="uint8")).save(folder / side / f"{index}.png")
+            Image.fromarray(rng.integers(0, 256, (pixels, pixels, 3), dtype="uint8")).save(
+                folder / side / f"{index}.png"
+            )
     return folder
 
 
@@ -53,23 +55,48 @@ def _refused(words: list[str], workplace: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (["data", "check", "data", "--task", "low_light"], "looks like your own pairs, noisy and clean, which task denoising reads"),
-        (["data", "check", "data", "--task", "denoise"], "unknown task 'denoise'; did you mean 'denoising'"),
-        (["data", "check", "nowhere", "--task", "denoising"], "data folder 'nowhere' does not exist"),
-        (["data", "check", "data/train", "--task", "denoising"], "did you mean .*data, which looks like your own pairs"),
-        (["run", "table1_paper"], "data folder 'SIDD' does not exist; give 'embedded' or a folder of .*SIDD-Medium"),
+        (
+            ["data", "check", "data", "--task", "low_light"],
+            "looks like your own pairs, noisy and clean, which task denoising reads",
+        ),
+        (
+            ["data", "check", "data", "--task", "denoise"],
+            "unknown task 'denoise'; did you mean 'denoising'",
+        ),
+        (
+            ["data", "check", "nowhere", "--task", "denoising"],
+            "data folder 'nowhere' does not exist",
+        ),
+        (
+            ["data", "check", "data/train", "--task", "denoising"],
+            "did you mean .*data, which looks like your own pairs",
+        ),
+        (
+            ["run", "table1_paper"],
+            "data folder 'SIDD' does not exist; give 'embedded' or a folder of .*SIDD-Medium",
+        ),
     ],
 )
-def test_a_wrong_folder_or_task_is_told_with_the_right_one(words: list[str], names: str, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_wrong_folder_or_task_is_told_with_the_right_one(
+    words: list[str], names: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
     _pairs(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     assert re.search(names, _refused(words, tmp_path, capsys))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "names"), [(_empty, "no photographs|empty|no image"), (_mismatch, "other"), (_truncate, "1.png"), (_shrink, "16 x 16")]
+    ("spoil", "names"),
+    [
+        (_empty, "no photographs|empty|no image"),
+        (_mismatch, "other"),
+        (_truncate, "1.png"),
+        (_shrink, "16 x 16"),
+    ],
 )
-def test_photographs_that_cannot_be_used(spoil, names: str, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_photographs_that_cannot_be_used(
+    spoil, names: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
     spoil(_pairs(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     assert re.search(names, _refused(["run", "smoke", "--data", "data"], tmp_path, capsys))
@@ -88,7 +115,9 @@ def test_photographs_that_cannot_be_used(spoil, names: str, tmp_path: Path, monk
         ("options.mosp.compactors=3", "true or false"),
     ],
 )
-def test_studies_that_cannot_be_run(change: str, names: str, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_studies_that_cannot_be_run(
+    change: str, names: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert names in _refused(["run", "smoke", "--set", change], tmp_path, capsys)
 
@@ -126,22 +155,33 @@ class Constant(nn.Module):
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        ("nets.py:build", "nets.py:build needs an input to be measured at; give it, for example --shape 1x3x256x256, or its --task"),
+        (
+            "nets.py:build",
+            "nets.py:build needs an input to be measured at; give it, for example --shape 1x3x256x256, or its --task",
+        ),
         ("nets.py:build --shape 3x64", "shape '3x64' is not of the form"),
         ("nets.py:build --shape 1x4x64x64", "does not accept an input of 1x4x64x64"),
         ("nets.py:build --shape 1x3x64x64 --plot net.bmp", "one of .png, .svg, .pdf"),
-        ("nets.py:build --shape 1x3x64x64 --set height=3", "unknown option of nets.py:build 'height'"),
+        (
+            "nets.py:build --shape 1x3x64x64 --set height=3",
+            "unknown option of nets.py:build 'height'",
+        ),
         ("nets.py:biuld --shape 1x3x64x64", "did you mean 'build'"),
         ("nets.py:broken --shape 1x3x64x64", "raises RuntimeError in line 13 of nets.py: two"),
         ("nets.py:Sorted --shape 1x3x64x64", "'linalg_qr' (at linalg_qr, nets.py:10)"),
         ("nets.py:Nothing --shape 1x3x64x64", "allocates nothing"),
-        ("nets.py:Constant --shape 1x3x64x64", "nets.py:21): not followed; register it as a buffer"),
+        (
+            "nets.py:Constant --shape 1x3x64x64",
+            "nets.py:21): not followed; register it as a buffer",
+        ),
         ("nets.py:build --shape 1x3x64x64,1x3x8x8", "takes 1 inputs, and 2 shapes were given"),
         ("nets.py --shape 1x3x64x64", "nets.py offers Constant, Nothing, Sorted, broken, build"),
         ("nest.py:build --shape 1x3x64x64", "there is no file nest.py"),
     ],
 )
-def test_networks_of_the_users_own_that_cannot_be_measured(words: str, names: str, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_networks_of_the_users_own_that_cannot_be_measured(
+    words: str, names: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
     (tmp_path / "nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     assert names in _refused(["profile", *words.split()], tmp_path, capsys)

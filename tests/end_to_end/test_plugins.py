@@ -53,22 +53,46 @@ def test_lists_name_the_file_beside_a_broken_one(folder: Path) -> None:
     assert listed.stderr == (
         f"prunebench: the plugin {folder / 'broken.py'} is left out: it raises ZeroDivisionError in line 1 of broken.py: division by zero\n"
     )
-    backbones = json.loads(prunebench(folder, "list", "backbones", "--plugin", "mine.py", "--json").stdout)
+    backbones = json.loads(
+        prunebench(folder, "list", "backbones", "--plugin", "mine.py", "--json").stdout
+    )
     (mine,) = (one for one in backbones if one["name"] == "three_layers")
     assert (mine["origin"], mine["options"]) == (str(folder / "mine.py"), {"width": 8})
 
 
 def test_a_study_over_two_processes_has_its_rows(folder: Path) -> None:
-    done = prunebench(folder, "run", "mine.toml", "--plugin", "mine.py", "--workers", "2", "--no-mlflow", "--out", "out")
+    done = prunebench(
+        folder,
+        "run",
+        "mine.toml",
+        "--plugin",
+        "mine.py",
+        "--workers",
+        "2",
+        "--no-mlflow",
+        "--out",
+        "out",
+    )
     assert done.returncode == 0, done.stderr
     rows = json.loads(prunebench(folder, "table", "out", "--format", "json").stdout)
-    assert {(row["label"], row["status"]) for row in rows} == {("unpruned", "done"), ("my_uniform", "done"), ("global_l2", "done")}
-    exported = prunebench(folder, "export", "out", "--row", "my_uniform", "--format", "safetensors", "--out", "net")
+    assert {(row["label"], row["status"]) for row in rows} == {
+        ("unpruned", "done"),
+        ("my_uniform", "done"),
+        ("global_l2", "done"),
+    }
+    exported = prunebench(
+        folder, "export", "out", "--row", "my_uniform", "--format", "safetensors", "--out", "net"
+    )
     assert "it computes the same to the last bit" in exported.stdout, exported.stderr
 
 
 def test_without_the_file_the_study_says_what_is_unknown(folder: Path) -> None:
-    done = prunebench(folder, "run", "mine.toml", "--plugin", "broken.py", "--no-mlflow", "--out", "other")
+    done = prunebench(
+        folder, "run", "mine.toml", "--plugin", "broken.py", "--no-mlflow", "--out", "other"
+    )
     assert done.returncode == 2
-    assert "unknown backbone of task denoising 'three_layers'" in done.stderr or "unknown method 'my_uniform'" in done.stderr
+    assert (
+        "unknown backbone of task denoising 'three_layers'" in done.stderr
+        or "unknown method 'my_uniform'" in done.stderr
+    )
     assert not (folder / "other").exists()

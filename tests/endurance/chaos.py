@@ -2,10 +2,11 @@
 
     python -m tests.endurance.chaos --kills 100 --out /tmp/chaos        results/reference/endurance/chaos.md is what it printed
 
-The study (by default `smoke`) is run once undisturbed. Then it is run in new folders, over two processes, and killed after a random time:
-its whole process group, or the driver alone, until there were enough kills. At the end of each folder every record must have the same
-figures to the last bit, but seconds, and every network the same bytes; and no record that was stored before a kill may have been written
-again.
+The study (by default `smoke`) is run once undisturbed. Then it is run in new folders, over two
+processes, and killed after a random time: its whole process group, or the driver alone, until there
+were enough kills. At the end of each folder every record must have the same figures to the last
+bit, but seconds, and every network the same bytes; and no record that was stored before a kill may
+have been written again.
 """
 
 import argparse
@@ -50,8 +51,20 @@ class Killed:
         least_seconds, most_seconds: of an attempt.
     """
 
-    def __init__(self, command: list[str], folder: Path, draws: random.Random, least_seconds: float, most_seconds: float) -> None:
-        self.command, self.folder, self.draws, self.between = command, folder, draws, (least_seconds, most_seconds)
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        draws: random.Random,
+        least_seconds: float,
+        most_seconds: float,
+    ) -> None:
+        self.command, self.folder, self.draws, self.between = (
+            command,
+            folder,
+            draws,
+            (least_seconds, most_seconds),
+        )
         self.kills, self.stored, self.rewritten = Counter[str](), dict[str, tuple[int, int]](), 0
 
     def attempt(self, kill: bool) -> bool:
@@ -80,7 +93,9 @@ class Killed:
 
 def main() -> None:
     """Runs it all and prints what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--study", default="smoke")
     parser.add_argument("--seed", type=int, default=0)
@@ -91,11 +106,23 @@ def main() -> None:
     asked.out.mkdir(parents=True)
 
     def command(folder: Path) -> list[str]:
-        words = ["run", asked.study, "--out", str(folder), "--no-mlflow", "--workers", "2", "--checkpoint-every", "2s"]
+        words = [
+            "run",
+            asked.study,
+            "--out",
+            str(folder),
+            "--no-mlflow",
+            "--workers",
+            "2",
+            "--checkpoint-every",
+            "2s",
+        ]
         return [sys.executable, "-m", "bench.cli.main", *words]
 
     begun = time.monotonic()
-    undisturbed = Killed(command(asked.out / "undisturbed"), asked.out / "undisturbed", random.Random(0), 0, 0)
+    undisturbed = Killed(
+        command(asked.out / "undisturbed"), asked.out / "undisturbed", random.Random(0), 0, 0
+    )
     undisturbed.attempt(kill=False)
     whole_seconds, wanted = time.monotonic() - begun, answers(asked.out / "undisturbed")
     print(f"undisturbed: {len(wanted)} cells in {whole_seconds:.0f} s", flush=True)
@@ -111,7 +138,8 @@ def main() -> None:
         same = answers(folder) == wanted
         equal += same
         print(
-            f"{folder.name}: {dict(run.kills)} kills, {run.rewritten} records written twice, {'equal' if same else 'NOT EQUAL'}", flush=True
+            f"{folder.name}: {dict(run.kills)} kills, {run.rewritten} records written twice, {'equal' if same else 'NOT EQUAL'}",
+            flush=True,
         )
     print(f"{sum(total.values())} kills ({dict(total)}) in {folders} folders: {equal} equal, {rewritten} records written twice, "
           f"{(time.monotonic() - begun) / 60:.0f} min")  # fmt: skip

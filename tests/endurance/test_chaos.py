@@ -84,7 +84,9 @@ def share(folder: Path, computed: Any, begin: Any) -> None:
             self.what = what
 
     begin.wait()
-    records = run_study(load_study(folder.parent / "study.toml"), Store(folder), Serial(), progress=Tells())
+    records = run_study(
+        load_study(folder.parent / "study.toml"), Store(folder), Serial(), progress=Tells()
+    )
     computed.put((os.getpid(), len(records)))
 
 
@@ -93,7 +95,9 @@ def test_two_runs_of_one_study_at_once_compute_every_cell_once(tmp_path: Path) -
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.fakes", __name__])
     computed, begin = context.Queue(), context.Barrier(2)
-    runs = [context.Process(target=share, args=(tmp_path / "shared", computed, begin)) for _ in range(2)]
+    runs = [
+        context.Process(target=share, args=(tmp_path / "shared", computed, begin)) for _ in range(2)
+    ]
     for one in runs:
         one.start()
     told, ended = list[tuple[int, str]](), list[int]()
@@ -110,7 +114,9 @@ def test_two_runs_of_one_study_at_once_compute_every_cell_once(tmp_path: Path) -
     assert len({who for who, _ in told}) == 2, "one of them did nothing"
 
 
-def test_a_study_that_is_killed_five_times_gives_the_same_answers_bit_for_bit(attempt: Any, tmp_path: Path) -> None:
+def test_a_study_that_is_killed_five_times_gives_the_same_answers_bit_for_bit(
+    attempt: Any, tmp_path: Path
+) -> None:
     code, needed = attempt("undisturbed")
     assert code == 0
     draws, stored = random.Random(0), dict[str, tuple[int, int]]()
@@ -118,7 +124,9 @@ def test_a_study_that_is_killed_five_times_gives_the_same_answers_bit_for_bit(at
         code, _ = attempt("killed", draws.randrange(1, needed // KILLS))
         assert code == -signal.SIGKILL
         now = identities(tmp_path / "killed")
-        assert all(now[key] == identity for key, identity in stored.items()), "a finished cell ran twice"
+        assert all(now[key] == identity for key, identity in stored.items()), (
+            "a finished cell ran twice"
+        )
         stored = now
     code, left = attempt("killed")
     assert code == 0 and left < needed

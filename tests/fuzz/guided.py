@@ -1,10 +1,13 @@
-"""The targets of the suite, guided by coverage, for as long as one likes. Needs atheris, which is no dependency of the project:
+"""The targets of the suite, guided by coverage, for as long as one likes.
+
+Needs atheris, which is no dependency of the project:
 
     pip install atheris==3.0.0
     python -m tests.fuzz.guided [-runs=2000] [-max_total_time=60] [TARGET ...]        all targets, one after the other, by default
 
-Words with a dash are libFuzzer's. A finding ends its target with a traceback, and libFuzzer writes its input into results/runs/fuzz; each
-target is a process of its own. The last line of a target says its cases, seconds and coverage counters.
+Words with a dash are libFuzzer's. A finding ends its target with a traceback, and libFuzzer writes
+its input into results/runs/fuzz; each target is a process of its own. The last line of a target
+says its cases, seconds and coverage counters.
 """
 
 import re
@@ -28,7 +31,10 @@ def guided(name: str, flags: Sequence[str]) -> None:
 
     with atheris.instrument_imports(include=PACKAGES):
         from tests.fuzz.targets import TARGETS
-    atheris.Setup([sys.argv[0], *flags, "-max_len=4096", "-len_control=0"], TARGETS[name].hypothesis.fuzz_one_input)  # type: ignore[attr-defined]
+    atheris.Setup(
+        [sys.argv[0], *flags, "-max_len=4096", "-len_control=0"],
+        TARGETS[name].hypothesis.fuzz_one_input,
+    )  # type: ignore[attr-defined]
     atheris.Fuzz()
 
 
@@ -40,7 +46,11 @@ def figures(printed: str, seconds: float) -> str:
 
 def main(words: Sequence[str]) -> int:
     """Every target in a process of its own; 1 if one of them found something."""
-    flags, names, found = [word for word in words if word.startswith("-")], [word for word in words if not word.startswith("-")], False
+    flags, names, found = (
+        [word for word in words if word.startswith("-")],
+        [word for word in words if not word.startswith("-")],
+        False,
+    )
     if names[:1] == ["in"]:
         guided(names[1], [*flags, *names[2:]])
     if not names:
@@ -59,7 +69,10 @@ def main(words: Sequence[str]) -> int:
         if done.returncode:
             found = True
             print(done.stdout[-6000:], done.stderr[-6000:])
-        print(f"{name:<16} {figures(done.stderr, time.monotonic() - started)}{', A FINDING' if done.returncode else ''}", flush=True)
+        print(
+            f"{name:<16} {figures(done.stderr, time.monotonic() - started)}{', A FINDING' if done.returncode else ''}",
+            flush=True,
+        )
     return int(found)
 
 

@@ -7,14 +7,44 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-WORDS = ["", "..", "../../etc/passwd", "/etc/passwd", "a\nb", "<script>alert(1)</script>", "$\\frac{", "\x1b[2J", "\ud800", "nan"]
+WORDS = [
+    "",
+    "..",
+    "../../etc/passwd",
+    "/etc/passwd",
+    "a\nb",
+    "<script>alert(1)</script>",
+    "$\\frac{",
+    "\x1b[2J",
+    "\ud800",
+    "nan",
+]
 WORDS += ["x" * 5000]
-NUMBERS = [0, -1, 1, 2**31, 2**63, 10**30, 10**400, 0.5, -0.0, 1e308, 5e-324, float("nan"), float("inf"), -float("inf")]
+NUMBERS = [
+    0,
+    -1,
+    1,
+    2**31,
+    2**63,
+    10**30,
+    10**400,
+    0.5,
+    -0.0,
+    1e308,
+    5e-324,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+]
 
 texts: SearchStrategy[str] = st.sampled_from(WORDS) | st.text(max_size=8)
-scalars: SearchStrategy[Any] = st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.integers() | st.floats() | texts
+scalars: SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.integers() | st.floats() | texts
+)
 junk: SearchStrategy[Any] = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=5
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
 )
 
 
@@ -24,7 +54,9 @@ def changed(draw: DrawFn, tree: Any) -> Any:
     tree = deepcopy(tree)
     for _ in range(draw(st.integers(1, 3))):
         place = tree
-        while children := [key for key in _keys(place) if isinstance(place[key], dict | list) and place[key]]:
+        while children := [
+            key for key in _keys(place) if isinstance(place[key], dict | list) and place[key]
+        ]:
             if draw(st.booleans()):
                 break
             place = place[draw(st.sampled_from(children))]
@@ -68,7 +100,13 @@ def damaged(draw: DrawFn, whole: bytes) -> bytes:
 def toml(value: Any) -> str:
     """A value as TOML writes it; None is left to be refused."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(str(name))} = {toml(one)}" for name, one in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(str(name))} = {toml(one)}" for name, one in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}.get(text := json.dumps(value), text)
+    return {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}.get(
+        text := json.dumps(value), text
+    )

@@ -1,6 +1,9 @@
-"""What is fuzzed: each target reads hostile input the way the program does. Anything but a ConfigError that comes out is a finding.
+"""What is fuzzed: each target reads hostile input the way the program does.
 
-The suite runs each on a few derandomized examples (test_hostile_input.py); guided.py runs them for as long as one likes.
+Anything but a ConfigError that comes out is a finding.
+
+The suite runs each on a few derandomized examples (test_hostile_input.py); guided.py runs them for
+as long as one likes.
 """
 
 import contextlib
@@ -62,7 +65,17 @@ SPEC: dict[str, Any] = {
     "kept": {"c11": [0], "c21": [0, 2]},
     "inserted": [],
 }
-MODES = {"RGB": "PNG", "L": "PNG", "P": "GIF", "CMYK": "JPEG", "RGBA": "WEBP", "I;16": "PNG", "1": "BMP", "F": "TIFF", "LA": "TIFF"}
+MODES = {
+    "RGB": "PNG",
+    "L": "PNG",
+    "P": "GIF",
+    "CMYK": "JPEG",
+    "RGBA": "WEBP",
+    "I;16": "PNG",
+    "1": "BMP",
+    "F": "TIFF",
+    "LA": "TIFF",
+}
 
 
 @contextmanager
@@ -80,7 +93,10 @@ def only_refused() -> Iterator[Path]:
         logging.disable(logging.NOTSET)
 
 
-@given(st.binary(max_size=200) | damaged("\n".join(f"{key} = {toml(value)}" for key, value in STUDY.items()).encode()))
+@given(
+    st.binary(max_size=200)
+    | damaged("\n".join(f"{key} = {toml(value)}" for key, value in STUDY.items()).encode())
+)
 def study_bytes(raw: bytes) -> None:
     """A study file of any bytes."""
     with only_refused() as folder:
@@ -101,7 +117,10 @@ def study_values(study: dict[str, Any]) -> None:
 def real_records() -> list[dict[str, Any]]:
     """Those of a study, as they are written."""
     with TemporaryDirectory() as folder:
-        return [json.loads(path.read_bytes()) for path in sorted(stored(Path(folder)).folder.glob("records/*.json"))]
+        return [
+            json.loads(path.read_bytes())
+            for path in sorted(stored(Path(folder)).folder.glob("records/*.json"))
+        ]
 
 
 def _signed(folder: Path, content: Any) -> None:
@@ -150,7 +169,12 @@ def record_bytes(data: st.DataObject) -> None:
 @given(st.data())
 def study_json(data: st.DataObject) -> None:
     """A study.json of any values or bytes."""
-    whole = {"schema": 2, "name": "s", "command": "c", "cells": [one["cell"] for one in real_records()[:2]]}
+    whole = {
+        "schema": 2,
+        "name": "s",
+        "command": "c",
+        "cells": [one["cell"] for one in real_records()[:2]],
+    }
     with only_refused() as folder:
         raw = data.draw(changed(whole).map(checked_json.text) | damaged(json.dumps(whole).encode()))
         atomic.write(folder / "study.json", raw)
@@ -191,7 +215,9 @@ def real_image(mode: str) -> bytes:
     """A small picture."""
     content = io.BytesIO()
     pixels = numpy.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype="uint8")
-    Image.fromarray(pixels).convert("L" if mode == "I;16" else mode).convert(mode).save(content, MODES[mode])
+    Image.fromarray(pixels).convert("L" if mode == "I;16" else mode).convert(mode).save(
+        content, MODES[mode]
+    )
     return content.getvalue()
 
 
@@ -212,9 +238,17 @@ def image_folder(data: st.DataObject) -> None:
             (root / side).mkdir(parents=True)
             (root / side / "a.png").write_bytes(real_image("RGB"))
         place = root / data.draw(st.sampled_from(["train", "val"]))
-        name = data.draw(st.sampled_from(["a.png", "b.png", "%2e%2e", "-rf", "x" * 250, "a b\n.png", "<b>.png"]))
+        name = data.draw(
+            st.sampled_from(["a.png", "b.png", "%2e%2e", "-rf", "x" * 250, "a b\n.png", "<b>.png"])
+        )
         for side in data.draw(st.sampled_from([("noisy",), ("clean",), ("noisy", "clean")])):
-            _planted(place / side / name, data.draw(st.sampled_from(["bytes", "folder", "loop", "away", "fifo", "empty", "gone"])), data)
+            _planted(
+                place / side / name,
+                data.draw(
+                    st.sampled_from(["bytes", "folder", "loop", "away", "fifo", "empty", "gone"])
+                ),
+                data,
+            )
         prepared(root, pairs_folder("noisy", "clean"))
 
 
@@ -222,7 +256,9 @@ def _planted(path: Path, kind: str, data: st.DataObject) -> None:
     path.unlink(missing_ok=True)
     match kind:
         case "bytes":
-            path.write_bytes(data.draw(damaged(real_image(data.draw(st.sampled_from(list(MODES)))))))
+            path.write_bytes(
+                data.draw(damaged(real_image(data.draw(st.sampled_from(list(MODES))))))
+            )
         case "folder":
             path.mkdir()
         case "loop":
@@ -239,7 +275,9 @@ def _planted(path: Path, kind: str, data: st.DataObject) -> None:
 def real_blocks(name: str) -> bytes:
     """Blocks of SIDD's form, small."""
     content = io.BytesIO()
-    savemat(content, {name: numpy.zeros((1, 2, 16, 16, 3), "uint8")}, do_compression=name == BLOCKS[0])
+    savemat(
+        content, {name: numpy.zeros((1, 2, 16, 16, 3), "uint8")}, do_compression=name == BLOCKS[0]
+    )
     return content.getvalue()
 
 
@@ -253,20 +291,63 @@ def mat_file(data: st.DataObject) -> None:
             (scene / f"0001_{side}_SRGB_010.PNG").write_bytes(real_image("RGB"))
         spoiled = data.draw(st.sampled_from(BLOCKS))
         for name in BLOCKS:
-            (root / f"{name}.mat").write_bytes(data.draw(damaged(real_blocks(name))) if name == spoiled else real_blocks(name))
+            (root / f"{name}.mat").write_bytes(
+                data.draw(damaged(real_blocks(name))) if name == spoiled else real_blocks(name)
+            )
         for photo in SIDD.open(root).test["sidd_validation"]:
             photo.read()
 
 
-FLAGS = ("--shape", "--width", "--set", "--top", "--convention", "--task", "--seeds", "--data", "--ratio", "--format", "--seed", "--json")
-COMMANDS = ("profile unet", "run smoke --dry-run", "table .", "data check .", "export .", "list", "check uniform", "prune uniform")
-VALUES = ("1x3x64x64", "width=4", "levels=2", "ratios=[0.5]", "planned", "denoising", "0,1", "0.5", "md", "1", "seeds=[1]")
+FLAGS = (
+    "--shape",
+    "--width",
+    "--set",
+    "--top",
+    "--convention",
+    "--task",
+    "--seeds",
+    "--data",
+    "--ratio",
+    "--format",
+    "--seed",
+    "--json",
+)
+COMMANDS = (
+    "profile unet",
+    "run smoke --dry-run",
+    "table .",
+    "data check .",
+    "export .",
+    "list",
+    "check uniform",
+    "prune uniform",
+)
+VALUES = (
+    "1x3x64x64",
+    "width=4",
+    "levels=2",
+    "ratios=[0.5]",
+    "planned",
+    "denoising",
+    "0,1",
+    "0.5",
+    "md",
+    "1",
+    "seeds=[1]",
+)
 
 
-@given(st.sampled_from(COMMANDS), st.lists(st.tuples(st.sampled_from(FLAGS), st.sampled_from(VALUES) | texts), max_size=3))
+@given(
+    st.sampled_from(COMMANDS),
+    st.lists(st.tuples(st.sampled_from(FLAGS), st.sampled_from(VALUES) | texts), max_size=3),
+)
 def arguments(command: str, flags: list[tuple[str, str]]) -> None:
     """Words of the command line that plan, measure or look: exit code and one line, and no other word."""
-    with only_refused() as folder, contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        only_refused() as folder,
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         with contextlib.redirect_stderr(io.StringIO()) as said:
             try:
                 code = main([*command.split(), *(word for flag in flags for word in flag)])
@@ -276,19 +357,35 @@ def arguments(command: str, flags: list[tuple[str, str]]) -> None:
             raise AssertionError(f"exit code {code}: {said.getvalue()}")
 
 
-@given(st.lists(texts | st.sampled_from(["1x3x64x64", "1x3x8x8", "9" * 99, "1x3x99999x99999"]), max_size=3), junk)
+@given(
+    st.lists(
+        texts | st.sampled_from(["1x3x64x64", "1x3x8x8", "9" * 99, "1x3x99999x99999"]), max_size=3
+    ),
+    junk,
+)
 def overrides(words: list[str], value: Any) -> None:
     """Shapes and --set."""
     with only_refused():
         parse_shapes(",".join(words))
     with only_refused():
-        load_study("smoke", overrides=[f"{key}={toml(value)}" for key in ("recipe.patch", "ratios", *words)]).cells()
+        load_study(
+            "smoke",
+            overrides=[f"{key}={toml(value)}" for key in ("recipe.patch", "ratios", *words)],
+        ).cells()
 
 
 TARGETS: dict[str, Callable[..., None]] = {
     target.__name__: target
     for target in (
-        *(study_bytes, study_values, record_values, report, record_bytes, study_json, network_folder),
+        *(
+            study_bytes,
+            study_values,
+            record_values,
+            report,
+            record_bytes,
+            study_json,
+            network_folder,
+        ),
         *(image, image_folder, mat_file, arguments, overrides),
     )
 }

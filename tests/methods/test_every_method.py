@@ -23,17 +23,32 @@ from tests.fakes import AnyScale
 from tests.networks.small import SHAPE
 
 ROOT = Path(__file__).parents[2]
-NAMES = [name for name in METHODS.names() if METHODS.get(name).__module__.startswith("methods.") and name != "unpruned"]
+NAMES = [
+    name
+    for name in METHODS.names()
+    if METHODS.get(name).__module__.startswith("methods.") and name != "unpruned"
+]
 OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
     "autoslim": {"groups": 2, "crops": 2},
     "dhp": {"least_width": 1},
     "random_search": {"samples": 4},
     "us_net": {"least": 0.1},
 }
-BACKBONES = {"small_unet": {"width": 4}, "small_res_unet": {"width": 4, "levels": 3}, "small_edsr": {"width": 6, "blocks": 2}}
+BACKBONES = {
+    "small_unet": {"width": 4},
+    "small_res_unet": {"width": 4, "levels": 3},
+    "small_edsr": {"width": 6, "blocks": 2},
+}
 RATIOS = (0.9, 0.7, 0.5)
 RECIPE = Recipe(
-    patch=32, batch=2, pretrain_steps=6, adapt_steps=2, finetune_steps=6, matched_steps=6, steps_per_epoch=1, calibration_crops=4
+    patch=32,
+    batch=2,
+    pretrain_steps=6,
+    adapt_steps=2,
+    finetune_steps=6,
+    matched_steps=6,
+    steps_per_epoch=1,
+    calibration_crops=4,
 )
 every_method = pytest.mark.parametrize("name", NAMES)
 every_network = pytest.mark.parametrize("backbone", BACKBONES)
@@ -61,7 +76,11 @@ def swept(name: str, backbone: str) -> dict[Budget, Pruned]:
     model = network(backbone)
     budgets = [Budget(int(ratio * peak_memory(model, SHAPE)), SHAPE) for ratio in RATIOS]
     torch.manual_seed(0)
-    return {budget: outcome for budget, outcome in method(name).sweep(model, budgets, trainer()) if isinstance(outcome, Pruned)}
+    return {
+        budget: outcome
+        for budget, outcome in method(name).sweep(model, budgets, trainer())
+        if isinstance(outcome, Pruned)
+    }
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
@@ -71,7 +90,9 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 @every_method
 @every_network
-def test_every_budget_gets_a_plain_network_that_fits_it_and_keeps_the_shape_of_the_output(name: str, backbone: str) -> None:
+def test_every_budget_gets_a_plain_network_that_fits_it_and_keeps_the_shape_of_the_output(
+    name: str, backbone: str
+) -> None:
     assert len(swept(name, backbone)) == len(RATIOS)
     for budget, pruned in swept(name, backbone).items():
         referee(pruned.model, network(backbone), budget, name)
@@ -95,7 +116,9 @@ def test_the_network_that_is_passed_in_is_untouched(name: str, backbone: str) ->
     after = network(backbone)
     assert same_weights(before, after)
     assert not after.training
-    assert [path for path, _ in before.named_modules()] == [path for path, _ in after.named_modules()]
+    assert [path for path, _ in before.named_modules()] == [
+        path for path, _ in after.named_modules()
+    ]
 
 
 @every_method
@@ -108,7 +131,10 @@ def test_every_network_is_smaller_in_channels_that_it_names(name: str) -> None:
 
 @every_network
 def test_methods_with_a_uniform_share_agree_on_every_width(backbone: str) -> None:
-    for found in zip(*(swept(name, backbone).values() for name in ("uniform", "group_lasso", "assl")), strict=True):
+    for found in zip(
+        *(swept(name, backbone).values() for name in ("uniform", "group_lasso", "assl")),
+        strict=True,
+    ):
         widths = [{unit: len(indices) for unit, indices in pruned.kept.items()} for pruned in found]
         assert widths[0] == widths[1] == widths[2]
 
@@ -126,8 +152,15 @@ def test_one_fresh_process_loads_everything_that_was_saved(tmp_path: Path) -> No
         for backbone, options in BACKBONES.items():
             for budget, pruned in swept(name, backbone).items():
                 folder = tmp_path / f"{name}-{backbone}-{budget.peak_bytes}"
-                place = {"task": "fake", "task_options": {}, "backbone": backbone, "backbone_options": options}
-                saved.save(folder, pruned.model, **place, kept=pruned.kept, inserted=pruned.inserted)
+                place = {
+                    "task": "fake",
+                    "task_options": {},
+                    "backbone": backbone,
+                    "backbone_options": options,
+                }
+                saved.save(
+                    folder, pruned.model, **place, kept=pruned.kept, inserted=pruned.inserted
+                )
                 with torch.no_grad():
                     expected[folder.name] = float(pruned.model.eval()(probe).double().sum())
     code = (
@@ -137,6 +170,12 @@ def test_one_fresh_process_loads_everything_that_was_saved(tmp_path: Path) -> No
         "    found = {f.name: float(load(f).eval()(probe).double().sum()) for f in Path(sys.argv[1]).iterdir()}\n"
         "print(json.dumps(found))"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == pytest.approx(expected, rel=1e-5, abs=1e-4)

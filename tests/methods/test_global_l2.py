@@ -19,11 +19,19 @@ def _half(network: nn.Module) -> Budget:
 
 def test_what_stays_is_above_one_threshold_except_the_last_channel_of_a_unit() -> None:
     network = unet(8)
-    scores, kept = norms(network, layout_of(network)), GlobalL2().prune(network, _half(network)).kept
+    scores, kept = (
+        norms(network, layout_of(network)),
+        GlobalL2().prune(network, _half(network)).kept,
+    )
     gone = [
-        float(score) for unit, row in scores.items() for channel, score in enumerate(row) if channel not in kept.get(unit, range(len(row)))
+        float(score)
+        for unit, row in scores.items()
+        for channel, score in enumerate(row)
+        if channel not in kept.get(unit, range(len(row)))
     ]
-    survivors = [scores[unit][indices].tolist() for unit, indices in kept.items() if len(indices) > 1]
+    survivors = [
+        scores[unit][indices].tolist() for unit, indices in kept.items() if len(indices) > 1
+    ]
     assert max(gone) <= min(min(row) for row in survivors)
 
 
@@ -34,10 +42,17 @@ def test_restoring_the_last_removed_channel_breaks_the_budget(peak_aware: bool) 
     kept = GlobalL2(peak_aware=peak_aware).prune(network, budget).kept
     widths = {unit: len(kept.get(unit, range(full))) for unit, full in channels.widths.items()}
     scores = norms(network, channels)
-    gone = {(float(scores[unit][channel]), unit) for unit in kept for channel in range(channels.widths[unit]) if channel not in kept[unit]}
+    gone = {
+        (float(scores[unit][channel]), unit)
+        for unit in kept
+        for channel in range(channels.widths[unit])
+        if channel not in kept[unit]
+    }
     assert model.peak_bytes(widths) <= budget.peak_bytes
     restored = [unit for _, unit in sorted(gone)] if peak_aware else [max(gone)[1]]
-    assert any(model.peak_bytes(widths | {unit: widths[unit] + 1}) > budget.peak_bytes for unit in restored)
+    assert any(
+        model.peak_bytes(widths | {unit: widths[unit] + 1}) > budget.peak_bytes for unit in restored
+    )
 
 
 def test_permuting_channels_permutes_what_is_kept() -> None:
@@ -46,7 +61,9 @@ def test_permuting_channels_permutes_what_is_kept() -> None:
     for layer in (permuted.encoder[0].c11,):
         layer.weight.data, layer.bias.data = layer.weight.data[order], layer.bias.data[order]
     permuted.encoder[0].c12.weight.data = permuted.encoder[0].c12.weight.data[:, order]
-    before, after = (GlobalL2().prune(one, _half(one)).kept["encoder.0.c11"] for one in (network, permuted))
+    before, after = (
+        GlobalL2().prune(one, _half(one)).kept["encoder.0.c11"] for one in (network, permuted)
+    )
     assert sorted(int(order[channel]) for channel in after) == sorted(before)
 
 
@@ -59,11 +76,15 @@ def test_a_layer_that_is_scaled_by_ten_survives() -> None:
 
 def test_as_published_the_middle_collapses_and_peak_aware_it_does_not() -> None:
     network = unet(8)
-    with torch.no_grad():  # deep channels weigh less than those at full resolution, as in the paper's network
+    with (
+        torch.no_grad()
+    ):  # deep channels weigh less than those at full resolution, as in the paper's network
         for block in (network.encoder[3], network.encoder[4], network.decoder["d4"]):
             for weight in block.parameters():
                 weight *= 1e-3
-    published, aware = (GlobalL2(peak_aware=flag).prune(network, _half(network)) for flag in (False, True))
+    published, aware = (
+        GlobalL2(peak_aware=flag).prune(network, _half(network)) for flag in (False, True)
+    )
     assert len(published.kept["encoder.4.c51"]) == 1
     assert len(aware.kept.get("encoder.4.c51", range(128))) > 64
 

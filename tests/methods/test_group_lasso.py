@@ -53,7 +53,10 @@ def _group(network: nn.Module, channels: Layout, place: int) -> Tensor:
     found = []
     for layer, places in channels.makes.items():
         weight, axis = output_slices(network.get_submodule(layer))
-        found += [weight.detach().select(axis, int(channel)).flatten() for channel in (places == place).nonzero()[0]]
+        found += [
+            weight.detach().select(axis, int(channel)).flatten()
+            for channel in (places == place).nonzero()[0]
+        ]
     return torch.cat(found)
 
 
@@ -71,12 +74,18 @@ def test_the_proximal_step_is_the_soft_threshold_of_each_group(name: str) -> Non
         assert bool(old.norm() > threshold) == bool(new.any())
     same = [layer for layer, places in channels.makes.items() if (places < 0).all()]
     assert same
-    assert all(torch.equal(before.get_submodule(layer).weight, after.get_submodule(layer).weight) for layer in same)
+    assert all(
+        torch.equal(before.get_submodule(layer).weight, after.get_submodule(layer).weight)
+        for layer in same
+    )
 
 
 def test_a_group_is_the_concatenation_of_what_norms_averages() -> None:
     residual, edsr = NETWORKS["residual"](), NETWORKS["edsr x2"]()
-    for network, name, unit, members in ((residual, "residual", "head", 3), (edsr, "edsr x2", "up.0", 4)):
+    for network, name, unit, members in (
+        (residual, "residual", "head", 3),
+        (edsr, "edsr x2", "up.0", 4),
+    ):
         channels = layout_at(network, shape_of(name))
         found = Groups(network, channels).norms()[channels.places(unit)]
         torch.testing.assert_close(found, norms(network, channels)[unit] * members**0.5)
@@ -88,16 +97,23 @@ def test_removing_groups_that_are_zero_changes_nothing(name: str) -> None:
     network, shape = NETWORKS[name](), shape_of(name)
     channels = layout_at(network, shape)
     groups = Groups(network, channels)
-    biases = {name: weight.clone() for name, weight in network.named_parameters() if weight.ndim == 1}
+    biases = {
+        name: weight.clone() for name, weight in network.named_parameters() if weight.ndim == 1
+    }
     groups.shrink(float(groups.norms().median()))
-    alive = {unit: groups.norms()[channels.places(unit)].nonzero()[:, 0].tolist() or [0] for unit in channels.units}
+    alive = {
+        unit: groups.norms()[channels.places(unit)].nonzero()[:, 0].tolist() or [0]
+        for unit in channels.units
+    }
     smaller, whole = remove(network, alive, shape)(*inputs_of(shape)), network(*inputs_of(shape))
     assert sum(map(len, alive.values())) < 0.7 * channels.size
     torch.testing.assert_close(smaller, whole, rtol=1e-5, atol=1e-5)
     for weight, kept in biases.items():
         network.get_parameter(weight).copy_(kept)
     if name != "unet":  # whose biases start at zero
-        assert (remove(network, alive, shape)(*inputs_of(shape)) - network(*inputs_of(shape))).abs().max() > 1e-4
+        assert (
+            remove(network, alive, shape)(*inputs_of(shape)) - network(*inputs_of(shape))
+        ).abs().max() > 1e-4
 
 
 def _prepared(strength: float, network: nn.Module) -> Sparse:
@@ -108,12 +124,18 @@ def test_without_strength_it_is_plain_training_bit_for_bit() -> None:
     plain = unet()
     _trainer().fit(plain, 40, phase="search")
     found = _prepared(0.0, unet()).network
-    assert all(torch.equal(weight, found.state_dict()[name]) for name, weight in plain.state_dict().items())
-    assert not torch.equal(plain.state_dict()["encoder.0.c11.weight"], unet().state_dict()["encoder.0.c11.weight"])
+    assert all(
+        torch.equal(weight, found.state_dict()[name]) for name, weight in plain.state_dict().items()
+    )
+    assert not torch.equal(
+        plain.state_dict()["encoder.0.c11.weight"], unet().state_dict()["encoder.0.c11.weight"]
+    )
 
 
 @pytest.mark.parametrize("make", [unet, NETWORKS["residual"]])
-def test_the_stronger_the_smaller_the_norms_and_the_more_groups_vanish(make: Callable[[], nn.Module]) -> None:
+def test_the_stronger_the_smaller_the_norms_and_the_more_groups_vanish(
+    make: Callable[[], nn.Module],
+) -> None:
     sizes, zeros = [], []
     for strength in (0.0, 0.5, 1.0, 1.5):
         prepared = _prepared(strength, make())
@@ -130,7 +152,9 @@ def test_the_stronger_the_smaller_the_norms_and_the_more_groups_vanish(make: Cal
 
 @pytest.mark.parametrize("allocation", ["uniform", "threshold"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_works_on_networks_with_ties_pixel_shuffle_groups_and_normalisations(name: str, allocation: str) -> None:
+def test_it_works_on_networks_with_ties_pixel_shuffle_groups_and_normalisations(
+    name: str, allocation: str
+) -> None:
     network = NETWORKS[name]()
     budget = _budget(network, 0.7, name)
     pruned = GroupLasso(epochs=1, allocation=allocation).prune(network, budget, _trainer())
@@ -147,17 +171,31 @@ def test_one_quantum_more_breaks_the_budget(ratio: float) -> None:
     network = unet(8)
     budget, body = _budget(network, ratio), anatomy(network, _budget(network, ratio))
     prepared = GroupLasso(epochs=1).prepare(unet(8), budget, _trainer())
-    uniform, threshold = (GroupLasso(allocation=one).cut(prepared, budget, _trainer()).kept for one in ("uniform", "threshold"))
+    uniform, threshold = (
+        GroupLasso(allocation=one).cut(prepared, budget, _trainer()).kept
+        for one in ("uniform", "threshold")
+    )
     position = len(uniform["encoder.0.c11"])
     assert _kept_of(body, uniform) == scaled(body, position, 1)
-    assert body.peaks.peak_bytes(scaled(body, position, 1)) <= budget.peak_bytes < body.peaks.peak_bytes(scaled(body, position + 1, 1))
+    assert (
+        body.peaks.peak_bytes(scaled(body, position, 1))
+        <= budget.peak_bytes
+        < body.peaks.peak_bytes(scaled(body, position + 1, 1))
+    )
     assert positions(body) == 8
     widths = _kept_of(body, threshold)
     gone = {
-        (float(prepared.scores[unit][one]), unit) for unit in threshold for one in range(body.widths[unit]) if one not in threshold[unit]
+        (float(prepared.scores[unit][one]), unit)
+        for unit in threshold
+        for one in range(body.widths[unit])
+        if one not in threshold[unit]
     }
     last = max(gone)[1]
-    assert body.peaks.peak_bytes(widths) <= budget.peak_bytes < body.peaks.peak_bytes(widths | {last: widths[last] + 1})
+    assert (
+        body.peaks.peak_bytes(widths)
+        <= budget.peak_bytes
+        < body.peaks.peak_bytes(widths | {last: widths[last] + 1})
+    )
 
 
 @pytest.mark.parametrize("allocation", ["uniform", "threshold"])
@@ -171,7 +209,10 @@ def test_a_budget_alone_gets_the_network_that_it_gets_in_a_sweep(allocation: str
         assert (alone.kept, alone.trace) == (expected.kept, expected.trace)
         pairs = zip(alone.model.parameters(), expected.model.parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
-    assert all(torch.equal(one, other) for one, other in zip(network.parameters(), seeded(Residual).parameters(), strict=True))
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(network.parameters(), seeded(Residual).parameters(), strict=True)
+    )
 
 
 def test_the_largest_groups_of_a_unit_stay() -> None:
@@ -184,7 +225,10 @@ def test_the_largest_groups_of_a_unit_stay() -> None:
 
 
 def test_steps_are_foreseen_and_impossible_budgets_and_options_are_refused() -> None:
-    assert GroupLasso(epochs=3).expected_steps(RECIPE) == 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
+    assert (
+        GroupLasso(epochs=3).expected_steps(RECIPE)
+        == 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
+    )
     assert GroupLasso(epochs=3).expected_steps(replace(RECIPE, matched_steps=50)) == 50
     with pytest.raises(Infeasible, match="the least is"):
         GroupLasso(epochs=1).prune(unet(), Budget(1000, SHAPE), _trainer())

@@ -25,7 +25,10 @@ def test_nothing_but_the_compactor_loses_channels() -> None:
 
 
 def test_with_all_channels_the_network_computes_the_same() -> None:
-    pruned, x = OneSkip(skip=2, keep=1.0).prune(network("small_unet"), whole(), trainer()), torch.rand(SHAPE)
+    pruned, x = (
+        OneSkip(skip=2, keep=1.0).prune(network("small_unet"), whole(), trainer()),
+        torch.rand(SHAPE),
+    )
     torch.testing.assert_close(pruned.model.eval()(x), network("small_unet")(x))
 
 

@@ -32,7 +32,9 @@ CROPS = replace(RECIPE, patch=16, batch=4, calibration_crops=8)
 class Counting(TaskTrainer):
     """Counts evaluations, and is interrupted at one of them."""
 
-    def __init__(self, folder: Path | None = None, interrupt_at: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, folder: Path | None = None, interrupt_at: int | None = None, seed: int = 0
+    ) -> None:
         super().__init__(AnyScale(), "embedded", CROPS, seed, checkpoints=Checkpoints(folder))
         self.losses: list[float] = []
         self.interrupt_at = interrupt_at
@@ -69,23 +71,36 @@ def at(share: float, network: nn.Module) -> Budget:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[optuna.Study]:
     """What was searched, in order."""
     found, search = list[optuna.Study](), RandomSearch._search
-    monkeypatch.setattr(RandomSearch, "_search", lambda self, *asked: found.append(search(self, *asked)) or found[-1])
+    monkeypatch.setattr(
+        RandomSearch,
+        "_search",
+        lambda self, *asked: found.append(search(self, *asked)) or found[-1],
+    )
     return found
 
 
 def same(one: Pruned, other: Pruned) -> bool:
     left, right = one.model.state_dict(), other.model.state_dict()
-    return one.kept == other.kept and left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+    return (
+        one.kept == other.kept
+        and left.keys() == right.keys()
+        and all(torch.equal(left[key], right[key]) for key in left)
+    )
 
 
 def at_scale(scale: float, ratios: dict[str, float], body: Anatomy) -> dict[str, int]:
     """The law of the header, with a floor of one channel."""
-    return {unit: min(full, max(1, int(scale * ratios[unit] * full + 0.5))) for unit, full in body.widths.items()}
+    return {
+        unit: min(full, max(1, int(scale * ratios[unit] * full + 0.5)))
+        for unit, full in body.widths.items()
+    }
 
 
 @pytest.mark.parametrize("name", ["u-net", "residual", "edsr x2", "dncnn"])
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1])
-def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(name: str, share: float) -> None:
+def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(
+    name: str, share: float
+) -> None:
     network = {"u-net": unet, "residual": residual}.get(name, PUBLIC.get(name))()
     budget = at(share, network)
     body, draws = anatomy(network, budget), torch.Generator().manual_seed(0)
@@ -98,9 +113,17 @@ def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(name:
             low, high = (middle, high) if fits else (low, middle)
         widths = fitted(ratios, body, budget, 1)
         assert widths == at_scale(low, ratios, body)
-        more = {unit: width - widths[unit] for unit, width in at_scale(high, ratios, body).items() if width != widths[unit]}
+        more = {
+            unit: width - widths[unit]
+            for unit, width in at_scale(high, ratios, body).items()
+            if width != widths[unit]
+        }
         assert list(more.values()) == [1]  # the quantum: one channel of one unit
-        assert body.peaks.peak_bytes(widths) <= budget.peak_bytes < body.peaks.peak_bytes(at_scale(high, ratios, body))
+        assert (
+            body.peaks.peak_bytes(widths)
+            <= budget.peak_bytes
+            < body.peaks.peak_bytes(at_scale(high, ratios, body))
+        )
 
 
 def test_the_peak_never_falls_as_the_knob_rises_and_no_width_is_below_the_floor() -> None:
@@ -113,18 +136,31 @@ def test_the_peak_never_falls_as_the_knob_rises_and_no_width_is_below_the_floor(
     assert min(fitted(ratios, body, at(0.7, network), 2).values()) == 2
 
 
-def test_the_chosen_network_has_the_least_loss_of_all_and_that_loss(searches: list[optuna.Study]) -> None:
+def test_the_chosen_network_has_the_least_loss_of_all_and_that_loss(
+    searches: list[optuna.Study],
+) -> None:
     trainer, network = Counting(), trained("u-net")
-    pruned, model = RandomSearch(samples=12).prune(network, at(0.5, network), trainer), peak_model(network, SHAPE)
+    pruned, model = (
+        RandomSearch(samples=12).prune(network, at(0.5, network), trainer),
+        peak_model(network, SHAPE),
+    )
     trials = searches[0].trials
     losses = [trial.value for trial in trials]
     assert losses == trainer.losses
     best = trials[losses.index(min(losses))]
-    assert fitted(best.params, anatomy(network, at(0.5, network)), at(0.5, network), 1) == layout_of(pruned.model).widths
+    assert (
+        fitted(best.params, anatomy(network, at(0.5, network)), at(0.5, network), 1)
+        == layout_of(pruned.model).widths
+    )
     assert TaskTrainer(AnyScale(), "embedded", CROPS, 0).loss(pruned.model) == min(losses)
-    dearest = max(max(model.per_channel(step).values(), default=0) for step in range(len(model.steps)))
+    dearest = max(
+        max(model.per_channel(step).values(), default=0) for step in range(len(model.steps))
+    )
     assert all(-dearest < trial.constraints["excess_bytes"] <= 0 for trial in trials)
-    assert pruned.trace[-1].note == f"best of 12: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
+    assert (
+        pruned.trace[-1].note
+        == f"best of 12: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
+    )
 
 
 def test_the_best_of_many_is_better_than_their_mean_and_than_the_best_of_few() -> None:
@@ -133,7 +169,9 @@ def test_the_best_of_many_is_better_than_their_mean_and_than_the_best_of_few() -
     assert min(trainer.losses) < fmean(trainer.losses) - pstdev(trainer.losses)
 
 
-def test_one_pool_of_ratios_serves_all_budgets_and_depends_on_the_seed(searches: list[optuna.Study]) -> None:
+def test_one_pool_of_ratios_serves_all_budgets_and_depends_on_the_seed(
+    searches: list[optuna.Study],
+) -> None:
     method, network = RandomSearch(samples=4), residual()
     budgets = [at(ratio, network) for ratio in (0.8, 0.5)]
     list(method.sweep(network, budgets, Counting()))
@@ -146,7 +184,9 @@ def test_one_pool_of_ratios_serves_all_budgets_and_depends_on_the_seed(searches:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_killed_run_evaluates_what_is_missing_and_ends_where_it_would_have_ended(sampler: Any, tmp_path: Path) -> None:
+def test_a_killed_run_evaluates_what_is_missing_and_ends_where_it_would_have_ended(
+    sampler: Any, tmp_path: Path
+) -> None:
     method, network = RandomSearch(samples=15, sampler=sampler), residual()
     budgets = [at(ratio, network) for ratio in (0.7, 0.5)]
     whole = Counting(tmp_path / "whole")
@@ -157,8 +197,14 @@ def test_a_killed_run_evaluates_what_is_missing_and_ends_where_it_would_have_end
     again = Counting(tmp_path / "killed")
     found = dict(method.sweep(network, budgets, again))
     assert again.losses == whole.losses[killed_at:]
-    assert all(same(found[budget], expected[budget]) and found[budget].trace == expected[budget].trace for budget in budgets)
-    assert [again.meter.samples, again.meter.forward_passes] == [whole.meter.samples, whole.meter.forward_passes]
+    assert all(
+        same(found[budget], expected[budget]) and found[budget].trace == expected[budget].trace
+        for budget in budgets
+    )
+    assert [again.meter.samples, again.meter.forward_passes] == [
+        whole.meter.samples,
+        whole.meter.forward_passes,
+    ]
 
 
 def test_the_losses_of_another_network_or_of_other_options_are_not_taken(tmp_path: Path) -> None:
@@ -166,7 +212,11 @@ def test_the_losses_of_another_network_or_of_other_options_are_not_taken(tmp_pat
     with torch.no_grad():
         other.head.weight[0, 0, 0, 0] += 1
     budget = at(0.5, network)
-    for one, method in ((network, RandomSearch(4)), (other, RandomSearch(4)), (network, RandomSearch(4, update=True))):
+    for one, method in (
+        (network, RandomSearch(4)),
+        (other, RandomSearch(4)),
+        (network, RandomSearch(4, update=True)),
+    ):
         trainer = Counting(tmp_path)
         method.prune(one, budget, trainer)
         assert len(trainer.losses) == 4
@@ -180,7 +230,10 @@ def test_learning_samplers_are_repeatable_and_find_more_than_random_ones(sampler
     budget, mean = at(0.6, trained()), {}
     for one in ("random", sampler):
         trainers = [Counting(), Counting()]
-        first, second = (RandomSearch(samples=40, sampler=one).prune(trained(), budget, trainer) for trainer in trainers)
+        first, second = (
+            RandomSearch(samples=40, sampler=one).prune(trained(), budget, trainer)
+            for trainer in trainers
+        )
         assert same(first, second)
         assert trainers[0].losses == trainers[1].losses
         assert peak_memory(first.model, SHAPE) <= budget.peak_bytes
@@ -208,24 +261,42 @@ def test_tied_shuffled_normalised_and_depthwise_networks(name: str, update: bool
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_nothing_is_printed_and_nothing_is_warned_of(sampler: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_and_nothing_is_warned_of(
+    sampler: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     network = unet()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        RandomSearch(samples=6, sampler=sampler).prune(network, at(0.5, network), Counting(tmp_path))
+        RandomSearch(samples=6, sampler=sampler).prune(
+            network, at(0.5, network), Counting(tmp_path)
+        )
     assert capfd.readouterr() == ("", "")
 
 
 def test_from_scratch_is_asked_for_and_forecast() -> None:
     network, recipe = unet(), Recipe()
-    assert RandomSearch(samples=1, finish="scratch").prune(network, at(0.5, network), Counting()).finish == "scratch"
-    assert RandomSearch(finish="scratch").expected_steps(recipe) - RandomSearch().expected_steps(recipe) == recipe.pretrain_steps
+    assert (
+        RandomSearch(samples=1, finish="scratch")
+        .prune(network, at(0.5, network), Counting())
+        .finish
+        == "scratch"
+    )
+    assert (
+        RandomSearch(finish="scratch").expected_steps(recipe)
+        - RandomSearch().expected_steps(recipe)
+        == recipe.pretrain_steps
+    )
 
 
 def test_impossible_budgets_and_questions_are_refused() -> None:
     network = unet()
     least = anatomy(network, at(1, network)).peaks.least_bytes()
-    assert peak_memory(RandomSearch(samples=2).prune(network, Budget(least, SHAPE), Counting()).model, SHAPE) == least
+    assert (
+        peak_memory(
+            RandomSearch(samples=2).prune(network, Budget(least, SHAPE), Counting()).model, SHAPE
+        )
+        == least
+    )
     with pytest.raises(Infeasible, match="the least is"):
         RandomSearch(samples=2).prune(network, Budget(least - 1, SHAPE), Counting())
     with pytest.raises(ConfigError, match="at least 1"):

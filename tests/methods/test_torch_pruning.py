@@ -62,20 +62,44 @@ def test_one_quantum_more_breaks_the_budget(importance: Library) -> None:
     network, trainer = unet(8), _trainer()
     budget = _budget(network, 0.4)
     body = anatomy(network, budget)
-    uniform, one_list = (TorchPruning(importance, ranking).prune(network, budget, trainer).kept for ranking in ("uniform", "global"))
+    uniform, one_list = (
+        TorchPruning(importance, ranking).prune(network, budget, trainer).kept
+        for ranking in ("uniform", "global")
+    )
     position = len(uniform["encoder.0.c11"])
-    assert body.peaks.peak_bytes(scaled(body, position, 1)) <= budget.peak_bytes < body.peaks.peak_bytes(scaled(body, position + 1, 1))
-    scores = library_scores(network, body.layout, importance, trainer.seed, trainer.calibration, trainer.criterion)
-    gone = {(float(scores[unit][one]), unit) for unit, kept in one_list.items() for one in set(range(body.widths[unit])) - set(kept)}
+    assert (
+        body.peaks.peak_bytes(scaled(body, position, 1))
+        <= budget.peak_bytes
+        < body.peaks.peak_bytes(scaled(body, position + 1, 1))
+    )
+    scores = library_scores(
+        network, body.layout, importance, trainer.seed, trainer.calibration, trainer.criterion
+    )
+    gone = {
+        (float(scores[unit][one]), unit)
+        for unit, kept in one_list.items()
+        for one in set(range(body.widths[unit])) - set(kept)
+    }
     widths, last = body.widths | {unit: len(kept) for unit, kept in one_list.items()}, max(gone)[1]
-    assert body.peaks.peak_bytes(widths) <= budget.peak_bytes < body.peaks.peak_bytes(widths | {last: widths[last] + 1})
+    assert (
+        body.peaks.peak_bytes(widths)
+        <= budget.peak_bytes
+        < body.peaks.peak_bytes(widths | {last: widths[last] + 1})
+    )
 
 
 @every_importance
 def test_the_channels_with_the_largest_scores_stay(importance: Library) -> None:
     network, trainer = unet(8), _trainer()
     kept = TorchPruning(importance).prune(network, _budget(network), trainer).kept
-    scores = library_scores(network, layout_of(network), importance, trainer.seed, trainer.calibration, trainer.criterion)
+    scores = library_scores(
+        network,
+        layout_of(network),
+        importance,
+        trainer.seed,
+        trainer.calibration,
+        trainer.criterion,
+    )
     for unit, indices in kept.items():
         assert set(indices) == set(scores[unit].topk(len(indices)).indices.tolist())
 
@@ -99,9 +123,17 @@ def test_gradients_hurt_the_trained_network_less_than_chance() -> None:
     network = seeded(lambda: Residual(12))
     _trainer().fit(network, 150, phase="pretrain")
     losses = {
-        name: _trainer().loss(TorchPruning(name).prune(network, _budget(network, 0.7), _trainer()).model) for name in get_args(Library)
+        name: _trainer().loss(
+            TorchPruning(name).prune(network, _budget(network, 0.7), _trainer()).model
+        )
+        for name in get_args(Library)
     }
-    chance = [_trainer().loss(TorchPruning("random").prune(network, _budget(network, 0.7), _trainer(seed)).model) for seed in range(5)]
+    chance = [
+        _trainer().loss(
+            TorchPruning("random").prune(network, _budget(network, 0.7), _trainer(seed)).model
+        )
+        for seed in range(5)
+    ]
     for importance in FROM_GRADIENTS:
         assert losses[importance] < sum(chance) / len(chance)
 
@@ -110,22 +142,39 @@ def test_gradients_hurt_the_trained_network_less_than_chance() -> None:
 def test_a_budget_alone_gets_the_network_that_it_gets_in_a_sweep(importance: Library) -> None:
     network = seeded(Residual)
     method: Method = TorchPruning(importance, "global")
-    for budget, expected in method.sweep(network, [_budget(network, ratio) for ratio in (0.6, 0.9)], _trainer()):
+    for budget, expected in method.sweep(
+        network, [_budget(network, ratio) for ratio in (0.6, 0.9)], _trainer()
+    ):
         alone = method.prune(network, budget, _trainer())
         assert alone.kept == expected.kept
-        assert all(torch.equal(one, other) for one, other in zip(alone.model.parameters(), expected.model.parameters(), strict=True))
+        assert all(
+            torch.equal(one, other)
+            for one, other in zip(
+                alone.model.parameters(), expected.model.parameters(), strict=True
+            )
+        )
     assert all(weight.grad is None for weight in network.parameters())
 
 
-@pytest.mark.parametrize(("importance", "passes"), [("magnitude", 0), ("taylor", 2), ("hessian", 4)])
+@pytest.mark.parametrize(
+    ("importance", "passes"), [("magnitude", 0), ("taylor", 2), ("hessian", 4)]
+)
 def test_every_forward_pass_is_counted_once(importance: Library, passes: int) -> None:
     network, trainer = unet(), _trainer()
     with trainer.counted(network):
-        list(TorchPruning(importance).sweep(network, [_budget(network, ratio) for ratio in (0.5, 0.8)], trainer))
+        list(
+            TorchPruning(importance).sweep(
+                network, [_budget(network, ratio) for ratio in (0.5, 0.8)], trainer
+            )
+        )
     surgeries = trainer.meter.forward_passes
     baseline = _trainer()
     with baseline.counted(network):
-        list(TorchPruning("random").sweep(network, [_budget(network, ratio) for ratio in (0.5, 0.8)], baseline))
+        list(
+            TorchPruning("random").sweep(
+                network, [_budget(network, ratio) for ratio in (0.5, 0.8)], baseline
+            )
+        )
     assert surgeries - baseline.meter.forward_passes == passes
 
 

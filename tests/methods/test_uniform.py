@@ -14,8 +14,13 @@ from tests.networks.small import SHAPE, unet
 FULL_HD = (1, 3, 1024, 2048)
 
 
-@pytest.mark.parametrize(("ratio", "peak_mib", "parameters"), [(0.25, 192, 485_715), (0.5, 384, 1_940_899), (0.75, 576, 4_365_555)])
-def test_peaks_and_parameters_are_those_of_the_paper(ratio: float, peak_mib: int, parameters: int) -> None:
+@pytest.mark.parametrize(
+    ("ratio", "peak_mib", "parameters"),
+    [(0.25, 192, 485_715), (0.5, 384, 1_940_899), (0.75, 576, 4_365_555)],
+)
+def test_peaks_and_parameters_are_those_of_the_paper(
+    ratio: float, peak_mib: int, parameters: int
+) -> None:
     pruned = Uniform().prune(UNet(32), Budget(int(ratio * 768 * MIB), FULL_HD))
     assert peak_memory(pruned.model, FULL_HD) == peak_mib * MIB
     assert sum(weight.numel() for weight in pruned.model.parameters()) == parameters
@@ -33,7 +38,9 @@ def test_one_grid_step_more_exceeds_the_budget(share: float) -> None:
     budget = Budget(int(share * peak_memory(network, SHAPE)), SHAPE)
     pruned = Uniform().prune(network, budget)
     width = pruned.model.encoder[0].c11.out_channels
-    assert peak_memory(pruned.model, SHAPE) <= budget.peak_bytes < peak_memory(UNet(width + 1), SHAPE)
+    assert (
+        peak_memory(pruned.model, SHAPE) <= budget.peak_bytes < peak_memory(UNet(width + 1), SHAPE)
+    )
 
 
 def test_sliced_keeps_the_channels_with_the_largest_norm() -> None:
@@ -42,7 +49,10 @@ def test_sliced_keeps_the_channels_with_the_largest_norm() -> None:
         network.encoder[0].c11.weight[2] *= 100
     pruned = Uniform(start="slice").prune(network, Budget(peak_memory(network, SHAPE) // 3, SHAPE))
     assert pruned.kept["encoder.0.c11"] == [2]
-    assert (Uniform().prune(network, Budget(10**9, SHAPE)).finish, pruned.finish) == ("scratch", "finetune")
+    assert (Uniform().prune(network, Budget(10**9, SHAPE)).finish, pruned.finish) == (
+        "scratch",
+        "finetune",
+    )
 
 
 def test_an_impossible_budget_names_the_least_peak() -> None:

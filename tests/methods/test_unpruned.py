@@ -24,4 +24,7 @@ def test_below_its_own_peak_nothing_fits() -> None:
 
 def test_trained_on_it_is_finished_like_a_pruned_network() -> None:
     network = unet()
-    assert Unpruned(finetune=True).prune(network, Budget(peak_memory(network, SHAPE), SHAPE)).finish == "finetune"
+    assert (
+        Unpruned(finetune=True).prune(network, Budget(peak_memory(network, SHAPE), SHAPE)).finish
+        == "finetune"
+    )

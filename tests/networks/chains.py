@@ -1,5 +1,6 @@
 """Public restoration networks whose feature maps keep one size: DnCNN, SRResNet, EDSR, an enhancement attention network, and two that
-have a second input (a noise map, a guide). Written anew after their papers; the default widths are small.
+have a second input (a noise map, a guide). Written anew after their papers; the default widths are
+small.
 """
 
 import torch
@@ -19,7 +20,11 @@ class DnCNN(nn.Module):
         super().__init__()
         inner: list[nn.Module] = []
         for _ in range(depth - 2):
-            inner += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            inner += [
+                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
         self.noise = nn.Sequential(conv(3, width), nn.ReLU(inplace=True), *inner, conv(width, 3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,7 +39,13 @@ class SRResNet(nn.Module):
         super().__init__()
         self.head = nn.Sequential(conv(3, width, 9), nn.PReLU())
         self.blocks = nn.ModuleList(
-            nn.Sequential(conv(width, width + 1), nn.BatchNorm2d(width + 1), nn.PReLU(), conv(width + 1, width), nn.BatchNorm2d(width))
+            nn.Sequential(
+                conv(width, width + 1),
+                nn.BatchNorm2d(width + 1),
+                nn.PReLU(),
+                conv(width + 1, width),
+                nn.BatchNorm2d(width),
+            )
             for _ in range(blocks)
         )
         self.body_end = nn.Sequential(conv(width, width), nn.BatchNorm2d(width))
@@ -64,14 +75,22 @@ class MeanShift(nn.Conv2d):
 
 
 class EDSR(nn.Module):
-    """Lim et al. 2017, the baseline at width 64 and 16 blocks. All block outputs, the head and the end of the body are tied."""
+    """Lim et al. 2017, the baseline at width 64 and 16 blocks.
 
-    def __init__(self, scale: int = 2, width: int = 6, blocks: int = 2, res_scale: float = 1.0) -> None:
+    All block outputs, the head and the end of the body are tied.
+    """
+
+    def __init__(
+        self, scale: int = 2, width: int = 6, blocks: int = 2, res_scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.res_scale = res_scale
         self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
         self.head = conv(3, width)
-        self.blocks = nn.ModuleList(nn.Sequential(conv(width, width), nn.ReLU(inplace=True), conv(width, width)) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(conv(width, width), nn.ReLU(inplace=True), conv(width, width))
+            for _ in range(blocks)
+        )
         self.body_end = conv(width, width)
         stages: list[nn.Module] = []
         for step in {2: (2,), 3: (3,), 4: (2, 2)}[scale]:
@@ -99,10 +118,15 @@ class EnhancementAttention(nn.Module):
         self.right = nn.ModuleList((conv(width, width, dilation=3), conv(width, width, dilation=4)))
         self.join = conv(2 * width, width)
         self.short = nn.ModuleList((conv(width, width + 1), conv(width + 1, width)))
-        self.long = nn.ModuleList((conv(width, width + 2), conv(width + 2, width - 1), conv(width - 1, width, 1)))
+        self.long = nn.ModuleList(
+            (conv(width, width + 2), conv(width + 2, width - 1), conv(width - 1, width, 1))
+        )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.gate = nn.Sequential(
-            conv(width, max(1, width // 3), 1), nn.ReLU(inplace=True), conv(max(1, width // 3), width, 1), nn.Sigmoid()
+            conv(width, max(1, width // 3), 1),
+            nn.ReLU(inplace=True),
+            conv(max(1, width // 3), width, 1),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,7 +183,10 @@ class GuidedFilter(nn.Module):
         super().__init__()
         self.radius = radius
         self.features = nn.Sequential(
-            conv(3, width, 1), nn.InstanceNorm2d(width, affine=True), nn.LeakyReLU(0.2, inplace=True), conv(width, 3, 1)
+            conv(3, width, 1),
+            nn.InstanceNorm2d(width, affine=True),
+            nn.LeakyReLU(0.2, inplace=True),
+            conv(width, 3, 1),
         )
         self.slope = nn.Sequential(conv(6, width, 1), nn.ReLU(inplace=True), conv(width, 3, 1))
 

@@ -1,7 +1,8 @@
 """Random networks: generated(seed) is the same network for the same seed, and `.shape` says what it is fed.
 
-Fifteen to forty operators each, of all kinds that restoration networks are made of, joined at random. The weights are random,
-the network is in eval mode. What is written in place is never an input nor a view, and nobody has a view of it.
+Fifteen to forty operators each, of all kinds that restoration networks are made of, joined at
+random. The weights are random, the network is in eval mode. What is written in place is never an
+input nor a view, and nobody has a view of it.
 """
 
 import operator
@@ -14,13 +15,22 @@ from tests.networks import moves
 from tests.networks.moves import Move, to_channels
 from tests.networks.programs import Builder, Program, Slot
 
-SHAPES = ((1, 3, 16, 16), (1, 3, 16, 24), (1, 3, 32, 16), (2, 3, 16, 16), (1, 4, 24, 24), (1, 1, 32, 32))
+SHAPES = (
+    (1, 3, 16, 16),
+    (1, 3, 16, 24),
+    (1, 3, 32, 16),
+    (2, 3, 16, 16),
+    (1, 4, 24, 24),
+    (1, 1, 32, 32),
+)
 MOST_CHANNELS = 24
 
 
 def residual(b: Builder, rng: Random, x: int) -> int:
     """A branch that is joined with its beginning by an elementwise operator."""
-    y = rng.choice((moves.plain, moves.activation, moves.dilated, moves.depthwise))(b, rng, apart(b, rng, x))
+    y = rng.choice((moves.plain, moves.activation, moves.dilated, moves.depthwise))(
+        b, rng, apart(b, rng, x)
+    )
     y = moves.activation(b, rng, y)
     y = to_channels(b, y, b.shape(x)[1]) if b.shape(y)[2:] == b.shape(x)[2:] else y
     return joined(b, rng, x, y)
@@ -40,15 +50,23 @@ def joined(b: Builder, rng: Random, x: int, y: int) -> int:
         return b.write(operator.iadd if kind == "+=" else "add_", target, Slot(other))
     kind = "add" if kind in ("+=", "add_") else kind
     b.note(kind)
-    return b.call(rng.choice((getattr(operator, kind), getattr(torch, kind), kind)), Slot(target), Slot(other))
+    return b.call(
+        rng.choice((getattr(operator, kind), getattr(torch, kind), kind)), Slot(target), Slot(other)
+    )
 
 
 def channel_gate(b: Builder, rng: Random, x: int) -> int:
     """(N, C, 1, 1) times (N, C, H, W)."""
     b.note("channel gate", "global pool")
     channels = b.shape(x)[1]
-    pooled = b.apply(nn.AdaptiveAvgPool2d(1), x) if rng.random() < 0.5 else b.call("mean", Slot(x), (2, 3), keepdim=True)
-    gate = b.apply(nn.ReLU(inplace=rng.random() < 0.3), to_channels(b, pooled, rng.randint(1, 4), 1))
+    pooled = (
+        b.apply(nn.AdaptiveAvgPool2d(1), x)
+        if rng.random() < 0.5
+        else b.call("mean", Slot(x), (2, 3), keepdim=True)
+    )
+    gate = b.apply(
+        nn.ReLU(inplace=rng.random() < 0.3), to_channels(b, pooled, rng.randint(1, 4), 1)
+    )
     return times(b, rng, x, b.call(torch.sigmoid, Slot(to_channels(b, gate, channels, 1))))
 
 
@@ -63,11 +81,23 @@ def linear_gate(b: Builder, rng: Random, x: int) -> int:
     b.note("linear on pooled", "global pool")
     channels, inner = b.shape(x)[1], rng.randint(1, 5)
     layer = rng.random() < 0.5
-    pooled = b.call("flatten", Slot(b.apply(nn.AdaptiveAvgPool2d(1), x)), 1) if layer else b.call("mean", Slot(x), dim=(2, 3))
-    gate = b.apply(nn.Sigmoid(), b.apply(nn.Linear(inner, channels), b.apply(nn.ReLU(), b.apply(nn.Linear(channels, inner), pooled))))
+    pooled = (
+        b.call("flatten", Slot(b.apply(nn.AdaptiveAvgPool2d(1), x)), 1)
+        if layer
+        else b.call("mean", Slot(x), dim=(2, 3))
+    )
+    gate = b.apply(
+        nn.Sigmoid(),
+        b.apply(
+            nn.Linear(inner, channels),
+            b.apply(nn.ReLU(), b.apply(nn.Linear(channels, inner), pooled)),
+        ),
+    )
     kind = rng.choice(("index", "unsqueeze", "view"))
     if kind == "index":
-        return times(b, rng, x, b.call(operator.getitem, Slot(gate), (slice(None), slice(None), None, None)))
+        return times(
+            b, rng, x, b.call(operator.getitem, Slot(gate), (slice(None), slice(None), None, None))
+        )
     if kind == "view":
         return times(b, rng, x, b.call("view", Slot(gate), b.shape(x)[0], -1, 1, 1))
     return times(b, rng, x, b.call("unsqueeze", Slot(b.call("unsqueeze", Slot(gate), -1)), -1))
@@ -86,10 +116,18 @@ def times(b: Builder, rng: Random, x: int, gate: int) -> int:
 
 def concat(b: Builder, rng: Random, x: int) -> int:
     """Two to four parts: old values of the same size, new ones, the same one twice, a concat."""
-    same = [slot for slot in image_slots(b) if b.shape(slot)[2:] == b.shape(x)[2:] and b.shape(slot)[1] <= 8]
+    same = [
+        slot
+        for slot in image_slots(b)
+        if b.shape(slot)[2:] == b.shape(x)[2:] and b.shape(slot)[1] <= 8
+    ]
     parts = [x, rng.choice([*same, x])]
     while len(parts) < 4 and rng.random() < 0.4:
-        parts.append(rng.choice(same) if same and rng.random() < 0.5 else to_channels(b, x, rng.randint(1, 4)))
+        parts.append(
+            rng.choice(same)
+            if same and rng.random() < 0.5
+            else to_channels(b, x, rng.randint(1, 4))
+        )
     rng.shuffle(parts)
     if len(set(parts)) < len(parts):
         b.note("same value twice")
@@ -106,12 +144,16 @@ def chunk(b: Builder, rng: Random, x: int) -> int:
     count = rng.choice((2, 2, 2, 3))
     x = x if b.shape(x)[1] % count == 0 else to_channels(b, x, count * rng.randint(1, 4), 1)
     first = (
-        b.call("chunk", Slot(x), count, parts=count, dim=1) if rng.random() < 0.5 else b.call(torch.chunk, Slot(x), count, 1, parts=count)
+        b.call("chunk", Slot(x), count, parts=count, dim=1)
+        if rng.random() < 0.5
+        else b.call(torch.chunk, Slot(x), count, 1, parts=count)
     )
     kind = rng.choice(("gate", "sigmoid gate", "add", "cat", "twice"))
     if kind == "cat":
         changed = rng.choice((moves.activation, moves.instance_norm, moves.scalar))(b, rng, first)
-        return b.call(torch.cat, [Slot(changed), *(Slot(first + part) for part in range(1, count))], 1)
+        return b.call(
+            torch.cat, [Slot(changed), *(Slot(first + part) for part in range(1, count))], 1
+        )
     if kind == "twice":
         b.note("part twice", "same value twice")
         return moves.activation(b, rng, b.call(torch.cat, [Slot(first), Slot(first)], 1))
@@ -125,7 +167,11 @@ def u_turn(b: Builder, rng: Random, x: int) -> int:
     if height % 2 or width % 2 or min(height, width) < 8:
         return residual(b, rng, x)
     b.note("U-turn", "concat")
-    y = b.apply(nn.MaxPool2d(2), x) if rng.random() < 0.5 else b.apply(nn.Conv2d(b.shape(x)[1], rng.randint(3, 8), 4, 2, 1), x)
+    y = (
+        b.apply(nn.MaxPool2d(2), x)
+        if rng.random() < 0.5
+        else b.apply(nn.Conv2d(b.shape(x)[1], rng.randint(3, 8), 4, 2, 1), x)
+    )
     y = moves.activation(b, rng, moves.plain(b, rng, y))
     y = b.apply(nn.ConvTranspose2d(b.shape(y)[1], rng.randint(2, 6), 2, 2), y)
     return b.call(torch.cat, (Slot(y), Slot(x)), 1)
@@ -149,11 +195,40 @@ def dead(b: Builder, rng: Random, x: int) -> int:
 
 
 MOVES: tuple[tuple[Move, float], ...] = (
-    *((move, 1.0) for move in (moves.grouped, moves.depthwise, moves.dilated, moves.strided, moves.asymmetric, moves.linear)),
-    *((move, 1.0) for move in (moves.shuffle, moves.unshuffle, moves.pool, moves.interpolate, moves.scalar, chunk, u_turn)),
+    *(
+        (move, 1.0)
+        for move in (
+            moves.grouped,
+            moves.depthwise,
+            moves.dilated,
+            moves.strided,
+            moves.asymmetric,
+            moves.linear,
+        )
+    ),
+    *(
+        (move, 1.0)
+        for move in (
+            moves.shuffle,
+            moves.unshuffle,
+            moves.pool,
+            moves.interpolate,
+            moves.scalar,
+            chunk,
+            u_turn,
+        )
+    ),
     *(
         (move, 0.6)
-        for move in (moves.pad, moves.crop, moves.learned_scale, moves.dropout, moves.instance_norm, dead, written_after_joining)
+        for move in (
+            moves.pad,
+            moves.crop,
+            moves.learned_scale,
+            moves.dropout,
+            moves.instance_norm,
+            dead,
+            written_after_joining,
+        )
     ),
     *((move, 0.9) for move in (channel_gate, spatial_gate, linear_gate)),
     *((move, 2.0) for move in (moves.plain, moves.transposed, moves.batch_norm)),
@@ -163,7 +238,9 @@ MOVES: tuple[tuple[Move, float], ...] = (
 
 def image_slots(b: Builder) -> list[int]:
     """Slots of values (N, C, H, W) with more than one pixel."""
-    return [slot for slot, value in b.values.items() if value.dim() == 4 and min(value.shape[2:]) > 1]
+    return [
+        slot for slot, value in b.values.items() if value.dim() == 4 and min(value.shape[2:]) > 1
+    ]
 
 
 def generated(seed: int) -> Program:
@@ -183,7 +260,9 @@ def generated(seed: int) -> Program:
         choices = MOVES + (((moves.across, 3.0),) if rng.random() < 0.15 else ())
         length = rng.randint(14, 30)
         while len(b.program.steps) < length:
-            x = rng.choices([move for move, _ in choices], [weight for _, weight in choices])[0](b, rng, x)
+            x = rng.choices([move for move, _ in choices], [weight for _, weight in choices])[0](
+                b, rng, x
+            )
             x = next_value(b, rng, x)
         finish(b, rng, x)
     return b.program
@@ -208,9 +287,16 @@ def finish(b: Builder, rng: Random, x: int) -> None:
         return
     unread = [slot for slot in image_slots(b) if not b.read[slot] and slot != out.number]
     concats = [step.makes[0] for step in b.program.steps if step.call is torch.cat]
-    others = [rng.choice(pool) for pool in (unread, concats, image_slots(b)) if pool and rng.random() < 0.5]
+    others = [
+        rng.choice(pool)
+        for pool in (unread, concats, image_slots(b))
+        if pool and rng.random() < 0.5
+    ]
     others = list(dict.fromkeys(others)) or [rng.choice(image_slots(b))]
-    b.note("several outputs", *(["returned intermediate"] if any(b.read[slot] for slot in others) else []))
+    b.note(
+        "several outputs",
+        *(["returned intermediate"] if any(b.read[slot] for slot in others) else []),
+    )
     if set(others) & set(concats):
         b.note("returned concat")
     results = [out, *(Slot(slot) for slot in others)]

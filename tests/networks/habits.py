@@ -22,14 +22,30 @@ class Habit(nn.Module):
     def __init__(self, middle: Callable[["Habit", Tensor], Tensor]) -> None:
         super().__init__()
         self.middle = middle
-        self.head, self.body, self.wide, self.tail = conv(3, WIDTH), conv(WIDTH, WIDTH), conv(WIDTH, 3 * WIDTH), conv(WIDTH, 3)
-        self.relu, self.writing, self.pad, self.same = nn.ReLU(), nn.ReLU(inplace=True), nn.ReflectionPad2d(1), nn.Identity()
+        self.head, self.body, self.wide, self.tail = (
+            conv(3, WIDTH),
+            conv(WIDTH, WIDTH),
+            conv(WIDTH, 3 * WIDTH),
+            conv(WIDTH, 3),
+        )
+        self.relu, self.writing, self.pad, self.same = (
+            nn.ReLU(),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1),
+            nn.Identity(),
+        )
         self.squeeze, self.excite = nn.Linear(WIDTH, 4), nn.Linear(4, WIDTH)
         self.mean = nn.Buffer(torch.rand(1, WIDTH, 1, 1))
         self.order = nn.Buffer(torch.arange(WIDTH).flip(0))
-        self.scale, self.slope = nn.Parameter(torch.rand(1, WIDTH, 1, 1)), nn.Parameter(torch.rand(WIDTH))
+        self.scale, self.slope = (
+            nn.Parameter(torch.rand(1, WIDTH, 1, 1)),
+            nn.Parameter(torch.rand(WIDTH)),
+        )
         self.position = nn.Parameter(torch.rand(1, WIDTH, 16, 16))
-        self.running, self.softmax = nn.InstanceNorm2d(WIDTH, affine=True, track_running_stats=True), nn.Softmax()
+        self.running, self.softmax = (
+            nn.InstanceNorm2d(WIDTH, affine=True, track_running_stats=True),
+            nn.Softmax(),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -67,7 +83,11 @@ def written_twice(net: Habit, x: Tensor) -> Tensor:
 
 def squeeze_and_excite(net: Habit, x: Tensor) -> Tensor:
     b, c, _, _ = x.size()
-    gate = net.excite(net.squeeze(F.adaptive_avg_pool2d(x, 1).view(b, c)).relu()).sigmoid().view(b, c, 1, 1)
+    gate = (
+        net.excite(net.squeeze(F.adaptive_avg_pool2d(x, 1).view(b, c)).relu())
+        .sigmoid()
+        .view(b, c, 1, 1)
+    )
     return x * gate.expand_as(x)
 
 
@@ -79,7 +99,11 @@ def squeeze_by_axis(net: Habit, x: Tensor) -> Tensor:
 def attention_over_channels(net: Habit, x: Tensor) -> Tensor:
     b, c, h, w = x.shape
     q, k, v = net.wide(x).chunk(3, 1)
-    q, k, v = q.reshape(b, 2, c // 2, h * w), k.reshape(b, 2, c // 2, h * w), v.reshape(b, 2, c // 2, h * w)
+    q, k, v = (
+        q.reshape(b, 2, c // 2, h * w),
+        k.reshape(b, 2, c // 2, h * w),
+        v.reshape(b, 2, c // 2, h * w),
+    )
     return x + ((q @ k.transpose(-2, -1)).softmax(dim=-1) @ v).reshape(b, c, h, w)
 
 

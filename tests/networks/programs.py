@@ -1,7 +1,8 @@
 """Networks that are lists of steps, and a builder that writes such a list while it runs it.
 
-A program works on numbered slots that hold values. A step calls a function, a tensor method or a layer on what its slots hold, and puts
-the result into another slot, or into the same one if it is written in place. The list is fixed data, so that torch.fx can follow it.
+A program works on numbered slots that hold values. A step calls a function, a tensor method or a
+layer on what its slots hold, and puts the result into another slot, or into the same one if it is
+written in place. The list is fixed data, so that torch.fx can follow it.
 """
 
 from collections import Counter
@@ -98,7 +99,11 @@ class Program(nn.Module):
             return self.weights[tree.name]
         if isinstance(tree, tuple | list):
             return type(tree)(self.read(each, slots) for each in tree)
-        return {name: self.read(each, slots) for name, each in tree.items()} if isinstance(tree, dict) else tree
+        return (
+            {name: self.read(each, slots) for name, each in tree.items()}
+            if isinstance(tree, dict)
+            else tree
+        )
 
 
 class OneInput(Program):
@@ -131,13 +136,17 @@ class Builder:
         """Counts what occurs."""
         self.program.features.update(features)
 
-    def call(self, call: Callable[..., Any] | str | Layer, *args: Any, parts: int = 1, **kwargs: Any) -> int:
+    def call(
+        self, call: Callable[..., Any] | str | Layer, *args: Any, parts: int = 1, **kwargs: Any
+    ) -> int:
         """Adds a step; returns the slot of what it makes, the first of several that follow one another."""
         first = len(self.values)
         self._add(Step(call, args, kwargs, tuple(range(first, first + parts))))
         return first
 
-    def write(self, call: Callable[..., Any] | str | Layer, target: int, *args: Any, **kwargs: Any) -> int:
+    def write(
+        self, call: Callable[..., Any] | str | Layer, target: int, *args: Any, **kwargs: Any
+    ) -> int:
         """Adds a step that is written in place: the target's slot holds the result."""
         self.note("in place")
         self._add(Step(call, (Slot(target), *args), kwargs, (target,)))
@@ -165,7 +174,9 @@ class Builder:
         """Whether a value may be written in place: it is no input, no view, and nobody has a view of it."""
         own = self.values[slot].untyped_storage()._cdata
         others = [value for number, value in self.values.items() if number != slot]
-        return slot >= self.inputs and all(value.untyped_storage()._cdata != own for value in others)
+        return slot >= self.inputs and all(
+            value.untyped_storage()._cdata != own for value in others
+        )
 
     def shape(self, slot: int) -> torch.Size:
         """Of the value in a slot."""
@@ -182,5 +193,7 @@ def slots_in(tree: Any) -> list[int]:
     """Numbers of all slots in the arguments of a step."""
     if isinstance(tree, Slot):
         return [tree.number]
-    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple | list) else ()
+    parts = (
+        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple | list) else ()
+    )
     return [number for part in parts for number in slots_in(part)]

@@ -1,7 +1,7 @@
 """All public networks by name, and the shapes of their inputs.
 
-PUBLIC[name]() makes a network with small widths and random weights, in eval mode; SHAPES says of some what they are fed. All others get
-one input of SHAPE.
+PUBLIC[name]() makes a network with small widths and random weights, in eval mode; SHAPES says of
+some what they are fed. All others get one input of SHAPE.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,9 @@ def scramble(layer: nn.Module) -> None:
     with torch.no_grad():
         for name, tensor in [*layer.named_parameters(), *layer.named_buffers()]:
             if tensor.is_floating_point():
-                tensor.uniform_(-0.5, 0.5) if name in ("bias", "running_mean") else tensor.uniform_(0.5, 1.5)
+                tensor.uniform_(-0.5, 0.5) if name in ("bias", "running_mean") else tensor.uniform_(
+                    0.5, 1.5
+                )
 
 
 CLASSES: dict[str, Callable[[], nn.Module]] = {
@@ -56,7 +58,9 @@ CLASSES: dict[str, Callable[[], nn.Module]] = {
     "guided filter": GuidedFilter,
 }
 
-PUBLIC: dict[str, Callable[[], nn.Module]] = {name: partial(seeded, make) for name, make in CLASSES.items()}
+PUBLIC: dict[str, Callable[[], nn.Module]] = {
+    name: partial(seeded, make) for name, make in CLASSES.items()
+}
 
 SHAPES: dict[str, Shape | tuple[Shape, ...]] = {
     "noise map denoiser": ((1, 3, 32, 32), (1, 1, 16, 16)),
@@ -72,7 +76,9 @@ def shape_of(name: str) -> Shape | tuple[Shape, ...]:
     return SHAPES.get(name, SHAPE)
 
 
-def inputs_of(shape: Shape | tuple[Shape, ...], seed: int = 0, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+def inputs_of(
+    shape: Shape | tuple[Shape, ...], seed: int = 0, dtype: torch.dtype = torch.float32
+) -> list[torch.Tensor]:
     """Random inputs of these shapes."""
     shapes = shape if isinstance(shape[0], tuple) else (shape,)
     generator = torch.Generator().manual_seed(seed)

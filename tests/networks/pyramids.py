@@ -1,5 +1,6 @@
-"""Public restoration networks with several sizes of feature maps: HINet and NAFNet. Written anew after their papers and repositories; the
-default widths are small.
+"""Public restoration networks with several sizes of feature maps: HINet and NAFNet.
+
+Written anew after their papers and repositories; the default widths are small.
 """
 
 import torch
@@ -14,7 +15,11 @@ class HalfInstanceNormBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
-        self.beside, self.conv1, self.conv2 = conv(c_in, c_out, 1), conv(c_in, c_out), conv(c_out, c_out)
+        self.beside, self.conv1, self.conv2 = (
+            conv(c_in, c_out, 1),
+            conv(c_in, c_out),
+            conv(c_out, c_out),
+        )
         self.norm = nn.InstanceNorm2d(c_out // 2, affine=True)
         self.act1, self.act2 = nn.LeakyReLU(0.2), nn.LeakyReLU(0.2)
 
@@ -34,9 +39,16 @@ class HINet(nn.Module):
         super().__init__()
         c = [width * 2**level for level in range(levels)]
         self.head, self.tail = conv(3, width), conv(width, 3)
-        self.encoder = nn.ModuleList(HalfInstanceNormBlock(c_in, c_out) for c_in, c_out in zip([width, *c[:-1]], c, strict=True))
-        self.down = nn.ModuleList(nn.Conv2d(channels, channels, 4, stride=2, padding=1, bias=False) for channels in c[:-1])
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * channels, channels, 2, stride=2) for channels in c[-2::-1])
+        self.encoder = nn.ModuleList(
+            HalfInstanceNormBlock(c_in, c_out)
+            for c_in, c_out in zip([width, *c[:-1]], c, strict=True)
+        )
+        self.down = nn.ModuleList(
+            nn.Conv2d(channels, channels, 4, stride=2, padding=1, bias=False) for channels in c[:-1]
+        )
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(2 * channels, channels, 2, stride=2) for channels in c[-2::-1]
+        )
         self.skips = nn.ModuleList(conv(channels, channels) for channels in c[-2::-1])
         self.decoder = nn.ModuleList(Block(2 * channels, channels) for channels in c[-2::-1])
 
@@ -85,13 +97,19 @@ class NAFBlock(nn.Module):
 
     def __init__(self, channels: int, flat: bool = False) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.gate = ChannelNorm(channels, flat), ChannelNorm(channels, flat), SimpleGate()
+        self.norm1, self.norm2, self.gate = (
+            ChannelNorm(channels, flat),
+            ChannelNorm(channels, flat),
+            SimpleGate(),
+        )
         self.widen = conv(channels, 2 * channels, 1)
         self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         self.attention = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(channels, channels, 1))
         self.narrow = conv(channels, channels, 1)
         self.forth, self.back = conv(channels, 2 * channels, 1), conv(channels, channels, 1)
-        self.beta, self.gamma = (nn.Parameter(torch.full((1, channels, 1, 1), scale)) for scale in (0.5, 0.25))
+        self.beta, self.gamma = (
+            nn.Parameter(torch.full((1, channels, 1, 1), scale)) for scale in (0.5, 0.25)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
@@ -109,10 +127,13 @@ class NAFNet(nn.Module):
         c = [width * 2**level for level in range(levels + 1)]
         self.head, self.tail = conv(3, width), conv(width, 3)
         self.encoder = nn.ModuleList(NAFBlock(channels, flat) for channels in c[:-1])
-        self.down = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 2, stride=2) for channels in c[:-1])
+        self.down = nn.ModuleList(
+            nn.Conv2d(channels, 2 * channels, 2, stride=2) for channels in c[:-1]
+        )
         self.middle = NAFBlock(c[-1], flat)
         self.up = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(2 * channels, 4 * channels, 1, bias=False), nn.PixelShuffle(2)) for channels in c[-2::-1]
+            nn.Sequential(nn.Conv2d(2 * channels, 4 * channels, 1, bias=False), nn.PixelShuffle(2))
+            for channels in c[-2::-1]
         )
         self.decoder = nn.ModuleList(NAFBlock(channels, flat) for channels in c[-2::-1])
 

@@ -1,7 +1,7 @@
 """Small networks that the harness must refuse, by name, with the stage at which it does.
 
-"trace": what they do cannot be followed, or an operator is not known, so that not even their memory can be told.
-"prune": their memory can be told, and no channel can be removed.
+"trace": what they do cannot be followed, or an operator is not known, so that not even their memory
+can be told. "prune": their memory can be told, and no channel can be removed.
 """
 
 from collections.abc import Callable
@@ -182,7 +182,10 @@ class SharedWeight(Around):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
+        self.first, self.second = (
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+        )
         self.second.weight = self.first.weight
 
     def middle(self, x: Tensor) -> Tensor:

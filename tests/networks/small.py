@@ -15,7 +15,12 @@ from tasks.models.unet import UNet
 SHAPE: Shape = (1, 3, 32, 32)
 
 
-def unet(width: int = 4, compactors: bool = False, dtype: torch.dtype = torch.float32, residual: bool = False) -> nn.Module:
+def unet(
+    width: int = 4,
+    compactors: bool = False,
+    dtype: torch.dtype = torch.float32,
+    residual: bool = False,
+) -> nn.Module:
     """A U-Net with random weights, in eval mode."""
     network: nn.Module = UNet(width, global_residual=residual)
     initialise(network, torch.Generator().manual_seed(width))
@@ -66,7 +71,10 @@ class Grouped(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.head, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
-        self.grouped, self.tail = nn.Conv2d(8, 12, 3, padding=1, groups=2), nn.Conv2d(12, 3, 3, padding=1)
+        self.grouped, self.tail = (
+            nn.Conv2d(8, 12, 3, padding=1, groups=2),
+            nn.Conv2d(12, 3, 3, padding=1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -87,4 +95,7 @@ def random_kept(channels: Layout, seed: int, least: int = 1) -> dict[str, list[i
     """A random set of at least `least` channels (or all) of about four in five units."""
     rng = random.Random(seed)
     cut = {unit: full for unit, full in channels.widths.items() if rng.random() < 0.8}
-    return {unit: sorted(rng.sample(range(full), rng.randint(min(least, full), full))) for unit, full in cut.items()}
+    return {
+        unit: sorted(rng.sample(range(full), rng.randint(min(least, full), full)))
+        for unit, full in cut.items()
+    }

@@ -15,10 +15,16 @@ class ChannelAttentionBlock(nn.Module):
         super().__init__()
         inner = max(1, channels // 3)
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=bias), nn.PReLU(), nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            nn.PReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
         )
         self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, inner, 1), nn.ReLU(inplace=True), nn.Conv2d(inner, channels, 1), nn.Sigmoid()
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, inner, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inner, channels, 1),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,7 +40,11 @@ class Supervised(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.features, self.image, self.gate = conv(channels, channels), conv(channels, 3), conv(3, channels)
+        self.features, self.image, self.gate = (
+            conv(channels, channels),
+            conv(channels, 3),
+            conv(3, channels),
+        )
 
     def forward(self, features: Tensor, degraded: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) and (N, 3, H, W) -> (N, C, H, W) and the image."""
@@ -52,11 +62,17 @@ class AttentionUNet(nn.Module):
         self.skips = nn.ModuleList(ChannelAttentionBlock(each) for each in c[:2])
         self.decoder = nn.ModuleList(ChannelAttentionBlock(each) for each in c[1::-1])
         self.down = nn.ModuleList(
-            nn.Sequential(nn.Upsample(scale_factor=0.5, mode="bilinear", align_corners=False), conv(fine, coarse, 1))
+            nn.Sequential(
+                nn.Upsample(scale_factor=0.5, mode="bilinear", align_corners=False),
+                conv(fine, coarse, 1),
+            )
             for fine, coarse in pairwise(c)
         )
         self.up = nn.ModuleList(
-            nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), conv(coarse, fine, 1))
+            nn.Sequential(
+                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+                conv(coarse, fine, 1),
+            )
             for fine, coarse in ((c[1], c[2]), (c[0], c[1]))
         )
 

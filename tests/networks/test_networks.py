@@ -31,10 +31,51 @@ FEATURES = (
         "transposed",
         "transposed stride 2",
     ),
-    *("activation module", "activation function", "activation in place", "in place", "BatchNorm", "InstanceNorm", "GroupNorm", "LayerNorm"),
-    *("max pool", "avg pool", "adaptive pool", "global pool", "interpolate", "pad", "crop", "PixelShuffle", "PixelUnshuffle", "softmax"),
-    *("scalar", "learned scale", "dropout", "linear, channels last", "linear on pooled", "add", "sub", "mul", "+=", "add_"),
-    *("channel gate", "spatial gate", "expand", "chunk", "concat", "nested concat", "same value twice", "returned concat", "U-turn"),
+    *(
+        "activation module",
+        "activation function",
+        "activation in place",
+        "in place",
+        "BatchNorm",
+        "InstanceNorm",
+        "GroupNorm",
+        "LayerNorm",
+    ),
+    *(
+        "max pool",
+        "avg pool",
+        "adaptive pool",
+        "global pool",
+        "interpolate",
+        "pad",
+        "crop",
+        "PixelShuffle",
+        "PixelUnshuffle",
+        "softmax",
+    ),
+    *(
+        "scalar",
+        "learned scale",
+        "dropout",
+        "linear, channels last",
+        "linear on pooled",
+        "add",
+        "sub",
+        "mul",
+        "+=",
+        "add_",
+    ),
+    *(
+        "channel gate",
+        "spatial gate",
+        "expand",
+        "chunk",
+        "concat",
+        "nested concat",
+        "same value twice",
+        "returned concat",
+        "U-turn",
+    ),
     *(
         "dead value",
         "unused input",
@@ -49,7 +90,9 @@ FEATURES = (
 
 
 @torch.no_grad()
-def outputs(network: nn.Module, shape: Shape | tuple[Shape, ...], dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def outputs(
+    network: nn.Module, shape: Shape | tuple[Shape, ...], dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
     return tensors(network(*inputs_of(shape, dtype=dtype)))
 
 
@@ -76,7 +119,11 @@ def test_the_oracle_watches_public_networks(name: str, convention: str) -> None:
 
 
 def test_res_u_net_has_the_published_parameters() -> None:
-    assert parameters(ResUNet(width=32)) == parameters(ResUNet(width=32, global_residual=False)) == 9_503_779
+    assert (
+        parameters(ResUNet(width=32))
+        == parameters(ResUNet(width=32, global_residual=False))
+        == 9_503_779
+    )
 
 
 @pytest.mark.parametrize(("residual", "mib"), [(True, 32.75), (False, 32)])
@@ -115,13 +162,22 @@ def test_generated_networks_have_all_features_and_a_sensible_size() -> None:
     assert all(15 <= len(network.steps) <= 45 for network in networks)
     occurs = Counter(feature for network in networks for feature in network.features)
     assert {feature: occurs[feature] for feature in FEATURES if occurs[feature] < 4} == {}
-    assert sum(network.features.keys().isdisjoint({"GroupNorm", "LayerNorm", "softmax"}) for network in networks) > 150
+    assert (
+        sum(
+            network.features.keys().isdisjoint({"GroupNorm", "LayerNorm", "softmax"})
+            for network in networks
+        )
+        > 150
+    )
 
 
 def test_generated_networks_run_in_double_precision_with_finite_results() -> None:
     for seed in SEEDS:
         network = generated(seed).double()
-        assert all(out.dtype == torch.float64 and out.isfinite().all() for out in outputs(network, network.shape, torch.float64))
+        assert all(
+            out.dtype == torch.float64 and out.isfinite().all()
+            for out in outputs(network, network.shape, torch.float64)
+        )
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -33,14 +33,21 @@ class Op:
     @property
     def kind(self) -> str:
         """Name of the function, or of the class of torch.nn whose computation a layer does."""
-        return type(self.call).forward.__qualname__.split(".")[0] if isinstance(self.call, nn.Module) else self.call.__name__
+        return (
+            type(self.call).forward.__qualname__.split(".")[0]
+            if isinstance(self.call, nn.Module)
+            else self.call.__name__
+        )
 
     def reads(self) -> list[int]:
         """Numbers of the values that are read, in the order of the arguments."""
         return numbers((self.args, self.kwargs))
 
     def run(self, values: dict[int, Any]) -> Any:
-        args, kwargs = tree_map(lambda leaf: values[leaf.number] if isinstance(leaf, Ref) else leaf, (self.args, self.kwargs))
+        args, kwargs = tree_map(
+            lambda leaf: values[leaf.number] if isinstance(leaf, Ref) else leaf,
+            (self.args, self.kwargs),
+        )
         return self.call(*args, **kwargs)
 
 
@@ -66,13 +73,17 @@ class Tape(TorchFunctionMode):
         self.ops: list[Op] = []
         self.constants: dict[int, Tensor] = {}
         self.names = {module: name for name, module in model.named_modules()}
-        self.known = {id(x): (Ref(number), x) for number, x in enumerate(inputs)}  # holds every tensor, so that no id is used twice
+        self.known = {
+            id(x): (Ref(number), x) for number, x in enumerate(inputs)
+        }  # holds every tensor, so that no id is used twice
         self.inside = False
         call = nn.Module.__call__
 
         def recorded(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return (
-                self.write(module, self.names[module], call, (module, *args), kwargs) if is_leaf(module) else call(module, *args, **kwargs)
+                self.write(module, self.names[module], call, (module, *args), kwargs)
+                if is_leaf(module)
+                else call(module, *args, **kwargs)
             )
 
         with self, patch.object(nn.Module, "__call__", recorded):
@@ -109,4 +120,6 @@ class Tape(TorchFunctionMode):
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module computes what a layer of torch.nn computes; a subclass may set it up."""
-    return (type(module).forward.__module__ or "").startswith("torch.nn.") and not isinstance(module, nn.Sequential)
+    return (type(module).forward.__module__ or "").startswith("torch.nn.") and not isinstance(
+        module, nn.Sequential
+    )

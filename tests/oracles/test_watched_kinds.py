@@ -1,6 +1,7 @@
 """The oracle against numbers counted by hand for each kind of operator, in channels of 8x8 floats.
 
-Every network is head -> one kind of operator -> tail: the head reads 3 channels and makes 4 (7 are alive), the tail reads 4 and makes 3.
+Every network is head -> one kind of operator -> tail: the head reads 3 channels and makes 4 (7 are
+alive), the tail reads 4 and makes 3.
 """
 
 import pytest
@@ -25,14 +26,18 @@ class Kinds(nn.Module):
         super().__init__()
         self.kind = kind
         self.head, self.tail = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 1)
-        self.same, self.one, self.wide, self.narrow = (nn.Conv2d(i, o, 1) for i, o in ((4, 4), (4, 1), (4, 8), (8, 4)))
+        self.same, self.one, self.wide, self.narrow = (
+            nn.Conv2d(i, o, 1) for i, o in ((4, 4), (4, 1), (4, 8), (8, 4))
+        )
         self.scale, self.plane = nn.Parameter(torch.rand(4)), nn.Parameter(torch.rand(1, 2, 8, 8))
         self.linear = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 4))
         self.layers = nn.ModuleDict(LAYERS)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.head(x)
-        return self.tail(self.layers[self.kind](y) if self.kind in self.layers else getattr(self, self.kind)(y))
+        return self.tail(
+            self.layers[self.kind](y) if self.kind in self.layers else getattr(self, self.kind)(y)
+        )
 
     def parts_added(self, y: Tensor) -> Tensor:
         a, b = self.wide(y).chunk(2, dim=1)
@@ -120,10 +125,16 @@ BY_HAND = {  # planned, eager
     "parts_added": ([7, 12, 11], [7, 12, 12, 7]),  # planned: the sum lies in all of the wide value
     "parts_swapped": ([7, 7], [7, 8, 7]),
     "sliced": ([7, 12, 11], [7, 12, 12, 7]),
-    "expanded": ([7, 5, 5, 7], [7, 5, 5, 7]),  # what was expanded has too few places to be overwritten
+    "expanded": (
+        [7, 5, 5, 7],
+        [7, 5, 5, 7],
+    ),  # what was expanded has too few places to be overwritten
     "channel_gate": ([7, 4 + SMALL, 7], [7, 4 + SMALL, 4 + 2 * SMALL, 8 + SMALL, 7]),
     "spatial_gate": ([7, 5, 7], [7, 5, 6, 9, 7]),
-    "spread_like": ([7, 5, 9, 7], [7, 5, 9, 9, 9, 7]),  # the gate does not lie in the value that it is as large as
+    "spread_like": (
+        [7, 5, 9, 7],
+        [7, 5, 9, 9, 9, 7],
+    ),  # the gate does not lie in the value that it is as large as
     "turned": ([7, 7], [7, 8, 7]),
     "unshuffled": ([7, 7], [7, 8, 8, 7]),
     "channels_last": ([7, 20, 20, 7], [7, 20, 32, 20, 7]),
@@ -133,10 +144,16 @@ BY_HAND = {  # planned, eager
     "unused": ([7, 8, 7], [7, 8, 7]),
     "viewed_weight": ([7, 7], [7, 8, 7]),
     "computed_weight": ([7, 4 + SMALL, 7], [7, 4 + SMALL, 8 + SMALL, 7]),
-    "joined_with_weight": ([7, 10, 9], [7, 10, 12, 9]),  # a weight is never overwritten, nor what lies in it
+    "joined_with_weight": (
+        [7, 10, 9],
+        [7, 10, 12, 9],
+    ),  # a weight is never overwritten, nor what lies in it
     "joined_with_itself": ([7, 12, 11], [7, 12, 16, 11]),
     "halves_joined": ([7, 8, 7], [7, 8, 8, 7]),
-    "written_after_joining": ([7, 8, 12, 16, 7], [7, 8, 16, 16, 12, 7]),  # planned: the concat still reads the old value
+    "written_after_joining": (
+        [7, 8, 12, 16, 7],
+        [7, 8, 16, 16, 12, 7],
+    ),  # planned: the concat still reads the old value
     "BatchNorm": ([7, 7], [7, 8, 7]),
     "InstanceNorm": ([7, 8, 7], [7, 8, 7]),
     "GroupNorm": ([7, 8, 7], [7, 8, 7]),
@@ -157,13 +174,22 @@ def channels(steps: list[tuple[str, int]], bytes_of_a_number: int = 4) -> list[f
 @pytest.mark.parametrize("kind", BY_HAND)
 def test_each_kind_needs_what_is_counted_by_hand(kind: str) -> None:
     torch.manual_seed(0)
-    assert tuple(channels(watch(Kinds(kind), (1, 3, 8, 8), convention)) for convention in ("planned", "eager")) == BY_HAND[kind]
+    assert (
+        tuple(
+            channels(watch(Kinds(kind), (1, 3, 8, 8), convention))
+            for convention in ("planned", "eager")
+        )
+        == BY_HAND[kind]
+    )
 
 
 @pytest.mark.parametrize("kind", BY_HAND)
 def test_double_precision_needs_twice_as_much(kind: str) -> None:
     if kind != "masked":
-        assert channels(watch(Kinds(kind).double(), (1, 3, 8, 8), "planned"), bytes_of_a_number=8) == BY_HAND[kind][0]
+        assert (
+            channels(watch(Kinds(kind).double(), (1, 3, 8, 8), "planned"), bytes_of_a_number=8)
+            == BY_HAND[kind][0]
+        )
 
 
 class TwoInputs(nn.Module):
@@ -179,7 +205,9 @@ class TwoInputs(nn.Module):
 
 
 @pytest.mark.parametrize(("joined", "planned", "eager"), [(True, [8], [8, 8]), (False, [7], [7])])
-def test_every_input_counts_as_long_as_it_is_needed(joined: bool, planned: list[float], eager: list[float]) -> None:
+def test_every_input_counts_as_long_as_it_is_needed(
+    joined: bool, planned: list[float], eager: list[float]
+) -> None:
     shapes = ((1, 3, 8, 8), (1, 1, 8, 8))
     assert channels(watch(TwoInputs(joined), shapes, "planned")) == planned
     assert channels(watch(TwoInputs(joined), shapes, "eager")) == eager

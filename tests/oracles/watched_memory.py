@@ -1,7 +1,8 @@
 """Peak memory by running: an oracle that shares no code and no mechanism with the ruler in bench/memory.
 
-Specification: both conventions of peak memory, "planned" and "eager", as the ruler's header states them. Here nothing is traced and no
-liveness is computed on shapes: the network runs, and the bytes are those of real storages that weak references find alive.
+Specification: both conventions of peak memory, "planned" and "eager", as the ruler's header states
+them. Here nothing is traced and no liveness is computed on shapes: the network runs, and the bytes
+are those of real storages that weak references find alive.
 
 1. Record. The network runs once and its operators go on a tape.
 2. Replay. An executor runs the tape and drops each value right after its last reader, so that no Python frame holds anything.
@@ -12,7 +13,8 @@ liveness is computed on shapes: the network runs, and the bytes are those of rea
               storages that are not watched and never written.
 3. After each operator that allocated its output the watch adds up the storages that are still alive: one time step.
 
-Both executors must end with the network's own output: a plan that destroys a value that is still needed does not pass.
+Both executors must end with the network's own output: a plan that destroys a value that is still
+needed does not pass.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,9 +31,24 @@ from torch.utils._pytree import tree_leaves, tree_map
 from tests.oracles.tape import Op, Ref, Tape, numbers, tensors
 
 Shape = tuple[int, ...]
-COPYING_VIEWS = {"cat", "concat", "concatenate", "pixel_shuffle", "pixel_unshuffle", "PixelShuffle", "PixelUnshuffle"}
+COPYING_VIEWS = {
+    "cat",
+    "concat",
+    "concatenate",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "PixelShuffle",
+    "PixelUnshuffle",
+}
 POINTWISE_WITHOUT_TAG = {
-    *("aten::_prelu_kernel", "aten::hardswish", "aten::hardswish_", "aten::mish_", "aten::threshold_", "aten::log_sigmoid_forward"),
+    *(
+        "aten::_prelu_kernel",
+        "aten::hardswish",
+        "aten::hardswish_",
+        "aten::mish_",
+        "aten::threshold_",
+        "aten::log_sigmoid_forward",
+    ),
     *("aten::rrelu_with_noise", "aten::rrelu_with_noise_"),  # without noise in eval mode
 }
 COPIES = {"aten::clone"}  # tagged as pointwise, but asked for because of the copy
@@ -74,7 +91,9 @@ def is_pointwise(func: Any, args: Any) -> bool:
     """Whether an ATen call computes each element from those at the same place; BatchNorm does if its statistics are given."""
     if func.name() == "aten::native_batch_norm":
         return args[5] is False
-    return func.name() in POINTWISE_WITHOUT_TAG or (torch.Tag.pointwise in func.tags and func.name() not in COPIES)
+    return func.name() in POINTWISE_WITHOUT_TAG or (
+        torch.Tag.pointwise in func.tags and func.name() not in COPIES
+    )
 
 
 class Eager:
@@ -84,7 +103,9 @@ class Eager:
         self.ops, self.watch = tape.ops, watch
         self.last_use = {number: now for now, op in enumerate(tape.ops) for number in op.reads()}
         self.last_use |= dict.fromkeys(numbers(tape.result), len(tape.ops))
-        self.values: dict[int, Any] = {number: self.constant(tensor) for number, tensor in tape.constants.items()}
+        self.values: dict[int, Any] = {
+            number: self.constant(tensor) for number, tensor in tape.constants.items()
+        }
 
     def run(self, inputs: list[Tensor]) -> list[tuple[str, int]]:
         """Replays the tape on copies of the inputs that nobody else holds; an input that nobody reads is let go of at once."""
@@ -93,16 +114,24 @@ class Eager:
             if number in self.last_use:
                 self.bind(Ref(number), x.clone())
         for now, op in enumerate(self.ops):
-            held = list(self.values.values())  # what an operator reads is there to its end, also where its result replaces an operand
+            held = list(
+                self.values.values()
+            )  # what an operator reads is there to its end, also where its result replaces an operand
             if self.execute(op, now):
                 steps.append((op.name, self.watch.live_bytes()))
             del held
-            self.values = {number: value for number, value in self.values.items() if self.last_use.get(number, -1) > now}
+            self.values = {
+                number: value
+                for number, value in self.values.items()
+                if self.last_use.get(number, -1) > now
+            }
         return steps
 
     def bind(self, refs: Any, made: Any) -> None:
         pairs = zip(tree_leaves(refs), tree_leaves(made), strict=True)
-        self.values.update({ref.number: self.hold(tensor) for ref, tensor in pairs if isinstance(ref, Ref)})
+        self.values.update(
+            {ref.number: self.hold(tensor) for ref, tensor in pairs if isinstance(ref, Ref)}
+        )
 
     def hold(self, tensor: Tensor) -> Any:
         self.watch.add(tensor)
@@ -120,7 +149,9 @@ class Eager:
         with Calls(made=self.watch.add):
             out = op.run(self.values)
         self.bind(op.out, out)
-        return any(StorageWeakRef(tensor.untyped_storage()) not in before for tensor in tensors(out))
+        return any(
+            StorageWeakRef(tensor.untyped_storage()) not in before for tensor in tensors(out)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +170,9 @@ class Value:
     def overwrite(self, result: Tensor) -> "Value":
         memory = torch.cat(self.storages)
         memory[self.where] = result
-        for storage, part in zip(self.storages, memory.split([len(storage) for storage in self.storages]), strict=True):
+        for storage, part in zip(
+            self.storages, memory.split([len(storage) for storage in self.storages]), strict=True
+        ):
             storage.copy_(part)
         return self
 
@@ -149,8 +182,13 @@ class Value:
 
     def within(self, storages: list[Tensor]) -> Tensor:
         """`where`, counted in a longer row of storages."""
-        start = {id(storage): sum(len(other) for other in storages[:place]) for place, storage in enumerate(storages)}
-        return torch.cat([start[id(storage)] + torch.arange(len(storage)) for storage in self.storages])[self.where]
+        start = {
+            id(storage): sum(len(other) for other in storages[:place])
+            for place, storage in enumerate(storages)
+        }
+        return torch.cat(
+            [start[id(storage)] + torch.arange(len(storage)) for storage in self.storages]
+        )[self.where]
 
 
 class Planned(Eager):
@@ -177,7 +215,9 @@ class Planned(Eager):
 
     def execute(self, op: Op, now: int) -> bool:
         copies = {number: self.read(number) for number in op.reads()}
-        own = {StorageWeakRef(tensor.untyped_storage()): number for number, tensor in copies.items()}
+        own = {
+            StorageWeakRef(tensor.untyped_storage()): number for number, tensor in copies.items()
+        }
         with Calls() as calls:
             out = op.run(copies)
         made = {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors(out)}
@@ -185,7 +225,11 @@ class Planned(Eager):
             self.bind(op.out, self.view(op, op.reads()))
         elif made <= own.keys() and not calls.mutates:
             self.bind(op.out, self.view(op, [own[storage] for storage in made]))
-        elif calls.pointwise and all(calls.pointwise) and (operand := self.overwritable(op, out, now)):
+        elif (
+            calls.pointwise
+            and all(calls.pointwise)
+            and (operand := self.overwritable(op, out, now))
+        ):
             self.bind(op.out, operand.overwrite(out))
         else:
             self.bind(op.out, out)
@@ -194,19 +238,43 @@ class Planned(Eager):
 
     def view(self, op: Op, sources: list[int]) -> Any:
         """The operator runs on the places of the elements instead of the elements; the result lies where its sources lie."""
-        first = {number: self.values[number] for number in [*sources, *op.reads()]}  # the sources' storages come first
-        storages = list({id(storage): storage for value in first.values() for storage in value.storages}.values())
-        lies_in = tuple({id(storage): storage for number in sources for storage in self.values[number].storages}.values())
-        places = op.run({number: value.within(storages).double() for number, value in first.items()})
+        first = {
+            number: self.values[number] for number in [*sources, *op.reads()]
+        }  # the sources' storages come first
+        storages = list(
+            {
+                id(storage): storage for value in first.values() for storage in value.storages
+            }.values()
+        )
+        lies_in = tuple(
+            {
+                id(storage): storage
+                for number in sources
+                for storage in self.values[number].storages
+            }.values()
+        )
+        places = op.run(
+            {number: value.within(storages).double() for number, value in first.items()}
+        )
         return tree_map(lambda place: Value(lies_in, place.long().contiguous()), places)
 
     def overwritable(self, op: Op, out: Tensor, now: int) -> Value | None:
         """The first operand like the output whose storages nobody reads later; in place, later readers read the result instead."""
-        others = [value for number, value in self.values.items() if self.last_use.get(number, -1) > now and number not in numbers(op.out)]
-        needed = {id(storage) for value in others for storage in value.storages} | self.weights.keys()
+        others = [
+            value
+            for number, value in self.values.items()
+            if self.last_use.get(number, -1) > now and number not in numbers(op.out)
+        ]
+        needed = {
+            id(storage) for value in others for storage in value.storages
+        } | self.weights.keys()
         for value in (self.values[number] for number in op.reads()):
             like = value.where.shape == out.shape and value.storages[0].dtype == out.dtype
-            if like and value.is_injective() and needed.isdisjoint(id(storage) for storage in value.storages):
+            if (
+                like
+                and value.is_injective()
+                and needed.isdisjoint(id(storage) for storage in value.storages)
+            ):
                 return value
         return None
 
@@ -218,7 +286,9 @@ def in_own_storage(tensor: Tensor) -> Value:
 
 
 @torch.no_grad()
-def watch(model: nn.Module, shape: Shape | tuple[Shape, ...], convention: str) -> list[tuple[str, int]]:
+def watch(
+    model: nn.Module, shape: Shape | tuple[Shape, ...], convention: str
+) -> list[tuple[str, int]]:
     """Runs the network on an input of `shape`, or on several; returns (operator, live bytes) of each time step, in order."""
     model = deepcopy(model).eval()
     shapes = shape if isinstance(shape[0], tuple) else (shape,)
@@ -231,6 +301,8 @@ def watch(model: nn.Module, shape: Shape | tuple[Shape, ...], convention: str) -
     executor = {"eager": Eager, "planned": Planned}[convention](tape, Watch(constants))
     tape.known.clear()
     steps = executor.run(inputs)
-    restored = tree_map(lambda ref: executor.read(ref.number) if isinstance(ref, Ref) else ref, tape.result)
+    restored = tree_map(
+        lambda ref: executor.read(ref.number) if isinstance(ref, Ref) else ref, tape.result
+    )
     torch.testing.assert_close(tensors(restored), tensors(expected), rtol=1e-3, atol=1e-3)
     return steps

@@ -27,12 +27,24 @@ def non_local_means(degraded: Tensor) -> Tensor:
     edges = torch.nn.functional.conv2d(degraded[:, None], SIGMA_FILTER[None, None])
     sigma = float((torch.pi / 2) ** 0.5 * edges.abs().mean())
     image = degraded.permute(1, 2, 0).numpy()
-    restored = denoise_nl_means(image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True, channel_axis=-1)
+    restored = denoise_nl_means(
+        image,
+        patch_size=5,
+        patch_distance=6,
+        h=0.8 * sigma,
+        sigma=sigma,
+        fast_mode=True,
+        channel_axis=-1,
+    )
     return torch.from_numpy(numpy.asarray(restored, dtype=numpy.float32)).permute(2, 0, 1)
 
 
 def test_it_is_registered_and_is_a_task() -> None:
-    assert TASKS.get("denoising") is Denoising and isinstance(Denoising(), Task) and Denoising.name == "denoising"
+    assert (
+        TASKS.get("denoising") is Denoising
+        and isinstance(Denoising(), Task)
+        and Denoising.name == "denoising"
+    )
     assert Denoising().measured_at == (1, 3, 1024, 2048)
 
 
@@ -51,10 +63,16 @@ def test_it_builds_a_network_of_the_asked_width_that_can_be_initialised() -> Non
         ("unet", {"width": 0}, "option width of backbone unet is 0; give a positive integer"),
         ("unet", {"width": True}, "option width of backbone unet is True"),
         ("unet", {"width": "8"}, "option width of backbone unet is '8'"),
-        ("unet", {"global_residual": 1}, "option global_residual of backbone unet is 1; give true or false"),
+        (
+            "unet",
+            {"global_residual": 1},
+            "option global_residual of backbone unet is 1; give true or false",
+        ),
     ],
 )
-def test_what_cannot_be_built_is_refused(backbone: str, options: dict[str, object], message: str) -> None:
+def test_what_cannot_be_built_is_refused(
+    backbone: str, options: dict[str, object], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         Denoising().build(backbone, **options)
 
@@ -77,7 +95,11 @@ def test_training_calibration_and_test_work_on_embedded_photographs() -> None:
 
 def test_the_fingerprint_changes_with_noise_and_data_only(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Denoising()
-    assert task.fingerprint("embedded") == Denoising().fingerprint("embedded") != Denoising(read=0.01).fingerprint("embedded")
+    assert (
+        task.fingerprint("embedded")
+        == Denoising().fingerprint("embedded")
+        != Denoising(read=0.01).fingerprint("embedded")
+    )
     before = task.fingerprint("embedded")
     monkeypatch.setattr("tasks.data.embedded.TEST", ("flower.jpg", "coffee.png"))
     assert task.fingerprint("embedded") != before
@@ -85,8 +107,14 @@ def test_the_fingerprint_changes_with_noise_and_data_only(monkeypatch: pytest.Mo
 
 def test_a_folder_has_its_own_fingerprint_and_test_set(data_folder: Path) -> None:
     data = str(data_folder / "denoise" / "sidd_crops")
-    assert Denoising().fingerprint(data) == Denoising(shot=0.1).fingerprint(data) != Denoising().fingerprint("embedded")
-    assert [pair.clean.shape[1:] for pair in Denoising().test_sets(data)["val"]].count((241, 241)) == 1
+    assert (
+        Denoising().fingerprint(data)
+        == Denoising(shot=0.1).fingerprint(data)
+        != Denoising().fingerprint("embedded")
+    )
+    assert [pair.clean.shape[1:] for pair in Denoising().test_sets(data)["val"]].count(
+        (241, 241)
+    ) == 1
 
 
 def test_a_few_steps_lower_the_loss() -> None:
@@ -106,13 +134,21 @@ def test_a_few_steps_lower_the_loss() -> None:
 
 def test_non_local_means_restores_the_test_photographs_to_28_9_db() -> None:
     task = Denoising()
-    scores = [task.score(non_local_means(pair.degraded), pair.clean) for pair in task.test_sets("embedded")["embedded"]]
+    scores = [
+        task.score(non_local_means(pair.degraded), pair.clean)
+        for pair in task.test_sets("embedded")["embedded"]
+    ]
     assert sum(score["psnr_db"] for score in scores) / 3 == pytest.approx(28.89, abs=0.1)
 
 
 def test_importing_the_task_pulls_in_no_image_library() -> None:
     code = "import sys, tasks.denoising; print([name for name in ('skimage', 'sklearn', 'scipy', 'PIL') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_a_short_training_on_real_pairs_improves_on_their_light_noise(data_folder: Path) -> None:
@@ -122,4 +158,7 @@ def test_a_short_training_on_real_pairs_improves_on_their_light_noise(data_folde
     trainer = TaskTrainer(task, data, replace(task.recipe, pretrain_rate=4e-3), seed=0)
     trainer.reinitialise(network)
     trainer.fit(network, 500, phase="pretrain")
-    assert means(evaluate(task, network, data))["psnr_db"] > means(input_scores(task, data))["psnr_db"] + 0.3
+    assert (
+        means(evaluate(task, network, data))["psnr_db"]
+        > means(input_scores(task, data))["psnr_db"] + 0.3
+    )

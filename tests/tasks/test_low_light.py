@@ -21,11 +21,14 @@ def test_it_is_registered_and_builds_both_u_nets() -> None:
 
 def test_embedded_photographs_lose_their_share_of_the_light() -> None:
     for pair in LowLight().test_sets("embedded")["embedded"]:
-        assert to_linear(pair.degraded.clone()).mean() / to_linear(pair.clean.clone()).mean() == pytest.approx(0.08, abs=0.005)
+        assert to_linear(pair.degraded.clone()).mean() / to_linear(
+            pair.clean.clone()
+        ).mean() == pytest.approx(0.08, abs=0.005)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"light": 0.0}, r"light is 0.0; give a number in \(0, 1\]"), ({"read": -1.0}, "read is")]
+    ("options", "message"),
+    [({"light": 0.0}, r"light is 0.0; give a number in \(0, 1\]"), ({"read": -1.0}, "read is")],
 )
 def test_an_option_out_of_range_is_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -43,4 +46,7 @@ def test_a_short_training_on_real_pairs_is_far_above_its_input(data_folder: Path
     network, trainer = task.build("unet", width=4), TaskTrainer(task, data, task.recipe, seed=0)
     trainer.reinitialise(network)
     trainer.fit(network, 200, phase="pretrain")
-    assert means(evaluate(task, network, data))["psnr_db"] > means(input_scores(task, data))["psnr_db"] + 4
+    assert (
+        means(evaluate(task, network, data))["psnr_db"]
+        > means(input_scores(task, data))["psnr_db"] + 4
+    )

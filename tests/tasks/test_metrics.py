@@ -14,7 +14,9 @@ from tasks.metrics import psnr_db, ssim
 def images(spread: float) -> tuple[Tensor, Tensor]:
     """A smooth picture and a noisy one that leaves [0, 1]."""
     generator = torch.Generator().manual_seed(0)
-    clean = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 7, generator=generator), (41, 53), mode="bicubic")[0].clamp(0, 1)
+    clean = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 6, 7, generator=generator), (41, 53), mode="bicubic"
+    )[0].clamp(0, 1)
     return clean + spread * torch.randn(clean.shape, generator=generator), clean
 
 
@@ -33,7 +35,11 @@ def ssim_by_formula(restored: Tensor, clean: Tensor) -> float:
     var_x, var_y = conv2d(x * x, window) - mean_x**2, conv2d(y * y, window) - mean_y**2
     covariance = conv2d(x * y, window) - mean_x * mean_y
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    map_ = (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    map_ = (
+        (2 * mean_x * mean_y + c1)
+        * (2 * covariance + c2)
+        / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    )
     return map_.mean().item()
 
 
@@ -61,7 +67,10 @@ def test_equal_images_score_finitely_and_best() -> None:
     clean = images(0)[1]
     one_level_off = levels(clean) / 255
     one_level_off[0, 0, 0] += 1 / 255 if one_level_off[0, 0, 0] < 0.5 else -1 / 255
-    assert psnr_db(clean, clean) == pytest.approx(psnr_db(one_level_off, clean)) and ssim(clean, clean) == 1
+    assert (
+        psnr_db(clean, clean) == pytest.approx(psnr_db(one_level_off, clean))
+        and ssim(clean, clean) == 1
+    )
 
 
 def test_values_that_are_no_numbers_and_other_shapes_are_refused() -> None:

@@ -38,13 +38,24 @@ def test_peaks_are_counted_at_the_input_whose_output_is_2k(scale: int, channels:
 @pytest.mark.parametrize("scale", [2, 3])
 def test_psnr_is_that_of_the_luma_of_8_bit_without_a_border(scale: int) -> None:
     restored, clean = images(0.05)
-    one, other = (numpy.round(numpy.clip(image.numpy().astype(float), 0, 1) * 255) for image in (restored, clean))
+    one, other = (
+        numpy.round(numpy.clip(image.numpy().astype(float), 0, 1) * 255)
+        for image in (restored, clean)
+    )
     luma = numpy.einsum("c,chw->hw", ROWS_OF_Y, one - other)[scale:-scale, scale:-scale]
-    assert SuperResolution(scale).score(restored, clean)["psnr_db"] == pytest.approx(10 * math.log10(255**2 / (luma**2).mean()), abs=1e-3)
+    assert SuperResolution(scale).score(restored, clean)["psnr_db"] == pytest.approx(
+        10 * math.log10(255**2 / (luma**2).mean()), abs=1e-3
+    )
 
 
-@pytest.mark.parametrize(("scale", "psnr_db", "ssim"), [(2, 33.66, 0.9299), (3, 30.39, 0.8682), (4, 28.42, 0.8104)], ids=["x2", "x3", "x4"])
-def test_bicubic_on_set5_has_the_published_scores(scale: int, psnr_db: float, ssim: float, data_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("scale", "psnr_db", "ssim"),
+    [(2, 33.66, 0.9299), (3, 30.39, 0.8682), (4, 28.42, 0.8104)],
+    ids=["x2", "x3", "x4"],
+)
+def test_bicubic_on_set5_has_the_published_scores(
+    scale: int, psnr_db: float, ssim: float, data_folder: Path
+) -> None:
     """As in the tables of Kim et al., VDSR, CVPR 2016."""
     found = means({"set5": input_scores(SuperResolution(scale), str(data_folder / "sr"))["set5"]})
     assert found["psnr_db"] == pytest.approx(psnr_db, abs=0.05)
@@ -62,7 +73,9 @@ def test_crops_show_the_same_place_at_both_sizes(data_folder: Path) -> None:
 
 @pytest.mark.parametrize("data", ["embedded", "sr"])
 def test_a_patch_that_is_no_multiple_of_the_scale_is_refused(data: str, data_folder: Path) -> None:
-    crops = SuperResolution(3).training_pairs(data if data == "embedded" else str(data_folder / data))
+    crops = SuperResolution(3).training_pairs(
+        data if data == "embedded" else str(data_folder / data)
+    )
     with pytest.raises(ConfigError, match="patch = 64 must be a multiple of the scale, 3"):
         crops.sample(1, 64, torch.Generator())
 
@@ -71,7 +84,10 @@ def test_a_short_training_on_real_photographs_beats_bicubic(data_folder: Path) -
     """Also on Set14, whose grey photograph is read as RGB."""
     task, data = SuperResolution(2), str(data_folder / "sr")
     recipe = replace(task.recipe, patch=64, pretrain_rate=4e-3)
-    network, trainer = task.build("edsr", width=16, blocks=1), TaskTrainer(task, data, recipe, seed=0)
+    network, trainer = (
+        task.build("edsr", width=16, blocks=1),
+        TaskTrainer(task, data, recipe, seed=0),
+    )
     trainer.reinitialise(network)
     trainer.fit(network, 600, phase="pretrain")
     restored, bicubic = evaluate(task, network, data), input_scores(task, data)

@@ -22,16 +22,25 @@ class Taylor(Method):
     """Removes the channels with the lowest scores.
 
     Args:
-        ranking: channels compete with all others ("global", as published), or within their layer ("uniform").
+        ranking: channels compete with all others ("global", as published), or within their layer
+            ("uniform").
     """
 
-    paper: ClassVar[str] = "Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019"
+    paper: ClassVar[str] = (
+        "Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019"
+    )
     ranking: Literal["global", "uniform"] = "global"
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The best channels that fit. Raises Infeasible if the least widths do not."""
         body, least = anatomy(model, budget), trainer.recipe.min_width
-        scores = gate_gradients(model.to(trainer.device), body.layout, trainer.calibration, trainer.criterion, power=2)
-        widths = one_list_widths(scores, body, budget, least) if self.ranking == "global" else uniform_widths(body, budget, least)
+        scores = gate_gradients(
+            model.to(trainer.device), body.layout, trainer.calibration, trainer.criterion, power=2
+        )
+        widths = (
+            one_list_widths(scores, body, budget, least)
+            if self.ranking == "global"
+            else uniform_widths(body, budget, least)
+        )
         kept = body.keep(scores, widths)
         return Pruned(remove(model, kept, budget.input_shape, body.layout), kept=kept)

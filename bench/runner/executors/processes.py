@@ -1,8 +1,8 @@
 """Several jobs side by side on this machine, each in a process of its own.
 
-Small networks use one core better than two share one network, so a study with one thread a job runs faster this way; its numbers are the
-same. This process hands out jobs and alone writes records; a worker that is killed takes nothing with it but the job in its hands
-(`bench.runner.failures`).
+Small networks use one core better than two share one network, so a study with one thread a job runs
+faster this way; its numbers are the same. This process hands out jobs and alone writes records; a
+worker that is killed takes nothing with it but the job in its hands (`bench.runner.failures`).
 """
 
 import multiprocessing
@@ -43,7 +43,9 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
+    def run_all(
+        self, jobs: Claims[Any], work: Work, progress: Progress
+    ) -> Generator[Record, None, None]:
         """The records of all jobs, each as soon as it is there.
 
         Raises:
@@ -52,7 +54,10 @@ class Processes:
         again: list[Attempt] = []
         with _Crew(self.workers, work) as crew:
             while again or jobs.left or crew.busy:
-                while crew.has_room and (attempt := again.pop() if again else _first(jobs)) is not None:
+                while (
+                    crew.has_room
+                    and (attempt := again.pop() if again else _first(jobs)) is not None
+                ):
                     crew.give(attempt)
                 if not crew.busy:
                     progress.working(WAITING)
@@ -130,13 +135,20 @@ class _Crew:
     @property
     def has_room(self) -> bool:
         """Whether a worker is free or may be begun."""
-        return len(self.workers) < self.size or any(worker.attempt is None for worker in self.workers)
+        return len(self.workers) < self.size or any(
+            worker.attempt is None for worker in self.workers
+        )
 
     def give(self, attempt: Attempt) -> None:
         """Hands a job to a free worker."""
-        worker = next((worker for worker in self.workers if worker.attempt is None), None) or self._begun()
+        worker = (
+            next((worker for worker in self.workers if worker.attempt is None), None)
+            or self._begun()
+        )
         worker.attempt = attempt
-        with suppress(OSError):  # it has died while it was idle: that will be seen like any other loss
+        with suppress(
+            OSError
+        ):  # it has died while it was idle: that will be seen like any other loss
             worker.connection.send(attempt.rest)
 
     def listen(self) -> Iterator[tuple[Attempt, str, Any]]:
@@ -165,7 +177,12 @@ class _Crew:
         self.workers.append(_Worker(process, here))
         return self.workers[-1]
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Ends all workers: at once where they are idle, else by SIGTERM and after a while; a second interruption does not wait."""
         try:
             for worker in self.workers:

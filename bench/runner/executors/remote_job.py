@@ -4,8 +4,9 @@
     "record"  a record, with the files that were written for it
     "files"   nothing, with the files that are left, of a job that makes no records
 
-Nothing is shared with the machine that asks but this package, and at the same path the photographs, plugins and network files of the user's
-own. They are compared before a job begins: another method, other photographs would answer another question.
+Nothing is shared with the machine that asks but this package, and at the same path the photographs,
+plugins and network files of the user's own. They are compared before a job begins: another method,
+other photographs would answer another question.
 """
 
 import os
@@ -48,14 +49,24 @@ def our_version() -> str:
 
 def network_files(folder: Path, key: str) -> dict[str, bytes]:
     """The files of an unpruned network, if the store has them; those of the package are everywhere."""
-    paths = [Store(folder).pretrained_folder / f"{key}.{ending}" for ending in ("safetensors", "json")]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+    paths = [
+        Store(folder).pretrained_folder / f"{key}.{ending}" for ending in ("safetensors", "json")
+    ]
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.is_file()
+    }
 
 
 def _packed(folder: Path, known: set[str]) -> dict[str, bytes]:
     """The files of a run folder that are not known yet; they are known from now."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    new = {name: path for name, path in found.items() if name not in known and name.split("/")[0] not in STAY}
+    found = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
+    }
+    new = {
+        name: path
+        for name, path in found.items()
+        if name not in known and name.split("/")[0] not in STAY
+    }
     known.update(new)
     return {name: path.read_bytes() for name, path in new.items()}
 
@@ -74,7 +85,11 @@ def said_by(job: AnyJob, work: Work, network: Files, driver: str) -> Iterator[Me
         folder = Path(name)
         unpack(network, folder)
         messages: SimpleQueue[Message | BaseException | None] = SimpleQueue()
-        Thread(target=_work, args=(job, replace(work, folder=folder), set(network), messages), daemon=True).start()
+        Thread(
+            target=_work,
+            args=(job, replace(work, folder=folder), set(network), messages),
+            daemon=True,
+        ).start()
         while (message := _heard(messages, parent)) is not None:
             if isinstance(message, BaseException):
                 raise message
@@ -82,7 +97,10 @@ def said_by(job: AnyJob, work: Work, network: Files, driver: str) -> Iterator[Me
 
 
 def _heard(messages: SimpleQueue, parent: int) -> Any:
-    """The next message. Where what started this process is gone, so is whoever would read it, and this process ends."""
+    """The next message.
+
+    Where what started this process is gone, so is whoever would read it, and this process ends.
+    """
     while True:
         try:
             return messages.get(timeout=LOOK_SECONDS)
@@ -109,8 +127,14 @@ def _check_same(job: AnyJob, work: Work, driver: str) -> None:
         load_plugin(path)
     chosen_device(work.device)
     if our_version() != driver:
-        raise ConfigError(f"{node} has prunebench {our_version()} and the driver {driver}; install the same on both")
+        raise ConfigError(
+            f"{node} has prunebench {our_version()} and the driver {driver}; install the same on both"
+        )
     if method_source(METHODS.get(cell.method)) != cell.method_source:
-        raise ConfigError(f"{node} has another source of method {cell.method} than the driver; install the same on both")
+        raise ConfigError(
+            f"{node} has another source of method {cell.method} than the driver; install the same on both"
+        )
     if cell_task(cell).fingerprint(cell.data) != cell.data_fingerprint:
-        raise ConfigError(f"{node} has other photographs in {cell.data} than the driver; every node needs the same at the same path")
+        raise ConfigError(
+            f"{node} has other photographs in {cell.data} than the driver; every node needs the same at the same path"
+        )

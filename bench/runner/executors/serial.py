@@ -17,7 +17,9 @@ class Serial:
 
     workers = 1
 
-    def run_all(self, jobs: Claims[Any], work: Work, progress: Progress) -> Generator[Record, None, None]:
+    def run_all(
+        self, jobs: Claims[Any], work: Work, progress: Progress
+    ) -> Generator[Record, None, None]:
         """The records of all jobs, each as soon as it is there."""
         while jobs.left:
             job = jobs.take()

@@ -1,9 +1,10 @@
 """A process that works for another one: jobs come over a pipe, and what happens goes back over it.
 
-To the parent: what bench.runner.executors.remote_progress says, ("record", Record), ("end", None) after each job, ("error", an exception)
-for what is no row. A thread does the sending, so that a signal, which is always handled in the main thread, cannot cut a message in two;
-what has been sent arrives, even if the process is killed at once. An interruption of the terminal is the parent's business, which asks to
-stop with SIGTERM; without a parent there is nothing to work for.
+To the parent: what bench.runner.executors.remote_progress says, ("record", Record), ("end", None)
+after each job, ("error", an exception) for what is no row. A thread does the sending, so that a
+signal, which is always handled in the main thread, cannot cut a message in two; what has been sent
+arrives, even if the process is killed at once. An interruption of the terminal is the parent's
+business, which asks to stop with SIGTERM; without a parent there is nothing to work for.
 """
 
 import multiprocessing
@@ -26,7 +27,9 @@ from bench.training.interrupts import interrupt
 def serve(connection: Connection, work: Work) -> None:
     """Works until the parent closes the pipe, wants it to stop, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tqdm.set_lock(RLock())  # torch.fx uses tqdm, whose own lock is one of the system: a killed worker would leave it behind
+    tqdm.set_lock(
+        RLock()
+    )  # torch.fx uses tqdm, whose own lock is one of the system: a killed worker would leave it behind
     Thread(target=_end_with_parent, daemon=True).start()
     with suppress(KeyboardInterrupt, EOFError, OSError):
         signal.signal(signal.SIGTERM, interrupt)

@@ -27,7 +27,10 @@ def test_the_output_convolution_is_no_unit() -> None:
 
 def test_a_concat_reads_the_upsampled_value_first_then_the_skip() -> None:
     channels = layout_of(unet(4))
-    up, skip = (range(channels.units[unit].start, channels.units[unit].start + 4) for unit in ("up.u1", "encoder.0.c12"))
+    up, skip = (
+        range(channels.units[unit].start, channels.units[unit].start + 4)
+        for unit in ("up.u1", "encoder.0.c12")
+    )
     assert channels.reads["decoder.d1.d11"].tolist() == [*up, *skip]
 
 

@@ -46,7 +46,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def in_a_fresh_process(code: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
+    )  # type: ignore[call-overload]
 
 
 def test_help_answers_in_under_a_second_without_heavy_imports() -> None:
@@ -61,7 +63,9 @@ def test_help_answers_in_under_a_second_without_heavy_imports() -> None:
     assert "prune" in done.stdout
 
 
-def test_run_prints_the_table_and_a_second_run_has_nothing_to_do(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_prints_the_table_and_a_second_run_has_nothing_to_do(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", "tiny.toml", "--no-mlflow", "--executor", "serial"]) == 0
     first = capsys.readouterr()
     assert "| narrow" in first.out and "results/runs/tiny" in first.out
@@ -72,7 +76,9 @@ def test_run_prints_the_table_and_a_second_run_has_nothing_to_do(workplace: Path
     assert not (workplace / "results" / "mlflow.db").exists()
 
 
-def test_run_copies_to_mlflow_once_and_sync_finds_nothing_new(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_copies_to_mlflow_once_and_sync_finds_nothing_new(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", "tiny.toml", "--executor", "serial"]) == 0
     assert "MLflow: 3 records copied to sqlite:" in capsys.readouterr().out
     assert (workplace / "results" / "mlflow.db").is_file()
@@ -80,13 +86,17 @@ def test_run_copies_to_mlflow_once_and_sync_finds_nothing_new(workplace: Path, c
     assert "nothing new" in capsys.readouterr().out
 
 
-def test_a_dry_run_says_what_would_run_and_writes_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_says_what_would_run_and_writes_nothing(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", "tiny.toml", "--dry-run", "--seeds", "0,1"]) == 0
     assert "6 of 6 cells to run" in capsys.readouterr().out
     assert [path.name for path in workplace.iterdir()] == ["tiny.toml"]
 
 
-def test_a_plan_says_what_would_run_on_how_many_devices(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_says_what_would_run_on_how_many_devices(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["plan", "tiny.toml", "--devices", "1,3", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert set(made["seconds"]) == {"1", "3"} and [job["ratios"] for job in made["jobs"]] == [2, 1]
@@ -95,7 +105,9 @@ def test_a_plan_says_what_would_run_on_how_many_devices(workplace: Path, capsys:
     assert [path.name for path in workplace.iterdir()] == ["tiny.toml"]
 
 
-def test_table_and_report_work_from_the_records_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_and_report_work_from_the_records_alone(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["run", "tiny.toml", "--out", "here", "--no-mlflow", "--executor", "serial"])
     capsys.readouterr()
     assert main(["table", "here", "--format", "json"]) == 0
@@ -129,7 +141,9 @@ def test_table_and_report_work_from_the_records_alone(workplace: Path, capsys: p
         ("prune unpruned --backbone tiny --ratio 0.5", "removes nothing"),
     ],
 )
-def test_a_mistake_is_one_line_and_nothing_is_written(words: str, answer: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    words: str, answer: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(words.split()) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
@@ -147,14 +161,18 @@ def test_a_mistake_is_one_line_and_nothing_is_written(words: str, answer: str, w
         "profile tiny --top 0",
     ],
 )
-def test_a_wrong_command_line_is_one_line_too(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_is_one_line_too(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(words.split())
     assert stopped.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interruption_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["run", "tiny.toml", "--no-mlflow", "--executor", "serial"])
 
     def interrupted(*_: object, **__: object) -> None:
@@ -162,18 +180,38 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr("bench.runner.run.run_study", interrupted)
     assert main(["run", "tiny.toml", "--executor", "serial"]) == 130
-    assert "stored in results/runs/tiny: 3 records; the same command goes on" in capsys.readouterr().err
+    assert (
+        "stored in results/runs/tiny: 3 records; the same command goes on"
+        in capsys.readouterr().err
+    )
 
 
 def test_profile_as_json_has_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "unet", "--width", "4", "--shape", "1x3x64x64", "--json"]) == 0
     profile = json.loads(capsys.readouterr().out)
-    assert {"backbone", "shape", "convention", "peak_bytes", "peak_mib", "peak_step", "parameters", "macs", "timeline"} <= set(profile)
+    assert {
+        "backbone",
+        "shape",
+        "convention",
+        "peak_bytes",
+        "peak_mib",
+        "peak_step",
+        "parameters",
+        "macs",
+        "timeline",
+    } <= set(profile)
     assert {"step", "op", "bytes", "live"} <= set(profile["timeline"][0])
 
 
-def test_profile_takes_options_of_the_backbone_and_of_its_task(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["profile", "edsr", "--set", "scale=4", "--set", "blocks=2", "--width", "16", "--json"]) == 0
+def test_profile_takes_options_of_the_backbone_and_of_its_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert (
+        main(
+            ["profile", "edsr", "--set", "scale=4", "--set", "blocks=2", "--width", "16", "--json"]
+        )
+        == 0
+    )
     profile = json.loads(capsys.readouterr().out)
     assert (profile["shape"], profile["peak_bytes"]) == ("1x3x256x512", 20 * 16 * 4 * 256 * 512)
     assert main(["profile", "edsr", "--set", "scale=5"]) == 2
@@ -188,24 +226,39 @@ def test_prune_gives_each_option_to_the_method_the_backbone_or_the_task() -> Non
     assert (cell.method_options["pairs"], cell.recipe.batch) == (True, 1)
 
 
-def test_data_check_prints_the_splits_and_gives_them_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_check_prints_the_splits_and_gives_them_as_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["data", "check", "embedded", "--task", "fake"]) == 0
-    assert re.search(r"photos +2 photographs, 27 x 20 to 32 x 32 +input \d\d\.\d\d dB", capsys.readouterr().out)
-    assert main(["data", "check", "embedded", "--task", "fake", "--set", "noise=0.2", "--json"]) == 0
+    assert re.search(
+        r"photos +2 photographs, 27 x 20 to 32 x 32 +input \d\d\.\d\d dB", capsys.readouterr().out
+    )
+    assert (
+        main(["data", "check", "embedded", "--task", "fake", "--set", "noise=0.2", "--json"]) == 0
+    )
     assert json.loads(capsys.readouterr().out)["splits"][0]["photographs"] == 2
 
 
-def test_profile_with_compactors_has_more_parameters_and_the_same_peak(capsys: pytest.CaptureFixture[str]) -> None:
+def test_profile_with_compactors_has_more_parameters_and_the_same_peak(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     words = ["profile", "unet", "--set", "width=4", "--shape", "1x3x64x64", "--json"]
     main(words)
     plain = json.loads(capsys.readouterr().out)
     main([*words, "--compactors"])
     compacted = json.loads(capsys.readouterr().out)
-    assert compacted["peak_bytes"] == plain["peak_bytes"] and compacted["parameters"] > plain["parameters"]
+    assert (
+        compacted["peak_bytes"] == plain["peak_bytes"]
+        and compacted["parameters"] > plain["parameters"]
+    )
 
 
-def test_profile_measures_a_network_of_the_users_own(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (workplace / "net.py").write_text("from torch import nn\n\n\ndef build(width=2):\n    return nn.Sequential(nn.Conv2d(3, width, 1))\n")
+def test_profile_measures_a_network_of_the_users_own(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "net.py").write_text(
+        "from torch import nn\n\n\ndef build(width=2):\n    return nn.Sequential(nn.Conv2d(3, width, 1))\n"
+    )
     words = ["profile", "net.py:build", "--shape", "1x3x8x8"]
     assert main([*words, "--set", "width=5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -222,13 +275,21 @@ def test_profile_takes_several_inputs(workplace: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("name", ["here.png", "here.svg"])
-def test_profile_draws_the_timeline(name: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["profile", "unet", "--width", "4", "--shape", "1x3x64x64", "--plot", name, "--json"]) == 0
+def test_profile_draws_the_timeline(
+    name: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["profile", "unet", "--width", "4", "--shape", "1x3x64x64", "--plot", name, "--json"])
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["backbone"] == "unet"
     assert (workplace / name).stat().st_size > 1000
 
 
-@pytest.mark.parametrize(("kind", "name"), [("methods", "narrow"), ("tasks", "fake"), ("backbones", "tiny"), ("studies", "smoke")])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("methods", "narrow"), ("tasks", "fake"), ("backbones", "tiny"), ("studies", "smoke")],
+)
 def test_list_names_what_there_is(kind: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", kind]) == 0
     assert f"{name}\n" in capsys.readouterr().out
@@ -236,8 +297,26 @@ def test_list_names_what_there_is(kind: str, name: str, capsys: pytest.CaptureFi
     assert name in [entry["name"] for entry in json.loads(capsys.readouterr().out)]
 
 
-def test_prune_saves_a_network_that_loads_again(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prune", "narrow", "--backbone", "tiny", "--ratio", "0.75", "--out", "small", "--device", "cpu"]) == 0
+def test_prune_saves_a_network_that_loads_again(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                "prune",
+                "narrow",
+                "--backbone",
+                "tiny",
+                "--ratio",
+                "0.75",
+                "--out",
+                "small",
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     for word in ("budget", "peak planned", "peak eager", "parameters", "PSNR", "load('small')"):
         assert word in printed
@@ -246,21 +325,39 @@ def test_prune_saves_a_network_that_loads_again(workplace: Path, capsys: pytest.
 
 
 def test_a_budget_in_mib_is_met_to_the_byte(workplace: Path) -> None:
-    assert main(["prune", "narrow", "--backbone", "tiny", "--peak-mib", "0.03", "--out", "small", "--device", "cpu"]) == 0
-    assert json.loads((workplace / "small" / "record.json").read_text())["budget_bytes"] == int(0.03 * 2**20)
+    assert (
+        main(
+            [
+                "prune",
+                "narrow",
+                "--backbone",
+                "tiny",
+                "--peak-mib",
+                "0.03",
+                "--out",
+                "small",
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
+    assert json.loads((workplace / "small" / "record.json").read_text())["budget_bytes"] == int(
+        0.03 * 2**20
+    )
 
 
 def test_an_impossible_budget_names_the_least(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prune", "narrow", "--backbone", "tiny", "--ratio", "0.01", "--device", "cpu"]) == 2
+    assert (
+        main(["prune", "narrow", "--backbone", "tiny", "--ratio", "0.01", "--device", "cpu"]) == 2
+    )
     assert "the least" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_package_that_shadows_bench_is_one_clear_line(workplace: Path) -> None:
     (workplace / "bench").mkdir()
     (workplace / "bench" / "__init__.py").write_text("raise RuntimeError('not ours')")
-    code = (
-        f"import sys; sys.path[:0] = [{str(workplace)!r}, {str(ROOT)!r}]; import prunebench; sys.exit(prunebench.main(['list', 'tasks']))"
-    )
+    code = f"import sys; sys.path[:0] = [{str(workplace)!r}, {str(ROOT)!r}]; import prunebench; sys.exit(prunebench.main(['list', 'tasks']))"
     done = in_a_fresh_process(code)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "shadows prunebench's own" in done.stderr
@@ -270,18 +367,20 @@ def test_a_package_that_shadows_bench_is_one_clear_line(workplace: Path) -> None
 def test_a_package_that_shadows_the_plugins_is_one_clear_line(name: str, workplace: Path) -> None:
     (workplace / name).mkdir()
     (workplace / name / "__init__.py").write_text("")
-    code = (
-        f"import sys; sys.path[:0] = [{str(workplace)!r}, {str(ROOT)!r}]; import prunebench; sys.exit(prunebench.main(['list', 'tasks']))"
-    )
+    code = f"import sys; sys.path[:0] = [{str(workplace)!r}, {str(ROOT)!r}]; import prunebench; sys.exit(prunebench.main(['list', 'tasks']))"
     done = in_a_fresh_process(code)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and f"'{name}' is taken by" in done.stderr
 
 
-def test_pretrain_writes_the_unpruned_networks_into_the_folder_and_trains_none_twice(workplace: Path, capsys) -> None:
+def test_pretrain_writes_the_unpruned_networks_into_the_folder_and_trains_none_twice(
+    workplace: Path, capsys
+) -> None:
     assert main(["pretrain", "tiny.toml", "--out", "networks"]) == 0
     files = sorted((workplace / "networks").iterdir())
-    assert {path.suffix for path in files} == {".json", ".safetensors"} and len({path.stem for path in files}) == 1
+    assert {path.suffix for path in files} == {".json", ".safetensors"} and len(
+        {path.stem for path in files}
+    ) == 1
     times = [path.stat().st_mtime_ns for path in files]
     assert main(["pretrain", "tiny.toml", "--out", "networks"]) == 0
     assert times == [path.stat().st_mtime_ns for path in files]

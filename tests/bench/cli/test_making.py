@@ -39,11 +39,17 @@ def test_a_new_method_passes_all_checks(capsys: pytest.CaptureFixture[str]) -> N
     assert lines[-1] == f"{len(lines) - 2} of {len(lines) - 2} checks passed, 0 failed"
 
 
-def test_a_broken_method_is_told_what_it_does_not_keep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_method_is_told_what_it_does_not_keep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "mine.py").write_text(BROKEN)
     assert main(["check", "mine.py", "--json"]) == 1
     found = {one["name"]: one["status"] for one in json.loads(capsys.readouterr().out)}
-    assert (found["fits the budget"], found["is a method"], found["cites its source"]) == ("failed", "passed", "passed")
+    assert (found["fits the budget"], found["is a method"], found["cites its source"]) == (
+        "failed",
+        "passed",
+        "passed",
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,11 +58,16 @@ def test_a_broken_method_is_told_what_it_does_not_keep(tmp_path: Path, capsys: p
         ("unpruned", "'unpruned' is the reference and removes nothing"),
         ("mops", "unknown method 'mops'; did you mean 'mosp'?"),
         ("nowhere.py", "there is no Python file nowhere.py"),
-        ("broken.py", "broken.py cannot be loaded: it raises ZeroDivisionError in line 1 of broken.py"),
+        (
+            "broken.py",
+            "broken.py cannot be loaded: it raises ZeroDivisionError in line 1 of broken.py",
+        ),
         ("network.py", "network.py brings no method and no task"),
     ],
 )
-def test_what_cannot_be_checked_is_one_line(what: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_checked_is_one_line(
+    what: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "network.py").write_text(NETWORK)
     assert main(["check", what]) == 2

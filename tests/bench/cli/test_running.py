@@ -55,7 +55,9 @@ def run(*words: str) -> int:
     return main(["run", "tiny.toml", "--no-mlflow", *words])
 
 
-def test_a_run_with_failed_cells_ends_with_1_and_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_with_failed_cells_ends_with_1_and_names_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run("--executor", "serial") == 1
     printed = capsys.readouterr()
     expected = "prunebench: 1 of 4 cells failed: bad ratio 0.5 seed 0 in search: ValueError: a bug in the method; "
@@ -64,7 +66,9 @@ def test_a_run_with_failed_cells_ends_with_1_and_names_them(capsys: pytest.Captu
     assert run("--executor", "serial") == 1, "the row is still there"
 
 
-def test_a_run_whose_failed_cells_succeed_the_second_time_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_whose_failed_cells_succeed_the_second_time_ends_with_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with monkeypatch.context() as broken:
         broken.setattr("bench.runner.job.saved.save", None)
         assert run("--executor", "serial", "--set", "methods=['narrow']") == 1
@@ -76,33 +80,49 @@ def test_what_no_network_can_be_is_no_failure() -> None:
     assert run("--executor", "serial", "--set", "methods=['narrow']", "--set", "ratios=[0.1]") == 0
 
 
-def test_a_time_limit_that_is_none_is_a_mistake(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_time_limit_that_is_none_is_a_mistake(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("--time-limit", "soon") == 2
-    assert "duration 'soon' is not a number above 0 and one of s, m, h, d" in capsys.readouterr().err
+    assert (
+        "duration 'soon' is not a number above 0 and one of s, m, h, d" in capsys.readouterr().err
+    )
     assert [path.name for path in workplace.iterdir()] == ["tiny.toml"]
 
 
 def test_a_time_limit_that_is_too_short_is_a_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--executor", "serial", "--set", "methods=['narrow']", "--time-limit", "0.001s") == 1
     assert re.search(
-        "2 of 2 cells failed: narrow ratio 0.5 seed 0 in [a-z]+: it ran past the time limit of 0.001 s", capsys.readouterr().err
+        "2 of 2 cells failed: narrow ratio 0.5 seed 0 in [a-z]+: it ran past the time limit of 0.001 s",
+        capsys.readouterr().err,
     )
     words = ["prune", "narrow", "--backbone", "tiny", "--ratio", "0.5", "--time-limit", "0.001s"]
     assert main(words) == 2
-    assert re.search("failed in [a-z]+: it ran past the time limit of 0.001 s", capsys.readouterr().err)
+    assert re.search(
+        "failed in [a-z]+: it ran past the time limit of 0.001 s", capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_in_a_training_loses_its_own_cell_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_that_is_killed_in_a_training_loses_its_own_cell_alone(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (workplace / "killed.py").write_text(KILLED)
     (workplace / "tries").mkdir()
     assert run("--executor", "serial", "--set", "methods=['narrow']") == 0
     methods = "['narrow', {method='killed', label='killed', times=2, folder='tries'}]"
     assert run("--plugin", "killed.py", "--workers", "2", "--set", f"methods={methods}") == 1
     records = Store(workplace / "results" / "runs" / "tiny").records()
-    assert [(one.cell.label, one.cell.ratio, one.status, one.phase) for one in records if one.cell.label == "killed"] == [
+    assert [
+        (one.cell.label, one.cell.ratio, one.status, one.phase)
+        for one in records
+        if one.cell.label == "killed"
+    ] == [
         ("killed", 0.5, "failed", "adapt"),
         ("killed", 0.75, "done", ""),
     ]
     assert len(list((workplace / "tries").iterdir())) == 2
-    assert "1 of 4 cells failed: killed ratio 0.5 seed 0 in adapt: the worker was killed by signal 9, perhaps" in capsys.readouterr().err
+    assert (
+        "1 of 4 cells failed: killed ratio 0.5 seed 0 in adapt: the worker was killed by signal 9, perhaps"
+        in capsys.readouterr().err
+    )

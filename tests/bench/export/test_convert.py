@@ -29,29 +29,56 @@ def output(model: torch.nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("form", ["safetensors", "lean"])
-def test_a_folder_comes_back_as_the_same_network(form: str, finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["export", str(finished.folder), "--row", "narrow", "--ratio", "0.5", "--format", form, "--out", str(tmp_path / "net")]
+def test_a_folder_comes_back_as_the_same_network(
+    form: str, finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "export",
+        str(finished.folder),
+        "--row",
+        "narrow",
+        "--ratio",
+        "0.5",
+        "--format",
+        form,
+        "--out",
+        str(tmp_path / "net"),
+    ]
     assert main(words) == 0
     assert "narrow, ratio 0.5, seed 0 at 1x3x32x32" in capsys.readouterr().out
     again, wanted = load(tmp_path / "net"), chosen(finished.folder, "narrow", 0.5).model
     assert isinstance(again, Lean) == (form == "lean")
-    torch.testing.assert_close(output(again), output(wanted), rtol=0, atol=1e-5 if form == "lean" else 0)
+    torch.testing.assert_close(
+        output(again), output(wanted), rtol=0, atol=1e-5 if form == "lean" else 0
+    )
 
 
-def test_an_onnx_file_says_how_far_it_is_from_pytorch(finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_onnx_file_says_how_far_it_is_from_pytorch(
+    finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = finished.model_folder(finished.records()[0].key)
-    assert main(["export", str(folder), "--format", "onnx", "--out", str(tmp_path / "net.onnx")]) == 0
+    assert (
+        main(["export", str(folder), "--format", "onnx", "--out", str(tmp_path / "net.onnx")]) == 0
+    )
     assert "ONNX Runtime differs from PyTorch by at most" in capsys.readouterr().out
     assert (tmp_path / "net.onnx").stat().st_size > 1000
 
 
 def test_a_run_offers_its_networks_where_several_are_meant(finished) -> None:
-    with pytest.raises(ConfigError, match=r'2 networks of .* are meant by --row narrow.*--row "narrow" --ratio 0.5 --seed 0'):
+    with pytest.raises(
+        ConfigError,
+        match=r'2 networks of .* are meant by --row narrow.*--row "narrow" --ratio 0.5 --seed 0',
+    ):
         chosen(finished.folder, "narrow")
-    with pytest.raises(ConfigError, match=r'0 networks .* are meant by --row nobody, and one is needed; there are: --row "unpruned"'):
+    with pytest.raises(
+        ConfigError,
+        match=r'0 networks .* are meant by --row nobody, and one is needed; there are: --row "unpruned"',
+    ):
         chosen(finished.folder, "nobody")
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["export", str(tmp_path / "nothing"), "--format", "onnx"]) == 2
     assert "there is no folder" in capsys.readouterr().err

@@ -64,74 +64,190 @@ CODE = "x = __import__('os').system('true')"
 HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
     "no description": (lambda spec: spec.clear(), "should have name"),
     "another version": (lambda spec: spec.update(version=2), "is of version 2"),
-    "a function of another module": (lambda spec: node(spec, "call_function", target="os.system"), "names 'os.system'"),
-    "an import": (lambda spec: node(spec, "call_function", target="__import__"), "names '__import__'"),
-    "eval": (lambda spec: node(spec, "call_function", target="builtins.eval"), "names 'builtins.eval'"),
-    "torch.load": (lambda spec: node(spec, "call_function", target="torch.load"), r"names 'torch\.load'"),
-    "a hidden method": (lambda spec: node(spec, "call_method", target="__reduce_ex__"), "names '__reduce_ex__'"),
-    "a method by a path": (lambda spec: node(spec, "call_method", target="data.numpy"), r"names 'data\.numpy'"),
-    "a method of a string": (lambda spec: node(spec, "call_method", args=["text"]), "on what no operator made"),
+    "a function of another module": (
+        lambda spec: node(spec, "call_function", target="os.system"),
+        "names 'os.system'",
+    ),
+    "an import": (
+        lambda spec: node(spec, "call_function", target="__import__"),
+        "names '__import__'",
+    ),
+    "eval": (
+        lambda spec: node(spec, "call_function", target="builtins.eval"),
+        "names 'builtins.eval'",
+    ),
+    "torch.load": (
+        lambda spec: node(spec, "call_function", target="torch.load"),
+        r"names 'torch\.load'",
+    ),
+    "a hidden method": (
+        lambda spec: node(spec, "call_method", target="__reduce_ex__"),
+        "names '__reduce_ex__'",
+    ),
+    "a method by a path": (
+        lambda spec: node(spec, "call_method", target="data.numpy"),
+        r"names 'data\.numpy'",
+    ),
+    "a method of a string": (
+        lambda spec: node(spec, "call_method", args=["text"]),
+        "on what no operator made",
+    ),
     "a hidden attribute": (
-        lambda spec: node(spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, "__class__"]),
+        lambda spec: node(
+            spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, "__class__"]
+        ),
         "the attribute '__class__' is read",
     ),
     "an attribute that is a list": (
-        lambda spec: node(spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, ["shape"]]),
+        lambda spec: node(
+            spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, ["shape"]]
+        ),
         "the attribute a value of type list is read",
     ),
     "an attribute with a default": (
-        lambda spec: node(spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, "shape", 1]),
+        lambda spec: node(
+            spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, "shape", 1]
+        ),
         "the attribute 'shape' is read",
     ),
-    "a layer that is none": (lambda spec: spec["layers"]["conv"].update({"class": "Module"}), "is of the class 'Module'"),
-    "a layer by a path": (lambda spec: spec["layers"]["conv"].update({"class": "modules.conv.Conv2d"}), "is of the class"),
-    "an argument of no layer": (lambda spec: spec["layers"]["conv"]["arguments"].update({CODE: 1}), "does not take"),
-    "an argument of the wrong type": (lambda spec: spec["layers"]["conv"]["arguments"].update(kernel_size="11"), "cannot be built"),
+    "a layer that is none": (
+        lambda spec: spec["layers"]["conv"].update({"class": "Module"}),
+        "is of the class 'Module'",
+    ),
+    "a layer by a path": (
+        lambda spec: spec["layers"]["conv"].update({"class": "modules.conv.Conv2d"}),
+        "is of the class",
+    ),
+    "an argument of no layer": (
+        lambda spec: spec["layers"]["conv"]["arguments"].update({CODE: 1}),
+        "does not take",
+    ),
+    "an argument of the wrong type": (
+        lambda spec: spec["layers"]["conv"]["arguments"].update(kernel_size="11"),
+        "cannot be built",
+    ),
     "an argument that is a value": (
         lambda spec: spec["layers"]["conv"]["arguments"].update(stride={"node": "x"}),
         "an argument of a layer names the value 'x'",
     ),
     "a huge layer": (
-        lambda spec: spec["layers"]["conv"]["arguments"].update(in_channels=2**20, out_channels=2**20),
+        lambda spec: spec["layers"]["conv"]["arguments"].update(
+            in_channels=2**20, out_channels=2**20
+        ),
         r"conv\.weight should be \(1048576, 1048576, 1, 1\), is \(3, 3, 1, 1\)",
     ),
-    "a layer too large to count": (lambda spec: spec["layers"]["conv"]["arguments"].update(in_channels=2**62), "cannot be built"),
-    "a number with many bits": (lambda spec: spec["layers"]["conv"]["arguments"].update(padding=2**64), "more than 64 bits"),
+    "a layer too large to count": (
+        lambda spec: spec["layers"]["conv"]["arguments"].update(in_channels=2**62),
+        "cannot be built",
+    ),
+    "a number with many bits": (
+        lambda spec: spec["layers"]["conv"]["arguments"].update(padding=2**64),
+        "more than 64 bits",
+    ),
     "an unknown layer": (lambda spec: node(spec, "call_module", target="other"), "names 'other'"),
-    "a tensor of no path": (lambda spec: node(spec, "get_attr", target="conv.__class__"), r"names 'conv\.__class__'"),
-    "a tensor in place of a hidden attribute": (lambda spec: spec["tensors"].update(__class__="buffer"), "'__class__' is not allowed"),
-    "a layer in place of forward": (lambda spec: moved(spec, "forward"), "'forward' is not allowed in it"),
-    "a layer in place of its modules": (lambda spec: moved(spec, "a._modules"), "'_modules' is not allowed in it"),
+    "a tensor of no path": (
+        lambda spec: node(spec, "get_attr", target="conv.__class__"),
+        r"names 'conv\.__class__'",
+    ),
+    "a tensor in place of a hidden attribute": (
+        lambda spec: spec["tensors"].update(__class__="buffer"),
+        "'__class__' is not allowed",
+    ),
+    "a layer in place of forward": (
+        lambda spec: moved(spec, "forward"),
+        "'forward' is not allowed in it",
+    ),
+    "a layer in place of its modules": (
+        lambda spec: moved(spec, "a._modules"),
+        "'_modules' is not allowed in it",
+    ),
     "a layer whose path is code": (lambda spec: moved(spec, f'a", {CODE}'), "cannot have the path"),
-    "a layer far down": (lambda spec: moved(spec, ".".join("a" * 1_000_000)), "has 1000000 steps, more than 64"),
-    "a layer inside of another one": (lambda spec: spec["layers"].update({"conv.inner": spec["layers"]["conv"]}), "leads through another"),
-    "a value whose name is code": (lambda spec: node(spec, "call_function", name=CODE), "cannot be the name"),
-    "a value that hides torch": (lambda spec: node(spec, "placeholder", name="torch"), "'torch' cannot be the name"),
-    "a value with the name of a built-in": (lambda spec: node(spec, "call_function", name="print"), "'print', or has it twice"),
-    "an input whose name is code": (lambda spec: node(spec, "placeholder", target=f"x={CODE}"), "cannot be the name"),
+    "a layer far down": (
+        lambda spec: moved(spec, ".".join("a" * 1_000_000)),
+        "has 1000000 steps, more than 64",
+    ),
+    "a layer inside of another one": (
+        lambda spec: spec["layers"].update({"conv.inner": spec["layers"]["conv"]}),
+        "leads through another",
+    ),
+    "a value whose name is code": (
+        lambda spec: node(spec, "call_function", name=CODE),
+        "cannot be the name",
+    ),
+    "a value that hides torch": (
+        lambda spec: node(spec, "placeholder", name="torch"),
+        "'torch' cannot be the name",
+    ),
+    "a value with the name of a built-in": (
+        lambda spec: node(spec, "call_function", name="print"),
+        "'print', or has it twice",
+    ),
+    "an input whose name is code": (
+        lambda spec: node(spec, "placeholder", target=f"x={CODE}"),
+        "cannot be the name",
+    ),
     "an argument whose name is code": (
         lambda spec: node(spec, "call_function", kwargs={f"out={CODE}, y": 1}),
         "is called with the argument",
     ),
     "a network whose name is code": (lambda spec: spec.update(name=CODE), "cannot be the name"),
     "an operator before what it reads": (later, "is read before it is made"),
-    "an operator that reads itself": (lambda spec: node(spec, "call_function", args=[{"node": "relu"}]), "'relu' is read before"),
+    "an operator that reads itself": (
+        lambda spec: node(spec, "call_function", args=[{"node": "relu"}]),
+        "'relu' is read before",
+    ),
     "an operator twice": (twice, "has it twice"),
-    "two inputs of one name": (lambda spec: spec["nodes"].insert(1, {**spec["nodes"][0], "name": "y"}), "two inputs have the name 'x'"),
+    "two inputs of one name": (
+        lambda spec: spec["nodes"].insert(1, {**spec["nodes"][0], "name": "y"}),
+        "two inputs have the name 'x'",
+    ),
     "no operators": (lambda spec: spec["nodes"].clear(), "does not end with its output"),
     "no output": (lambda spec: spec["nodes"].pop(), "does not end with its output"),
-    "an output in the middle": (lambda spec: spec["nodes"].append(spec["nodes"][1]), "'output', which is not allowed there"),
-    "an unknown kind of node": (lambda spec: node(spec, "call_method", op="exec"), "of the kind 'exec'"),
+    "an output in the middle": (
+        lambda spec: spec["nodes"].append(spec["nodes"][1]),
+        "'output', which is not allowed there",
+    ),
+    "an unknown kind of node": (
+        lambda spec: node(spec, "call_method", op="exec"),
+        "of the kind 'exec'",
+    ),
     "a node that is a number": (lambda spec: spec["nodes"].insert(0, 7), "is 7, not an object"),
-    "a value of no kind": (lambda spec: node(spec, "call_function", args=[{"object": "os"}]), "stands for no value"),
-    "a type that is none": (lambda spec: node(spec, "call_function", kwargs={"out": {"dtype": "load"}}), "'load' is no dtype"),
-    "a slice of two": (lambda spec: node(spec, "call_function", args=[{"slice": [1, 2]}]), "three ends"),
-    "deep nesting": (lambda spec: node(spec, "call_function", args=[nested(100)]), "more than 16 deep"),
-    "nesting without end": (lambda spec: node(spec, "call_function", args=[nested(900)]), "more than 16 deep"),
-    "sharing with nothing": (lambda spec: spec["shared"].update({"conv.bias": "nothing"}), "cannot be one"),
-    "sharing in a circle": (lambda spec: spec["shared"].update({"conv.bias": "conv.bias"}), "cannot be one"),
-    "sharing of unlike tensors": (lambda spec: spec["shared"].update({"conv.bias": "conv.weight"}), r"conv\.bias' is too much"),
-    "a tensor of no kind": (lambda spec: spec["tensors"].update(scale=[]), "neither a parameter nor a buffer"),
+    "a value of no kind": (
+        lambda spec: node(spec, "call_function", args=[{"object": "os"}]),
+        "stands for no value",
+    ),
+    "a type that is none": (
+        lambda spec: node(spec, "call_function", kwargs={"out": {"dtype": "load"}}),
+        "'load' is no dtype",
+    ),
+    "a slice of two": (
+        lambda spec: node(spec, "call_function", args=[{"slice": [1, 2]}]),
+        "three ends",
+    ),
+    "deep nesting": (
+        lambda spec: node(spec, "call_function", args=[nested(100)]),
+        "more than 16 deep",
+    ),
+    "nesting without end": (
+        lambda spec: node(spec, "call_function", args=[nested(900)]),
+        "more than 16 deep",
+    ),
+    "sharing with nothing": (
+        lambda spec: spec["shared"].update({"conv.bias": "nothing"}),
+        "cannot be one",
+    ),
+    "sharing in a circle": (
+        lambda spec: spec["shared"].update({"conv.bias": "conv.bias"}),
+        "cannot be one",
+    ),
+    "sharing of unlike tensors": (
+        lambda spec: spec["shared"].update({"conv.bias": "conv.weight"}),
+        r"conv\.bias' is too much",
+    ),
+    "a tensor of no kind": (
+        lambda spec: spec["tensors"].update(scale=[]),
+        "neither a parameter nor a buffer",
+    ),
     "a missing weight": (lambda spec: spec["tensors"].update(other="buffer"), "'other' is missing"),
 }
 
@@ -155,9 +271,17 @@ def test_it_is_refused_in_one_line(name: str, honest: tuple[Spec, dict[str, Tens
 
 
 @pytest.mark.parametrize("junk", [None, 7, "os.system", [], [[]], {}, {"node": "x"}, True])
-def test_junk_in_any_place_is_refused_or_read_and_never_anything_else(junk: Any, honest: tuple[Spec, dict[str, Tensor]]) -> None:
+def test_junk_in_any_place_is_refused_or_read_and_never_anything_else(
+    junk: Any, honest: tuple[Spec, dict[str, Tensor]]
+) -> None:
     places = [(key,) for key in honest[0]] + [("nodes", 1, key) for key in honest[0]["nodes"][1]]
-    places += [("layers", "conv"), ("layers", "conv", "class"), ("layers", "conv", "arguments"), ("shared", "scale"), ("nodes", 2)]
+    places += [
+        ("layers", "conv"),
+        ("layers", "conv", "class"),
+        ("layers", "conv", "arguments"),
+        ("shared", "scale"),
+        ("nodes", 2),
+    ]
     for *path, last in places:
         spec = deepcopy(honest[0])
         target: Any = spec
@@ -173,8 +297,20 @@ def test_junk_in_any_place_is_refused_or_read_and_never_anything_else(junk: Any,
 @pytest.mark.parametrize("name", LAYER_CLASSES)
 def test_a_layer_takes_no_memory_however_large_its_numbers_are(name: str) -> None:
     """2**40 numbers would be 4 TiB."""
-    first = {"kernel_size": 3, "in_features": 2**20, "out_features": 2**20, "in_channels": 2**20, "out_channels": 2**20}
-    huge = {"num_features": 2**40, "num_parameters": 2**40, "num_channels": 2**40, "num_groups": 1, "normalized_shape": [2**20, 2**20]}
+    first = {
+        "kernel_size": 3,
+        "in_features": 2**20,
+        "out_features": 2**20,
+        "in_channels": 2**20,
+        "out_channels": 2**20,
+    }
+    huge = {
+        "num_features": 2**40,
+        "num_parameters": 2**40,
+        "num_channels": 2**40,
+        "num_groups": 1,
+        "normalized_shape": [2**20, 2**20],
+    }
     huge |= {"unflattened_size": {"tuple": [2**40]}}
     wanted = (first | huge | {"affine": True}).items()
     layer = built_layer({"class": name, "arguments": _fitting(name, dict(wanted))}, "layer")
@@ -183,7 +319,11 @@ def test_a_layer_takes_no_memory_however_large_its_numbers_are(name: str) -> Non
 
 def _fitting(name: str, offered: dict[str, Any]) -> dict[str, Any]:
     """Those arguments that a class takes, and a number for each that it needs."""
-    asked = [one for one in inspect.signature(LAYER_CLASSES[name].__init__).parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    asked = [
+        one
+        for one in inspect.signature(LAYER_CLASSES[name].__init__).parameters.values()
+        if one.kind is one.POSITIONAL_OR_KEYWORD
+    ]
     needs = {one.name: 2**40 for one in asked if one.default is one.empty and one.name != "self"}
     return needs | {one.name: offered[one.name] for one in asked if one.name in offered}
 

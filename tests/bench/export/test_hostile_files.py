@@ -40,7 +40,9 @@ def as_torch_file(payload: Payload, path: Path) -> None:
 WRITERS = (as_pickle, as_torch_file)
 
 
-def replaced(weights: Path, sidecar: Path, write: Callable[[Payload, Path], None], trap: Path) -> None:
+def replaced(
+    weights: Path, sidecar: Path, write: Callable[[Payload, Path], None], trap: Path
+) -> None:
     """Puts a hostile file in the place of weights, with the right checksums beside it."""
     write(Payload(trap), weights)
     content = json.loads(sidecar.read_text()) | {"sha256": checksum(weights.read_bytes())}
@@ -59,7 +61,9 @@ def test_the_payload_works_where_pickles_are_read(write: Callable, tmp_path: Pat
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_an_exported_network_whose_weights_are_a_pickle_is_refused(write: Callable, tmp_path: Path) -> None:
+def test_an_exported_network_whose_weights_are_a_pickle_is_refused(
+    write: Callable, tmp_path: Path
+) -> None:
     exported.save(tmp_path, Tiny(2))
     replaced(tmp_path / "weights.safetensors", tmp_path / "spec.json", write, tmp_path / "trap")
     with pytest.raises(ConfigError, match="no tensors in the form of safetensors"):
@@ -68,8 +72,15 @@ def test_an_exported_network_whose_weights_are_a_pickle_is_refused(write: Callab
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_saved_network_whose_weights_are_a_pickle_is_refused(write: Callable, tmp_path: Path) -> None:
-    origin = {"task": "denoising", "task_options": {}, "backbone": "unet", "backbone_options": {"width": 2}}
+def test_a_saved_network_whose_weights_are_a_pickle_is_refused(
+    write: Callable, tmp_path: Path
+) -> None:
+    origin = {
+        "task": "denoising",
+        "task_options": {},
+        "backbone": "unet",
+        "backbone_options": {"width": 2},
+    }
     saved.save(tmp_path, Denoising().build("unet", width=2), **origin, kept={}, inserted=())
     replaced(tmp_path / "weights.safetensors", tmp_path / "spec.json", write, tmp_path / "trap")
     with pytest.raises(ConfigError):
@@ -78,7 +89,9 @@ def test_a_saved_network_whose_weights_are_a_pickle_is_refused(write: Callable, 
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_an_unpruned_network_whose_weights_are_a_pickle_is_not_read(write: Callable, study: Callable, tmp_path: Path) -> None:
+def test_an_unpruned_network_whose_weights_are_a_pickle_is_not_read(
+    write: Callable, study: Callable, tmp_path: Path
+) -> None:
     cell = study().cells()[0]
     pretrained(FakeTask(), cell, [tmp_path])
     stem = tmp_path / pretrained_key(cell)

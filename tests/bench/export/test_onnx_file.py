@@ -45,18 +45,24 @@ def test_the_file_computes_what_the_network_computes_at_other_sizes_too(exported
     for shape in (SHAPE, (3, 3, 16, 48), (2, 3, 64, 10)):
         x = torch.rand(shape)
         with torch.no_grad():
-            torch.testing.assert_close(computed(path, x), model(x.double()).float(), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                computed(path, x), model(x.double()).float(), rtol=1e-4, atol=1e-5
+            )
 
 
 def test_the_network_stays_as_it_was(exported) -> None:
-    assert exported[0].training and all(weight.dtype == torch.float64 for weight in exported[0].parameters())
+    assert exported[0].training and all(
+        weight.dtype == torch.float64 for weight in exported[0].parameters()
+    )
 
 
 def test_it_is_one_file_with_names_for_people_and_none_of_this_machine(exported) -> None:
     path = exported[1]
     assert [each.name for each in path.parent.iterdir()] == ["net.onnx"]
     graph = onnx.load(path).graph
-    assert [axis.dim_param or axis.dim_value for axis in graph.input[0].type.tensor_type.shape.dim] == ["batch", 3, "height", "width"]
+    assert [
+        axis.dim_param or axis.dim_value for axis in graph.input[0].type.tensor_type.shape.dim
+    ] == ["batch", 3, "height", "width"]
     assert [each.name for each in graph.output] == ["output"]
     assert str(Path(torch.__file__).parent).encode() not in path.read_bytes()
     assert str(Path(__file__).parent).encode() not in path.read_bytes()
@@ -86,7 +92,9 @@ def test_a_network_that_writes_into_its_input_is_compared_with_the_same_input(tm
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_sizes_that_cannot_stay_open_are_fixed_with_a_warning_and_nothing_else_is_said(tmp_path, caplog, capfd) -> None:
+def test_sizes_that_cannot_stay_open_are_fixed_with_a_warning_and_nothing_else_is_said(
+    tmp_path, caplog, capfd
+) -> None:
     assert write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx") < 1e-6
     assert "takes inputs of 1x3x8x8 only; with open sizes, Placed cannot be exported" in caplog.text
     assert "\x1b" not in caplog.text and len(said(caplog)) == 1
@@ -97,11 +105,19 @@ def test_sizes_that_cannot_stay_open_are_fixed_with_a_warning_and_nothing_else_i
 
 def test_a_file_that_computes_something_else_is_not_written(tmp_path, monkeypatch) -> None:
     right = onnx_file._computed
-    monkeypatch.setattr(onnx_file, "_computed", lambda *given: [each + 1e-3 for each in right(*given)])
-    with pytest.raises(ConfigError, match=r"output 0 of Placed differs as ONNX by .* more than 1e-04"):
+    monkeypatch.setattr(
+        onnx_file, "_computed", lambda *given: [each + 1e-3 for each in right(*given)]
+    )
+    with pytest.raises(
+        ConfigError, match=r"output 0 of Placed differs as ONNX by .* more than 1e-04"
+    ):
         write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx", dynamic=False)
-    monkeypatch.setattr(onnx_file, "_computed", lambda *given: [each[:, :2] for each in right(*given)])
-    with pytest.raises(ConfigError, match=r"gives \[\(1, 3, 8, 8\)\] in PyTorch and \[\(1, 2, 8, 8\)\] as ONNX"):
+    monkeypatch.setattr(
+        onnx_file, "_computed", lambda *given: [each[:, :2] for each in right(*given)]
+    )
+    with pytest.raises(
+        ConfigError, match=r"gives \[\(1, 3, 8, 8\)\] in PyTorch and \[\(1, 2, 8, 8\)\] as ONNX"
+    ):
         write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx", dynamic=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -120,7 +136,10 @@ def test_a_missing_library_and_too_many_weights_are_told(tmp_path, monkeypatch) 
     with pytest.raises(ConfigError, match="do not fit into one ONNX file"):
         write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx")
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"ONNX needs onnx and onnxruntime and onnxscript.*pip install 'prunebench\[onnx\]'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"ONNX needs onnx and onnxruntime and onnxscript.*pip install 'prunebench\[onnx\]'",
+    ):
         write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx")
 
 
@@ -128,14 +147,19 @@ BACKBONES = {
     "u-net": lambda: unet(8),
     "u-net with compactors": lambda: unet(8, compactors=True),
     "res-u-net": lambda: seeded(lambda: ResUNet(8)),
-    **{f"edsr x{scale}": lambda scale=scale: seeded(lambda: EDSR(width=16, blocks=2, scale=scale)) for scale in (2, 3, 4)},
+    **{
+        f"edsr x{scale}": lambda scale=scale: seeded(lambda: EDSR(width=16, blocks=2, scale=scale))
+        for scale in (2, 3, 4)
+    },
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_can_be_written_with_open_sizes(name: str, pruned: bool, tmp_path, caplog) -> None:
+def test_every_backbone_can_be_written_with_open_sizes(
+    name: str, pruned: bool, tmp_path, caplog
+) -> None:
     model = BACKBONES[name]()
     if pruned:
         model = remove(model, random_kept(layout_at(model, (1, 3, 64, 64)), seed=1), (1, 3, 64, 64))

@@ -18,7 +18,10 @@ SHAPE = (1, 4, 512, 512)  # a channel is 1 MiB
 
 
 class Joined(nn.Module):
-    """4 channels come in, 4 are made of them, 8 of both: 16 at the end. A weight of 4 MiB does not count."""
+    """4 channels come in, 4 are made of them, 8 of both: 16 at the end.
+
+    A weight of 4 MiB does not count.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -70,7 +70,10 @@ def test_a_pruned_u_net_with_compactors_comes_back_from_a_folder(tmp_path) -> No
     pruned = remove(model, random_kept(layout_of(model), seed=1), SHAPE)
     save(tmp_path / "net", pruned)
     assert_same(pruned, load(tmp_path / "net"), SHAPE)
-    assert sorted(path.name for path in (tmp_path / "net").iterdir()) == ["spec.json", "weights.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "net").iterdir()) == [
+        "spec.json",
+        "weights.safetensors",
+    ]
 
 
 def test_describing_again_gives_the_same_description() -> None:
@@ -86,9 +89,13 @@ def test_shared_weights_stay_shared_and_are_stored_once() -> None:
 
 def test_frozen_parameters_stay_frozen_and_number_types_stay() -> None:
     model = PUBLIC["edsr x2"]().double()
-    frozen = [name for name, weight in trace_module(model).named_parameters() if not weight.requires_grad]
+    frozen = [
+        name for name, weight in trace_module(model).named_parameters() if not weight.requires_grad
+    ]
     twin = through_text(model)
-    assert frozen and frozen == [name for name, weight in twin.named_parameters() if not weight.requires_grad]
+    assert frozen and frozen == [
+        name for name, weight in twin.named_parameters() if not weight.requires_grad
+    ]
     assert all(weight.dtype == torch.float64 for weight in twin.parameters())
 
 
@@ -97,13 +104,18 @@ class Odd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleDict({"3x3-conv": nn.Conv2d(3, 3, 3, padding="same"), "a b": nn.Hardtanh(0.0, float("inf"))})
+        self.layers = nn.ModuleDict(
+            {"3x3-conv": nn.Conv2d(3, 3, 3, padding="same"), "a b": nn.Hardtanh(0.0, float("inf"))}
+        )
         self.register_buffer("mean", torch.rand(3, 1, 1), persistent=False)
         self.loose = torch.rand(3, 1, 1)
 
     def forward(self, input: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) -> two of it."""
-        y = F.dropout(self.layers["3x3-conv"](input) - self.mean, training=self.training) + self.loose
+        y = (
+            F.dropout(self.layers["3x3-conv"](input) - self.mean, training=self.training)
+            + self.loose
+        )
         return {"first": y, "second's": self.layers["a b"](y.clamp(0, float("inf")))}
 
 
@@ -141,13 +153,21 @@ def hooked(layer: nn.Module) -> nn.Module:
     ("layer", "message"),
     [
         (OwnPass(3, 3, 1), "changes _conv_forward of Conv2d"),
-        (changed(nn.Conv2d(3, 3, 1)), r"not the Conv2d that its arguments build: weight should be \(3, 5, 1, 1\)"),
+        (
+            changed(nn.Conv2d(3, 3, 1)),
+            r"not the Conv2d that its arguments build: weight should be \(3, 5, 1, 1\)",
+        ),
         (extended(nn.Conv2d(3, 3, 1)), "gain should not be there"),
         (hooked(nn.Conv2d(3, 3, 1)), "has hooks"),
-        (nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)), "ParametrizedConv2d, which is not in the table"),
+        (
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)),
+            "ParametrizedConv2d, which is not in the table",
+        ),
         (nn.Bilinear(3, 3, 3), "Bilinear, which is not in the table"),
     ],
 )
-def test_a_layer_that_is_not_what_its_arguments_say_is_refused(layer: nn.Module, message: str) -> None:
+def test_a_layer_that_is_not_what_its_arguments_say_is_refused(
+    layer: nn.Module, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         described(nn.Sequential(layer))

@@ -16,7 +16,12 @@ from bench.surgery.remove import remove
 from tasks.denoising import Denoising
 
 SHAPE = (1, 3, 32, 32)
-ORIGIN = {"task": "denoising", "task_options": {}, "backbone": "unet", "backbone_options": {"width": 2}}
+ORIGIN = {
+    "task": "denoising",
+    "task_options": {},
+    "backbone": "unet",
+    "backbone_options": {"width": 2},
+}
 
 
 @pytest.fixture
@@ -26,7 +31,9 @@ def pruned():
     model = Denoising().build("unet", width=2)
     skips = long_skips(model, SHAPE)
     model = insert(model, skips, SHAPE)
-    kept = {unit: list(range(0, width, 2)) for unit, width in peak_model(model, SHAPE).widths.items()}
+    kept = {
+        unit: list(range(0, width, 2)) for unit, width in peak_model(model, SHAPE).widths.items()
+    }
     return remove(model, kept, SHAPE), kept, skips
 
 
@@ -76,17 +83,28 @@ def test_damage_and_absence_are_told(folder, tmp_path):
     spec = json.loads((folder / "spec.json").read_text())
     del spec["checksum"]
     cut_short, other, empty = b"{", checked_json.text({**spec, "kept": {}}), checked_json.text({})
-    for broken, message in ((cut_short, "not a description"), (other, "do not belong"), (empty, "lacks backbone")):
+    for broken, message in (
+        (cut_short, "not a description"),
+        (other, "do not belong"),
+        (empty, "lacks backbone"),
+    ):
         (folder / "spec.json").write_bytes(broken)
         with pytest.raises(ConfigError, match=message):
             load(folder)
 
 
-def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_not_run(folder, tmp_path, monkeypatch):
+def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_not_run(
+    folder, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "net.py"
-    file.write_text("from torch import nn\nopen('was_run', 'w')\n\n\ndef build():\n    return nn.Conv2d(3, 3, 1)\n")
-    model, place = torch.nn.Conv2d(3, 3, 1), {"task": "denoising", "task_options": {}, "backbone_options": {}}
+    file.write_text(
+        "from torch import nn\nopen('was_run', 'w')\n\n\ndef build():\n    return nn.Conv2d(3, 3, 1)\n"
+    )
+    model, place = (
+        torch.nn.Conv2d(3, 3, 1),
+        {"task": "denoising", "task_options": {}, "backbone_options": {}},
+    )
     save(tmp_path / "own", model, **place, backbone="net.py:build", kept={}, inserted=())
     photo = torch.rand(SHAPE)
     with torch.inference_mode():

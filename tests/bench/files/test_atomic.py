@@ -21,11 +21,18 @@ def test_what_is_written_is_read_and_nothing_else_is_left(tmp_path: Path) -> Non
     assert atomic.is_there(tmp_path / "made" / "a") and not atomic.is_there(tmp_path / "made")
 
 
-@pytest.mark.parametrize("ask", [atomic.read, atomic.is_there, lambda path: atomic.write(path, b"")])
-def test_a_disk_that_refuses_is_an_error_of_its_own(ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "ask", [atomic.read, atomic.is_there, lambda path: atomic.write(path, b"")]
+)
+def test_a_disk_that_refuses_is_an_error_of_its_own(
+    ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("read_bytes", "is_file", "mkdir"):
         monkeypatch.setattr(Path, name, lambda *_, **__: refuse(errno.EACCES))
-    with pytest.raises(DiskError, match=r"a cannot be used \(Permission denied\): make it yours to read and write or choose another"):
+    with pytest.raises(
+        DiskError,
+        match=r"a cannot be used \(Permission denied\): make it yours to read and write or choose another",
+    ):
         ask(tmp_path / "a")
 
 
@@ -46,5 +53,7 @@ def test_other_faults_stay_what_they_are(tmp_path: Path) -> None:
 def test_the_error_survives_the_way_from_a_worker() -> None:
     import multiprocessing.reduction
 
-    sent = multiprocessing.reduction.ForkingPickler.loads(multiprocessing.reduction.ForkingPickler.dumps(DiskError("one line")))
+    sent = multiprocessing.reduction.ForkingPickler.loads(
+        multiprocessing.reduction.ForkingPickler.dumps(DiskError("one line"))
+    )
     assert isinstance(sent, DiskError) and str(sent) == "one line"

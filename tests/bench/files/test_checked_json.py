@@ -53,7 +53,9 @@ def test_what_cannot_be_trusted_is_refused(tmp_path: Path, text: str, why: str) 
         checked_json.read(tmp_path / "a.json", SCHEMA)
 
 
-def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(store: Store, study: Asked, capsys: Any) -> None:
+def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(
+    store: Store, study: Asked, capsys: Any
+) -> None:
     cells = study().cells()
     store.write_study("tiny", cells)
     store.write(Record(cells[0], "done"))
@@ -62,7 +64,9 @@ def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(store
     write_note(store.folder, "http://a", {"schema": SCHEMA})
     readers: dict[str, Callable[[], Any]] = {
         f"records/{cells[0].key}.json": lambda: store.read(cells[0].key),
-        f"pretrained/{pretrained_key(cells[0])}.json": lambda: find(cells[0], [store.pretrained_folder]),
+        f"pretrained/{pretrained_key(cells[0])}.json": lambda: find(
+            cells[0], [store.pretrained_folder]
+        ),
         "net/spec.json": lambda: load(store.folder / "net"),
         next(store.folder.glob("mlflow-*")).name: lambda: read_note(store.folder, "http://a"),
         "study.json": store.cells,
@@ -71,7 +75,8 @@ def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(store
         read()
         resealed(store.folder / place, schema=99)
         with pytest.raises(
-            ConfigError, match=r"of a newer prunebench .schema 99, this one knows .*; update this one or choose another folder"
+            ConfigError,
+            match=r"of a newer prunebench .schema 99, this one knows .*; update this one or choose another folder",
         ):
             read()
     before = (store.folder / "study.json").read_bytes()
@@ -84,7 +89,9 @@ def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(store
     assert list(store.folder.rglob("*.damaged")) == []
 
 
-def test_records_of_an_older_schema_are_left_alone_and_said_to_be_asked_anew(store: Store, study: Asked, caplog: Any) -> None:
+def test_records_of_an_older_schema_are_left_alone_and_said_to_be_asked_anew(
+    store: Store, study: Asked, caplog: Any
+) -> None:
     records = [Record(cell, "done") for cell in study().cells()]
     for record in records:
         store.write(record)

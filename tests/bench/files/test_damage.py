@@ -61,9 +61,18 @@ KINDS: dict[str, tuple[str, Read]] = {
     "description": (r"models/\w+/spec\.json", network),
     "weights": (r"models/\w+/weights\.safetensors", network),
     "crop": (r"patches/.+\.png", lambda run, file: is_whole(file) and file.read_bytes()),
-    "unpruned network": (r"pretrained/\w+\.safetensors", lambda run, file: find(Store(run).cells()[0], [file.parent])),
-    "its recipe": (r"pretrained/\w+\.json", lambda run, file: find(Store(run).cells()[0], [file.parent])),
-    "losses of a search": (r"work/\w+/numbers\.json", lambda run, file: Checkpoints(file.parent).numbers()),
+    "unpruned network": (
+        r"pretrained/\w+\.safetensors",
+        lambda run, file: find(Store(run).cells()[0], [file.parent]),
+    ),
+    "its recipe": (
+        r"pretrained/\w+\.json",
+        lambda run, file: find(Store(run).cells()[0], [file.parent]),
+    ),
+    "losses of a search": (
+        r"work/\w+/numbers\.json",
+        lambda run, file: Checkpoints(file.parent).numbers(),
+    ),
     "checkpoint": (r"work/\w+/\w+\.checkpoint", lambda run, file: _whole(file)),
     "note of a copy": (r"mlflow-\w+\.json", note),
     "network in a folder": (r"(pruned|graph)/(spec\.json|weights\.safetensors)", network),
@@ -79,12 +88,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.mkdir(parents=True)
     store = Store(run, checkpoint_seconds=1e-9)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.runner.run._forget", lambda *_: None)  # what a killed job leaves behind
+        patch.setattr(
+            "bench.runner.run._forget", lambda *_: None
+        )  # what a killed job leaves behind
         records = run_study(study_at(home), store, Serial(), command="prunebench run tiny")
         assert [record.status for record in records] == ["done"] * 3
         patch.setattr("mlflow.MlflowClient", Server())
         assert log_study(run, "demo", records, store.cells(), URI) == 3
-    prune_once(Wish("narrow", "tiny", "fake", {"width": 4}, 0.8, None, "embedded", 0, "planned", quick), run / "pruned", home / "alone")
+    prune_once(
+        Wish("narrow", "tiny", "fake", {"width": 4}, 0.8, None, "embedded", 0, "planned", quick),
+        run / "pruned",
+        home / "alone",
+    )
     save_graph(run / "graph", Tiny(2))
     return run
 
@@ -106,7 +121,11 @@ def kind_of(place: str) -> list[str]:
 
 
 def files_of(kind: str, run: Path) -> list[Path]:
-    return [file for file in sorted(run.rglob("*")) if file.is_file() and kind_of(file.relative_to(run).as_posix()) == [kind]]
+    return [
+        file
+        for file in sorted(run.rglob("*"))
+        if file.is_file() and kind_of(file.relative_to(run).as_posix()) == [kind]
+    ]
 
 
 def damaged(content: bytes, draws: random.Random) -> bytes:
@@ -114,11 +133,17 @@ def damaged(content: bytes, draws: random.Random) -> bytes:
     place = draws.randrange(len(content))
     if draws.randrange(3) == 0:
         return content[:place]
-    return content[:place] + bytes([content[place] ^ 1 << draws.randrange(8)]) + content[place + 1 :]
+    return (
+        content[:place] + bytes([content[place] ^ 1 << draws.randrange(8)]) + content[place + 1 :]
+    )
 
 
 def test_every_file_of_a_finished_run_is_of_a_kind_that_is_tested(finished: Path) -> None:
-    places = [file.relative_to(finished).as_posix() for file in finished.rglob("*") if file.is_file() and file.suffix != ".lock"]
+    places = [
+        file.relative_to(finished).as_posix()
+        for file in finished.rglob("*")
+        if file.is_file() and file.suffix != ".lock"
+    ]
     assert {place: kind_of(place) for place in places if len(kind_of(place)) != 1} == {}
     assert all(files_of(kind, finished) for kind in KINDS)
 
@@ -143,7 +168,9 @@ def test_damage_is_never_read(kind: str, copied: Callable[[], Path]) -> None:
     assert wrong == []
 
 
-def test_what_is_damaged_in_a_run_is_set_aside_and_made_again(copied: Callable[[], Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_damaged_in_a_run_is_set_aside_and_made_again(
+    copied: Callable[[], Path], caplog: pytest.LogCaptureFixture
+) -> None:
     run, draws = copied(), random.Random(0)
     before = Store(run).records()
     again = ("study", "record", "unpruned network", "losses of a search", "checkpoint")
@@ -151,9 +178,26 @@ def test_what_is_damaged_in_a_run_is_set_aside_and_made_again(copied: Callable[[
         for file in files_of(kind, run):
             file.write_bytes(damaged(file.read_bytes(), draws))
     after = run_study(study_at(run.parent), Store(run), Serial())
-    assert [(record.key, record.scores) for record in after] == [(record.key, record.scores) for record in before]
-    left = {kind: len([text for text in caplog.messages if "set aside" in text and re.search(KINDS[kind][0], text)]) for kind in again}
-    assert left == {"study": 1, "record": 3, "unpruned network": 1, "losses of a search": 1, "checkpoint": 2}
+    assert [(record.key, record.scores) for record in after] == [
+        (record.key, record.scores) for record in before
+    ]
+    left = {
+        kind: len(
+            [
+                text
+                for text in caplog.messages
+                if "set aside" in text and re.search(KINDS[kind][0], text)
+            ]
+        )
+        for kind in again
+    }
+    assert left == {
+        "study": 1,
+        "record": 3,
+        "unpruned network": 1,
+        "losses of a search": 1,
+        "checkpoint": 2,
+    }
 
 
 def test_a_record_whose_network_is_damaged_stays_in_the_table(copied: Callable[[], Path]) -> None:
@@ -162,5 +206,8 @@ def test_a_record_whose_network_is_damaged_stays_in_the_table(copied: Callable[[
     for file in files_of("weights", run):
         file.write_bytes(file.read_bytes()[:-1])
     assert Store(run).records() == before
-    with pytest.raises(ConfigError, match=r"weights\.safetensors is damaged.*move its records/KEY\.json away and repeat the run"):
+    with pytest.raises(
+        ConfigError,
+        match=r"weights\.safetensors is damaged.*move its records/KEY\.json away and repeat the run",
+    ):
         load(Store(run).model_folder(before[0].key))

@@ -93,16 +93,26 @@ def check_whole(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     files = [path for path in store.folder.rglob("*") if path.is_file()]
     assert [path for path in files if path.suffix in (".draft", ".damaged")] == []
     assert all(store.read(path.stem) for path in files if path.parent.name == "records")
-    assert all(load(store.model_folder(record.key)) for record in store.records() if record.status == "done")
+    assert all(
+        load(store.model_folder(record.key))
+        for record in store.records()
+        if record.status == "done"
+    )
     assert all(is_whole(path) for path in files if path.suffix == ".png")
-    assert all(find(store.cells()[0], [path.parent]) for path in files if path.parent.name == "pretrained" and path.suffix != ".json")
+    assert all(
+        find(store.cells()[0], [path.parent])
+        for path in files
+        if path.parent.name == "pretrained" and path.suffix != ".json"
+    )
     for path in files:
         if path.suffix == ".checkpoint":
             assert _whole(path)
     assert not [text for text in caplog.messages if "damaged" in text]
 
 
-def check_every_fault(asked: Study, home: Path, only: str, caplog: pytest.LogCaptureFixture) -> None:
+def check_every_fault(
+    asked: Study, home: Path, only: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Lets each call of the run fail once, each time in a new folder."""
     undisturbed = Disk(only=only)
     with undisturbed.watched():
@@ -110,7 +120,12 @@ def check_every_fault(asked: Study, home: Path, only: str, caplog: pytest.LogCap
     assert [status for _, status, *_ in wanted] == ["done"] * len(wanted) and undisturbed.calls
     for place in range(len(undisturbed.calls)):
         store, disk = Store(home / str(place)), Disk(place, only=only)
-        with disk.watched(), pytest.raises(DiskError, match=r"No space left on device.*make room there and repeat the command") as raised:
+        with (
+            disk.watched(),
+            pytest.raises(
+                DiskError, match=r"No space left on device.*make room there and repeat the command"
+            ) as raised,
+        ):
             run_study(asked, store, Serial())
         assert "\n" not in str(raised.value)
         assert len(disk.calls) == place + 1  # the first fault is the last call
@@ -120,27 +135,57 @@ def check_every_fault(asked: Study, home: Path, only: str, caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("only", ["write", "fsync", "replace"])
-def test_a_run_survives_a_fault_at_any_call(study: Callable[..., Study], tmp_path: Path, only: str, caplog: Any) -> None:
+def test_a_run_survives_a_fault_at_any_call(
+    study: Callable[..., Study], tmp_path: Path, only: str, caplog: Any
+) -> None:
     check_every_fault(study("methods=['narrow']", "ratios=[0.8]"), tmp_path, only, caplog)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("only", ["mkdir", "open", "write", "fsync", "replace"])
-def test_a_search_survives_a_fault_at_any_call(study: Callable[..., Study], tmp_path: Path, only: str, caplog: Any) -> None:
-    check_every_fault(study("methods=['narrow', {method='random_search', samples=2}]", "ratios=[0.8]"), tmp_path, only, caplog)
+def test_a_search_survives_a_fault_at_any_call(
+    study: Callable[..., Study], tmp_path: Path, only: str, caplog: Any
+) -> None:
+    check_every_fault(
+        study("methods=['narrow', {method='random_search', samples=2}]", "ratios=[0.8]"),
+        tmp_path,
+        only,
+        caplog,
+    )
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
-def test_a_disk_that_refuses_is_one_sentence_and_exit_code_2(study: Callable[..., Study], tmp_path: Path, code: int, capsys: Any) -> None:
+def test_a_disk_that_refuses_is_one_sentence_and_exit_code_2(
+    study: Callable[..., Study], tmp_path: Path, code: int, capsys: Any
+) -> None:
     study()
     with Disk(20, code).watched():
-        assert main(["run", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "out"), "--executor", "serial", "--no-mlflow"]) == 2
+        assert (
+            main(
+                [
+                    "run",
+                    str(tmp_path / "tiny.toml"),
+                    "--out",
+                    str(tmp_path / "out"),
+                    "--executor",
+                    "serial",
+                    "--no-mlflow",
+                ]
+            )
+            == 2
+        )
     said = capsys.readouterr().err.splitlines()
-    assert said[-1].startswith("prunebench: ") and os.strerror(code) in said[-1] and "repeat the command" in said[-1]
+    assert (
+        said[-1].startswith("prunebench: ")
+        and os.strerror(code) in said[-1]
+        and "repeat the command" in said[-1]
+    )
     assert not [line for line in said if "Traceback" in line]
 
 
-def test_a_fault_that_is_not_the_disks_stays_a_row(study: Callable[..., Study], store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_that_is_not_the_disks_stays_a_row(
+    study: Callable[..., Study], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def clumsy(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such file", "my_notes.txt")
 
@@ -149,9 +194,14 @@ def test_a_fault_that_is_not_the_disks_stays_a_row(study: Callable[..., Study], 
     assert record.status == "failed" and "my_notes.txt" in record.reason
 
 
-def test_drafts_of_killed_processes_go_and_those_of_living_ones_stay(study: Callable[..., Study], store: Store) -> None:
+def test_drafts_of_killed_processes_go_and_those_of_living_ones_stay(
+    study: Callable[..., Study], store: Store
+) -> None:
     gone = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.strip()
     folder, here = store.folder / "models" / "x", platform.node()
     folder.mkdir(parents=True)
@@ -168,7 +218,9 @@ def test_drafts_of_killed_processes_go_and_those_of_living_ones_stay(study: Call
     assert sorted(path.name for path in folder.iterdir()) == sorted(names[1:3])
 
 
-def test_a_damaged_file_that_cannot_be_set_aside_is_not_used(store: Store, study: Callable[..., Study], caplog: Any) -> None:
+def test_a_damaged_file_that_cannot_be_set_aside_is_not_used(
+    store: Store, study: Callable[..., Study], caplog: Any
+) -> None:
     cell = study().cells()[0]
     store.write(Record(cell, "done"))
     path = store.folder / "records" / f"{cell.key}.json"

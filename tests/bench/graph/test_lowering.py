@@ -23,7 +23,12 @@ class _Sorts(nn.Module):
 def test_operators_carry_the_path_of_their_layer() -> None:
     names = [op.name for op in trace(unet(), SHAPE).ops]
     assert names[:3] == ["encoder.0.c11", "encoder.0.act1", "encoder.0.c12"]
-    assert [name for name in names if name.startswith("pool")] == ["pool", "pool#2", "pool#3", "pool#4"]
+    assert [name for name in names if name.startswith("pool")] == [
+        "pool",
+        "pool#2",
+        "pool#3",
+        "pool#4",
+    ]
 
 
 def test_an_operator_outside_the_table_is_refused_by_name() -> None:
@@ -43,7 +48,9 @@ def test_a_shape_that_the_network_does_not_accept_is_named() -> None:
 
 def test_readers_of_an_overwritten_value_read_the_result() -> None:
     graph = trace(unet(), SHAPE)
-    assert all("c11" not in read for op in graph.ops if op.name == "encoder.0.c12" for read in op.reads)
+    assert all(
+        "c11" not in read for op in graph.ops if op.name == "encoder.0.c12" for read in op.reads
+    )
 
 
 def test_macs_agree_with_counting_by_hand() -> None:

@@ -59,7 +59,10 @@ def backbone(name: str) -> nn.Module:
 def assert_same(network: nn.Module, rewritten: nn.Module, inputs: list[Tensor]) -> None:
     """Both layouts; inputs are left as they are."""
     for layout in (torch.contiguous_format, torch.channels_last):
-        given = [each.clone().to(memory_format=layout) if each.ndim == 4 else each.clone() for each in inputs]
+        given = [
+            each.clone().to(memory_format=layout) if each.ndim == 4 else each.clone()
+            for each in inputs
+        ]
         asked = tensors(network(*[each.clone() for each in given]))
         torch.testing.assert_close(tensors(rewritten(*given)), asked, **TOLERANCE)
         torch.testing.assert_close(given, inputs, rtol=0, atol=0)
@@ -136,10 +139,15 @@ def test_a_backbone_needs_what_is_planned(name: str) -> None:
     assert measured <= 1.05 * planned + 4 * 3 * shape[2] * shape[3]  # the caller holds the input
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if name != "noise map denoiser"])  # its inputs are not of one size
+@pytest.mark.parametrize(
+    "name", [name for name in PUBLIC if name != "noise map denoiser"]
+)  # its inputs are not of one size
 def test_a_public_network_needs_no_more_than_before(name: str) -> None:
     network, shape = PUBLIC[name](), shape_of(name)
-    assert measured_peak_bytes(lean(network, shape), shape) <= measured_peak_bytes(network, shape) + SMALL_SLACK_BYTES
+    assert (
+        measured_peak_bytes(lean(network, shape), shape)
+        <= measured_peak_bytes(network, shape) + SMALL_SLACK_BYTES
+    )
 
 
 class Unknown(nn.Module):
@@ -147,7 +155,11 @@ class Unknown(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right, self.pool = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1), nn.MaxPool2d(2, ceil_mode=True)
+        self.left, self.right, self.pool = (
+            nn.Conv2d(3, 8, 1),
+            nn.Conv2d(3, 8, 1),
+            nn.MaxPool2d(2, ceil_mode=True),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 16, H / 2, W / 2)."""
@@ -167,6 +179,8 @@ def test_a_lean_u_net_is_about_as_fast() -> None:
     x = torch.rand(shape).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(9):
-            eager, ours = (timeit(lambda each=each: each(x), number=1) for each in (network, rewritten))  # type: ignore[misc]
+            eager, ours = (
+                timeit(lambda each=each: each(x), number=1) for each in (network, rewritten)
+            )  # type: ignore[misc]
             ratios.append(ours / eager)
     assert median(ratios) < 1.1

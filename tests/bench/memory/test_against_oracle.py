@@ -26,7 +26,10 @@ def operated(model: nn.Module, seed: int) -> nn.Module:
     """Every unit loses random channels, mostly to odd widths."""
     choose = random.Random(seed)
     widths = peak_model(model, SMALL).widths
-    kept = {unit: sorted(choose.sample(range(width), choose.randint(1, width))) for unit, width in widths.items()}
+    kept = {
+        unit: sorted(choose.sample(range(width), choose.randint(1, width)))
+        for unit, width in widths.items()
+    }
     return remove(model, kept, SMALL)
 
 
@@ -41,7 +44,9 @@ NETWORKS = {
     "surgery": lambda: operated(UNet(width=4), 0),
     "surgery, global residual": lambda: operated(UNet(width=4, global_residual=True), 1),
     "surgery, compactors": lambda: operated(compacted(UNet(width=4)), 2),
-    "surgery, compactors, global residual": lambda: operated(compacted(UNet(width=3, global_residual=True)), 3),
+    "surgery, compactors, global residual": lambda: operated(
+        compacted(UNet(width=3, global_residual=True)), 3
+    ),
 }
 
 
@@ -58,19 +63,29 @@ def test_ruler_and_oracle_agree_on_every_time_step(network: str, convention: str
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_ruler_and_oracle_agree_on_a_batch(convention: str) -> None:
     model, shape = UNet(width=2), (3, 3, 16, 32)
-    assert [step.bytes for step in profile(model, shape, convention).timeline] == [size for _, size in watch(model, shape, convention)]
+    assert [step.bytes for step in profile(model, shape, convention).timeline] == [
+        size for _, size in watch(model, shape, convention)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("width", "peak_mib", "parameters"), [(32, 768, 7759683), (24, 576, 4365555), (16, 384, 1940899), (8, 192, 485715)]
+    ("width", "peak_mib", "parameters"),
+    [(32, 768, 7759683), (24, 576, 4365555), (16, 384, 1940899), (8, 192, 485715)],
 )
-def test_plain_unets_have_the_published_peaks_and_parameters(width: int, peak_mib: int, parameters: int) -> None:
+def test_plain_unets_have_the_published_peaks_and_parameters(
+    width: int, peak_mib: int, parameters: int
+) -> None:
     measured = profile(UNet(width=width), (1, 3, 1024, 2048))
     assert (measured.peak_bytes, measured.parameters) == (peak_mib * MIB, parameters)
 
 
-@pytest.mark.parametrize(("convention", "peak_mib", "peak_step"), [("planned", 24, "decoder.d1.d11"), ("eager", 32, "cat")])
-def test_at_256_the_peak_is_at_the_last_concat(convention: str, peak_mib: int, peak_step: str) -> None:
+@pytest.mark.parametrize(
+    ("convention", "peak_mib", "peak_step"),
+    [("planned", 24, "decoder.d1.d11"), ("eager", 32, "cat")],
+)
+def test_at_256_the_peak_is_at_the_last_concat(
+    convention: str, peak_mib: int, peak_step: str
+) -> None:
     measured = profile(UNet(width=32), (1, 3, 256, 256), convention)
     assert measured.peak_bytes == peak_mib * MIB
     assert measured.peak_step.startswith(peak_step)
@@ -78,5 +93,7 @@ def test_at_256_the_peak_is_at_the_last_concat(convention: str, peak_mib: int, p
 
 def test_compactors_on_all_skips_leave_the_peak_and_cost_one_percent_of_the_parameters() -> None:
     plain = UNet(width=32)
-    measured = profile(insert(plain, long_skips(plain, (1, 3, 256, 256)), (1, 3, 256, 256)), (1, 3, 256, 256))
+    measured = profile(
+        insert(plain, long_skips(plain, (1, 3, 256, 256)), (1, 3, 256, 256)), (1, 3, 256, 256)
+    )
     assert (measured.peak_bytes, measured.parameters) == (24 * MIB, 7759683 + 87520)

@@ -75,7 +75,11 @@ def test_the_linear_model_stays_sparse_as_a_network_grows() -> None:
     """Time is not measured here: entries a step are what a query costs."""
     entries = []
     for blocks in (20, 40, 80):
-        layers = [layer for _ in range(blocks) for layer in (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())]
-        model = peak_model(nn.Sequential(nn.Conv2d(3, 4, 1), *layers, nn.Conv2d(4, 3, 1)), (1, 3, 8, 8))
+        layers = [
+            layer for _ in range(blocks) for layer in (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+        ]
+        model = peak_model(
+            nn.Sequential(nn.Conv2d(3, 4, 1), *layers, nn.Conv2d(4, 3, 1)), (1, 3, 8, 8)
+        )
         entries.append(len(model.column))
     assert [later - before for before, later in pairwise(entries)] == [3 * 20, 3 * 40]

@@ -11,7 +11,11 @@ def test_the_peak_group_of_the_unet_is_skip_upsampled_and_first_decoder_unit() -
     model = peak_model(unet(compactors=True), SHAPE)
     group = peak_group(model, model.widths)
     assert group.name == "decoder.d1.d11"
-    assert group.per_channel == {"compactors.encoder_0_act2": FULL, "up.u1": FULL, "decoder.d1.d11": FULL}
+    assert group.per_channel == {
+        "compactors.encoder_0_act2": FULL,
+        "up.u1": FULL,
+        "decoder.d1.d11": FULL,
+    }
 
 
 def test_at_the_third_encoder_level_two_skips_and_a_pooled_copy_are_alive() -> None:

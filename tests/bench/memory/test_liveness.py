@@ -1,4 +1,7 @@
-"""Births and deaths on graphs small enough to work out by hand. Sizes in elements of float32: 4 bytes."""
+"""Births and deaths on graphs small enough to work out by hand.
+
+Sizes in elements of float32: 4 bytes.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +46,20 @@ def test_eager_allocates_for_an_add_that_is_not_written_in_place() -> None:
 
 
 def test_an_operand_that_is_read_later_is_not_overwritten() -> None:
-    assert [step.bytes for step in timeline(_Twice(), SHAPE)] == [5 * CHANNEL, 8 * CHANNEL, 9 * CHANNEL]
+    assert [step.bytes for step in timeline(_Twice(), SHAPE)] == [
+        5 * CHANNEL,
+        8 * CHANNEL,
+        9 * CHANNEL,
+    ]
 
 
 def test_eager_copies_a_concat() -> None:
-    assert [step.op for step in timeline(_Twice(), SHAPE, "eager")] == ["first", "relu", "cat", "last"]
+    assert [step.op for step in timeline(_Twice(), SHAPE, "eager")] == [
+        "first",
+        "relu",
+        "cat",
+        "last",
+    ]
     assert [step.bytes for step in timeline(_Twice(), SHAPE, "eager")][2] == 16 * CHANNEL
 
 

@@ -10,8 +10,37 @@ from bench.surgery.remove import remove
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 FULL_HD = (1, 3, 1024, 2048)
-# full-resolution channels alive at each step of a width-32 U-Net, by hand: input 3, skips 32 / 16 / 8 / 4, ...
-BY_HAND = [35, 64, 40, 56, 64, 52, 60, 64, 58, 62, 64, 61, 63, 64, 66, 68, 64, 68, 72, 64, 72, 80, 64, 80, 96, 64, 35]
+# full-resolution channels alive at each step of a width-32 U-Net, by hand: input 3, skips 32 / 16 /
+# 8 / 4, ...
+BY_HAND = [
+    35,
+    64,
+    40,
+    56,
+    64,
+    52,
+    60,
+    64,
+    58,
+    62,
+    64,
+    61,
+    63,
+    64,
+    66,
+    68,
+    64,
+    68,
+    72,
+    64,
+    72,
+    80,
+    64,
+    80,
+    96,
+    64,
+    35,
+]
 
 
 def test_every_step_of_the_unet_is_as_worked_out_by_hand() -> None:
@@ -23,7 +52,9 @@ def test_every_step_of_the_unet_is_as_worked_out_by_hand() -> None:
 
 @pytest.mark.parametrize("convention", ["planned", "eager"])
 @pytest.mark.parametrize("compactors", [False, True])
-def test_the_linear_model_equals_tracing_the_pruned_network_again(convention: str, compactors: bool) -> None:
+def test_the_linear_model_equals_tracing_the_pruned_network_again(
+    convention: str, compactors: bool
+) -> None:
     network = unet(compactors=compactors)
     model = peak_model(network, SHAPE, convention)
     for seed in range(5):
@@ -36,13 +67,18 @@ def test_the_linear_model_equals_tracing_the_pruned_network_again(convention: st
 def test_the_linear_model_holds_for_tied_layers() -> None:
     network = Residual()
     kept = {"head": [0, 3], "first.1": [1]}
-    assert peak_model(network, SHAPE).peak_bytes({"head": 2, "first.1": 1}) == peak_memory(remove(network, kept, SHAPE), SHAPE)
+    assert peak_model(network, SHAPE).peak_bytes({"head": 2, "first.1": 1}) == peak_memory(
+        remove(network, kept, SHAPE), SHAPE
+    )
 
 
 def test_compactors_leave_the_peak_where_it_was() -> None:
     plain, compacted = unet(32), unet(32, compactors=True)
     assert peak_memory(compacted, FULL_HD) == peak_memory(plain, FULL_HD)
-    assert sum(p.numel() for p in compacted.parameters()) - sum(p.numel() for p in plain.parameters()) == 87_520
+    assert (
+        sum(p.numel() for p in compacted.parameters()) - sum(p.numel() for p in plain.parameters())
+        == 87_520
+    )
     assert len(timeline(compacted, FULL_HD)) == 31
 
 

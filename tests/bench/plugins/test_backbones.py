@@ -9,7 +9,16 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError
-from bench.plugins.backbones import belongs, build, completed, initialise, name_for_files, options, placed, source
+from bench.plugins.backbones import (
+    belongs,
+    build,
+    completed,
+    initialise,
+    name_for_files,
+    options,
+    placed,
+    source,
+)
 from tests.fakes import FakeTask, Tiny
 
 NET = """
@@ -56,7 +65,10 @@ def test_a_file_belongs_to_every_task_and_its_plain_defaults_are_options(file) -
 
 
 def test_a_network_that_the_file_keeps_is_copied(file) -> None:
-    with pytest.raises(ConfigError, match=r"net\.py:uncopied builds a network that cannot be copied: Only Tensors created explicitly"):
+    with pytest.raises(
+        ConfigError,
+        match=r"net\.py:uncopied builds a network that cannot be copied: Only Tensors created explicitly",
+    ):
         build(FakeTask(), file() + ":uncopied", {})
     file("from torch import nn\nkept = nn.Conv2d(3, 3, 1)\n", "kept_of_a_test.py")
     backbone = file("from kept_of_a_test import kept\n") + ":kept"
@@ -70,7 +82,9 @@ def test_the_place_of_a_file_is_not_in_its_source_and_may_have_spaces(file, tmp_
     shutil.copy(file(), there / "net.py")
     here, moved = placed(file() + ":build", {}), placed(f"{there / 'net.py'}:build", {})
     assert here["backbone"] == moved["backbone"] == "net.py:build"
-    assert here["backbone_source"] == moved["backbone_source"] and moved["backbone_folder"] == str(there)
+    assert here["backbone_source"] == moved["backbone_source"] and moved["backbone_folder"] == str(
+        there
+    )
 
 
 def test_a_changed_file_has_another_source_and_so_has_a_changed_neighbour(file) -> None:
@@ -107,7 +121,12 @@ def test_building_for_a_source_draws_no_random_number_of_ours(file) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "name"), [("unet", "unet"), ("nets/my_net.py:build", "my_net-build"), ("/a b/net two.py:Net", "net_two-Net")]
+    ("backbone", "name"),
+    [
+        ("unet", "unet"),
+        ("nets/my_net.py:build", "my_net-build"),
+        ("/a b/net two.py:Net", "net_two-Net"),
+    ],
 )
 def test_a_backbone_has_a_name_for_files(backbone: str, name: str) -> None:
     assert name_for_files(backbone) == name
@@ -128,5 +147,8 @@ def test_new_weights_follow_the_generator_and_the_class_has_the_last_word() -> N
         torch.manual_seed(len(firsts))
         initialise(network, torch.Generator().manual_seed(seed))
         firsts.append(network[0].weight.clone())
-        assert not any((value == 7).any() for value in network.state_dict().values()) and not network[2].weight.any()
+        assert (
+            not any((value == 7).any() for value in network.state_dict().values())
+            and not network[2].weight.any()
+        )
     assert torch.equal(firsts[0], firsts[1]) and not torch.equal(firsts[0], firsts[2])

@@ -52,30 +52,51 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 @pytest.mark.parametrize(
     ("name", "options", "width"),
-    [("build", {}, 4), ("build", {"width": 6, "bias": False}, 6), ("Net", {"width": 2}, 2), ("ready", {}, 5), ("choosy", {"width": 3}, 3)],
+    [
+        ("build", {}, 4),
+        ("build", {"width": 6, "bias": False}, 6),
+        ("Net", {"width": 2}, 2),
+        ("ready", {}, 5),
+        ("choosy", {"width": 3}, 3),
+    ],
 )
-def test_a_function_a_class_and_a_network_can_be_named(name: str, options: dict, width: int, file) -> None:
+def test_a_function_a_class_and_a_network_can_be_named(
+    name: str, options: dict, width: int, file
+) -> None:
     model = load(f"{file()}:{name}", options)
-    assert next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d)).out_channels == width
+    assert (
+        next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d)).out_channels
+        == width
+    )
     assert not model.training
 
 
 @pytest.mark.parametrize(
     ("name", "options", "answer"),
     [
-        ("", {}, "which network of the file? nets.py offers Net, broken, build, choosy, nothing, ready; write for example nets.py:Net"),
+        (
+            "",
+            {},
+            "which network of the file? nets.py offers Net, broken, build, choosy, nothing, ready; write for example nets.py:Net",
+        ),
         ("biuld", {}, "unknown name in nets.py 'biuld'; did you mean 'build'?"),
         ("SIZE", {}, "nets.py:SIZE is a value of type int"),
         ("nn", {}, "nets.py:nn is the module torch.nn"),
         ("nothing", {}, "nets.py:nothing builds None, not a torch.nn.Module"),
-        ("broken", {}, "nets.py:broken raises ZeroDivisionError in line 22 of nets.py: division by zero"),
+        (
+            "broken",
+            {},
+            "nets.py:broken raises ZeroDivisionError in line 22 of nets.py: division by zero",
+        ),
         ("build", {"wdith": 3}, "unknown option of nets.py:build 'wdith'; did you mean 'width'?"),
         ("build", {"width": "a"}, "nets.py:build raises TypeError in line 5 of nets.py"),
         ("Net", {}, "nets.py:Net needs width; give --set width=VALUE"),
         ("ready", {"width": 3}, "nets.py:ready is a network already"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_one_line(name: str, options: dict, answer: str, file) -> None:
+def test_what_cannot_be_used_is_said_in_one_line(
+    name: str, options: dict, answer: str, file
+) -> None:
     with pytest.raises(ConfigError) as refused:
         load(f"{file()}:{name}", options)
     assert answer in str(refused.value) and "\n" not in str(refused.value)
@@ -84,9 +105,15 @@ def test_what_cannot_be_used_is_said_in_one_line(name: str, options: dict, answe
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("import torch\n\nx = torch.zeros(2) @ torch.zeros(3)\n", "nets.py raises RuntimeError in line 3 of nets.py: inconsistent"),
+        (
+            "import torch\n\nx = torch.zeros(2) @ torch.zeros(3)\n",
+            "nets.py raises RuntimeError in line 3 of nets.py: inconsistent",
+        ),
         ("def build(:\n", "nets.py raises SyntaxError in line 1 of nets.py"),
-        ("import no_such_neighbour\n", "nets.py raises ModuleNotFoundError in line 1 of nets.py: No module named 'no_such_neighbour'"),
+        (
+            "import no_such_neighbour\n",
+            "nets.py raises ModuleNotFoundError in line 1 of nets.py: No module named 'no_such_neighbour'",
+        ),
         ("import sys\nsys.exit(3)\n", "nets.py raises SystemExit in line 2 of nets.py: 3"),
     ],
 )
@@ -97,7 +124,11 @@ def test_a_file_that_raises_is_told_by_exception_and_line(text: str, answer: str
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer"), [("nowhere.py:build", "there is no file nowhere.py"), ("nets:build", "does not name a network in a Python file")]
+    ("asked", "answer"),
+    [
+        ("nowhere.py:build", "there is no file nowhere.py"),
+        ("nets:build", "does not name a network in a Python file"),
+    ],
 )
 def test_a_file_that_is_not_there_is_named(asked: str, answer: str, file) -> None:
     with pytest.raises(ConfigError, match=answer):
@@ -105,9 +136,16 @@ def test_a_file_that_is_not_there_is_named(asked: str, answer: str, file) -> Non
 
 
 def test_a_neighbour_is_imported_and_nothing_is_left_behind(file, tmp_path: Path) -> None:
-    file("from torch import nn\ndef half(width):\n    return nn.Conv2d(3, width // 2, 1)\n", "halves_of_a_test.py")
+    file(
+        "from torch import nn\ndef half(width):\n    return nn.Conv2d(3, width // 2, 1)\n",
+        "halves_of_a_test.py",
+    )
     path, writes = list(sys.path), sys.dont_write_bytecode
-    built = load(file("def build(width=8):\n    from halves_of_a_test import half\n    return half(width)\n") + ":build", {})
+    built = load(
+        file("def build(width=8):\n    from halves_of_a_test import half\n    return half(width)\n")
+        + ":build",
+        {},
+    )
     assert built.out_channels == 4
     assert (sys.path, sys.dont_write_bytecode) == (path, writes)
     assert {entry.name for entry in tmp_path.iterdir()} == {"halves_of_a_test.py", "nets.py"}
@@ -116,12 +154,17 @@ def test_a_neighbour_is_imported_and_nothing_is_left_behind(file, tmp_path: Path
 def test_a_neighbour_does_not_take_the_place_of_our_packages(file, tmp_path: Path) -> None:
     for name in ("bench.py", "tasks.py"):
         file("raise RuntimeError('not ours')\n", name)
-    with pytest.raises(ConfigError, match=r"ImportError in line 1 of nets.py.*'bench' there is hidden by prunebench's own"):
+    with pytest.raises(
+        ConfigError,
+        match=r"ImportError in line 1 of nets.py.*'bench' there is hidden by prunebench's own",
+    ):
         load(file("from tasks import denoiser\n") + ":build", {})
     assert Path(sys.modules["tasks"].__file__ or "").parent.name == "tasks"
 
 
-def test_what_a_file_prints_does_not_mix_with_the_answer(file, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_file_prints_does_not_mix_with_the_answer(
+    file, capsys: pytest.CaptureFixture[str]
+) -> None:
     load(file(f"print('hello')\n{NETS}") + ":build", {})
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "hello\n")
@@ -129,10 +172,16 @@ def test_what_a_file_prints_does_not_mix_with_the_answer(file, capsys: pytest.Ca
 
 def test_the_mistake_of_a_neighbour_is_told_by_its_own_line(file) -> None:
     file("\n\nnumber = int('three')\n", "numbers_of_a_test.py")
-    with pytest.raises(ConfigError, match=r"nets.py raises ValueError in line 3 of numbers_of_a_test.py: invalid literal"):
+    with pytest.raises(
+        ConfigError,
+        match=r"nets.py raises ValueError in line 3 of numbers_of_a_test.py: invalid literal",
+    ):
         load(file("import numbers_of_a_test\n") + ":build", {})
 
 
-@pytest.mark.parametrize(("name", "means_file"), [("unet", False), ("nets.py", True), ("some/nets.py:build", True), ("nets:build", True)])
+@pytest.mark.parametrize(
+    ("name", "means_file"),
+    [("unet", False), ("nets.py", True), ("some/nets.py:build", True), ("nets:build", True)],
+)
 def test_a_file_is_told_from_the_name_of_a_backbone(name: str, means_file: bool) -> None:
     assert is_file(name) is means_file

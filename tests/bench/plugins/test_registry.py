@@ -56,7 +56,9 @@ def test_a_package_of_the_user_that_shadows_ours_is_named(package: str, tmp_path
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
     code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\nfrom bench.plugins.registry import METHODS\nMETHODS.names()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert f"ConfigError: '{package}' is taken by {tmp_path}" in done.stderr
 
 
@@ -71,11 +73,18 @@ def clean() -> Iterator[None]:
         one._known, one._origins = names, origins
 
 
-def plugin(folder: Path, name: str, body: str = "def prune(self, model, budget, trainer=None): ...", line: str = "") -> Path:
+def plugin(
+    folder: Path,
+    name: str,
+    body: str = "def prune(self, model, budget, trainer=None): ...",
+    line: str = "",
+) -> Path:
     """A file with one method, and one line more at its end."""
     head = "from dataclasses import dataclass\nfrom bench.contract import Method\nfrom bench.plugins.registry import method\n"
     path = folder / f"{name}.py"
-    path.write_text(f'{head}@method("{name}")\n@dataclass(frozen=True)\nclass Mine(Method):\n    {body}\n{line}\n')
+    path.write_text(
+        f'{head}@method("{name}")\n@dataclass(frozen=True)\nclass Mine(Method):\n    {body}\n{line}\n'
+    )
     return path
 
 
@@ -88,14 +97,19 @@ def test_a_file_brings_a_method_and_is_named_as_its_origin(tmp_path: Path, clean
 
 
 def test_a_file_that_is_not_there_is_the_users_mistake() -> None:
-    with pytest.raises(ConfigError, match=r"there is no Python file nowhere\.py to load as a plugin"):
+    with pytest.raises(
+        ConfigError, match=r"there is no Python file nowhere\.py to load as a plugin"
+    ):
         load_plugin("nowhere.py")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("import nowhere_to_be_found", "it raises ModuleNotFoundError in line 1 of broken.py: No module named 'nowhere_to_be_found'"),
+        (
+            "import nowhere_to_be_found",
+            "it raises ModuleNotFoundError in line 1 of broken.py: No module named 'nowhere_to_be_found'",
+        ),
         ("x = (", "it raises SyntaxError in line 1 of broken.py"),
         ("raise SystemExit(3)", "it raises SystemExit in line 1 of broken.py: 3"),
         ("x = 1", 'it registers nothing; use one of @method("NAME")'),
@@ -103,8 +117,14 @@ def test_a_file_that_is_not_there_is_the_users_mistake() -> None:
             "from bench.plugins.registry import method\n@method('mosp')\nclass Mine: ...",
             "method 'mosp' is already the name of one in methods.mosp",
         ),
-        ("from bench.plugins.registry import method\n@method('mine')\nclass Mine: ...", "method 'mine': <class 'prunebench_file_broken"),
-        ("from bench.plugins.registry import backbone\nbackbone('mine')(int)", "backbone 'mine': <class 'int'> is no torch.nn.Module"),
+        (
+            "from bench.plugins.registry import method\n@method('mine')\nclass Mine: ...",
+            "method 'mine': <class 'prunebench_file_broken",
+        ),
+        (
+            "from bench.plugins.registry import backbone\nbackbone('mine')(int)",
+            "backbone 'mine': <class 'int'> is no torch.nn.Module",
+        ),
         (
             "from bench.plugins.registry import backbone\n@backbone('unet')\ndef f(): ...",
             "backbone 'unet' is already the name of one of task denoising",
@@ -130,12 +150,16 @@ def test_a_broken_file_is_left_out_with_its_reason(
         ("pass", "Mine lacks prune; write it as Method in bench.contract does"),
     ],
 )
-def test_a_method_with_another_signature_is_told_what_is_asked(body: str, words: str, tmp_path: Path, clean: None) -> None:
+def test_a_method_with_another_signature_is_told_what_is_asked(
+    body: str, words: str, tmp_path: Path, clean: None
+) -> None:
     origin = load_plugin(plugin(tmp_path, "odd", body))
     assert re.search(f"method 'odd': {words}", registry.BROKEN[origin])
 
 
-def test_a_plugin_that_breaks_after_its_first_method_leaves_nothing(tmp_path: Path, clean: None) -> None:
+def test_a_plugin_that_breaks_after_its_first_method_leaves_nothing(
+    tmp_path: Path, clean: None
+) -> None:
     load_plugin(plugin(tmp_path, "half", line="1 / 0"))
     with pytest.raises(ConfigError, match=r"unknown method 'half'; .*; not loaded: .*half\.py"):
         METHODS.get("half")
@@ -148,10 +172,14 @@ def test_one_broken_plugin_does_not_stop_the_others(tmp_path: Path, clean: None)
 
 
 def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, clean: None) -> None:
-    points = {"prunebench.methods": [EntryPoint("mine", "nowhere_to_be_found:Mine", "prunebench.methods")]}
+    points = {
+        "prunebench.methods": [EntryPoint("mine", "nowhere_to_be_found:Mine", "prunebench.methods")]
+    }
     monkeypatch.setattr(registry, "entry_points", lambda group: points.get(group, []))
     registry.discover.__wrapped__()
-    assert registry.BROKEN == {"nowhere_to_be_found:Mine": "it raises ModuleNotFoundError: No module named 'nowhere_to_be_found'"}
+    assert registry.BROKEN == {
+        "nowhere_to_be_found:Mine": "it raises ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    }
 
 
 def test_a_backbone_is_anything_that_builds_a_network(clean: None) -> None:

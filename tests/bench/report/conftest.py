@@ -17,7 +17,9 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     found: list[Figure] = []
 
     @contextmanager
-    def kept(path: Path, inches: tuple[float, float], dots_per_inch: int = 100, look: Any = None) -> Iterator[Figure]:
+    def kept(
+        path: Path, inches: tuple[float, float], dots_per_inch: int = 100, look: Any = None
+    ) -> Iterator[Figure]:
         found.append(Figure(figsize=inches))
         yield found[-1]
 

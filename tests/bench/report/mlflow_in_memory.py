@@ -61,15 +61,25 @@ class Client:
     def create_run(self, experiment: str, tags: dict[str, str]) -> Any:
         name = f"run{self._server.calls}"
         data = SimpleNamespace(tags=dict(tags), params={}, metrics={})
-        self._server.runs[name] = SimpleNamespace(info=SimpleNamespace(run_id=name, status="RUNNING"), data=data, artifacts={})
+        self._server.runs[name] = SimpleNamespace(
+            info=SimpleNamespace(run_id=name, status="RUNNING"), data=data, artifacts={}
+        )
         return self._server.runs[name]
 
-    def search_runs(self, experiments: list[str], condition: str, max_results: int, page_token: int = 0) -> Any:
+    def search_runs(
+        self, experiments: list[str], condition: str, max_results: int, page_token: int = 0
+    ) -> Any:
         """Pages of two; a condition is tags.`NAME` = 'VALUE' or tags.`NAME` != ''."""
         _, name, rest = condition.split("`")
         wanted = rest.strip(" =!'")
-        met = [run for run in self._server.runs.values() if name in run.data.tags and wanted in ("", run.data.tags[name])]
-        return Page(met[page_token : page_token + 2], page_token + 2 if page_token + 2 < len(met) else None)
+        met = [
+            run
+            for run in self._server.runs.values()
+            if name in run.data.tags and wanted in ("", run.data.tags[name])
+        ]
+        return Page(
+            met[page_token : page_token + 2], page_token + 2 if page_token + 2 < len(met) else None
+        )
 
     def log_batch(self, run: str, params: list[Any], metrics: list[Any], tags: list[Any]) -> None:
         """Params cannot change."""
@@ -90,10 +100,14 @@ class Client:
         self._server.runs[run].artifacts[place] = content
 
     def log_artifact(self, run: str, path: str, place: str = "") -> None:
-        self._server.runs[run].artifacts[posixpath.join(place, Path(path).name)] = Path(path).read_bytes()
+        self._server.runs[run].artifacts[posixpath.join(place, Path(path).name)] = Path(
+            path
+        ).read_bytes()
 
     def log_artifacts(self, run: str, folder: str, place: str) -> None:
-        self._server.runs[run].artifacts |= {f"{place}/{path.name}": path.read_bytes() for path in Path(folder).iterdir()}
+        self._server.runs[run].artifacts |= {
+            f"{place}/{path.name}": path.read_bytes() for path in Path(folder).iterdir()
+        }
 
     def set_terminated(self, run: str, status: str = "FINISHED") -> None:
         self._server.runs[run].info.status = status

@@ -30,6 +30,12 @@ def stored(folder: Path, seeds: tuple[int, ...] = (0,), pending: int = 0) -> Sto
 
 def _record(cell: Cell) -> Record:
     plain = record(cell)
-    steps = tuple(vars(step) for step in timeline(Tiny(max(1, int(8 * cell.ratio))), (1, 3, 32, 32)))
-    photos = {name: dict(plain.means) for name in (PHOTO, *(f"photo {place}" for place in range(9)))}
-    return replace(plain, timeline=steps, widths={"first": int(8 * cell.ratio)}, scores={SET: photos})
+    steps = tuple(
+        vars(step) for step in timeline(Tiny(max(1, int(8 * cell.ratio))), (1, 3, 32, 32))
+    )
+    photos = {
+        name: dict(plain.means) for name in (PHOTO, *(f"photo {place}" for place in range(9)))
+    }
+    return replace(
+        plain, timeline=steps, widths={"first": int(8 * cell.ratio)}, scores={SET: photos}
+    )

@@ -35,10 +35,14 @@ def record(of: Cell, **changes: Any) -> Record:
     return replace(answer, **changes)
 
 
-def study_cells(seeds: tuple[int, ...] = (0,), ratios: tuple[float, ...] = (0.25, 0.5, 0.75)) -> list[Cell]:
+def study_cells(
+    seeds: tuple[int, ...] = (0,), ratios: tuple[float, ...] = (0.25, 0.5, 0.75)
+) -> list[Cell]:
     """All cells, in the order of a study."""
     unpruned = [cell("unpruned", 1.0, seed) for seed in seeds]
-    return unpruned + [cell(label, ratio, seed) for label in GAINS for ratio in ratios for seed in seeds]
+    return unpruned + [
+        cell(label, ratio, seed) for label in GAINS for ratio in ratios for seed in seeds
+    ]
 
 
 def study_records(seeds: tuple[int, ...] = (0,), **changes: Any) -> list[Record]:

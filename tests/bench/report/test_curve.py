@@ -14,14 +14,25 @@ from tests.bench.report.synthetic import MIB, cell, record, refused, study_recor
 
 
 def test_the_picture_has_the_promised_size(tmp_path: Path) -> None:
-    width, height = struct.unpack(">II", draw(study_records((0, 1)), tmp_path / "curve.png").read_bytes()[16:24])
+    width, height = struct.unpack(
+        ">II", draw(study_records((0, 1)), tmp_path / "curve.png").read_bytes()[16:24]
+    )
     assert (width, height) == (1400, 900)
 
 
 def test_the_drawing_names_every_label_and_is_reproducible(tmp_path: Path) -> None:
-    first, second = (draw(study_records(), tmp_path / f"{name}.svg").read_text("utf-8") for name in "ab")
+    first, second = (
+        draw(study_records(), tmp_path / f"{name}.svg").read_text("utf-8") for name in "ab"
+    )
     assert first == second
-    for text in ("mosp", "uniform, from scratch", "uniform, sliced", "unpruned", "PSNR, dB", "0.25"):
+    for text in (
+        "mosp",
+        "uniform, from scratch",
+        "uniform, sliced",
+        "unpruned",
+        "PSNR, dB",
+        "0.25",
+    ):
         assert text in first
 
 
@@ -46,7 +57,10 @@ def test_pyplot_is_not_touched(tmp_path: Path) -> None:
 
 def test_twenty_labels_look_different() -> None:
     looks = styles([str(place) for place in range(20)]).values()
-    assert len({tuple(sorted((name, str(value)) for name, value in look.items())) for look in looks}) == 20
+    assert (
+        len({tuple(sorted((name, str(value)) for name, value in look.items())) for look in looks})
+        == 20
+    )
     assert "seaborn" in sys.modules
 
 
@@ -54,7 +68,11 @@ def test_the_lines_are_the_records(tmp_path: Path, figures: list[Figure]) -> Non
     records = study_records()
     draw(records, tmp_path / "curve.png")
     lines = {line.get_label(): line.get_xydata().tolist() for line in figures[0].axes[0].lines}
-    mosp = sorted([record.peak_bytes / MIB, record.means["psnr_db"]] for record in records if record.cell.label == "mosp")
+    mosp = sorted(
+        [record.peak_bytes / MIB, record.means["psnr_db"]]
+        for record in records
+        if record.cell.label == "mosp"
+    )
     assert lines["mosp"] == mosp
     assert lines["Pareto front"] == mosp  # its point at 0.75 beats even the unpruned network
 

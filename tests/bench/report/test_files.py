@@ -6,7 +6,11 @@ from bench.report.files import write_report
 from tests.bench.report.stored import stored
 
 TABLES = ["table.md", "table.csv", "table.tex", "table.json", "against_paper.md"]
-FIGURES = [f"{name}.{ending}" for name in ("curve", "memory", "pattern", "visual") for ending in ("png", "svg")]
+FIGURES = [
+    f"{name}.{ending}"
+    for name in ("curve", "memory", "pattern", "visual")
+    for ending in ("png", "svg")
+]
 
 
 def test_a_report_has_every_table_every_figure_and_the_page(tmp_path: Path) -> None:
@@ -22,4 +26,7 @@ def test_what_has_nothing_to_show_yet_is_left_out(tmp_path: Path) -> None:
 
 
 def test_before_anything_is_done_there_are_tables_and_a_page(tmp_path: Path) -> None:
-    assert [path.name for path in write_report(stored(tmp_path, pending=10))] == [*TABLES, "report.html"]
+    assert [path.name for path in write_report(stored(tmp_path, pending=10))] == [
+        *TABLES,
+        "report.html",
+    ]

@@ -32,13 +32,25 @@ def test_one_seed_has_no_standard_deviation() -> None:
 
 
 def test_records_of_different_recipes_are_not_averaged() -> None:
-    assert len(rows([record(cell(seed=0)), record(cell(seed=1, recipe=Recipe(pretrain_steps=1)))])) == 2
+    assert (
+        len(rows([record(cell(seed=0)), record(cell(seed=1, recipe=Recipe(pretrain_steps=1)))]))
+        == 2
+    )
 
 
 def test_the_status_is_the_worst_one_and_only_finished_seeds_count() -> None:
-    answers = [record(cell(seed=0)), refused(cell(seed=1), "failed", "it broke"), refused(cell(seed=2), "infeasible", "too small")]
+    answers = [
+        record(cell(seed=0)),
+        refused(cell(seed=1), "failed", "it broke"),
+        refused(cell(seed=2), "infeasible", "too small"),
+    ]
     (row,) = rows(answers)
-    assert (row["status"], row["reason"], row["seeds"], row["seeds_asked"]) == ("failed", "it broke", 1, 3)
+    assert (row["status"], row["reason"], row["seeds"], row["seeds_asked"]) == (
+        "failed",
+        "it broke",
+        1,
+        3,
+    )
     assert row["psnr_db"] == answers[0].means["psnr_db"]
 
 
@@ -52,8 +64,23 @@ def test_cells_without_a_record_are_pending() -> None:
 
 def test_rows_go_from_large_to_small_ratios_and_keep_the_order_of_labels() -> None:
     merged = rows(study_records(), study_cells())
-    assert [row["ratio"] for row in merged] == [1, 0.75, 0.75, 0.75, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
-    assert [row["label"] for row in merged][1:4] == ["uniform, from scratch", "uniform, sliced", "mosp"]
+    assert [row["ratio"] for row in merged] == [
+        1,
+        0.75,
+        0.75,
+        0.75,
+        0.5,
+        0.5,
+        0.5,
+        0.25,
+        0.25,
+        0.25,
+    ]
+    assert [row["label"] for row in merged][1:4] == [
+        "uniform, from scratch",
+        "uniform, sliced",
+        "mosp",
+    ]
 
 
 def test_the_first_of_each_key_stays_in_its_place() -> None:

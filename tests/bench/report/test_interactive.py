@@ -25,7 +25,9 @@ def test_a_line_of_the_curve_is_peak_and_psnr_of_its_rows(tmp_path: Path) -> Non
     points = [row for row in panel if row["label"] == "mosp"]
     assert drawn["mosp"]["x"] == sorted(mib(row["peak_bytes"]) for row in points)
     assert drawn["mosp"]["y"] == sorted(row["psnr_db"] for row in points)
-    assert drawn["Pareto front"]["y"] == drawn["mosp"]["y"]  # which beats even the unpruned network here
+    assert (
+        drawn["Pareto front"]["y"] == drawn["mosp"]["y"]
+    )  # which beats even the unpruned network here
     assert "<b>mosp</b>, ratio 0.25<br>28.58 dB" in drawn["mosp"]["customdata"][0]
 
 
@@ -40,7 +42,11 @@ def test_a_line_of_the_memory_is_the_bytes_of_every_step(tmp_path: Path) -> None
 def test_the_pattern_is_the_share_of_each_unit(tmp_path: Path) -> None:
     panels = {panel.ratio: panel for panel in pattern.panels(stored(tmp_path).records())}
     drawn = traces(interactive.pattern(panels, "here"))
-    assert drawn[0]["z"] == [[0.75]] * 3 and drawn[2]["z"] == [[0.25]] * 3 and drawn[0]["x"] == ["first"]
+    assert (
+        drawn[0]["z"] == [[0.75]] * 3
+        and drawn[2]["z"] == [[0.25]] * 3
+        and drawn[0]["x"] == ["first"]
+    )
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
@@ -54,4 +60,7 @@ def test_bars_are_drawn_only_for_several_seeds(tmp_path: Path, seeds: tuple[int,
 def test_a_label_with_signs_is_shown_as_it_is(tmp_path: Path) -> None:
     records = [record(cell("unpruned", 1.0)), record(cell("keep<0.5 & more", 0.5))]
     drawn = traces(interactive.curve(curve.panels(records)[0], "here"))
-    assert drawn[-1]["name"] == "keep&lt;0.5 &amp; more" and "<b>keep&lt;0.5 &amp; more</b>" in drawn[-1]["customdata"][0]
+    assert (
+        drawn[-1]["name"] == "keep&lt;0.5 &amp; more"
+        and "<b>keep&lt;0.5 &amp; more</b>" in drawn[-1]["customdata"][0]
+    )

@@ -21,7 +21,9 @@ def test_without_mosp_the_first_method_is_shown(tmp_path: Path) -> None:
     assert name(pairs(records)[0].after) == "uniform, from scratch, ratio 0.25"
 
 
-def test_the_outline_is_the_bytes_of_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_outline_is_the_bytes_of_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records, seen = stored(tmp_path / "run").records(), []
 
     def kept(axes: object, title: str, measured: object, highest_bytes: int) -> None:
@@ -30,7 +32,9 @@ def test_the_outline_is_the_bytes_of_the_record(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("bench.report.memory.panel", kept)
     draw(records, tmp_path / "memory.svg")
     (pair,) = pairs(records)
-    before, after = ([step["bytes"] for step in record.timeline] for record in (pair.before, pair.after))
+    before, after = (
+        [step["bytes"] for step in record.timeline] for record in (pair.before, pair.after)
+    )
     assert seen == [(before, max(before)), (after, max(before))] and max(after) < max(before)
 
 

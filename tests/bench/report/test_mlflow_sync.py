@@ -40,7 +40,10 @@ def runs_of(folder: Path) -> tuple[Any, list[Any]]:
 
     client = MlflowClient(tracking_uri=tracking_uri(folder))
     experiment = client.get_experiment_by_name("prunebench")
-    return client, sorted(client.search_runs([experiment.experiment_id]), key=lambda run: "mlflow.parentRunId" in run.data.tags)
+    return client, sorted(
+        client.search_runs([experiment.experiment_id]),
+        key=lambda run: "mlflow.parentRunId" in run.data.tags,
+    )
 
 
 def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> None:
@@ -50,19 +53,29 @@ def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> Non
     (network / "spec.json").write_text("{}")
     assert log_study(folder, "demo", records, study_cells()) == 2
     client, (parent, *nested) = runs_of(folder)
-    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {f"table.{fmt}" for fmt in ("md", "csv", "tex", "json")} | {
-        "report.html"
-    }
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
+        f"table.{fmt}" for fmt in ("md", "csv", "tex", "json")
+    } | {"report.html"}
     done = next(run for run in nested if run.data.tags["prunebench.status"] == "done")
-    assert {file.path for file in client.list_artifacts(done.info.run_id)} == {"model", "record.json", "widths.json"}
+    assert {file.path for file in client.list_artifacts(done.info.run_id)} == {
+        "model",
+        "record.json",
+        "widths.json",
+    }
     assert done.data.tags["prunebench.key"] == records[0].key
     assert done.data.metrics["psnr_db"] == records[0].means["psnr_db"]
     assert done.data.params["recipe.batch"] == str(records[0].cell.recipe.batch)
-    assert (folder.parent.parent / "mlflow.db").is_file() and (folder.parent.parent / "mlflow_artifacts").is_dir()
+    assert (folder.parent.parent / "mlflow.db").is_file() and (
+        folder.parent.parent / "mlflow_artifacts"
+    ).is_dir()
 
 
-def test_everything_reads_back_through_the_client(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(folder))  # the client's load_table asks the global one
+def test_everything_reads_back_through_the_client(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", tracking_uri(folder)
+    )  # the client's load_table asks the global one
     store = stored(folder, seeds=(0, 1))
     assert log_study(folder, "demo", store.records(), store.cells()) == 20
     client, (parent, *nested) = runs_of(folder)
@@ -80,11 +93,13 @@ def test_everything_reads_back_through_the_client(folder: Path, monkeypatch: pyt
     page = client.download_artifacts(parent.info.run_id, "report.html")
     assert "20 of 20 cells done" in Path(page).read_text("utf-8")
     for _ in range(2):  # a table that is logged again replaces the old one
-        table = client.load_table(parent.info.experiment_id, "table.json", run_ids=[parent.info.run_id])
+        table = client.load_table(
+            parent.info.experiment_id, "table.json", run_ids=[parent.info.run_id]
+        )
         wanted = rows(store.records(), store.cells())
-        assert table["psnr_db"].tolist() == [row["psnr_db"] for row in wanted] and table["label"].tolist() == [
-            row["label"] for row in wanted
-        ]
+        assert table["psnr_db"].tolist() == [row["psnr_db"] for row in wanted] and table[
+            "label"
+        ].tolist() == [row["label"] for row in wanted]
         next(folder.glob("mlflow-*.json")).unlink()
         log_study(folder, "demo", store.records(), store.cells())
 
@@ -118,7 +133,9 @@ def test_a_second_call_does_not_even_import_mlflow(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
-def test_a_failing_mlflow_is_one_warning_that_says_what_to_do(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_mlflow_is_one_warning_that_says_what_to_do(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert log_study(folder, "demo", [record(cell())], uri="sqlite:////proc/no/such/place.db") == -1
     warning = capsys.readouterr().err
     assert warning.count("\n") == 1
@@ -128,13 +145,22 @@ def test_a_failing_mlflow_is_one_warning_that_says_what_to_do(folder: Path, caps
 def test_mlflow_is_quiet(folder: Path) -> None:
     code = "from bench.report.mlflow_sync import log_study; from tests.bench.report.synthetic import cell, record;"
     code += f"log_study({str(folder)!r}, 'demo', [record(cell())])"
-    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout + done.stderr == ""
 
 
 def test_the_default_place_is_beside_runs_or_in_the_folder(folder: Path, tmp_path: Path) -> None:
     assert tracking_uri(folder) == f"sqlite:///{(tmp_path / 'results' / 'mlflow.db').as_posix()}"
-    assert tracking_uri(tmp_path / "other") == f"sqlite:///{(tmp_path / 'other' / 'mlflow.db').as_posix()}"
+    assert (
+        tracking_uri(tmp_path / "other")
+        == f"sqlite:///{(tmp_path / 'other' / 'mlflow.db').as_posix()}"
+    )
 
 
 def test_the_environment_names_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,12 +236,16 @@ def state(server: Server) -> list[Any]:
     )
 
 
-def test_a_record_that_mlflow_lost_is_copied_again(folder: Path, fakes: Callable[..., Server]) -> None:
+def test_a_record_that_mlflow_lost_is_copied_again(
+    folder: Path, fakes: Callable[..., Server]
+) -> None:
     records, server = study_records()[:3], fakes()
     assert log_study(folder, "demo", records[:2], uri="http://a") == 2
     server.runs.pop(server.children()[0].info.run_id)
     assert log_study(folder, "demo", records, uri="http://a") == 2
-    assert sorted(run.data.tags["prunebench.key"] for run in server.children()) == sorted(record.key for record in records)
+    assert sorted(run.data.tags["prunebench.key"] for run in server.children()) == sorted(
+        record.key for record in records
+    )
 
 
 def test_a_note_about_a_database_whose_file_is_gone_says_nothing(folder: Path) -> None:
@@ -226,15 +256,24 @@ def test_a_note_about_a_database_whose_file_is_gone_says_nothing(folder: Path) -
     assert read_note(folder, where)["parent"] == "run1"
 
 
-def test_an_interruption_while_the_database_is_made_leaves_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_while_the_database_is_made_leaves_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("mlflow.MlflowClient.search_experiments", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(
+            "mlflow.MlflowClient.search_experiments",
+            lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+        )
         assert log_study(folder, "demo", [record(cell())]) == -1
-    assert [path for path in folder.parent.parent.iterdir() if path.suffix != ".lock"] == [folder.parent]
+    assert [path for path in folder.parent.parent.iterdir() if path.suffix != ".lock"] == [
+        folder.parent
+    ]
     assert log_study(folder, "demo", [record(cell())]) == 1
 
 
-def test_a_database_that_cannot_be_written_is_told_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_database_that_cannot_be_written_is_told_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert log_study(folder, "demo", [record(cell())]) == -1
     assert f"{folder.parent.parent} cannot be written" in capsys.readouterr().err
@@ -243,12 +282,19 @@ def test_a_database_that_cannot_be_written_is_told_at_once(folder: Path, monkeyp
 def test_a_server_that_is_away_is_one_warning_and_changes_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # it would be asked three times, with pauses
+    monkeypatch.setenv(
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"
+    )  # it would be asked three times, with pauses
     store = stored(tmp_path / "run", seeds=(0,))
     before = {path: path.read_bytes() for path in store.folder.rglob("*.*")}
-    assert log_study(store.folder, "demo", store.records(), store.cells(), uri="http://127.0.0.1:9") == -1
+    assert (
+        log_study(store.folder, "demo", store.records(), store.cells(), uri="http://127.0.0.1:9")
+        == -1
+    )
     assert f"prunebench sync {store.folder}" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in store.folder.rglob("*.*") if path.suffix != ".lock"} == before
+    assert {
+        path: path.read_bytes() for path in store.folder.rglob("*.*") if path.suffix != ".lock"
+    } == before
 
 
 def test_two_that_copy_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,18 @@ SCRIPTS = re.compile(r"<script.*?</script>", re.DOTALL)
 
 def test_the_page_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
     text = write_page(stored(tmp_path), tmp_path / "report.html").read_text("utf-8")
-    assert re.findall(r"""<(?:script|img|link|iframe)[^>]*?(?:src|href)=["'](?!data:)[^"']+""", text) == []
+    assert (
+        re.findall(r"""<(?:script|img|link|iframe)[^>]*?(?:src|href)=["'](?!data:)[^"']+""", text)
+        == []
+    )
     assert "@import" not in text and "url(http" not in text
 
 
 def test_it_says_what_produced_it(tmp_path: Path) -> None:
     facts = content(stored(tmp_path))["facts"]
-    assert facts["command"] == "prunebench run by-hand --seeds 0" and facts["data"] == "embedded (f)"
+    assert (
+        facts["command"] == "prunebench run by-hand --seeds 0" and facts["data"] == "embedded (f)"
+    )
     assert "pretrain_steps 6000" in facts["recipe of the first cell"]
 
 
@@ -35,7 +40,10 @@ def test_names_of_the_user_are_text_not_markup(tmp_path: Path) -> None:
 
 def test_the_summary_names_the_best_of_each_ratio(tmp_path: Path) -> None:
     (part,) = content(stored(tmp_path))["sections"]
-    assert part["summary"][1] == "At 0.5 of the peak, mosp keeps the most: 29.33 dB, 0.90 dB ahead of uniform, from scratch."
+    assert (
+        part["summary"][1]
+        == "At 0.5 of the peak, mosp keeps the most: 29.33 dB, 0.90 dB ahead of uniform, from scratch."
+    )
 
 
 def test_the_summary_doubts_a_difference_whose_interval_holds_zero(tmp_path: Path) -> None:
@@ -43,7 +51,10 @@ def test_the_summary_doubts_a_difference_whose_interval_holds_zero(tmp_path: Pat
     for record in store.records():
         if record.cell.label == "mosp":
             photos = enumerate(record.scores[SET].items())
-            gains = {name: {"psnr_db": score["psnr_db"] + (9 if place % 2 else -9)} for place, (name, score) in photos}
+            gains = {
+                name: {"psnr_db": score["psnr_db"] + (9 if place % 2 else -9)}
+                for place, (name, score) in photos
+            }
             store.write(replace(record, scores={SET: gains}))
     (part,) = content(store)["sections"]
     assert part["summary"][1].endswith("; the interval of that difference holds zero.")
@@ -58,16 +69,26 @@ def test_what_must_be_stored_is_said_beside_what_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pending", [0, 4])
 def test_an_unfinished_study_says_how_much_is_missing(tmp_path: Path, pending: int) -> None:
-    text = write_page(stored(tmp_path, pending=pending), tmp_path / "report.html").read_text("utf-8")
+    text = write_page(stored(tmp_path, pending=pending), tmp_path / "report.html").read_text(
+        "utf-8"
+    )
     assert ("4 of 10 cells have no answer yet" in text) is bool(pending)
     assert SCRIPTS.sub("", text).count(">pending</td></tr>") == pending
 
 
 def test_crops_are_inside_with_the_figures_of_their_photograph(tmp_path: Path) -> None:
     (view,) = content(stored(tmp_path))["sections"][0]["views"]
-    assert view["name"].endswith(PHOTO) and [tile["name"] for tile in view["tiles"][:3]] == ["clean", "degraded", "unpruned"]
-    assert view["tiles"][2]["figures"] == "29.93 / 0.8998" and view["tiles"][2]["image"].startswith("data:image/png;base64,iVBOR")
+    assert view["name"].endswith(PHOTO) and [tile["name"] for tile in view["tiles"][:3]] == [
+        "clean",
+        "degraded",
+        "unpruned",
+    ]
+    assert view["tiles"][2]["figures"] == "29.93 / 0.8998" and view["tiles"][2]["image"].startswith(
+        "data:image/png;base64,iVBOR"
+    )
 
 
 def test_a_study_without_any_answer_has_a_page(tmp_path: Path) -> None:
-    assert "10 of 10 cells have no answer yet" in write_page(stored(tmp_path, pending=10), tmp_path / "report.html").read_text("utf-8")
+    assert "10 of 10 cells have no answer yet" in write_page(
+        stored(tmp_path, pending=10), tmp_path / "report.html"
+    ).read_text("utf-8")

@@ -1,6 +1,7 @@
 """The page in a real browser, at the widths of a desk and of a phone: it sorts, filters, answers the mouse, compares, and prints.
 
-The environment variable PRUNEBENCH_BROWSER names a Chromium; without it one is looked for, and the tests are skipped where there is none.
+The environment variable PRUNEBENCH_BROWSER names a Chromium; without it one is looked for, and the
+tests are skipped where there is none.
 """
 
 import os
@@ -22,7 +23,9 @@ def browser() -> Iterator[Any]:
     asked = os.environ.get("PRUNEBENCH_BROWSER")
     found = asked or next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
-        pytest.skip(f"needs a browser: install one of {', '.join(NAMES)}, or set PRUNEBENCH_BROWSER to its path")
+        pytest.skip(
+            f"needs a browser: install one of {', '.join(NAMES)}, or set PRUNEBENCH_BROWSER to its path"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
@@ -42,9 +45,16 @@ def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator
     """The page, ready; at the end it must have complained of nothing and asked nobody."""
     context = browser.new_context(viewport={"width": request.param, "height": 900})
     tab, complaints, outside = context.new_page(), [], []
-    tab.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
     tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("request", lambda asked: outside.append(asked.url) if asked.url.startswith("http") else None)
+    tab.on(
+        "request", lambda asked: outside.append(asked.url) if asked.url.startswith("http") else None
+    )
     tab.goto(address)
     tab.wait_for_selector("html[data-ready=tables]", state="attached")
     yield tab
@@ -53,7 +63,10 @@ def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator
 
 
 def column(page: Any, place: int) -> list[str]:
-    return [text.strip() for text in page.locator(f"table.rows tbody tr td:nth-child({place})").all_inner_texts()]
+    return [
+        text.strip()
+        for text in page.locator(f"table.rows tbody tr td:nth-child({place})").all_inner_texts()
+    ]
 
 
 def heading(page: Any, text: str) -> Any:
@@ -62,11 +75,16 @@ def heading(page: Any, text: str) -> Any:
 
 def test_nothing_is_wider_than_the_screen(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
-    assert all(box["width"] <= page.viewport_size["width"] for box in (each.bounding_box() for each in page.locator(".figure").all()))
+    assert all(
+        box["width"] <= page.viewport_size["width"]
+        for box in (each.bounding_box() for each in page.locator(".figure").all())
+    )
 
 
 def test_a_heading_sorts_by_number(page: Any) -> None:
-    place = [text.strip() for text in page.locator("table.rows thead th").all_inner_texts()].index("PSNR dB") + 1
+    place = [text.strip() for text in page.locator("table.rows thead th").all_inner_texts()].index(
+        "PSNR dB"
+    ) + 1
     found = {}
     for order in ("ascending", "descending"):
         heading(page, "PSNR dB").locator(".dt-column-title").click()
@@ -88,7 +106,9 @@ def test_a_column_filters_by_its_values(page: Any) -> None:
 
 
 def test_hovering_over_a_point_shows_its_cell(page: Any) -> None:
-    page.locator("#curve0 .scatterlayer .trace:last-child .points path").first.scroll_into_view_if_needed()
+    page.locator(
+        "#curve0 .scatterlayer .trace:last-child .points path"
+    ).first.scroll_into_view_if_needed()
     box = page.locator("#curve0 .scatterlayer .trace:last-child .points path").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
     page.wait_for_selector("#curve0 .hoverlayer .hovertext")
@@ -100,7 +120,9 @@ def test_two_pictures_are_compared_under_a_slider(page: Any) -> None:
     assert page.locator(".under .right").inner_text().startswith("mosp, ratio 0.25")
     page.locator("select.left").select_option(label="clean")
     page.locator("select.right").select_option(label="unpruned")
-    assert page.locator(".under .left").inner_text() == "clean" and page.locator(".under .right").inner_text().startswith("unpruned")
+    assert page.locator(".under .left").inner_text() == "clean" and page.locator(
+        ".under .right"
+    ).inner_text().startswith("unpruned")
     page.locator(".stage").scroll_into_view_if_needed()
     stage = page.locator(".stage").bounding_box()
     places = [100, 101, 102, 103]
@@ -108,10 +130,17 @@ def test_two_pictures_are_compared_under_a_slider(page: Any) -> None:
         page.mouse.move(stage["x"] + x, stage["y"] + 50)
         assert abs(float(page.locator(".slide").input_value()) - 100 * x / stage["width"]) <= 1
     page.locator(".slide").fill("20")
-    assert page.locator("img.right").evaluate("image => image.style.clipPath") == "inset(0px 0px 0px 20%)"
+    assert (
+        page.locator("img.right").evaluate("image => image.style.clipPath")
+        == "inset(0px 0px 0px 20%)"
+    )
     assert page.locator("img.left").evaluate("image => image.naturalWidth") == 40
 
 
 def test_on_paper_the_controls_are_gone(page: Any) -> None:
     page.emulate_media(media="print")
-    assert not page.locator("nav").is_visible() and not page.locator(".slide").is_visible() and page.locator("table.rows").is_visible()
+    assert (
+        not page.locator("nav").is_visible()
+        and not page.locator(".slide").is_visible()
+        and page.locator("table.rows").is_visible()
+    )

@@ -14,15 +14,26 @@ from tests.bench.report.test_interactive import traces
 
 def probed(skip: int, keep: float, psnr_db: float) -> Record:
     options = {"skip": skip, "keep": keep}
-    return record(cell(f"skip {skip} at {keep}", 1.0, method="one_skip", method_options=options), means={"psnr_db": psnr_db, "ssim": 0.8})
+    return record(
+        cell(f"skip {skip} at {keep}", 1.0, method="one_skip", method_options=options),
+        means={"psnr_db": psnr_db, "ssim": 0.8},
+    )
 
 
-RECORDS = [record(cell("unpruned", 1.0)), probed(2, 0.5, 29.0), probed(1, 0.75, 28.0), probed(1, 0.25, 27.0)]
+RECORDS = [
+    record(cell("unpruned", 1.0)),
+    probed(2, 0.5, 29.0),
+    probed(1, 0.75, 28.0),
+    probed(1, 0.25, 27.0),
+]
 
 
 def test_a_skip_is_a_line_by_rising_share() -> None:
     (panel,) = panels(RECORDS)
-    assert {label: [(share(row), row["psnr_db"]) for row in points] for label, points in panel.lines.items()} == {
+    assert {
+        label: [(share(row), row["psnr_db"]) for row in points]
+        for label, points in panel.lines.items()
+    } == {
         "skip 1": [(0.25, 27.0), (0.75, 28.0)],
         "skip 2": [(0.5, 29.0)],
     }

@@ -19,7 +19,11 @@ PROMISED = {
 def test_json_has_the_promised_keys_and_plain_numbers() -> None:
     table = json.loads(render(study_records((0, 1)), "json"))
     assert set(table[0]) >= PROMISED
-    assert (table[0]["budget_bytes"], table[0]["seeds"], table[0]["status"]) == (201326592, 2, "done")
+    assert (table[0]["budget_bytes"], table[0]["seeds"], table[0]["status"]) == (
+        201326592,
+        2,
+        "done",
+    )
 
 
 def test_csv_reads_back_with_the_same_rows() -> None:
@@ -35,8 +39,14 @@ def test_markdown_is_aligned_and_marks_the_best_of_each_ratio() -> None:
 
 
 def test_an_unfinished_row_is_never_called_best() -> None:
-    answers = [record(cell("mosp", 0.5, 0)), record(cell("uniform, sliced", 0.5, 0)), record(cell("uniform, from scratch", 0.5, 0))]
-    bold = [line for line in render(answers, "md", [cell("mosp", 0.5, 1)]).splitlines() if "**" in line]
+    answers = [
+        record(cell("mosp", 0.5, 0)),
+        record(cell("uniform, sliced", 0.5, 0)),
+        record(cell("uniform, from scratch", 0.5, 0)),
+    ]
+    bold = [
+        line for line in render(answers, "md", [cell("mosp", 0.5, 1)]).splitlines() if "**" in line
+    ]
     assert ["from scratch" in line for line in bold] == [True]
 
 
@@ -46,8 +56,15 @@ def test_the_second_best_is_italic_and_costs_are_columns() -> None:
         for label in ("mosp", "uniform, sliced", "uniform, from scratch")
     ]
     italic = [line for line in render(answers).splitlines() if " *2" in line]
-    assert ["from scratch" in line for line in italic] == [True] and "\\underline{28.43}" in render(answers, "tex")
-    assert [part.strip() for part in italic[0].split("|")[10:14]] == ["8,700", "10,800", "2,708", "30"]
+    assert ["from scratch" in line for line in italic] == [True] and "\\underline{28.43}" in render(
+        answers, "tex"
+    )
+    assert [part.strip() for part in italic[0].split("|")[10:14]] == [
+        "8,700",
+        "10,800",
+        "2,708",
+        "30",
+    ]
 
 
 def test_several_seeds_show_the_mean_and_half_of_its_interval() -> None:
@@ -55,7 +72,11 @@ def test_several_seeds_show_the_mean_and_half_of_its_interval() -> None:
 
 
 def test_rows_without_an_answer_say_why() -> None:
-    text = render([refused(cell(), "infeasible", "the least peak that is possible is 50.0 MiB")], "md", study_cells())
+    text = render(
+        [refused(cell(), "infeasible", "the least peak that is possible is 50.0 MiB")],
+        "md",
+        study_cells(),
+    )
     assert "mosp at 0.5 infeasible: the least peak that is possible is 50.0 MiB" in text
     assert "| pending" in text
 

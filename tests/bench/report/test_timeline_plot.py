@@ -17,11 +17,23 @@ MIB = 2**20
 def made(timeline: list[dict[str, int]]) -> MemoryProfile:
     """A profile with these live values, in MiB, at its steps."""
     sized = [{name: size * MIB for name, size in live.items()} for live in timeline]
-    steps = tuple(TimeStep(place, list(live)[-1], sum(live.values()), live) for place, live in enumerate(sized))
+    steps = tuple(
+        TimeStep(place, list(live)[-1], sum(live.values()), live)
+        for place, live in enumerate(sized)
+    )
     return MemoryProfile(SHAPE, "planned", steps, 10, 20)
 
 
-WAITING = made([{"x": 1}, {"x": 1, "skip": 4}, {"skip": 4, "down": 2}, {"skip": 4, "up": 2}, {"skip": 4, "up": 2, "cat": 9}, {"out": 1}])
+WAITING = made(
+    [
+        {"x": 1},
+        {"x": 1, "skip": 4},
+        {"skip": 4, "down": 2},
+        {"skip": 4, "up": 2},
+        {"skip": 4, "up": 2, "cat": 9},
+        {"out": 1},
+    ]
+)
 
 
 def test_a_value_that_waits_lies_level_below_all_others() -> None:
@@ -34,7 +46,11 @@ def test_a_value_that_waits_lies_level_below_all_others() -> None:
 def test_the_bands_of_each_step_fill_its_bytes_without_gaps(convention) -> None:
     measured = profile(UNet(4), SHAPE, convention)
     for step in measured.timeline:
-        here = [band for band in bands(measured) if band.first <= step.step < band.first + len(band.below)]
+        here = [
+            band
+            for band in bands(measured)
+            if band.first <= step.step < band.first + len(band.below)
+        ]
         parts = sorted((band.below[step.step - band.first], band.size_bytes) for band in here)
         tops = [low + size for low, size in parts]
         assert [low for low, _ in parts] == [0, *tops[:-1]] and tops[-1] == step.bytes
@@ -42,17 +58,32 @@ def test_the_bands_of_each_step_fill_its_bytes_without_gaps(convention) -> None:
 
 def test_the_picture_names_the_peak_and_what_waits_and_is_reproducible(tmp_path: Path) -> None:
     measured = profile(UNet(4), SHAPE)
-    first, second = (draw("unet", measured, tmp_path / f"{name}.svg").read_text("utf-8") for name in "ab")
+    first, second = (
+        draw("unet", measured, tmp_path / f"{name}.svg").read_text("utf-8") for name in "ab"
+    )
     assert first == second
-    for text in (f"in {measured.peak_step}", "alive at the peak", "waiting at other times", "unet at 1x3x64x64, convention planned"):
+    for text in (
+        f"in {measured.peak_step}",
+        "alive at the peak",
+        "waiting at other times",
+        "unet at 1x3x64x64, convention planned",
+    ):
         assert text in first
     assert all(f">{name}  " in first for name in measured.peak.live)
 
 
-def test_two_hundred_steps_have_numbers_in_place_of_names_and_equal_peaks_are_counted(tmp_path: Path) -> None:
-    drawn = draw("nets/long.py:Net", made([{f"value_{place}": 1 + place % 2} for place in range(200)]), tmp_path / "long.svg").read_text()
+def test_two_hundred_steps_have_numbers_in_place_of_names_and_equal_peaks_are_counted(
+    tmp_path: Path,
+) -> None:
+    drawn = draw(
+        "nets/long.py:Net",
+        made([{f"value_{place}": 1 + place % 2} for place in range(200)]),
+        tmp_path / "long.svg",
+    ).read_text()
     assert "time step" in drawn and ">long.py:Net at " in drawn
-    assert "peak 2.0 MiB in value_1, the first of 100 equal ones" in drawn and "value_150" not in drawn
+    assert (
+        "peak 2.0 MiB in value_1, the first of 100 equal ones" in drawn and "value_150" not in drawn
+    )
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "PNG"])
@@ -63,7 +94,10 @@ def test_the_ending_chooses_the_format(ending: str, tmp_path: Path) -> None:
         assert struct.unpack(">II", content[16:24]) == (1344, 602)
 
 
-@pytest.mark.parametrize(("name", "answer"), [("bands.gif", "one of .png, .svg, .pdf"), ("nowhere/bands.png", "there is no folder")])
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("bands.gif", "one of .png, .svg, .pdf"), ("nowhere/bands.png", "there is no folder")],
+)
 def test_a_place_that_cannot_be_drawn_to_is_refused(name: str, answer: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=answer):
         draw("net", WAITING, tmp_path / name)
@@ -72,4 +106,6 @@ def test_a_place_that_cannot_be_drawn_to_is_refused(name: str, answer: str, tmp_
 
 def test_a_long_name_keeps_its_end(tmp_path: Path) -> None:
     name = "module.encoder_level1.0.attention.project_out"
-    assert "…" + name[-25:] in draw("net", made([{name: 1}]), tmp_path / "bands.svg").read_text("utf-8")
+    assert "…" + name[-25:] in draw("net", made([{name: 1}]), tmp_path / "bands.svg").read_text(
+        "utf-8"
+    )

@@ -10,14 +10,19 @@ MIB = 2**20
 
 def made(timeline: list[dict[str, int]], shape: object = SHAPE) -> MemoryProfile:
     """A profile with these live values at its steps, each step named after the last of them."""
-    steps = tuple(TimeStep(place, list(live)[-1], sum(live.values()), live) for place, live in enumerate(timeline))
+    steps = tuple(
+        TimeStep(place, list(live)[-1], sum(live.values()), live)
+        for place, live in enumerate(timeline)
+    )
     return MemoryProfile(shape, "planned", steps, 10, 20)  # type: ignore[arg-type]
 
 
 def test_the_peak_is_marked_and_what_is_alive_is_named() -> None:
     lines = text("tiny", profile(Tiny(8), SHAPE)).splitlines()
     assert [line.split()[1] for line in lines if "<- peak" in line] == ["first"]
-    there = lines[lines.index(next(line for line in lines if line.startswith("alive at the peak"))) + 1 :]
+    there = lines[
+        lines.index(next(line for line in lines if line.startswith("alive at the peak"))) + 1 :
+    ]
     assert there[0].split() == ["first", "0.1", "MiB", "73%"]
 
 
@@ -30,12 +35,18 @@ def test_the_top_steps_are_shown_in_the_order_of_time() -> None:
 def test_many_small_values_at_the_peak_are_one_line() -> None:
     printed = text("net", made([{f"v{place}": (place + 1) * MIB for place in range(20)}]))
     assert "9 smaller ones" in printed and "v19" in printed and "v3 " not in printed
-    assert "45.0 MiB" in next(line for line in printed.splitlines() if line.startswith("9 smaller ones"))
+    assert "45.0 MiB" in next(
+        line for line in printed.splitlines() if line.startswith("9 smaller ones")
+    )
 
 
 def test_the_shapes_of_several_inputs_are_told() -> None:
-    assert "net at 1x3x64x64,1x1x64x64, convention planned" in text("net", made([{"a": MIB}], (SHAPE, (1, 1, 64, 64))))
+    assert "net at 1x3x64x64,1x1x64x64, convention planned" in text(
+        "net", made([{"a": MIB}], (SHAPE, (1, 1, 64, 64)))
+    )
 
 
 def test_a_name_that_looks_like_a_number_stays_as_it_is() -> None:
-    assert [line.split()[:2] for line in text("net", made([{"1": MIB}])).splitlines() if "#" in line] == [["0", "1"]]
+    assert [
+        line.split()[:2] for line in text("net", made([{"1": MIB}])).splitlines() if "#" in line
+    ] == [["0", "1"]]

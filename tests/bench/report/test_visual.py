@@ -24,8 +24,16 @@ def test_the_printed_figure_shows_the_smallest_ratio_and_one_seed(tmp_path: Path
 
 def test_a_seed_that_failed_is_replaced_by_the_next(tmp_path: Path) -> None:
     records = stored(tmp_path, seeds=(0, 1)).records()
-    broken = [replace(record, status="failed") if (record.cell.label, record.cell.seed) == ("mosp", 0) else record for record in records]
-    assert ("mosp", 0.25, 1) in [(record.cell.label, record.cell.ratio, record.cell.seed) for record in smallest_ratio(broken)]
+    broken = [
+        replace(record, status="failed")
+        if (record.cell.label, record.cell.seed) == ("mosp", 0)
+        else record
+        for record in records
+    ]
+    assert ("mosp", 0.25, 1) in [
+        (record.cell.label, record.cell.ratio, record.cell.seed)
+        for record in smallest_ratio(broken)
+    ]
 
 
 def test_clean_and_degraded_come_first_and_figures_are_of_the_photograph(tmp_path: Path) -> None:
@@ -39,7 +47,10 @@ def test_clean_and_degraded_come_first_and_figures_are_of_the_photograph(tmp_pat
         "uniform, sliced, ratio 0.25",
         "mosp, ratio 0.25",
     ]
-    assert view.tiles[-1].figures == "28.58 / 0.8953" and (view.test_set, view.photograph) == (SET, PHOTO)
+    assert view.tiles[-1].figures == "28.58 / 0.8953" and (view.test_set, view.photograph) == (
+        SET,
+        PHOTO,
+    )
 
 
 def test_a_crop_that_is_lost_is_left_out(tmp_path: Path) -> None:
@@ -59,5 +70,11 @@ def test_every_tile_is_drawn(tmp_path: Path, figures: list[Figure]) -> None:
     draw(store, store.records(), tmp_path / "visual.png")
     (part,) = figures[0].subfigs
     shown = [axes for axes in part.axes if axes.images]
-    assert [axes.texts[0].get_text().splitlines()[0] for axes in shown][:3] == ["clean", "degraded", "unpruned"] and len(shown) == 6
-    assert float(shown[2].images[0].get_array().min()) == 1.0  # the crop of the unpruned network is white by construction
+    assert [axes.texts[0].get_text().splitlines()[0] for axes in shown][:3] == [
+        "clean",
+        "degraded",
+        "unpruned",
+    ] and len(shown) == 6
+    assert (
+        float(shown[2].images[0].get_array().min()) == 1.0
+    )  # the crop of the unpruned network is white by construction

@@ -42,7 +42,9 @@ def test_a_lost_job_is_run_again_once_for_the_cells_that_have_no_record() -> Non
 
 
 def test_a_worker_that_dies_after_its_last_record_has_lost_nothing() -> None:
-    assert Attempt(JOB, answered={record(one).key for one in JOB.cells}).lost("the worker is gone") == (None, [])
+    assert Attempt(JOB, answered={record(one).key for one in JOB.cells}).lost(
+        "the worker is gone"
+    ) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -76,11 +78,20 @@ def diverges(self: Narrow, model: nn.Module, budget: Budget, trainer: Trainer) -
     ("finishing", "phase", "reason"),
     [
         ("none", "evaluate", "the network gives no numbers: its scores are psnr_db nan, ssim nan"),
-        ("finetune", "finetune", "the loss is nan at step 4 of 4 of phase 'finetune'; lower the recipe's rate"),
+        (
+            "finetune",
+            "finetune",
+            "the loss is nan at step 4 of 4 of phase 'finetune'; lower the recipe's rate",
+        ),
     ],
 )
 def test_a_network_that_gives_no_numbers_is_a_failed_row(
-    finishing: str, phase: str, reason: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    finishing: str,
+    phase: str,
+    reason: str,
+    study: Any,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Narrow, "prune", diverges)
     bad, *good = run(study(BAD % f"finishing='{finishing}'", "ratios=[0.5]"), store)
@@ -98,23 +109,31 @@ def test_a_network_that_gives_no_numbers_is_a_failed_row(
         ("bench.runner.job.saved.save", "save"),
     ],
 )
-def test_a_row_says_in_which_phase_it_failed(where: str, phase: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_says_in_which_phase_it_failed(
+    where: str, phase: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ValueError("a bug")
 
     monkeypatch.setattr(where, broken)
     records = run(study("methods=['narrow']"), store)
-    assert [(one.status, one.phase, one.reason) for one in records] == [("failed", phase, "ValueError: a bug")] * 2
+    assert [(one.status, one.phase, one.reason) for one in records] == [
+        ("failed", phase, "ValueError: a bug")
+    ] * 2
     assert f"narrow at 0.5 failed in {phase}: ValueError: a bug" in render(records, "md")
 
 
-def test_training_that_a_method_asks_for_fails_in_its_own_phase(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_that_a_method_asks_for_fails_in_its_own_phase(
+    study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def objective(self: FakeTask, restored: Tensor, clean: Tensor) -> Tensor:
         return LOSS(self, restored, clean) * (math.nan if restored.requires_grad else 1)
 
     run(study("methods=['unpruned']"), store)  # its network is trained before the loss breaks
     monkeypatch.setattr(FakeTask, "loss", objective)
-    assert {one.phase for one in run(study("methods=[{method='narrow', train_steps=2}]"), store)} == {"adapt"}
+    assert {
+        one.phase for one in run(study("methods=[{method='narrow', train_steps=2}]"), store)
+    } == {"adapt"}
 
 
 @pytest.mark.parametrize(
@@ -122,11 +141,17 @@ def test_training_that_a_method_asks_for_fails_in_its_own_phase(study: Any, stor
     [
         MemoryError(),
         torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+        ),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."
+        ),
     ],
 )
-def test_no_memory_left_is_a_row_that_says_so(error: Exception, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_memory_left_is_a_row_that_says_so(
+    error: Exception, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def prune(self: Narrow, *given: Any) -> Pruned:
         if self.train_steps:
             raise error
@@ -138,22 +163,38 @@ def test_no_memory_left_is_a_row_that_says_so(error: Exception, study: Any, stor
     assert records[0].reason.startswith("out of memory (") and records[0].phase == "search"
 
 
-def test_no_memory_for_the_network_of_a_sweep_is_a_row_too(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_memory_for_the_network_of_a_sweep_is_a_row_too(
+    study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def prepare(self: TaskTrainer, model: nn.Module) -> nn.Module:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     run(study("methods=['unpruned']"), store)
     monkeypatch.setattr(TaskTrainer, "prepare", prepare)
     records = run(study("methods=['narrow']"), store)
-    assert [(one.status, one.reason.partition(" (")[0]) for one in records] == [("failed", "out of memory")] * 2
+    assert [(one.status, one.reason.partition(" (")[0]) for one in records] == [
+        ("failed", "out of memory")
+    ] * 2
 
 
 @pytest.mark.parametrize(
     ("where", "given", "reason"),
     [
-        ("tests.fakes.FakeTask.score", lambda *_: {"psnr_db": math.inf}, "scores.photos.even.psnr_db: inf is no finite number"),
-        ("tests.fakes.Step", lambda size, *rest: Step(size + 0.5, *rest), "trace.peak_bytes: 22528.5 is not a whole number"),
-        ("tests.fakes.Step", lambda size, *rest: Step(np.int64(size), *rest), "Object of type int64 is not JSON serializable"),
+        (
+            "tests.fakes.FakeTask.score",
+            lambda *_: {"psnr_db": math.inf},
+            "scores.photos.even.psnr_db: inf is no finite number",
+        ),
+        (
+            "tests.fakes.Step",
+            lambda size, *rest: Step(size + 0.5, *rest),
+            "trace.peak_bytes: 22528.5 is not a whole number",
+        ),
+        (
+            "tests.fakes.Step",
+            lambda size, *rest: Step(np.int64(size), *rest),
+            "Object of type int64 is not JSON serializable",
+        ),
     ],
 )
 def test_an_answer_that_could_not_be_read_again_is_a_failed_row(
@@ -161,11 +202,18 @@ def test_an_answer_that_could_not_be_read_again_is_a_failed_row(
 ) -> None:
     monkeypatch.setattr(where, given)
     (bad,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
-    assert (bad.status, bad.reason) == ("failed", f"its record cannot be kept: {reason}; give plain, finite numbers and texts")
+    assert (bad.status, bad.reason) == (
+        "failed",
+        f"its record cannot be kept: {reason}; give plain, finite numbers and texts",
+    )
 
 
-def test_scores_may_be_numbers_of_any_kind(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeTask, "score", lambda *_: {"psnr_db": np.float32(30), "ssim": torch.tensor(0.5)})
+def test_scores_may_be_numbers_of_any_kind(
+    study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        FakeTask, "score", lambda *_: {"psnr_db": np.float32(30), "ssim": torch.tensor(0.5)}
+    )
     assert run(study("methods=['unpruned']"), store)[0].means == {"psnr_db": 30.0, "ssim": 0.5}
 
 
@@ -177,7 +225,9 @@ def test_a_network_whose_loss_explodes_before_it_is_trained_anew_has_a_record(
     assert one.status == "done" and one.calibration_loss is None
 
 
-def test_an_error_that_quotes_anything_is_a_row_that_can_be_read_again(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_that_quotes_anything_is_a_row_that_can_be_read_again(
+    study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def prune(*_: Any) -> None:
         raise ValueError("caf\udce9 " + "x" * 2**21)
 

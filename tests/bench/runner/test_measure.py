@@ -18,10 +18,18 @@ SHAPE = (1, 3, 64, 64)
 def test_every_stored_network_is_measured_once(study, store):
     run(study(), store, Serial())
     found = list(measure_run(store))
-    assert [(record.cell.label, executor) for record, executor in found] == [(name, "pytorch") for name in ("unpruned", "narrow", "narrow")]
+    assert [(record.cell.label, executor) for record, executor in found] == [
+        (name, "pytorch") for name in ("unpruned", "narrow", "narrow")
+    ]
     figures = [record.measured["pytorch"] for record in store.records()]
-    assert all(one["peak_bytes"] >= record.peak_bytes for one, record in zip(figures, store.records(), strict=True))
-    assert all(one["image_seconds"] > 0 and one["on"].startswith("cpu") and "channels_last" in one["on"] for one in figures)
+    assert all(
+        one["peak_bytes"] >= record.peak_bytes
+        for one, record in zip(figures, store.records(), strict=True)
+    )
+    assert all(
+        one["image_seconds"] > 0 and one["on"].startswith("cpu") and "channels_last" in one["on"]
+        for one in figures
+    )
     assert list(measure_run(store)) == []
 
 
@@ -29,7 +37,10 @@ def test_the_table_has_a_column_for_each_executor_that_measured(study, store):
     assert "measured" not in render(run(study(), store, Serial()))
     list(measure_run(store, ("pytorch", "lean")))
     text = render(store.records())
-    assert all(head in text for head in ("measured MiB", "lean MiB", "s/image", "lean s/image", "one forward pass"))
+    assert all(
+        head in text
+        for head in ("measured MiB", "lean MiB", "s/image", "lean s/image", "one forward pass")
+    )
     assert "ONNX" not in text.partition("\n\n")[2].splitlines()[0]
 
 
@@ -41,13 +52,18 @@ def test_a_network_that_is_gone_is_left_out(study, store):
 
 def test_all_executors_measure_a_network_by_hand():
     planned = 4 * 64 * 64 * (8 + 3)
-    figures = {executor: measured(Tiny(8), SHAPE, executor)["peak_bytes"] for executor in ("pytorch", "lean")}
+    figures = {
+        executor: measured(Tiny(8), SHAPE, executor)["peak_bytes"]
+        for executor in ("pytorch", "lean")
+    }
     assert planned <= figures["lean"] <= figures["pytorch"]
 
 
 @pytest.mark.parametrize("executor", ["lean", "onnx"])
 def test_only_pytorch_is_measured_on_another_device(executor):
-    with pytest.raises(ConfigError, match=f"'{executor}' is measured on the CPU, and --device cuda was asked"):
+    with pytest.raises(
+        ConfigError, match=f"'{executor}' is measured on the CPU, and --device cuda was asked"
+    ):
         measured(Tiny(8), SHAPE, executor, "cuda")
 
 

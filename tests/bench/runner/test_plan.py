@@ -10,13 +10,19 @@ from bench.runner.run import estimate, run_study
 
 
 @pytest.mark.parametrize(("devices", "seconds"), [(1, 12.0), (2, 6.0), (3, 6.0), (8, 6.0)])
-def test_the_next_job_goes_to_the_first_free_device_and_the_longest_job_bounds_the_time(devices: int, seconds: float) -> None:
+def test_the_next_job_goes_to_the_first_free_device_and_the_longest_job_bounds_the_time(
+    devices: int, seconds: float
+) -> None:
     assert makespan([6.0, 3.0, 2.0, 1.0], devices) == seconds
     assert makespan([], devices) == 0
 
 
-def test_a_plan_has_the_jobs_of_what_is_missing_longest_first_after_the_unpruned_networks(study, store) -> None:
-    asked = study("methods=['unpruned', 'narrow', {method='narrow', label='long', finishing='scratch'}]")
+def test_a_plan_has_the_jobs_of_what_is_missing_longest_first_after_the_unpruned_networks(
+    study, store
+) -> None:
+    asked = study(
+        "methods=['unpruned', 'narrow', {method='narrow', label='long', finishing='scratch'}]"
+    )
     made = plan(asked, estimate(asked, store), (1, 2, 4))
     assert [(job.what, job.ratios, job.steps) for job in made.jobs] == [
         ("fake tiny, long, seed 0", 2, 20),
@@ -25,13 +31,17 @@ def test_a_plan_has_the_jobs_of_what_is_missing_longest_first_after_the_unpruned
     ]
     long, narrow, _ = (job.seconds for job in made.jobs)
     first = made.pretraining[0].seconds
-    assert made.seconds == pytest.approx({1: first + long + narrow, 2: first + long, 4: first + long})
+    assert made.seconds == pytest.approx(
+        {1: first + long + narrow, 2: first + long, 4: first + long}
+    )
     assert "unpruned tiny, seed 0: 6 steps" in text(made, store.folder)
     assert "5 of 5 cells to run in 3 jobs, 34 training steps" in text(made, store.folder)
     assert not store.folder.exists()
 
 
-def test_what_finished_cells_took_is_better_known_than_a_few_timed_steps(study, store, monkeypatch) -> None:
+def test_what_finished_cells_took_is_better_known_than_a_few_timed_steps(
+    study, store, monkeypatch
+) -> None:
     done = run_study(study("ratios=[0.5]"), store, Serial())[-1]
     store.write(replace(done, seconds={"finetune": 3.0, "evaluate": 0.25}, steps={"finetune": 5}))
     monkeypatch.setattr("bench.runner.forecast.timed_step_seconds", None)

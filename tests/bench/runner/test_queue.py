@@ -12,13 +12,19 @@ class Named:
     key: str
 
 
-def claims(folder: Path, remaining: Callable[[Named], Named | None] = lambda job: job) -> Claims[Named]:
+def claims(
+    folder: Path, remaining: Callable[[Named], Named | None] = lambda job: job
+) -> Claims[Named]:
     return Claims([Named("a"), Named("b")], folder, remaining)
 
 
 def test_jobs_are_handed_out_in_order_and_once(tmp_path: Path) -> None:
     jobs = claims(tmp_path)
-    assert [jobs.take(), jobs.take(), jobs.take()] == [Named("a"), Named("b"), None] and jobs.left == 0
+    assert [jobs.take(), jobs.take(), jobs.take()] == [
+        Named("a"),
+        Named("b"),
+        None,
+    ] and jobs.left == 0
 
 
 def test_what_another_works_on_is_left_to_it_until_it_is_done(tmp_path: Path) -> None:

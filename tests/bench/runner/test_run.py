@@ -38,11 +38,28 @@ def test_every_cell_gets_a_record_within_its_budget(study, store):
         ("narrow", 0.75, "done"),
     ]
     unpruned, half, _ = records
-    assert unpruned.peak_bytes == unpruned.peak_bytes_eager == tiny_peak_bytes(8, SHAPE) and unpruned.steps == {}
-    assert half.budget_bytes == unpruned.peak_bytes // 2 and half.peak_bytes == tiny_peak_bytes(2, SHAPE) <= half.budget_bytes
-    assert half.widths == {"first": 2} and half.kept == {"first": [0, 1]} and half.parameters == 2 * 28 + 3 * 19
-    assert half.steps == {"finetune": 4} and half.units_at_floor == 0 and half.trace[0]["note"] == "cut"
-    assert set(half.means) == set(half.input_means) == {"psnr_db", "ssim"} and half.calibration_loss > 0
+    assert (
+        unpruned.peak_bytes == unpruned.peak_bytes_eager == tiny_peak_bytes(8, SHAPE)
+        and unpruned.steps == {}
+    )
+    assert (
+        half.budget_bytes == unpruned.peak_bytes // 2
+        and half.peak_bytes == tiny_peak_bytes(2, SHAPE) <= half.budget_bytes
+    )
+    assert (
+        half.widths == {"first": 2}
+        and half.kept == {"first": [0, 1]}
+        and half.parameters == 2 * 28 + 3 * 19
+    )
+    assert (
+        half.steps == {"finetune": 4}
+        and half.units_at_floor == 0
+        and half.trace[0]["note"] == "cut"
+    )
+    assert (
+        set(half.means) == set(half.input_means) == {"psnr_db", "ssim"}
+        and half.calibration_loss > 0
+    )
     assert set(half.scores["photos"]) == {"even", "odd"} and half.environment["threads"] == 1
 
 
@@ -51,7 +68,9 @@ def test_the_network_of_a_record_is_stored_finished(study, store):
     from bench.training.evaluation import evaluate, means
     from tests.fakes import FakeTask
 
-    assert means(evaluate(FakeTask(), load(store.model_folder(record.key)), "embedded")) == pytest.approx(record.means)
+    assert means(
+        evaluate(FakeTask(), load(store.model_folder(record.key)), "embedded")
+    ) == pytest.approx(record.means)
 
 
 def test_a_record_has_the_memory_of_every_time_step_and_crops_to_look_at(study, store):
@@ -60,7 +79,8 @@ def test_a_record_has_the_memory_of_every_time_step_and_crops_to_look_at(study, 
     assert all(sum(step["live"].values()) == step["bytes"] for step in record.timeline)
     restored, shared = store.patch_folders(record.cell)
     names = [
-        sorted(path.relative_to(folder) for path in folder.rglob("*.png")) for folder in (restored, shared / "clean", shared / "degraded")
+        sorted(path.relative_to(folder) for path in folder.rglob("*.png"))
+        for folder in (restored, shared / "clean", shared / "degraded")
     ]
     assert len(names[0]) == 2 and names[0] == names[1] == names[2]
 
@@ -90,18 +110,35 @@ def test_a_result_does_not_depend_on_the_other_budgets(study, store, tmp_path):
 
     together = run_study(study(NARROW % "train_steps=2"), store)[0]
     alone = run_study(study(NARROW % "train_steps=2", "ratios=[0.5]"), Store(tmp_path / "alone"))[0]
-    assert together.key == alone.key and together.means == alone.means and together.steps == alone.steps == {"adapt": 2, "finetune": 4}
-    weights = [load(where.model_folder(alone.key)).state_dict() for where in (store, Store(tmp_path / "alone"))]
+    assert (
+        together.key == alone.key
+        and together.means == alone.means
+        and together.steps == alone.steps == {"adapt": 2, "finetune": 4}
+    )
+    weights = [
+        load(where.model_folder(alone.key)).state_dict()
+        for where in (store, Store(tmp_path / "alone"))
+    ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_a_method_more_changes_no_number_of_the_others(study, store, tmp_path):
     alone = run_study(study("ratios=[0.5]"), store)
     other = Store(tmp_path / "other")
-    both = run_study(study("ratios=[0.5]", "methods=['unpruned', {method='narrow', label='before', train_steps=3}, 'narrow']"), other)
+    both = run_study(
+        study(
+            "ratios=[0.5]",
+            "methods=['unpruned', {method='narrow', label='before', train_steps=3}, 'narrow']",
+        ),
+        other,
+    )
     answers = {record.cell.label: record for record in both}
     assert set(answers) == {"unpruned", "before", "narrow"}
-    assert all(answers[record.cell.label].scores == record.scores and answers[record.cell.label].key == record.key for record in alone)
+    assert all(
+        answers[record.cell.label].scores == record.scores
+        and answers[record.cell.label].key == record.key
+        for record in alone
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,10 +152,16 @@ def test_a_method_more_changes_no_number_of_the_others(study, store, tmp_path):
     ],
 )
 def test_a_fault_of_the_method_is_a_row_and_the_others_go_on(study, store, fault, reason):
-    methods = f"methods=[{{method='narrow', label='bad', fault='{fault}', fault_below=0.8}}, 'narrow']"
+    methods = (
+        f"methods=[{{method='narrow', label='bad', fault='{fault}', fault_below=0.8}}, 'narrow']"
+    )
     records = run_study(study(methods, "ratios=[0.5, 0.9]"), store)
     assert [r.status for r in records] == ["failed", "done", "done", "done"]
-    assert records[0].peak_bytes is None and records[0].means == {} and "Error" in "".join(records[0].environment["traceback"])
+    assert (
+        records[0].peak_bytes is None
+        and records[0].means == {}
+        and "Error" in "".join(records[0].environment["traceback"])
+    )
     assert re.search(reason, records[0].reason) and "\n" not in records[0].reason
 
 
@@ -176,13 +219,19 @@ def test_an_interrupted_run_keeps_what_was_finished(study, store):
 
 def test_pretraining_that_diverges_is_a_row_for_each_of_its_cells(study, store):
     records = run_study(study("recipe.pretrain_rate=1e30"), store)
-    assert [r.status for r in records] == ["failed"] * 3 and "of phase 'pretrain'" in records[0].reason
+    assert [r.status for r in records] == ["failed"] * 3 and "of phase 'pretrain'" in records[
+        0
+    ].reason
 
 
 def test_an_estimate_writes_nothing_and_counts_the_steps(study, store):
-    rows = ", ".join(f"{{method='narrow', finishing='{finish}'}}" for finish in ("none", "finetune", "scratch"))
+    rows = ", ".join(
+        f"{{method='narrow', finishing='{finish}'}}" for finish in ("none", "finetune", "scratch")
+    )
     forecast = estimate(study(f"methods=[{rows}]", "ratios=[0.5]"), store)
-    assert [entry.steps for entry in forecast.cells] == [0, 4, 10] and forecast.pretraining[0][1] == 6
+    assert [entry.steps for entry in forecast.cells] == [0, 4, 10] and forecast.pretraining[0][
+        1
+    ] == 6
     assert forecast.steps == 20 and forecast.seconds > 0 and not store.folder.exists()
     run_study(study(), store)
     assert estimate(study(), store).cells == () and foreseen_steps(study().cells()[1]) == 4
@@ -192,7 +241,9 @@ def test_progress_says_what_runs_and_how_much_is_left(study, store):
     text = io.StringIO()
     run_study(study(), store, progress=TextProgress(text))
     lines = text.getvalue().splitlines()
-    assert lines[0].startswith("3 of 3 cells to run, about") and lines[-1].startswith("[3/3] narrow, ratio 0.5, seed 0: done: psnr_db")
+    assert lines[0].startswith("3 of 3 cells to run, about") and lines[-1].startswith(
+        "[3/3] narrow, ratio 0.5, seed 0: done: psnr_db"
+    )
     assert "(1 left, about" in lines[-2]
     run_study(study(), store, progress=TextProgress(text))
     assert text.getvalue().splitlines()[-1] == "all 3 cells are stored"
@@ -205,7 +256,9 @@ def test_a_terminal_gets_one_line_that_is_rewritten(study, store):
 
     text = Terminal()
     run_study(study(), store, progress=TextProgress(text))
-    assert "\r\x1b[K[1/3] narrow, ratio 0.75, seed 0: finetune 4/4 (2 left, about" in text.getvalue()
+    assert (
+        "\r\x1b[K[1/3] narrow, ratio 0.75, seed 0: finetune 4/4 (2 left, about" in text.getvalue()
+    )
     assert text.getvalue().count("\n") == 4
 
 
@@ -226,7 +279,9 @@ def test_several_workers_begin_with_the_longest_job(study, store):
     assert executor.labels == ["long", "short", "unpruned"]
 
 
-def test_what_a_job_would_go_on_from_is_removed_when_it_is_done_and_kept_when_a_cell_failed(study, store, monkeypatch):
+def test_what_a_job_would_go_on_from_is_removed_when_it_is_done_and_kept_when_a_cell_failed(
+    study, store, monkeypatch
+):
     store.checkpoint_seconds = 1e-9
     rows = "methods=[{method='narrow', label='whole', train_steps=2}, {method='narrow', label='bad', train_steps=1, fault='shape'}]"
     records = run_study(study(rows, "ratios=[0.5]"), store)
@@ -234,17 +289,23 @@ def test_what_a_job_would_go_on_from_is_removed_when_it_is_done_and_kept_when_a_
     assert [store.checkpoints(record.cell).folder.exists() for record in records] == [False, True]
 
 
-def test_a_cell_that_another_run_has_answered_meanwhile_is_not_run_again_though_the_answer_is_the_same(study, store, monkeypatch):
+def test_a_cell_that_another_run_has_answered_meanwhile_is_not_run_again_though_the_answer_is_the_same(
+    study, store, monkeypatch
+):
     broken = study(NARROW % "fault='raises'", "ratios=[0.5]")
     (first,) = run_study(broken, store)
     prune, asked = Narrow.prune, []
-    monkeypatch.setattr(Narrow, "prune", lambda self, *given: asked.append(1) or prune(self, *given))
+    monkeypatch.setattr(
+        Narrow, "prune", lambda self, *given: asked.append(1) or prune(self, *given)
+    )
 
     class Meanwhile(Progress):
         def begin(self, *_):
             store.write(first)
 
-    assert run_study(broken, store, retry_failed=True, progress=Meanwhile()) == [first] and asked == []
+    assert (
+        run_study(broken, store, retry_failed=True, progress=Meanwhile()) == [first] and asked == []
+    )
 
 
 def test_what_a_run_left_that_was_killed_after_its_last_cell_is_removed(study, store):

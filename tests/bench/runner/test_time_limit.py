@@ -25,7 +25,9 @@ def never(*_: Any, **__: Any) -> None:
     select([], [], [], LONG_SECONDS)
 
 
-def test_a_method_that_takes_too_long_fails_for_its_budget_alone(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_takes_too_long_fails_for_its_budget_alone(
+    study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def prune(self: Narrow, model: Any, budget: Any, trainer: Any) -> Any:
         if budget.peak_bytes > 0.7 * tiny_peak_bytes(8, budget.input_shape):
             try:
@@ -35,15 +37,26 @@ def test_a_method_that_takes_too_long_fails_for_its_budget_alone(study: Any, sto
         return PRUNE(self, model, budget, trainer)
 
     monkeypatch.setattr(Narrow, "prune", prune)
-    records = run_study(study("methods=['narrow']"), store, Serial(), time_limit_seconds=1.5)  # ample for the other cell
+    records = run_study(
+        study("methods=['narrow']"), store, Serial(), time_limit_seconds=1.5
+    )  # ample for the other cell
     assert [(one.cell.ratio, one.status) for one in records] == [(0.5, "done"), (0.75, "failed")]
-    assert (records[1].phase, records[1].reason) == ("search", "it ran past the time limit of 1.5 s")
+    assert (records[1].phase, records[1].reason) == (
+        "search",
+        "it ran past the time limit of 1.5 s",
+    )
 
 
-def test_what_the_harness_does_for_a_cell_counts_too(study: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_harness_does_for_a_cell_counts_too(
+    study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bench.runner.job.evaluate", never)
-    records = run_study(study("methods=['narrow']"), store, Serial(), time_limit_seconds=LIMIT_SECONDS)
-    assert [(one.status, one.phase, one.reason) for one in records] == [("failed", "evaluate", "it ran past the time limit of 0.2 s")] * 2
+    records = run_study(
+        study("methods=['narrow']"), store, Serial(), time_limit_seconds=LIMIT_SECONDS
+    )
+    assert [(one.status, one.phase, one.reason) for one in records] == [
+        ("failed", "evaluate", "it ran past the time limit of 0.2 s")
+    ] * 2
 
 
 def test_time_that_is_left_is_what_no_work_has_used() -> None:
@@ -59,7 +72,9 @@ def test_time_that_is_left_is_what_no_work_has_used() -> None:
         select([], [], [], 0)
 
 
-def test_without_a_timer_the_limit_is_not_kept_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_timer_the_limit_is_not_kept_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     _say_that_there_is_none.cache_clear()
 
     def works() -> str:

@@ -11,7 +11,10 @@ from bench.records import Record
 
 @pytest.fixture
 def records(study):
-    return [Record(cell, "done", means={"psnr_db": float(place)}, kept={"first": [0]}) for place, cell in enumerate(study().cells())]
+    return [
+        Record(cell, "done", means={"psnr_db": float(place)}, kept={"first": [0]})
+        for place, cell in enumerate(study().cells())
+    ]
 
 
 def test_what_is_written_is_read(store, records):
@@ -52,10 +55,14 @@ def test_a_write_that_fails_leaves_the_old_file(store, records, monkeypatch):
     store.write(records[0])
     path = store.folder / "records" / f"{records[0].key}.json"
     before = path.read_bytes()
-    monkeypatch.setattr(atomic.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        atomic.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         store.write(replace(records[0], reason="newer"))
-    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [
+        path.name
+    ]
 
 
 def test_a_damaged_study_file_does_not_hide_the_records(store, records, caplog):

@@ -31,16 +31,39 @@ def test_a_job_holds_the_ratios_of_one_row_and_seed(study):
 
 
 def test_a_cell_holds_all_options_and_the_merged_recipe(study):
-    cell = study("recipe.finetune_steps=9", "options.narrow.train_steps=1", "methods=[{method='narrow', fault='over'}]").cells()[0]
-    assert cell.method_options == {"train_steps": 1, "finishing": "finetune", "fault": "over", "fault_below": 1.0}
-    assert (cell.recipe.finetune_steps, cell.recipe.patch, cell.label) == (9, 16, "narrow, fault=over")
-    assert cell.task_options == {"noise": 0.1} and cell.measured_at == (1, 3, 32, 32) and cell.data_fingerprint == "fake embedded"
+    cell = study(
+        "recipe.finetune_steps=9",
+        "options.narrow.train_steps=1",
+        "methods=[{method='narrow', fault='over'}]",
+    ).cells()[0]
+    assert cell.method_options == {
+        "train_steps": 1,
+        "finishing": "finetune",
+        "fault": "over",
+        "fault_below": 1.0,
+    }
+    assert (cell.recipe.finetune_steps, cell.recipe.patch, cell.label) == (
+        9,
+        16,
+        "narrow, fault=over",
+    )
+    assert (
+        cell.task_options == {"noise": 0.1}
+        and cell.measured_at == (1, 3, 32, 32)
+        and cell.data_fingerprint == "fake embedded"
+    )
 
 
 def test_arguments_and_overrides_beat_the_file(study):
     changes = ("measured_at=1x3x64x64", "compute='matched'", "recipe.matched_steps=5")
     cell = study(*changes, data="elsewhere", seeds=[7], convention="eager").cells()[0]
-    assert (cell.measured_at, cell.compute, cell.data, cell.seed, cell.convention) == ((1, 3, 64, 64), "matched", "elsewhere", 7, "eager")
+    assert (cell.measured_at, cell.compute, cell.data, cell.seed, cell.convention) == (
+        (1, 3, 64, 64),
+        "matched",
+        "elsewhere",
+        7,
+        "eager",
+    )
 
 
 def test_a_label_does_not_change_the_key_and_an_option_does(study):
@@ -58,10 +81,19 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("backbones=['tinny']", "unknown backbone of task fake 'tinny'; did you mean 'tiny'"),
         ("backbones=[{backbone='tiny', widht=3}]", "backbone tiny: .*widht"),
         ("methods=['narow']", "unknown method 'narow'; did you mean 'narrow'"),
-        ("methods=[{method='narrow', train_step=1}]", "unknown option of method narrow 'train_step'; did you mean 'train_steps'"),
-        ("methods=[{method='narrow', train_steps=1.5}]", "train_steps = 1.5 cannot be used; give a whole number"),
+        (
+            "methods=[{method='narrow', train_step=1}]",
+            "unknown option of method narrow 'train_step'; did you mean 'train_steps'",
+        ),
+        (
+            "methods=[{method='narrow', train_steps=1.5}]",
+            "train_steps = 1.5 cannot be used; give a whole number",
+        ),
         ("methods=[{method='narrow', train_steps=true}]", "give a whole number"),
-        ("methods=[{method='narrow', finishing='later'}]", "give 'finetune' or 'none' or 'scratch'"),
+        (
+            "methods=[{method='narrow', finishing='later'}]",
+            "give 'finetune' or 'none' or 'scratch'",
+        ),
         ("methods=[{label='x'}]", "give a name in quotes or a table"),
         ("methods=[]", "at least one method"),
         ("methods=['narrow', 'narrow']", "two rows are called 'narrow'"),
@@ -129,12 +161,16 @@ def test_packaged_studies_ask_every_question_once(name):
         assert len(cells) == len({cell.key for cell in cells})
 
 
-@pytest.mark.parametrize("name", [name for name in packaged_studies() if name.startswith(("table1", "smoke"))])
+@pytest.mark.parametrize(
+    "name", [name for name in packaged_studies() if name.startswith(("table1", "smoke"))]
+)
 def test_studies_that_compare_have_every_method_of_the_paper(name):
     study = load_study(name)
     assert set(study.ratios) == ({0.5} if name == "smoke_tasks" else {0.25, 0.5, 0.75})
     for ratio in study.ratios:
-        assert {one.method for one in published() if one.ratio == ratio} <= {row.method for row in study.rows}
+        assert {one.method for one in published() if one.ratio == ratio} <= {
+            row.method for row in study.rows
+        }
 
 
 def test_a_study_that_is_like_another_differs_in_what_it_says(tmp_path):
@@ -146,7 +182,10 @@ def test_a_study_that_is_like_another_differs_in_what_it_says(tmp_path):
     with pytest.raises(ConfigError, match="unknown study key 'like'"):
         load_study("smoke", overrides=["like=smoke"])
     path.write_text('like = "smok"')
-    with pytest.raises(ConfigError, match=r"unknown packaged study 'smok'; did you mean 'smoke'.* names it in 'like'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"unknown packaged study 'smok'; did you mean 'smoke'.* names it in 'like'",
+    ):
         load_study(path)
 
 
@@ -161,7 +200,10 @@ def test_a_study_of_several_tasks_asks_each_for_the_backbones_that_it_has(tmp_pa
     ]
     path = tmp_path / "mine.toml"
     path.write_text('like = "smoke"\ntasks = ["denoising", "super_resolution"]')
-    with pytest.raises(ConfigError, match="no backbone of the study belongs to task super_resolution; add one of edsr"):
+    with pytest.raises(
+        ConfigError,
+        match="no backbone of the study belongs to task super_resolution; add one of edsr",
+    ):
         load_study(path)
 
 
@@ -170,7 +212,9 @@ def test_a_changed_source_is_another_question(tmp_path, monkeypatch, study):
     monkeypatch.setattr("bench.study.study.method_source", lambda cls: f"{cls.__name__} changed")
     after = study().cells()
     assert not {cell.key for cell in before} & {cell.key for cell in after}
-    assert [replace(cell, method_source="") for cell in before] == [replace(cell, method_source="") for cell in after]
+    assert [replace(cell, method_source="") for cell in before] == [
+        replace(cell, method_source="") for cell in after
+    ]
 
 
 def test_the_source_of_a_package_is_all_of_its_files(tmp_path, monkeypatch):
@@ -194,7 +238,8 @@ def f(a, b):
 """
 SAME = {
     "comments": CODE.replace("return", "# Why.\n    return"),
-    "docstrings": '"""A file."""\n' + CODE.replace("    return", '    """A function."""\n    return'),
+    "docstrings": '"""A file."""\n'
+    + CODE.replace("    return", '    """A function."""\n    return'),
     "formatting": CODE.replace("(a, b)", "(\n    a,\n    b,\n)").replace("cut(a)", "(cut( a ))"),
     "import paths": "import os\n" + CODE.replace("bench.surgery", "bench.elsewhere"),
 }
@@ -253,7 +298,10 @@ def test_a_convention_twice_is_refused(study):
 
 def test_a_grid_of_millions_is_refused_before_anything_is_built(study):
     ratios, seeds = [f"0.{place:04}1" for place in range(2000)], list(range(600))
-    with pytest.raises(ConfigError, match=r"asks 2,400,000 questions \(1 tasks x 1 backbones x 2 methods x 2,000 ratios x 600 seeds\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"asks 2,400,000 questions \(1 tasks x 1 backbones x 2 methods x 2,000 ratios x 600 seeds\)",
+    ):
         study(f"ratios=[{', '.join(ratios)}]", f"seeds={seeds}")
 
 

@@ -36,7 +36,9 @@ def assert_equal_to_masks(network: nn.Module, shape: tuple, seed: int) -> None:
         network.to(dtype)
         with masked(network, channels, kept):
             expected = outputs(network, shape, dtype)
-        for one, other in zip(expected, outputs(remove(network, kept, shape), shape, dtype), strict=True):
+        for one, other in zip(
+            expected, outputs(remove(network, kept, shape), shape, dtype), strict=True
+        ):
             assert (one - other).abs().max() <= tolerance * one.abs().max().clamp_min(1.0)
 
 
@@ -71,7 +73,9 @@ def test_every_layer_stays_in_its_mode() -> None:
     assert [layer.training for layer in network] == [True, False, True]
 
 
-@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])
+@pytest.mark.parametrize(
+    "norm", [nn.utils.weight_norm, nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm]
+)
 def test_a_layer_that_computes_its_weight_is_refused(norm) -> None:
     with pytest.raises(ConfigError, match=r"computes its weight|ParametrizedConv2d"):
         peak_memory(nn.Sequential(norm(nn.Conv2d(3, 4, 3)), nn.ReLU()), (1, 3, 16, 16))
@@ -82,10 +86,15 @@ def test_a_pruned_random_network_computes_what_the_masked_one_does(seed: int) ->
     network = generated(seed)
     channels = layout_at(network, network.shape)
     if channels.across:
-        with pytest.raises(ConfigError, match="no mask equals a removal"), masked(network, channels, {}):
+        with (
+            pytest.raises(ConfigError, match="no mask equals a removal"),
+            masked(network, channels, {}),
+        ):
             pass
         with pretended(network, channels, random_kept(channels, seed), network.shape) as smaller:
-            assert all(output.isfinite().all() for output in outputs(smaller, network.shape, torch.float32))
+            assert all(
+                output.isfinite().all() for output in outputs(smaller, network.shape, torch.float32)
+            )
     else:
         assert_equal_to_masks(network, network.shape, seed)
 
@@ -95,10 +104,14 @@ def test_a_pruned_public_network_is_smaller_in_every_way_and_trains_on(name: str
     network, shape = PUBLIC[name](), shape_of(name)
     channels = layout_at(network, shape)
     smaller = remove(network, {unit: [0] for unit in channels.units}, shape)
-    assert sum(weight.numel() for weight in smaller.parameters()) < sum(weight.numel() for weight in network.parameters())
+    assert sum(weight.numel() for weight in smaller.parameters()) < sum(
+        weight.numel() for weight in network.parameters()
+    )
     assert peak_memory(smaller, shape) < peak_memory(network, shape)
     assert layout_at(smaller, shape).fixed.keys() >= channels.fixed.keys()
-    sum(output.square().mean() for output in tree_leaves(smaller.train()(*inputs_of(shape)))).backward()
+    sum(
+        output.square().mean() for output in tree_leaves(smaller.train()(*inputs_of(shape)))
+    ).backward()
     trained = [weight for weight in smaller.parameters() if weight.requires_grad]
     assert all(weight.grad is not None and weight.grad.shape == weight.shape for weight in trained)
 
@@ -124,7 +137,10 @@ def assert_slices_equal_surgery(network: nn.Module, shape: tuple, seed: int) -> 
     channels, photographs = layout_at(network.eval(), shape), inputs_of(shape)
     kept = random_kept(channels, seed)
     with torch.no_grad():
-        found, expected = Sliced(network, channels)(kept, *photographs), remove(network, kept, shape)(*photographs)
+        found, expected = (
+            Sliced(network, channels)(kept, *photographs),
+            remove(network, kept, shape)(*photographs),
+        )
     for one, other in zip(tree_leaves(found), tree_leaves(expected), strict=True):
         assert (one - other).abs().max() <= 1e-5 * other.abs().max().clamp_min(1.0)
 

@@ -41,13 +41,19 @@ def test_some_skips_only_can_be_compacted() -> None:
 
 
 def test_a_value_that_is_no_long_skip_is_refused_and_the_skips_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"'pool' is not a long skip; long skips are: encoder.0.act2"):
+    with pytest.raises(
+        ConfigError, match=r"'pool' is not a long skip; long skips are: encoder.0.act2"
+    ):
         insert(unet(), ["pool"], SHAPE)
 
 
 def test_only_the_sum_around_all_blocks_is_long() -> None:
     assert long_sums(EDSR(4, blocks=3), SHAPE) == ["head"]
-    assert [long_sums(network, SHAPE) for network in (Residual(), ResUNet(2), unet())] == [[], [], []]
+    assert [long_sums(network, SHAPE) for network in (Residual(), ResUNet(2), unet())] == [
+        [],
+        [],
+        [],
+    ]
 
 
 class AddedSkip(nn.Module):

@@ -14,10 +14,18 @@ def _loss(restored: Tensor, clean: Tensor) -> Tensor:
 
 def _batches() -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    return [(torch.rand(2, *SHAPE[1:], generator=generator), torch.rand(2, *SHAPE[1:], generator=generator)) for _ in range(2)]
+    return [
+        (
+            torch.rand(2, *SHAPE[1:], generator=generator),
+            torch.rand(2, *SHAPE[1:], generator=generator),
+        )
+        for _ in range(2)
+    ]
 
 
-def test_the_gate_gradient_is_the_derivative_of_the_loss_by_the_weights_that_read_the_channel() -> None:
+def test_the_gate_gradient_is_the_derivative_of_the_loss_by_the_weights_that_read_the_channel() -> (
+    None
+):
     network, batches = unet(), _batches()
     scores = gate_gradients(network, layout_of(network), batches, _loss)["up.u1"]
     weight, total = network.decoder["d1"].d11.weight, torch.zeros(4)
@@ -37,14 +45,20 @@ def test_tied_layers_sum_their_gradients_before_the_absolute_value() -> None:
     per_image = []
     for one, target in zip(degraded, clean, strict=True):
         gradients = torch.autograd.grad(_loss(network(one[None]), target[None]), readers)
-        per_image.append(sum((g * w).sum((0, 2, 3)) for g, w in zip(gradients, readers, strict=True)).detach().abs())
+        per_image.append(
+            sum((g * w).sum((0, 2, 3)) for g, w in zip(gradients, readers, strict=True))
+            .detach()
+            .abs()
+        )
     torch.testing.assert_close(tied, torch.stack(per_image).mean(0), rtol=1e-4, atol=1e-8)
 
 
 def test_norms_of_transposed_convolutions_are_taken_over_their_output_channels() -> None:
     network = unet()
     scores = norms(network, layout_of(network))
-    torch.testing.assert_close(scores["up.u1"], network.up["u1"].weight.detach().square().sum((0, 2, 3)).sqrt())
+    torch.testing.assert_close(
+        scores["up.u1"], network.up["u1"].weight.detach().square().sum((0, 2, 3)).sqrt()
+    )
     assert fan_in(network, layout_of(network), "up.u1") == 8 * 4
 
 

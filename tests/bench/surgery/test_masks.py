@@ -10,7 +10,10 @@ from tests.networks.small import SHAPE, layout_of, unet
 def test_weights_are_put_back_exactly_even_after_an_error() -> None:
     network = unet()
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
-    with pytest.raises(RuntimeError), masked(network, layout_of(network), {"encoder.0.c12": [0], "up.u2": [1]}):
+    with (
+        pytest.raises(RuntimeError),
+        masked(network, layout_of(network), {"encoder.0.c12": [0], "up.u2": [1]}),
+    ):
         raise RuntimeError
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
 
@@ -20,7 +23,12 @@ def test_both_consumers_of_a_skip_are_masked_at_their_own_places() -> None:
     with masked(network, layout_of(network), {"encoder.0.c12": [0, 2]}):
         pooled, decoder = network.encoder[1].c21.weight, network.decoder["d1"].d11.weight
         assert pooled.abs().sum((0, 2, 3)).gt(0).tolist() == [True, False, True, False]
-        assert decoder.abs().sum((0, 2, 3)).gt(0).tolist() == [True] * 4 + [True, False, True, False]
+        assert decoder.abs().sum((0, 2, 3)).gt(0).tolist() == [True] * 4 + [
+            True,
+            False,
+            True,
+            False,
+        ]
 
 
 def test_a_mask_within_a_mask_is_undone_in_order() -> None:

@@ -12,7 +12,9 @@ from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("compactors", [False, True])
-def test_the_pruned_network_computes_what_the_masked_one_does(compactors: bool, dtype: torch.dtype, tolerance: float) -> None:
+def test_the_pruned_network_computes_what_the_masked_one_does(
+    compactors: bool, dtype: torch.dtype, tolerance: float
+) -> None:
     network = unet(compactors=compactors, dtype=dtype)
     x = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)).to(dtype)
     for seed in range(6):
@@ -36,9 +38,14 @@ def test_widths_and_parameters_really_shrink_and_the_network_trains_on() -> None
     network = unet(8)
     smaller = remove(network, {"encoder.0.c12": [0, 1], "up.u1": [3]}, SHAPE)
     assert smaller.decoder["d1"].d11.in_channels == 3
-    assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in network.parameters())
+    assert sum(p.numel() for p in smaller.parameters()) < sum(
+        p.numel() for p in network.parameters()
+    )
     smaller(torch.rand(SHAPE)).mean().backward()
-    assert all(weight.grad is not None and weight.grad.shape == weight.shape for weight in smaller.parameters())
+    assert all(
+        weight.grad is not None and weight.grad.shape == weight.shape
+        for weight in smaller.parameters()
+    )
 
 
 def test_the_network_that_is_passed_in_is_untouched() -> None:
@@ -50,7 +57,12 @@ def test_the_network_that_is_passed_in_is_untouched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "names"), [({"c99": [0]}, "no prunable unit 'c99'"), ({"up.u1": []}, "at least one"), ({"up.u1": [9]}, "0 to 3")]
+    ("kept", "names"),
+    [
+        ({"c99": [0]}, "no prunable unit 'c99'"),
+        ({"up.u1": []}, "at least one"),
+        ({"up.u1": [9]}, "0 to 3"),
+    ],
 )
 def test_a_cut_that_is_not_possible_is_named(kept: dict[str, list[int]], names: str) -> None:
     with pytest.raises(ConfigError, match=names):

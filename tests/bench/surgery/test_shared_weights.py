@@ -9,13 +9,19 @@ from bench.surgery.shared_weights import Sliced
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 
-@pytest.mark.parametrize("network", [unet(4), unet(4, compactors=True), Residual()], ids=["unet", "compactors", "residual"])
+@pytest.mark.parametrize(
+    "network",
+    [unet(4), unet(4, compactors=True), Residual()],
+    ids=["unet", "compactors", "residual"],
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_slices_compute_what_surgery_leaves(network: nn.Module, seed: int) -> None:
     channels, photographs = layout_of(network), torch.rand(2, 3, 32, 32)
     kept = random_kept(channels, seed)
     smaller = remove(network, kept, SHAPE, channels)
-    torch.testing.assert_close(Sliced(network, channels)(kept, photographs), smaller(photographs), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        Sliced(network, channels)(kept, photographs), smaller(photographs), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_weights_outside_the_slices_get_no_gradient() -> None:

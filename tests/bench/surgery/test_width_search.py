@@ -10,7 +10,10 @@ from tests.networks.small import SHAPE, unet
 
 
 def _family(position: int) -> dict[str, int]:
-    return {unit: max(1, full * (position + 1) // 8) for unit, full in peak_model(unet(8), SHAPE).widths.items()}
+    return {
+        unit: max(1, full * (position + 1) // 8)
+        for unit, full in peak_model(unet(8), SHAPE).widths.items()
+    }
 
 
 def test_bisection_finds_what_trying_all_finds() -> None:

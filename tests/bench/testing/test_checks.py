@@ -34,7 +34,11 @@ class Right(Method):
         body = anatomy(model, budget)
         widths = uniform_widths(body, budget, trainer.recipe.min_width)
         kept = body.keep(norms(model, body.layout), widths)
-        return Pruned(remove(model, kept, budget.input_shape), kept=kept, trace=(Step(body.peaks.peak_bytes(widths), widths),))
+        return Pruned(
+            remove(model, kept, budget.input_shape),
+            kept=kept,
+            trace=(Step(body.peaks.peak_bytes(widths), widths),),
+        )
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,17 @@ def inside_a_function() -> type[Method]:
 
 @dataclass(frozen=True)
 class SmallestFirst(Right):
-    def sweep(self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER) -> Iterator[Any]:
+    def sweep(
+        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
+    ) -> Iterator[Any]:
         return iter(list(super().sweep(model, budgets, trainer))[::-1])
 
 
 @dataclass(frozen=True)
 class NeverEnds(Right):
-    def sweep(self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER) -> Iterator[Any]:
+    def sweep(
+        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
+    ) -> Iterator[Any]:
         return cycle(super().sweep(model, budgets, trainer))
 
 
@@ -170,7 +178,9 @@ class Unpadded(Spoils):
 @dataclass(frozen=True)
 class TooLarge(Right):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        return super().prune(model, replace(budget, peak_bytes=int(1.1 * budget.peak_bytes)), trainer)
+        return super().prune(
+            model, replace(budget, peak_bytes=int(1.1 * budget.peak_bytes)), trainer
+        )
 
 
 @dataclass(frozen=True)
@@ -182,7 +192,9 @@ class PlansAlways(Right):
 @dataclass(frozen=True)
 class NamesOthers(Spoils):
     def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
-        return replace(pruned, kept={unit: list(indices)[:-1] for unit, indices in pruned.kept.items()})
+        return replace(
+            pruned, kept={unit: list(indices)[:-1] for unit, indices in pruned.kept.items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -215,7 +227,10 @@ class WantsMore(Spoils):
 @dataclass(frozen=True)
 class Boasts(Spoils):
     def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
-        return replace(pruned, trace=tuple(replace(step, peak_bytes=step.peak_bytes - 1) for step in pruned.trace))
+        return replace(
+            pruned,
+            trace=tuple(replace(step, peak_bytes=step.peak_bytes - 1) for step in pruned.trace),
+        )
 
 
 @dataclass(frozen=True)
@@ -254,13 +269,20 @@ class TakesBudgetsForOne(Right):
 class NeverRefuses(Right):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         return super().prune(
-            model, replace(budget, peak_bytes=max(budget.peak_bytes, peak_memory(model, budget.input_shape) // 2)), trainer
+            model,
+            replace(
+                budget,
+                peak_bytes=max(budget.peak_bytes, peak_memory(model, budget.input_shape) // 2),
+            ),
+            trainer,
         )
 
 
 @dataclass(frozen=True)
 class LooksAtNeighbours(Right):
-    def sweep(self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER) -> Iterator[Any]:
+    def sweep(
+        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
+    ) -> Iterator[Any]:
         for number, (budget, outcome) in enumerate(super().sweep(model, budgets, trainer)):
             if isinstance(outcome, Pruned):
                 with torch.no_grad():
@@ -317,7 +339,11 @@ BROKEN = [
     (Undecorated, "is a method", "Undecorated is no dataclass; write @dataclass(frozen=True)"),
     (TakesNoTrainer, "is a method", "prune(self, model, budget) cannot be called as"),
     (Unsourced, "cites its source", "say where the method comes from"),
-    (OptionOfAnyType, "options are typed", "option layers has the type dict[str, float], which a study file does not hold"),
+    (
+        OptionOfAnyType,
+        "options are typed",
+        "option layers has the type dict[str, float], which a study file does not hold",
+    ),
     (OptionWithoutType, "options are typed", "write strength: float = 0.5"),
     (OptionWithoutDefault, "options are typed", "option strength has no default"),
     (OptionOfNothing, "options are typed", "option strength = None"),
@@ -325,36 +351,86 @@ BROKEN = [
     (inside_a_function(), "travels to a worker", "define the class at the top of a module"),
     (SmallestFirst, "sweep answers every budget", "answer each once, largest first"),
     (NeverEnds, "sweep answers every budget", "answer each once, largest first"),
-    (Stumbles, "sweep answers every budget", "ValueError: a bug in the method (test_checks.py, line "),
-    (AnswersAModel, "sweep answers every budget", "is a SmallNetwork; yield a Pruned or an Infeasible"),
-    (GivesUp, "sweep answers every budget", "a budget of 90% of the peak was called impossible (never)"),
+    (
+        Stumbles,
+        "sweep answers every budget",
+        "ValueError: a bug in the method (test_checks.py, line ",
+    ),
+    (
+        AnswersAModel,
+        "sweep answers every budget",
+        "is a SmallNetwork; yield a Pruned or an Infeasible",
+    ),
+    (
+        GivesUp,
+        "sweep answers every budget",
+        "a budget of 90% of the peak was called impossible (never)",
+    ),
     (Hooked, "gives back a plain network", "left a hook or a parametrisation on 'head'"),
-    (Unpadded, "keeps the shape of the output", "output (1, 3, 62, 62); the unpruned one gives (1, 3, 64, 64)"),
+    (
+        Unpadded,
+        "keeps the shape of the output",
+        "output (1, 3, 62, 62); the unpruned one gives (1, 3, 64, 64)",
+    ),
     (TooLarge, "fits the budget", "missed its budget: the planned peak is"),
     (PlansAlways, "heeds the convention", "missed its budget: the eager peak is"),
     (NamesOthers, "names what it kept", "kept must say what was removed"),
     (Hoards, "is really smaller", "it has 1"),
     (OtherActivation, "survives save and load", "its output is off by"),
     (LeavesAMask, "survives save and load", "mask has shape None; in the network it has (3,)"),
-    (WantsMore, "asks for a known finish", "finish is 'more'; ask for one of finetune, none, scratch"),
+    (
+        WantsMore,
+        "asks for a known finish",
+        "finish is 'more'; ask for one of finetune, none, scratch",
+    ),
     (Boasts, "keeps a true diary", "at its widths the peak is"),
     (ThrowsDice, "is deterministic", "two calls with one seed gave different weights"),
-    (ForgetsItsCallback, "ends the same after a kill", "name in `carried` of trainer.fit all that its callbacks draw from or change"),
+    (
+        ForgetsItsCallback,
+        "ends the same after a kill",
+        "name in `carried` of trainer.fit all that its callbacks draw from or change",
+    ),
     (TakesBudgetsForOne, "ends the same after a kill", "all that they take from a budget"),
-    (NeverRefuses, "refuses the impossible", "gave back a network for a budget of 1 byte; raise Infeasible"),
+    (
+        NeverRefuses,
+        "refuses the impossible",
+        "gave back a network for a budget of 1 byte; raise Infeasible",
+    ),
     (LooksAtNeighbours, "prune equals its item in a sweep", "a budget got different weights"),
-    (Scribbles, "leaves its input untouched", "requires_grad of its weights changed; work on a copy"),
+    (
+        Scribbles,
+        "leaves its input untouched",
+        "requires_grad of its weights changed; work on a copy",
+    ),
     (BrightensCrops, "leaves its input untouched", "the calibration crops changed; work on a copy"),
     (Remembers, "leaves its options as they were", "after use the method holds {'last': "),
-    (SwitchesGradientsOff, "leaves global state alone", "it changed the grad mode from True to False"),
-    (TakesTheTest, "sees training data only", "task.test_sets was called: test photographs are the referee's"),
-    (ReadsTheMeter, "sees training data only", "it used trainer.meter, which the contract does not name"),
+    (
+        SwitchesGradientsOff,
+        "leaves global state alone",
+        "it changed the grad mode from True to False",
+    ),
+    (
+        TakesTheTest,
+        "sees training data only",
+        "task.test_sets was called: test photographs are the referee's",
+    ),
+    (
+        ReadsTheMeter,
+        "sees training data only",
+        "it used trainer.meter, which the contract does not name",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("cls", "check", "words"), BROKEN, ids=[cls.__name__ for cls, *_ in BROKEN])
-def test_a_broken_promise_is_found_by_its_own_check_and_by_no_other(cls: Any, check: str, words: str) -> None:
-    failed = {finding.name: finding.reason for finding in check_method(cls) if finding.status == "failed"}
+@pytest.mark.parametrize(
+    ("cls", "check", "words"), BROKEN, ids=[cls.__name__ for cls, *_ in BROKEN]
+)
+def test_a_broken_promise_is_found_by_its_own_check_and_by_no_other(
+    cls: Any, check: str, words: str
+) -> None:
+    failed = {
+        finding.name: finding.reason for finding in check_method(cls) if finding.status == "failed"
+    }
     assert list(failed) == [check], failed
     assert words in failed[check]
     assert "\n" not in failed[check]
@@ -367,11 +443,17 @@ def test_every_check_has_a_method_that_fails_it() -> None:
 def test_a_method_that_keeps_the_contract_passes_all_checks_with_the_promise_as_reason() -> None:
     found = list(check_method(Right))
     assert [finding.name for finding in found if finding.status != "passed"] == []
-    assert {finding.reason for finding in found} == {(check.__doc__ or "").splitlines()[0] for check in METHOD_CHECKS}
+    assert {finding.reason for finding in found} == {
+        (check.__doc__ or "").splitlines()[0] for check in METHOD_CHECKS
+    }
 
 
 def test_a_mask_is_no_removal() -> None:
-    failed = {finding.name: finding.reason for finding in check_method(Masks) if finding.status == "failed"}
+    failed = {
+        finding.name: finding.reason
+        for finding in check_method(Masks)
+        if finding.status == "failed"
+    }
     assert list(failed) == ["fits the budget", "names what it kept", "is really smaller"]
     assert "remove channels, bench.surgery.remove does it" in failed["is really smaller"]
 
@@ -382,7 +464,11 @@ def test_findings_come_one_by_one() -> None:
 
 
 def test_what_hangs_on_a_broken_promise_is_skipped() -> None:
-    reasons = {finding.name: finding.reason for finding in check_method(Undecorated) if finding.status == "skipped"}
+    reasons = {
+        finding.name: finding.reason
+        for finding in check_method(Undecorated)
+        if finding.status == "skipped"
+    }
     assert len(reasons) == len(METHOD_CHECKS) - 1
     assert reasons["cites its source"] == "not looked at before 'is a method' passes"
 
@@ -393,8 +479,13 @@ def test_the_state_of_torch_is_put_back_whatever_a_method_does() -> None:
 
 
 def test_options_are_those_of_a_study() -> None:
-    (first, *_) = [finding for finding in check_method(Right, {"strenght": 1}) if finding.status == "failed"]
-    assert (first.name, "unknown option of method right 'strenght'" in first.reason) == ("options are typed", True)
+    (first, *_) = [
+        finding for finding in check_method(Right, {"strenght": 1}) if finding.status == "failed"
+    ]
+    assert (first.name, "unknown option of method right 'strenght'" in first.reason) == (
+        "options are typed",
+        True,
+    )
 
 
 def test_the_classes_for_pytest_have_a_test_for_each_check_and_fail_with_its_reason() -> None:

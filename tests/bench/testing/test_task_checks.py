@@ -1,4 +1,7 @@
-"""Tasks that are broken on purpose: each promise is missed by its own check and by no other. Our own tasks keep all of them."""
+"""Tasks that are broken on purpose: each promise is missed by its own check and by no other.
+
+Our own tasks keep all of them.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,7 +127,12 @@ class NewNoiseEachTime(SmallTask):
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         noise = Generator().manual_seed(next(CALLS))
         pairs = super().test_sets(data)["photographs"]
-        return {"photographs": [Pair(one.name, torch.rand(one.clean.shape, generator=noise), one.clean) for one in pairs]}
+        return {
+            "photographs": [
+                Pair(one.name, torch.rand(one.clean.shape, generator=noise), one.clean)
+                for one in pairs
+            ]
+        }
 
 
 @dataclass(frozen=True)
@@ -138,8 +146,12 @@ class TestCrops(SmallCrops):
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
         (pair,) = SmallTask().test_sets("")["photographs"]
-        crop = pair.clean[:, 1 : 1 + patch, 3 : 3 + patch].flip(-1).expand(count, -1, -1, -1).clone()
-        crop[int(torch.randint(count, (1,), generator=generator)) - 1] = torch.rand(3, patch, patch, generator=generator)
+        crop = (
+            pair.clean[:, 1 : 1 + patch, 3 : 3 + patch].flip(-1).expand(count, -1, -1, -1).clone()
+        )
+        crop[int(torch.randint(count, (1,), generator=generator)) - 1] = torch.rand(
+            3, patch, patch, generator=generator
+        )
         return crop, crop
 
 
@@ -154,27 +166,67 @@ BROKEN = [
     (Undecorated, "is a task", "Undecorated is no dataclass"),
     (OptionOfAnyType, "is a task", "which a study file does not hold"),
     (WithoutBackbones, "is a task", "WithoutBackbones has no backbones"),
-    (BuildsAnything, "builds every backbone", "build('no-such-backbone') gave a network; raise ConfigError"),
+    (
+        BuildsAnything,
+        "builds every backbone",
+        "build('no-such-backbone') gave a network; raise ConfigError",
+    ),
     (NothingToPrune, "its networks can be pruned", "ConfigError"),
-    (InitialisesFromOutside, "initialises by the generator alone", "gave small different weights for one seed"),
-    (InitialisesOnce, "initialises by the generator alone", "gave small the same weights for two seeds"),
+    (
+        InitialisesFromOutside,
+        "initialises by the generator alone",
+        "gave small different weights for one seed",
+    ),
+    (
+        InitialisesOnce,
+        "initialises by the generator alone",
+        "gave small the same weights for two seeds",
+    ),
     (drawing(SlicedCrops()), "crops have the right shapes", "asked for 4 with a patch of 16"),
     (drawing(LoudCrops()), "crops have the right shapes", "give float32 in [0, 1]"),
-    (drawing(FreeCrops()), "crops come from the generator alone", "training_pairs gave different crops for one seed"),
-    (drawing(SameCrops()), "crops come from the generator alone", "training_pairs gave the same crops for two seeds"),
+    (
+        drawing(FreeCrops()),
+        "crops come from the generator alone",
+        "training_pairs gave different crops for one seed",
+    ),
+    (
+        drawing(SameCrops()),
+        "crops come from the generator alone",
+        "training_pairs gave the same crops for two seeds",
+    ),
     (LossWithoutGradient, "loss is differentiable", "requires_grad False; give a scalar"),
     (LossOfEachPhotograph, "loss is differentiable", "the loss has shape (4,)"),
     (ScoresPsnrAlone, "scores have psnr and ssim", "ssim of one in photographs is None"),
-    (NewNoiseEachTime, "photographs stay the same", "is another one at the second call; seed its degradation"),
-    (NewFingerprintEachTime, "photographs stay the same", "the fingerprint of the same photographs changed"),
-    (CalibratesOnTheTest, "calibration is no test photograph", "a crop of calibration_pairs is a part of one in photographs"),
+    (
+        NewNoiseEachTime,
+        "photographs stay the same",
+        "is another one at the second call; seed its degradation",
+    ),
+    (
+        NewFingerprintEachTime,
+        "photographs stay the same",
+        "the fingerprint of the same photographs changed",
+    ),
+    (
+        CalibratesOnTheTest,
+        "calibration is no test photograph",
+        "a crop of calibration_pairs is a part of one in photographs",
+    ),
 ]
 OURS = [name for name in TASKS.names() if TASKS.get(name).__module__.startswith("tasks.")]
 
 
-@pytest.mark.parametrize(("cls", "check", "words"), BROKEN, ids=[f"{number}-{check}" for number, (_, check, _) in enumerate(BROKEN)])
-def test_a_broken_promise_is_found_by_its_own_check_and_by_no_other(cls: Any, check: str, words: str) -> None:
-    failed = {finding.name: finding.reason for finding in check_task(cls) if finding.status == "failed"}
+@pytest.mark.parametrize(
+    ("cls", "check", "words"),
+    BROKEN,
+    ids=[f"{number}-{check}" for number, (_, check, _) in enumerate(BROKEN)],
+)
+def test_a_broken_promise_is_found_by_its_own_check_and_by_no_other(
+    cls: Any, check: str, words: str
+) -> None:
+    failed = {
+        finding.name: finding.reason for finding in check_task(cls) if finding.status == "failed"
+    }
     assert list(failed) == [check], failed
     assert words in failed[check]
 
@@ -185,7 +237,11 @@ def test_every_check_has_a_task_that_fails_it() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_tasks_keep_every_promise(name: str) -> None:
-    assert [(finding.name, finding.reason) for finding in check_task(TASKS.get(name)) if finding.status != "passed"] == []
+    assert [
+        (finding.name, finding.reason)
+        for finding in check_task(TASKS.get(name))
+        if finding.status != "passed"
+    ] == []
 
 
 class TestSmallTask(TaskContract):

@@ -21,7 +21,14 @@ def test_the_written_test_passes_in_an_empty_folder(tmp_path: Path) -> None:
     method, test = write_new("my_own", tmp_path / "new")
     assert (method, test) == (tmp_path / "new/my_own.py", tmp_path / "new/test_my_own.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name]
-    done = subprocess.run(command, cwd=method.parent, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        cwd=method.parent,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     assert "23 passed" in done.stdout
 
@@ -29,21 +36,46 @@ def test_the_written_test_passes_in_an_empty_folder(tmp_path: Path) -> None:
 def test_the_written_test_fails_when_the_method_breaks_a_promise(tmp_path: Path) -> None:
     method, test = write_new("my_own", tmp_path)
     method.write_text(method.read_text().replace("Author, Title, Venue Year", ""))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name, "-k", "source or typed"]
-    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        test.name,
+        "-k",
+        "source or typed",
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "1 failed, 1 passed" in done.stdout
     assert "test_cites_its_source" in done.stdout
 
 
-def test_the_written_method_trains_as_long_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_written_method_trains_as_long_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(METHODS, "_known", dict(METHODS._known))  # forgets the name afterwards
     spec = importlib.util.spec_from_file_location("trains", write_new("trains", tmp_path)[0])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    recipe, network, method = replace(RECIPE, matched_steps=0), small_network(), module.TrainsMethod()
+    recipe, network, method = (
+        replace(RECIPE, matched_steps=0),
+        small_network(),
+        module.TrainsMethod(),
+    )
     trainer = TaskTrainer(SmallTask(), "embedded", recipe, seed=0)
     method.prune(network, small_budgets(network, 0.7)[0], trainer)
-    assert trainer.meter.steps["search"] == method.expected_steps(recipe) - recipe.finetune_steps > 0
+    assert (
+        trainer.meter.steps["search"] == method.expected_steps(recipe) - recipe.finetune_steps > 0
+    )
 
 
 @pytest.mark.parametrize("name", ["sum-up", "2nd", "class", "Mine", "", "a/b", "method\n"])

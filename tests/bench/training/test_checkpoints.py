@@ -64,7 +64,9 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-def killed_and_begun_again(work: Callable[[], Any], steps: Steps, after: Iterator[int] | list[int]) -> Any:
+def killed_and_begun_again(
+    work: Callable[[], Any], steps: Steps, after: Iterator[int] | list[int]
+) -> Any:
     """The result of the last attempt; each of the others is killed after so many steps."""
     for allowed in after:
         steps.allowed = steps.taken + allowed
@@ -75,10 +77,17 @@ def killed_and_begun_again(work: Callable[[], Any], steps: Steps, after: Iterato
 
 
 def spent(one: TaskTrainer) -> list[Any]:
-    return [one.meter.steps, one.meter.samples, one.meter.forward_passes, one._draws.get_state().tolist()]
+    return [
+        one.meter.steps,
+        one.meter.samples,
+        one.meter.forward_passes,
+        one._draws.get_state().tolist(),
+    ]
 
 
-def test_a_killed_training_goes_on_from_its_last_step_and_ends_the_same(tmp_path: Path, steps: Steps) -> None:
+def test_a_killed_training_goes_on_from_its_last_step_and_ends_the_same(
+    tmp_path: Path, steps: Steps
+) -> None:
     def work(folder: Path | None) -> tuple[list[torch.Tensor], list[Any]]:
         model, one = network(), trainer(folder)
         one.fit(model, 9, phase="search")
@@ -91,10 +100,17 @@ def test_a_killed_training_goes_on_from_its_last_step_and_ends_the_same(tmp_path
     assert steps.taken - before == 13
 
 
-@pytest.mark.parametrize("name", ["mosp", "dhp", "assl", "group_lasso", "s_net", "us_net", "autoslim"])
-def test_a_method_that_is_killed_anywhere_ends_with_the_same_network(name: str, tmp_path: Path, steps: Steps) -> None:
+@pytest.mark.parametrize(
+    "name", ["mosp", "dhp", "assl", "group_lasso", "s_net", "us_net", "autoslim"]
+)
+def test_a_method_that_is_killed_anywhere_ends_with_the_same_network(
+    name: str, tmp_path: Path, steps: Steps
+) -> None:
     torch.manual_seed(1)
-    model, method = UNet(width=8, levels=3), METHODS.get(name)(**({"groups": 2, "crops": 2, "epochs": 4} if name == "autoslim" else {}))
+    model, method = (
+        UNet(width=8, levels=3),
+        METHODS.get(name)(**({"groups": 2, "crops": 2, "epochs": 4} if name == "autoslim" else {})),
+    )
     budget = Budget(int(0.85 * peak_memory(model, (1, 3, 32, 32))), (1, 3, 32, 32))
 
     def work(folder: Path | None) -> tuple[Any, ...]:
@@ -129,11 +145,15 @@ def test_buffers_that_a_network_does_not_save_are_kept(tmp_path: Path, steps: St
     assert same(killed_and_begun_again(lambda: work(tmp_path), steps, [3]), undisturbed)
 
 
-def test_callbacks_that_do_not_say_what_they_carry_are_trained_from_the_start(tmp_path: Path, steps: Steps) -> None:
+def test_callbacks_that_do_not_say_what_they_carry_are_trained_from_the_start(
+    tmp_path: Path, steps: Steps
+) -> None:
     draws = Generator().manual_seed(0)
 
     def work() -> int:
-        return trainer(tmp_path).fit(network(), 4, phase="search", penalty=lambda _: torch.rand((), generator=draws).sum())
+        return trainer(tmp_path).fit(
+            network(), 4, phase="search", penalty=lambda _: torch.rand((), generator=draws).sum()
+        )
 
     killed_and_begun_again(work, steps, [3])
     assert steps.taken == 7 and not list(tmp_path.iterdir())
@@ -144,7 +164,11 @@ def test_two_trainings_that_begin_alike_and_differ_in_what_they_do_are_two(tmp_p
     for strength in (0.0, 10.0):
         model, carried = network(), {"strength": strength}
         trainer(tmp_path).fit(
-            model, 3, phase="search", penalty=lambda net, by=strength: by * net.first.weight.square().sum(), carried=carried
+            model,
+            3,
+            phase="search",
+            penalty=lambda net, by=strength: by * net.first.weight.square().sum(),
+            carried=carried,
         )
         found.append(state(model))
     assert not same(*found)
@@ -152,7 +176,9 @@ def test_two_trainings_that_begin_alike_and_differ_in_what_they_do_are_two(tmp_p
 
 def test_a_phase_that_a_callback_ended_is_not_gone_on_with(tmp_path: Path, steps: Steps) -> None:
     def work() -> int:
-        return trainer(tmp_path).fit(network(), 6, phase="search", after_step=lambda index, rate: index == 2, carried={})
+        return trainer(tmp_path).fit(
+            network(), 6, phase="search", after_step=lambda index, rate: index == 2, carried={}
+        )
 
     assert [work(), work()] == [3, 3] and steps.taken == 3
 
@@ -182,7 +208,9 @@ def test_one_is_written_when_enough_time_has_passed_and_at_the_end_of_a_training
     written: list[Any] = []
     monkeypatch.setattr(checkpoints.atomic, "write", lambda path, content: written.append(path))
     for every_seconds, steps in ((10**4, 3), (40, 3), (10, 12)):
-        one = TaskTrainer(FakeTask(), "embedded", RECIPE, 3, checkpoints=Checkpoints(tmp_path, every_seconds))
+        one = TaskTrainer(
+            FakeTask(), "embedded", RECIPE, 3, checkpoints=Checkpoints(tmp_path, every_seconds)
+        )
         one.fit(network(), steps, phase="search")
         written.append(None)
     assert [entry is None for entry in written] == [True, False, True, False, False, False, True]
@@ -209,13 +237,17 @@ def test_an_interruption_waits_for_the_step_and_keeps_it(tmp_path: Path, steps: 
 
 def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path / "trainings", every_seconds=0)
-    TaskTrainer(FakeTask(), "embedded", RECIPE, 3, checkpoints=kept).fit(network(), 3, phase="search")
+    TaskTrainer(FakeTask(), "embedded", RECIPE, 3, checkpoints=kept).fit(
+        network(), 3, phase="search"
+    )
     kept.forget()
     kept.forget()
     assert not (tmp_path / "trainings").exists()
 
 
-def test_what_another_process_forgets_at_the_same_time_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_process_forgets_at_the_same_time_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def removed_twice(*given: Any, **options: Any) -> None:
         removed(*given, **options)
         raise FileNotFoundError
@@ -228,6 +260,14 @@ def test_what_another_process_forgets_at_the_same_time_is_no_error(tmp_path: Pat
 
 
 def test_what_can_not_be_kept_is_said_before_the_training(tmp_path: Path, steps: Steps) -> None:
-    with pytest.raises(PluginError, match="must have a state, or be of plain values: Object of type object"):
-        trainer(tmp_path).fit(network(), 3, phase="search", after_step=lambda index, rate: None, carried={"own": object()})
+    with pytest.raises(
+        PluginError, match="must have a state, or be of plain values: Object of type object"
+    ):
+        trainer(tmp_path).fit(
+            network(),
+            3,
+            phase="search",
+            after_step=lambda index, rate: None,
+            carried={"own": object()},
+        )
     assert steps.taken == 0

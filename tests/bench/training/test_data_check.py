@@ -14,7 +14,9 @@ from tests.fakes import FakeTask
 
 
 def photograph(name: str, seed: int, size: tuple[int, int] = (32, 32)) -> Pair:
-    clean = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed)), size)[0]
+    clean = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed)), size
+    )[0]
     return Pair(name, clean * 0.9, clean)
 
 
@@ -25,14 +27,19 @@ class Leaky(FakeTask):
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
         train, flat = photograph("a", 1), torch.full((3, 32, 32), 0.5)
         twin = Pair("y", train.degraded, train.clean * 0.95 + 0.01)
-        return {"train": [train, photograph("b", 2, (32, 48))], "val": [photograph("x", 3), twin, Pair("z", flat, flat)]}
+        return {
+            "train": [train, photograph("b", 2, (32, 48))],
+            "val": [photograph("x", 3), twin, Pair("z", flat, flat)],
+        }
 
 
 def test_splits_sizes_and_input_are_those_of_the_photographs() -> None:
     train, val = check_data(Leaky(), "folder").splits
     assert (train.name, train.photographs, train.sizes) == ("train", 2, ((32, 32), (32, 48)))
     task = Leaky()
-    scores = [task.score(pair.degraded, pair.clean)["psnr_db"] for pair in task.photographs("")["val"]]
+    scores = [
+        task.score(pair.degraded, pair.clean)["psnr_db"] for pair in task.photographs("")["val"]
+    ]
     assert val.input_psnr_db == sum(scores) / 3
 
 
@@ -45,11 +52,17 @@ def test_a_test_photograph_that_is_nearly_one_of_training_is_named() -> None:
 def test_the_embedded_photographs_have_no_twins_and_sr_starts_from_bicubic() -> None:
     checked = check_data(SuperResolution(), "embedded")
     assert checked.twins == () and "No near-twins" in text(checked)
-    assert {split.name: round(split.input_psnr_db, 1) for split in checked.splits}["embedded"] == 33.7
+    assert {split.name: round(split.input_psnr_db, 1) for split in checked.splits}[
+        "embedded"
+    ] == 33.7
 
 
 def test_real_pairs_are_described_with_their_splits(data_folder: Path) -> None:
     found = text(check_data(LowLight(), str(data_folder / "lowlight/lol")))
     assert "your own pairs, low and high" in found
-    assert [line.split()[:2] for line in found.splitlines()[1:4]] == [["train", "49"], ["calibration", "7"], ["val", "5"]]
+    assert [line.split()[:2] for line in found.splitlines()[1:4]] == [
+        ["train", "49"],
+        ["calibration", "7"],
+        ["val", "5"],
+    ]
     assert "input 7.90 dB" in found

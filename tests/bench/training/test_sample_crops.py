@@ -27,7 +27,9 @@ def test_a_photograph_smaller_than_a_crop_is_shown_whole():
 
 def test_evaluation_keeps_the_restored_crops_and_once_what_all_share(tmp_path):
     task = FakeTask()
-    evaluate(task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "one", tmp_path / "shared"))
+    evaluate(
+        task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "one", tmp_path / "shared")
+    )
     pair = task.test_sets("embedded")["photos"][0]
     restored, degraded, clean = (
         pixels(patch_path(folder, "photos", pair.name))
@@ -35,9 +37,14 @@ def test_evaluation_keeps_the_restored_crops_and_once_what_all_share(tmp_path):
     )
     assert torch.equal(restored, degraded) and not torch.equal(restored, clean)
     top, left = most_detailed(pair.clean)
-    assert torch.equal(clean, pair.clean[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().byte())
+    assert torch.equal(
+        clean,
+        pair.clean[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().byte(),
+    )
     before = patch_path(tmp_path / "shared/clean", "photos", pair.name).stat().st_mtime_ns
-    evaluate(task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "two", tmp_path / "shared"))
+    evaluate(
+        task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "two", tmp_path / "shared")
+    )
     assert patch_path(tmp_path / "shared/clean", "photos", pair.name).stat().st_mtime_ns == before
 
 
@@ -49,7 +56,9 @@ def test_long_names_are_cut_and_stay_apart(tmp_path):
 def test_a_disk_that_fails_costs_the_crop_and_no_record(tmp_path, caplog):
     (tmp_path / "one").write_text("a file where a folder should be")
     task = FakeTask()
-    assert evaluate(task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "one", tmp_path / "shared"))
+    assert evaluate(
+        task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "one", tmp_path / "shared")
+    )
     assert "no crop of even" in caplog.text
 
 

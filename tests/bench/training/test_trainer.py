@@ -67,15 +67,28 @@ def test_fit_books_steps_samples_seconds_and_forward_passes_of_its_phase():
 
 def test_after_step_ends_the_phase_and_sees_the_rate():
     seen = []
-    done = trainer().fit(network(), 5, phase="search", after_step=lambda index, rate: seen.append((index, rate)) or index == 1)
+    done = trainer().fit(
+        network(),
+        5,
+        phase="search",
+        after_step=lambda index, rate: seen.append((index, rate)) or index == 1,
+    )
     assert done == 2 and seen == [(0, RECIPE.finetune_rate), (1, RECIPE.finetune_rate)]
 
 
 def test_objective_replaces_the_loss_and_penalty_is_added():
     still, pulled = network(), network()
     before = weights(still).clone()
-    trainer().fit(still, 2, phase="adapt", objective=lambda model, degraded, clean: 0 * model(degraded).sum())
-    trainer().fit(pulled, 2, phase="adapt", objective=lambda model, d, c: 0 * model(d).sum(), penalty=lambda model: weights_norm(model))
+    trainer().fit(
+        still, 2, phase="adapt", objective=lambda model, degraded, clean: 0 * model(degraded).sum()
+    )
+    trainer().fit(
+        pulled,
+        2,
+        phase="adapt",
+        objective=lambda model, d, c: 0 * model(d).sum(),
+        penalty=lambda model: weights_norm(model),
+    )
     assert torch.equal(weights(still), before) and weights(pulled).norm() < before.norm()
 
 
@@ -90,7 +103,12 @@ def test_no_steps_train_nothing():
 
 def test_a_loss_that_is_no_number_is_refused_with_phase_and_step():
     with pytest.raises(PluginError, match="nan at step 2 of 2 of phase 'search'"):
-        trainer().fit(network(), 2, phase="search", objective=lambda model, d, c: model(d).sum() * float("nan"))
+        trainer().fit(
+            network(),
+            2,
+            phase="search",
+            objective=lambda model, d, c: model(d).sum() * float("nan"),
+        )
 
 
 def test_the_calibration_loss_is_the_mean_criterion_in_eval_mode():
@@ -104,7 +122,9 @@ def test_the_calibration_loss_is_the_mean_criterion_in_eval_mode():
 def test_judging_leaves_the_batches_alone():
     judging, plain = trainer(), trainer()
     judging.loss(network())
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(judging.batches(2), plain.batches(2), strict=True))
+    assert all(
+        torch.equal(a[0], b[0]) for a, b in zip(judging.batches(2), plain.batches(2), strict=True)
+    )
 
 
 def test_a_branch_forgets_what_was_drawn_and_metered():
@@ -114,7 +134,11 @@ def test_a_branch_forgets_what_was_drawn_and_metered():
         one.fit(deepcopy(model), 2, phase="search")
         torch.rand(1)
         assert one.meter.steps == {"adapt": 1, "search": 2}
-    assert one.meter.steps == {"adapt": 1} and "search" not in one.meter.seconds and one.meter.forward_passes == 1
+    assert (
+        one.meter.steps == {"adapt": 1}
+        and "search" not in one.meter.seconds
+        and one.meter.forward_passes == 1
+    )
     other = trainer()
     list(other.batches(1))
     assert torch.equal(next(one.batches(1))[0], next(other.batches(1))[0])

@@ -20,17 +20,28 @@ def test_the_agreement_of_two_layers_by_hand() -> None:
     def mask(distance: float) -> float:
         return 1 / (1 + math.exp(-distance))
 
-    one, other = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([3.0, 1.0, 2.0])  # two stay: thresholds 2 and 2
+    one, other = (
+        torch.tensor([1.0, 2.0, 4.0]),
+        torch.tensor([3.0, 1.0, 2.0]),
+    )  # two stay: thresholds 2 and 2
     first, second = [mask(-1), mask(0), mask(2)], [mask(1), mask(-1), mask(0)]
-    gram = [sum(a * b for a, b in zip(left, right, strict=True)) for left in (first, second) for right in (first, second)]
-    assert float(agreement([one, other], 2, centred=False)) == pytest.approx(sum(gram) / 4 / 3, rel=1e-6)
+    gram = [
+        sum(a * b for a, b in zip(left, right, strict=True))
+        for left in (first, second)
+        for right in (first, second)
+    ]
+    assert float(agreement([one, other], 2, centred=False)) == pytest.approx(
+        sum(gram) / 4 / 3, rel=1e-6
+    )
 
 
 def test_centred_masks_agree_on_what_two_layers_share_and_disagree_on_opposites() -> None:
     row = torch.tensor([0.0, 1.0, 2.0, 3.0])
     assert float(agreement([row, row], 2)) > 0
     assert float(agreement([row, row.flip(0)], 2)) == pytest.approx(0.0, abs=1e-3)
-    assert float(agreement([row, row + 5], 2)) == pytest.approx(float(agreement([row, row], 2)), rel=1e-5)
+    assert float(agreement([row, row + 5], 2)) == pytest.approx(
+        float(agreement([row, row], 2)), rel=1e-5
+    )
 
 
 def test_the_threshold_takes_part_in_the_gradient() -> None:
@@ -41,7 +52,10 @@ def test_the_threshold_takes_part_in_the_gradient() -> None:
 
 
 def test_the_overlap_is_the_mean_over_pairs() -> None:
-    rows = [torch.tensor(row) for row in ([1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0], [1.0, 4.0, 2.0, 3.0])]
+    rows = [
+        torch.tensor(row)
+        for row in ([1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0], [1.0, 4.0, 2.0, 3.0])
+    ]
     assert jaccard(rows, 2) == pytest.approx((0 + 1 / 3 + 1 / 3) / 3)
     assert jaccard(rows[:1] * 3, 2) == 1.0
 
@@ -70,7 +84,9 @@ def _aligned(weight: float) -> tuple[float, float, float, float]:
         pressure.after_step(index, rate)
         return index + 1 == pressure.schedule.alignment
 
-    trainer.fit(scales.network, 400, phase="search", penalty=pressure.penalty, after_step=after_step)
+    trainer.fit(
+        scales.network, 400, phase="search", penalty=pressure.penalty, after_step=after_step
+    )
     assert pressure.tied == ["head"]
     return *before, float(pressure.agreement().detach()), pressure.overlap()
 

@@ -42,14 +42,25 @@ def _weights(network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("ratio", [0.3, 0.55, 0.8])
-def test_widths_and_parameters_are_those_of_uniform_and_one_grid_step_more_breaks_the_budget(ratio: float) -> None:
+def test_widths_and_parameters_are_those_of_uniform_and_one_grid_step_more_breaks_the_budget(
+    ratio: float,
+) -> None:
     network = unet(8)
     budget, body = _budget(network, ratio), anatomy(network, _budget(network, ratio))
-    pruned, uniform = Assl(epochs=1).prune(network, budget, _trainer()), Uniform().prune(network, budget)
+    pruned, uniform = (
+        Assl(epochs=1).prune(network, budget, _trainer()),
+        Uniform().prune(network, budget),
+    )
     assert _weights(pruned.model) == _weights(uniform.model)
-    assert {unit: len(kept) for unit, kept in pruned.kept.items()} == {unit: len(kept) for unit, kept in uniform.kept.items()}
+    assert {unit: len(kept) for unit, kept in pruned.kept.items()} == {
+        unit: len(kept) for unit, kept in uniform.kept.items()
+    }
     position = len(pruned.kept["encoder.0.c11"])
-    assert body.peaks.peak_bytes(scaled(body, position, 1)) <= budget.peak_bytes < body.peaks.peak_bytes(scaled(body, position + 1, 1))
+    assert (
+        body.peaks.peak_bytes(scaled(body, position, 1))
+        <= budget.peak_bytes
+        < body.peaks.peak_bytes(scaled(body, position + 1, 1))
+    )
     assert positions(body) == 8
 
 
@@ -70,20 +81,32 @@ def test_the_longer_the_phases_the_less_surgery_changes() -> None:
     _trainer().fit(network, 150, phase="pretrain")
     for epochs in (5, 20, 80):
         trainer = Watching(FakeTask(), "embedded", RECIPE, seed=0)
-        smaller = Assl(epochs=epochs, penalty=100.0).prune(network, _budget(network, 0.7), trainer).model.eval()
+        smaller = (
+            Assl(epochs=epochs, penalty=100.0)
+            .prune(network, _budget(network, 0.7), trainer)
+            .model.eval()
+        )
         with torch.no_grad():
-            changes.append(float((smaller(trainer.probe) - trainer.whole).abs().max() / trainer.whole.abs().max()))
+            changes.append(
+                float(
+                    (smaller(trainer.probe) - trainer.whole).abs().max() / trainer.whole.abs().max()
+                )
+            )
         rises.append(trainer.loss(smaller) - trainer.loss(network))
     assert changes == sorted(changes, reverse=True)
     assert changes[-1] < 0.05 * changes[0]
     assert rises == sorted(rises, reverse=True)
 
 
-@pytest.mark.parametrize("name", ["edsr x2", "edsr x4", "srresnet x2", "dncnn", "res-u-net", "nafnet", "ridnet", "hinet"])
+@pytest.mark.parametrize(
+    "name", ["edsr x2", "edsr x4", "srresnet x2", "dncnn", "res-u-net", "nafnet", "ridnet", "hinet"]
+)
 def test_it_works_on_networks_with_ties_pixel_shuffle_and_normalisations(name: str) -> None:
     network, shape = PUBLIC[name](), shape_of(name)
     budget = Budget(int(0.7 * peak_memory(network, shape)), shape)
-    pruned = Assl(epochs=2).prune(network, budget, TaskTrainer(AnySize(), "embedded", RECIPE, seed=0))
+    pruned = Assl(epochs=2).prune(
+        network, budget, TaskTrainer(AnySize(), "embedded", RECIPE, seed=0)
+    )
     referee(pruned.model, network, budget, "assl")
     assert type(pruned.model) is type(network)
     assert _weights(pruned.model) < _weights(network)
@@ -91,10 +114,18 @@ def test_it_works_on_networks_with_ties_pixel_shuffle_and_normalisations(name: s
 
 def test_the_diary_tells_the_phases_and_only_networks_with_ties_align() -> None:
     network, tied = unet(4), FakeTask().build("residual")
-    notes = [step.note.split(":")[0] for step in Assl(epochs=10).prune(network, _budget(network), _trainer()).trace]
+    notes = [
+        step.note.split(":")[0]
+        for step in Assl(epochs=10).prune(network, _budget(network), _trainer()).trace
+    ]
     assert notes == ["grown", "stabilised", "removed"]
     pruned = Assl(epochs=10).prune(tied, _budget(tied, 0.7), _trainer())
-    assert [step.note.split(":")[0] for step in pruned.trace] == ["aligned", "grown", "stabilised", "removed"]
+    assert [step.note.split(":")[0] for step in pruned.trace] == [
+        "aligned",
+        "grown",
+        "stabilised",
+        "removed",
+    ]
     assert [step.peak_bytes for step in pruned.trace[:-1]] == [peak_memory(tied, SHAPE)] * 3
     assert pruned.trace[-1].peak_bytes == peak_memory(pruned.model, SHAPE)
 
@@ -103,16 +134,25 @@ def test_all_steps_are_metered_and_foreseen() -> None:
     network, trainer = unet(4), _trainer()
     Assl(epochs=3).prune(network, _budget(network), trainer)
     assert trainer.meter.steps == {"search": 3 * RECIPE.steps_per_epoch}
-    assert Assl(epochs=3).expected_steps(RECIPE) == 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
+    assert (
+        Assl(epochs=3).expected_steps(RECIPE) == 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
+    )
     assert Assl(epochs=3).expected_steps(replace(RECIPE, matched_steps=50)) == 50
 
 
 def test_the_same_seed_gives_the_same_network_and_the_passed_one_is_untouched() -> None:
     network = FakeTask().build("residual")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    one, other = (Assl(epochs=4).prune(network, _budget(network, 0.7), _trainer()) for _ in range(2))
+    one, other = (
+        Assl(epochs=4).prune(network, _budget(network, 0.7), _trainer()) for _ in range(2)
+    )
     assert one.kept == other.kept
-    assert all(torch.equal(a, b) for a, b in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            one.model.state_dict().values(), other.model.state_dict().values(), strict=True
+        )
+    )
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
@@ -135,7 +175,11 @@ class Stem(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head, self.body, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        self.head, self.body, self.tail = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.Conv2d(8, 3, 3, padding=1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.head(x)
@@ -143,9 +187,16 @@ class Stem(nn.Module):
         return tail
 
 
-def test_a_budget_does_not_take_over_the_training_of_another_where_all_layers_are_tied(tmp_path: Path) -> None:
+def test_a_budget_does_not_take_over_the_training_of_another_where_all_layers_are_tied(
+    tmp_path: Path,
+) -> None:
     torch.manual_seed(0)
     network = Stem()
-    trainer = TaskTrainer(FakeTask(), "embedded", RECIPE, seed=0, checkpoints=Checkpoints(tmp_path, every_seconds=0))
+    trainer = TaskTrainer(
+        FakeTask(), "embedded", RECIPE, seed=0, checkpoints=Checkpoints(tmp_path, every_seconds=0)
+    )
     pruned = Assl(epochs=5).sweep(network, [_budget(network, 0.8), _budget(network, 0.5)], trainer)
-    assert all(isinstance(one, Pruned) and peak_memory(one.model, SHAPE) <= budget.peak_bytes for budget, one in pruned)
+    assert all(
+        isinstance(one, Pruned) and peak_memory(one.model, SHAPE) <= budget.peak_bytes
+        for budget, one in pruned
+    )

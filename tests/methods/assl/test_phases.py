@@ -28,7 +28,11 @@ def test_alpha_grows_by_equal_rises_to_its_most_and_stays_there(steps: int, inte
 
 def test_the_phases_take_a_tenth_then_65_percent_then_a_quarter() -> None:
     schedule = Schedule(320, 1, 1.0)
-    assert (schedule.alignment, schedule.growth, schedule.steps - schedule.alignment - schedule.growth) == (32, 208, 80)
+    assert (
+        schedule.alignment,
+        schedule.growth,
+        schedule.steps - schedule.alignment - schedule.growth,
+    ) == (32, 208, 80)
 
 
 def _residual() -> tuple[nn.Module, Scales]:
@@ -36,7 +40,9 @@ def _residual() -> tuple[nn.Module, Scales]:
     return network, Scales(network, layout_of(network), torch.device("cpu"))
 
 
-def _trained(pressure: Pressure, seen: list[tuple[torch.Tensor, torch.Tensor]] | None = None) -> Pressure:
+def _trained(
+    pressure: Pressure, seen: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+) -> Pressure:
     """After all steps; (alpha, squared entries summed by place) before each step is put in `seen`."""
     trainer = TaskTrainer(FakeTask(), "embedded", RECIPE, seed=0)
 
@@ -47,7 +53,13 @@ def _trained(pressure: Pressure, seen: list[tuple[torch.Tensor, torch.Tensor]] |
             seen.append((alpha.detach(), 2 * squares))
         pressure.after_step(index, rate)
 
-    trainer.fit(pressure.scales.network, pressure.schedule.steps, phase="search", penalty=pressure.penalty, after_step=after_step)
+    trainer.fit(
+        pressure.scales.network,
+        pressure.schedule.steps,
+        phase="search",
+        penalty=pressure.penalty,
+        after_step=after_step,
+    )
     return pressure
 
 
@@ -55,7 +67,10 @@ def test_free_units_grow_at_once_and_tied_ones_after_alignment_for_as_long() -> 
     _, scales = _residual()
     pressure, seen = Pressure(scales, {"head": 3, "first.0": 4}, Schedule(40, 1, 30.0), 1.0), []
     _trained(pressure, seen)
-    free, tied = ([float(alpha[scales.channels.places(unit)].max()) for alpha, _ in seen] for unit in ("first.0", "head"))
+    free, tied = (
+        [float(alpha[scales.channels.places(unit)].max()) for alpha, _ in seen]
+        for unit in ("first.0", "head")
+    )
     assert free == pytest.approx([pressure.schedule.alpha(step) for step in range(40)])
     assert tied == pytest.approx([0.0] * 4 + free[:-4])
     assert free[1] > 0
@@ -70,8 +85,12 @@ def test_channels_that_stay_are_never_pressed() -> None:
     assert seen[-1][0][~stays].tolist() == [30.0] * 7  # 3 of 6 and 4 of 8
 
 
-@pytest.mark.parametrize(("decoupled", "least", "most"), [(True, 0.0, 0.01), (False, 0.5, 1.0)])  # through Adam there is no time for more
-def test_what_is_pressed_falls_throughout_stabilisation_and_what_stays_does_not(decoupled: bool, least: float, most: float) -> None:
+@pytest.mark.parametrize(
+    ("decoupled", "least", "most"), [(True, 0.0, 0.01), (False, 0.5, 1.0)]
+)  # through Adam there is no time for more
+def test_what_is_pressed_falls_throughout_stabilisation_and_what_stays_does_not(
+    decoupled: bool, least: float, most: float
+) -> None:
     network = unet(4)
     scales = Scales(network, layout_of(network), torch.device("cpu"))
     widths = {unit: full // 2 for unit, full in scales.channels.widths.items()}
@@ -85,13 +104,20 @@ def test_what_is_pressed_falls_throughout_stabilisation_and_what_stays_does_not(
     assert float(seen[-1][1][stays][:-1].sum()) > 0.8 * float(seen[0][1][stays][:-1].sum())
 
 
-def test_a_tied_unit_loses_the_same_channels_in_all_its_layers_those_of_the_first_after_alignment() -> None:
+def test_a_tied_unit_loses_the_same_channels_in_all_its_layers_those_of_the_first_after_alignment() -> (
+    None
+):
     _, scales = _residual()
     pressure, strengths = Pressure(scales, {"head": 3}, Schedule(40, 1, 100.0), 100.0), {}
 
     def note(index: int, rate: float) -> None:
         if index + 1 == pressure.schedule.alignment:
-            strengths.update({layer: scales.strengths("head", layer).detach() for layer in scales.channels.units["head"].layers})
+            strengths.update(
+                {
+                    layer: scales.strengths("head", layer).detach()
+                    for layer in scales.channels.units["head"].layers
+                }
+            )
             assert pressure.kept == {}
         pressure.after_step(index, rate)
 

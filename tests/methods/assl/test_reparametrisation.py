@@ -35,7 +35,17 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "residual": lambda: seeded(Residual),
     "shuffled": lambda: seeded(Shuffled),
     "grouped": lambda: seeded(Grouped),
-    **{name: PUBLIC[name] for name in ("edsr x2", "srresnet x2", "dncnn", "res-u-net", "nafnet, viewed weights", "hinet")},
+    **{
+        name: PUBLIC[name]
+        for name in (
+            "edsr x2",
+            "srresnet x2",
+            "dncnn",
+            "res-u-net",
+            "nafnet, viewed weights",
+            "hinet",
+        )
+    },
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -83,12 +93,16 @@ def test_merging_changes_no_output_and_leaves_a_plain_network(name: str) -> None
 
 
 @every_network
-def test_the_root_mean_square_over_the_layers_of_a_unit_is_the_norm_of_its_channels(name: str) -> None:
+def test_the_root_mean_square_over_the_layers_of_a_unit_is_the_norm_of_its_channels(
+    name: str,
+) -> None:
     network, scales, _ = _made(name)
     expected = norms(network, scales.channels)
     for unit, body in scales.channels.units.items():
         rows = torch.stack([scales.strengths(unit, layer) for layer in body.layers]).detach()
-        members = torch.tensor([float((scales.gammas(layer)[1] == body.start).sum()) for layer in body.layers])
+        members = torch.tensor(
+            [float((scales.gammas(layer)[1] == body.start).sum()) for layer in body.layers]
+        )
         found = (members @ rows.square() / members.sum()).sqrt()
         torch.testing.assert_close(found, expected[unit], rtol=1e-5, atol=1e-6)
 
@@ -97,7 +111,9 @@ def test_the_root_mean_square_over_the_layers_of_a_unit_is_the_norm_of_its_chann
 def test_channels_whose_entries_are_zero_can_go_without_a_change(name: str) -> None:
     network, scales, x = _made(name)
     if scales.channels.across:
-        pytest.skip("what is left of a normalisation over all channels depends on how many there are")
+        pytest.skip(
+            "what is left of a normalisation over all channels depends on how many there are"
+        )
     kept = random_kept(scales.channels, seed=3)
     scales.shrink(torch.from_numpy(scales.channels.stays(kept)).float())
     merged = scales.merged(network)
@@ -107,7 +123,9 @@ def test_channels_whose_entries_are_zero_can_go_without_a_change(name: str) -> N
         assert _largest(merged(x) - network(x), network(x)) > 1e-3
 
 
-def test_the_gradient_of_the_penalty_is_alpha_times_gamma_and_bias_of_the_pressed_channels_and_nothing_else() -> None:
+def test_the_gradient_of_the_penalty_is_alpha_times_gamma_and_bias_of_the_pressed_channels_and_nothing_else() -> (
+    None
+):
     _, scales, _ = _made("unet")
     unit = "encoder.0.c11"
     alpha = torch.zeros(scales.channels.size + 1)
@@ -124,9 +142,15 @@ def test_the_gradient_of_the_penalty_is_alpha_times_gamma_and_bias_of_the_presse
 
 def test_a_transposed_convolution_has_a_gamma_for_each_output_channel() -> None:
     network, scales, _ = _made("unet")
-    layer = next(name for name in scales.layers if isinstance(network.get_submodule(name), nn.ConvTranspose2d))
+    layer = next(
+        name
+        for name in scales.layers
+        if isinstance(network.get_submodule(name), nn.ConvTranspose2d)
+    )
     weight = network.get_submodule(layer).weight.detach()
-    torch.testing.assert_close(scales.gammas(layer)[0].detach(), weight.square().sum((0, 2, 3)).sqrt())
+    torch.testing.assert_close(
+        scales.gammas(layer)[0].detach(), weight.square().sum((0, 2, 3)).sqrt()
+    )
 
 
 def test_a_channel_of_zeros_stays_one() -> None:
@@ -135,5 +159,9 @@ def test_a_channel_of_zeros_stays_one() -> None:
         network.encoder[0].c11.weight[2] = 0.0
     scales = Scales(network, layout_at(network, shape_of("unet")), torch.device("cpu"))
     scales.network(torch.rand(shape_of("unet"))).sum().backward()
-    assert all(weight.grad.isfinite().all() for weight in scales.network.parameters() if weight.grad is not None)
+    assert all(
+        weight.grad.isfinite().all()
+        for weight in scales.network.parameters()
+        if weight.grad is not None
+    )
     assert not scales.merged(network).encoder[0].c11.weight[2].any()

@@ -25,7 +25,10 @@ from tests.networks.public import PUBLIC, inputs_of, shape_of
 from tests.networks.small import SHAPE, Residual, layout_at, layout_of, unet
 
 SEARCH = replace(RECIPE, pretrain_steps=12)
-NETWORKS = {name: PUBLIC[name] for name in ("edsr x2", "srresnet x2", "dncnn")} | {"unet": unet, "residual": Residual}
+NETWORKS = {name: PUBLIC[name] for name in ("edsr x2", "srresnet x2", "dncnn")} | {
+    "unet": unet,
+    "residual": Residual,
+}
 
 
 def _trainer(recipe: Recipe = SEARCH, seed: int = 0) -> TaskTrainer:
@@ -64,14 +67,22 @@ def hypernetworks(monkeypatch: pytest.MonkeyPatch) -> list[Hypernetwork]:
     return made
 
 
-def _masked(network: nn.Module, weights: dict[str, Tensor], kept: Any, shape: Any) -> dict[str, Tensor]:
+def _masked(
+    network: nn.Module, weights: dict[str, Tensor], kept: Any, shape: Any
+) -> dict[str, Tensor]:
     """Generated weights and free biases times 0 or 1, for each output and each input channel."""
     channels = layout_at(network, shape)
-    gone = {channels.units[unit].start + one for unit in kept for one in range(channels.widths[unit]) if one not in kept[unit]}
+    gone = {
+        channels.units[unit].start + one
+        for unit in kept
+        for one in range(channels.widths[unit])
+        if one not in kept[unit]
+    }
     masked = dict(weights)
     for layer in channels.makes:
         ends = [
-            torch.tensor([float(place == STAYS or place not in gone) for place in end[layer]]) for end in (channels.makes, channels.reads)
+            torch.tensor([float(place == STAYS or place not in gone) for place in end[layer]])
+            for end in (channels.makes, channels.reads)
         ]
         weight, bias = weights.get(f"{layer}.weight"), network.get_submodule(layer).bias
         if weight is None:  # frozen
@@ -93,17 +104,27 @@ def test_the_converted_network_computes_what_the_hypernetwork_does_with_masked_g
     searched = DHP(least_width=2).prepare(network, _budget(network, 1, shape), trainer)
     pruned = DHP(least_width=2).cut(searched, _budget(network, 0.7, shape), trainer)
     (hypernetwork,) = hypernetworks
-    assert all((one.b0 != 0).any() and (one.b1 != 0).any() and (one.b2 != 0).any() for one in hypernetwork.layers)
+    assert all(
+        (one.b0 != 0).any() and (one.b1 != 0).any() and (one.b2 != 0).any()
+        for one in hypernetwork.layers
+    )
     assert (hypernetwork.latents.abs() < 5e-3).any()
     with torch.no_grad():
         masked = _masked(searched.network, hypernetwork.weights(), pruned.kept, shape)
         for seed in range(2):
             (x,) = inputs_of(shape, seed)
-            expected, found = functional_call(searched.network, masked, (x,)), pruned.model.eval()(x)
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+            expected, found = (
+                functional_call(searched.network, masked, (x,)),
+                pruned.model.eval()(x),
+            )
+            torch.testing.assert_close(
+                found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max())
+            )
 
 
-def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_repeat_theirs(hypernetworks: list[Hypernetwork]) -> None:
+def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_repeat_theirs(
+    hypernetworks: list[Hypernetwork],
+) -> None:
     network = PUBLIC["edsr x2"]()
     pruned = DHP(least_width=1).prune(network, _budget(network, 0.6), _trainer())
     weights, kept, smaller = hypernetworks[0].weights(), pruned.kept, pruned.model
@@ -121,8 +142,14 @@ def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_rep
 
 
 @pytest.mark.parametrize(("least_width", "min_width"), [(4, 1), (3, 5), (1, 1)])
-def test_no_unit_goes_below_the_least_width_and_less_than_that_is_infeasible(least_width: int, min_width: int) -> None:
-    network, floor, trainer = unet(4), max(least_width, min_width), _trainer(replace(SEARCH, min_width=min_width))
+def test_no_unit_goes_below_the_least_width_and_less_than_that_is_infeasible(
+    least_width: int, min_width: int
+) -> None:
+    network, floor, trainer = (
+        unet(4),
+        max(least_width, min_width),
+        _trainer(replace(SEARCH, min_width=min_width)),
+    )
     least = peak_model(network, SHAPE).least_bytes(floor)
     searched = _searched(DHP(least_width=least_width), network, trainer)
     pruned = DHP(least_width=least_width).cut(searched, Budget(least, SHAPE), trainer)
@@ -137,32 +164,52 @@ def test_restoring_the_last_removed_channel_breaks_the_budget(ratio: float) -> N
     network, searched = unet(8), _searched_unet()
     budget, model = _budget(network, ratio), peak_model(network, SHAPE)
     (step,) = DHP().cut(searched, budget, _trainer()).trace
-    gone = [(float(score), unit) for unit, row in searched.scores.items() for score in row.sort().values[: len(row) - step.widths[unit]]]
+    gone = [
+        (float(score), unit)
+        for unit, row in searched.scores.items()
+        for score in row.sort().values[: len(row) - step.widths[unit]]
+    ]
     assert model.peak_bytes(step.widths) <= budget.peak_bytes
     last = [unit for score, unit in gone if score == max(gone)[0]]
-    assert any(model.peak_bytes({**step.widths, unit: step.widths[unit] + 1}) > budget.peak_bytes for unit in last)
+    assert any(
+        model.peak_bytes({**step.widths, unit: step.widths[unit] + 1}) > budget.peak_bytes
+        for unit in last
+    )
 
 
 def test_what_stays_is_above_one_threshold_except_at_the_least_width() -> None:
     searched = _searched_unet()
     kept = DHP().cut(searched, _budget(unet(8), 0.75), _trainer()).kept
     gone = [
-        float(row[one]) for unit, row in searched.scores.items() for one in range(len(row)) if one not in kept.get(unit, range(len(row)))
+        float(row[one])
+        for unit, row in searched.scores.items()
+        for one in range(len(row))
+        if one not in kept.get(unit, range(len(row)))
     ]
-    stays = [float(searched.scores[unit][indices].min()) for unit, indices in kept.items() if len(indices) > 4]
+    stays = [
+        float(searched.scores[unit][indices].min())
+        for unit, indices in kept.items()
+        if len(indices) > 4
+    ]
     assert len(stays) > 5
     assert max(gone) <= min(stays)
 
 
 def test_more_shrinkage_brings_more_latents_to_0_and_none_brings_none() -> None:
-    counts = [_at_zero(_searched(DHP(shrinkage=shrinkage), unet(4))) for shrinkage in (0.0, 0.6, 1.2)]
+    counts = [
+        _at_zero(_searched(DHP(shrinkage=shrinkage), unet(4))) for shrinkage in (0.0, 0.6, 1.2)
+    ]
     assert counts[0] == 0
     assert counts == sorted(set(counts))
     places = layout_of(unet(4)).size
-    assert counts[1] == pytest.approx(0.45 * places, rel=0.2)  # of normal numbers, 45 in 100 are shorter than 0.6
+    assert counts[1] == pytest.approx(
+        0.45 * places, rel=0.2
+    )  # of normal numbers, 45 in 100 are shorter than 0.6
 
 
-def test_small_latents_become_more_with_every_quarter_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_latents_become_more_with_every_quarter_of_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     small, shrink = [], Latents.shrink
 
     def noting(latents: Latents, amount: float) -> None:
@@ -199,7 +246,10 @@ def test_statistics_biases_and_free_weights_are_trained_in_the_network_that_come
     _trainer().reinitialise(fresh)
     before = fresh.state_dict()
     after = _searched(DHP(), network).network.state_dict()
-    assert int(after["blocks.0.1.num_batches_tracked"]) == int(before["blocks.0.1.num_batches_tracked"]) + SEARCH.pretrain_steps
+    assert (
+        int(after["blocks.0.1.num_batches_tracked"])
+        == int(before["blocks.0.1.num_batches_tracked"]) + SEARCH.pretrain_steps
+    )
     unmoved = [name for name, value in after.items() if torch.equal(value, before[name])]
     assert not unmoved
     assert 0 < float(after["head.0.bias"].abs().max()) < 0.1  # it started at 0
@@ -215,7 +265,9 @@ def test_a_search_lowers_the_loss() -> None:
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None:
     network = Residual()
-    one, same, other = (DHP().prune(network, _budget(network, 1.0), _trainer(seed=seed)).model for seed in (0, 0, 1))
+    one, same, other = (
+        DHP().prune(network, _budget(network, 1.0), _trainer(seed=seed)).model for seed in (0, 0, 1)
+    )
     for name, weight in one.state_dict().items():
         assert torch.equal(weight, same.state_dict()[name])
     assert not torch.equal(one.tail.weight, other.tail.weight)
@@ -225,7 +277,9 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None
 def test_other_networks_fit_their_budget_too(name: str) -> None:
     network, shape = PUBLIC[name](), shape_of(name)
     budget = _budget(network, 0.8, shape)
-    pruned = DHP(least_width=1).prune(network, budget, _trainer(replace(SEARCH, patch=32, pretrain_steps=2)))
+    pruned = DHP(least_width=1).prune(
+        network, budget, _trainer(replace(SEARCH, patch=32, pretrain_steps=2))
+    )
     assert isinstance(pruned, Pruned)
     referee(pruned.model, network, budget, "dhp")
 

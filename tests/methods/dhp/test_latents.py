@@ -14,7 +14,9 @@ def _latents(least: int = 4, fixed: int = 7) -> tuple[Latents, Tensor]:
     return Latents(values, WIDTHS, least, threshold=5e-3), values
 
 
-def test_a_step_shortens_every_latent_by_its_amount_and_those_that_are_shorter_become_exactly_0() -> None:
+def test_a_step_shortens_every_latent_by_its_amount_and_those_that_are_shorter_become_exactly_0() -> (
+    None
+):
     latents, values = _latents(least=1)
     before = values.clone()
     latents.shrink(0.3)
@@ -34,7 +36,9 @@ def test_a_latent_never_grows_nor_turns_its_sign_over_many_steps() -> None:
     assert latents.small() > 30
 
 
-def test_latents_of_channels_that_cannot_be_removed_and_of_units_at_their_least_width_do_not_shrink() -> None:
+def test_latents_of_channels_that_cannot_be_removed_and_of_units_at_their_least_width_do_not_shrink() -> (
+    None
+):
     latents, values = _latents(least=4)
     before = values.clone()
     for _ in range(100):

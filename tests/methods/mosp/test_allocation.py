@@ -20,8 +20,13 @@ def _freed(cut: dict[str, int], per_channel: dict[str, int]) -> int:
     return sum(per_channel[unit] * count for unit, count in cut.items())
 
 
-def _brute_force(sensitivity: dict[str, float], per_channel: dict[str, int], boxes: dict[str, int], need: int) -> float:
-    cuts = (dict(zip(boxes, counts, strict=True)) for counts in product(*(range(box + 1) for box in boxes.values())))
+def _brute_force(
+    sensitivity: dict[str, float], per_channel: dict[str, int], boxes: dict[str, int], need: int
+) -> float:
+    cuts = (
+        dict(zip(boxes, counts, strict=True))
+        for counts in product(*(range(box + 1) for box in boxes.values()))
+    )
     return min(_cost(cut, sensitivity) for cut in cuts if _freed(cut, per_channel) >= need)
 
 
@@ -36,18 +41,24 @@ def test_the_cut_costs_as_little_as_the_best_of_all_cuts(seed: int) -> None:
     cut = cheapest_cut(sensitivity, per_channel, boxes, need)
     assert _freed(cut, per_channel) >= need
     assert all(0 < count <= boxes[unit] for unit, count in cut.items())
-    assert _cost(cut, sensitivity) == pytest.approx(_brute_force(sensitivity, per_channel, boxes, need), rel=1e-4)
+    assert _cost(cut, sensitivity) == pytest.approx(
+        _brute_force(sensitivity, per_channel, boxes, need), rel=1e-4
+    )
 
 
 def test_tiny_sensitivities_do_not_empty_a_layer() -> None:
-    assert cheapest_cut({"cheap": 1e-9, "dear": 3.4e-5}, {"cheap": 1, "dear": 1}, {"cheap": 16, "dear": 16}, 1) == {"cheap": 1}
+    assert cheapest_cut(
+        {"cheap": 1e-9, "dear": 3.4e-5}, {"cheap": 1, "dear": 1}, {"cheap": 16, "dear": 16}, 1
+    ) == {"cheap": 1}
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e6])
 def test_the_scale_of_the_sensitivities_changes_nothing(factor: float) -> None:
     scaled = {unit: value * factor for unit, value in SENSITIVITY.items()}
     for need in (1, 16, 64, 100, 150):
-        assert cheapest_cut(scaled, PER_CHANNEL, BOXES, need) == cheapest_cut(SENSITIVITY, PER_CHANNEL, BOXES, need)
+        assert cheapest_cut(scaled, PER_CHANNEL, BOXES, need) == cheapest_cut(
+            SENSITIVITY, PER_CHANNEL, BOXES, need
+        )
 
 
 @pytest.mark.parametrize("need", [1, 5, 17, 64, 65, 100, 191])
@@ -61,7 +72,9 @@ def test_boxes_that_hold_too_little_are_emptied() -> None:
 
 
 def test_of_equal_costs_the_unit_with_more_bytes_goes_first_then_the_earlier() -> None:
-    assert cheapest_cut({"a": 1, "b": 1, "c": 1}, {"a": 4, "b": 8, "c": 8}, {"a": 1, "b": 1, "c": 1}, 4) == {"b": 1}
+    assert cheapest_cut(
+        {"a": 1, "b": 1, "c": 1}, {"a": 4, "b": 8, "c": 8}, {"a": 1, "b": 1, "c": 1}, 4
+    ) == {"b": 1}
 
 
 def test_where_sensitivity_is_proportional_to_memory_any_exact_cut_is_optimal() -> None:

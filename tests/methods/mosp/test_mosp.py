@@ -21,7 +21,15 @@ from methods.mosp.trajectory import Measure, Trajectory
 from tests.fakes import AnyScale, FakeTask
 from tests.networks.small import SHAPE, layout_of, unet
 
-RECIPE = Recipe(patch=32, batch=4, adapt_steps=1, steps_per_epoch=1, calibration_crops=4, finetune_rate=1e-4, threads=1)
+RECIPE = Recipe(
+    patch=32,
+    batch=4,
+    adapt_steps=1,
+    steps_per_epoch=1,
+    calibration_crops=4,
+    finetune_rate=1e-4,
+    threads=1,
+)
 
 
 def _trainer(recipe: Recipe = RECIPE) -> TaskTrainer:
@@ -34,23 +42,36 @@ def _budgets(network: nn.Module, *ratios: float) -> list[Budget]:
 
 def _trajectory(network: nn.Module, importance: str = "gradient") -> Trajectory:
     outer_bytes = peak_memory(network, SHAPE) // 12
-    return Trajectory(network, Budget(1, SHAPE), (), Measure(_trainer(), importance, 3), outer_bytes, inner_bytes=None)
+    return Trajectory(
+        network,
+        Budget(1, SHAPE),
+        (),
+        Measure(_trainer(), importance, 3),
+        outer_bytes,
+        inner_bytes=None,
+    )
 
 
 @pytest.mark.parametrize("compactors", [True, False])
 @pytest.mark.parametrize("ratio", [0.9, 0.55, 0.3])
-def test_the_budget_is_met_with_less_than_one_channel_of_slack_at_the_last_step(ratio: float, compactors: bool) -> None:
+def test_the_budget_is_met_with_less_than_one_channel_of_slack_at_the_last_step(
+    ratio: float, compactors: bool
+) -> None:
     network = unet(8)
     (budget,) = _budgets(network, ratio)
     pruned = Mosp(compactors=compactors).prune(network, budget, _trainer())
     peak = peak_memory(pruned.model, SHAPE)
     model = peak_model(insert(network, pruned.inserted, SHAPE) if compactors else network, SHAPE)
-    dearest = max(max(model.per_channel(step).values(), default=0) for step in range(len(model.steps)))
+    dearest = max(
+        max(model.per_channel(step).values(), default=0) for step in range(len(model.steps))
+    )
     assert budget.peak_bytes - dearest < peak <= budget.peak_bytes
     assert peak == pruned.trace[-1].peak_bytes
 
 
-def test_each_turn_frees_its_stride_at_the_peak_step_touches_only_its_group_and_no_peak_rises() -> None:
+def test_each_turn_frees_its_stride_at_the_peak_step_touches_only_its_group_and_no_peak_rises() -> (
+    None
+):
     path = _trajectory(unet(8, compactors=True))
     for _ in range(6):
         group, before = peak_group(path.peaks, path.widths), path.widths
@@ -59,17 +80,27 @@ def test_each_turn_frees_its_stride_at_the_peak_step_touches_only_its_group_and_
         bytes_after = path.peaks.step_bytes(path.widths)
         assert bytes_before[group.step] - bytes_after[group.step] >= path.outer_bytes
         assert (bytes_after <= bytes_before).all()
-        assert {unit for unit in before if before[unit] != path.widths[unit]} <= set(group.per_channel)
+        assert {unit for unit in before if before[unit] != path.widths[unit]} <= set(
+            group.per_channel
+        )
 
 
 def test_a_budget_gets_the_same_network_alone_and_in_any_sweep() -> None:
     network = unet(4)
     budgets = _budgets(network, 0.8, 0.6, 0.45)
-    swept = {budget: outcome for budget, outcome in Mosp().sweep(network, budgets, _trainer()) if isinstance(outcome, Pruned)}
+    swept = {
+        budget: outcome
+        for budget, outcome in Mosp().sweep(network, budgets, _trainer())
+        if isinstance(outcome, Pruned)
+    }
     for budget in budgets:
         alone = Mosp().prune(network, budget, _trainer())
         assert alone.kept == swept[budget].kept
-        for one, other in zip(alone.model.state_dict().values(), swept[budget].model.state_dict().values(), strict=True):
+        for one, other in zip(
+            alone.model.state_dict().values(),
+            swept[budget].model.state_dict().values(),
+            strict=True,
+        ):
             assert torch.equal(one, other)
 
 
@@ -78,7 +109,10 @@ def test_every_turn_is_followed_by_one_epoch_also_in_the_last_strides_of_a_budge
     for _, outcome in Mosp().sweep(network, _budgets(network, 0.8, 0.5), trainer):
         assert isinstance(outcome, Pruned)
         turns = len(outcome.trace) - 1
-        assert trainer.meter.steps == {"adapt": RECIPE.adapt_steps, "search": turns * RECIPE.steps_per_epoch}
+        assert trainer.meter.steps == {
+            "adapt": RECIPE.adapt_steps,
+            "search": turns * RECIPE.steps_per_epoch,
+        }
 
 
 def test_what_the_harness_trains_between_two_budgets_does_not_touch_the_trajectory() -> None:
@@ -109,10 +143,14 @@ def test_the_network_that_is_passed_in_is_untouched() -> None:
 
 
 @pytest.mark.parametrize("importance", ["l1", "gradient"])
-def test_the_passes_that_judge_channels_are_counted_also_where_compactors_were_put_in(importance: str) -> None:
+def test_the_passes_that_judge_channels_are_counted_also_where_compactors_were_put_in(
+    importance: str,
+) -> None:
     network, trainer = insert(unet(4), long_skips(unet(4), SHAPE), SHAPE), _trainer()
     Measure(trainer, importance, 3).scores(network, layout_of(network))
-    assert trainer.meter.forward_passes == (len(trainer.calibration) if importance == "gradient" else 0)
+    assert trainer.meter.forward_passes == (
+        len(trainer.calibration) if importance == "gradient" else 0
+    )
 
 
 def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
@@ -142,7 +180,12 @@ def test_no_unit_goes_below_the_least_width() -> None:
 
 def test_an_impossible_budget_does_not_stop_the_others_and_costs_no_training() -> None:
     network, trainer = unet(4), _trainer()
-    outcomes = [outcome for _, outcome in Mosp().sweep(network, [Budget(1, SHAPE), *_budgets(network, 1.0)], trainer)]
+    outcomes = [
+        outcome
+        for _, outcome in Mosp().sweep(
+            network, [Budget(1, SHAPE), *_budgets(network, 1.0)], trainer
+        )
+    ]
     assert isinstance(outcomes[0], Pruned)
     assert isinstance(outcomes[1], Infeasible)
     assert outcomes[1].least_bytes is not None
@@ -159,14 +202,23 @@ def test_a_stride_that_is_no_share_of_the_peak_is_refused(stride: str) -> None:
         Mosp(outer_stride=stride)
 
 
-def test_with_pairs_the_skip_around_all_blocks_of_edsr_has_its_own_channels_and_comes_back_from_disk(tmp_path: Path) -> None:
+def test_with_pairs_the_skip_around_all_blocks_of_edsr_has_its_own_channels_and_comes_back_from_disk(
+    tmp_path: Path,
+) -> None:
     task = AnyScale()
     network = task.build("small_edsr", width=6, blocks=3).eval()
-    pruned = Mosp(pairs=True).prune(network, *_budgets(network, 0.55), TaskTrainer(task, "embedded", RECIPE, seed=0))
+    pruned = Mosp(pairs=True).prune(
+        network, *_budgets(network, 0.55), TaskTrainer(task, "embedded", RECIPE, seed=0)
+    )
     assert pruned.inserted == ("head",)
     assert peak_memory(pruned.model, SHAPE) <= 0.55 * peak_memory(network, SHAPE)
     assert layout_of(pruned.model).widths.keys() >= {"head", "compactors.head"}
-    place = {"task": "fake", "task_options": {}, "backbone": "small_edsr", "backbone_options": {"width": 6, "blocks": 3}}
+    place = {
+        "task": "fake",
+        "task_options": {},
+        "backbone": "small_edsr",
+        "backbone_options": {"width": 6, "blocks": 3},
+    }
     saved.save(tmp_path, pruned.model, **place, kept=pruned.kept, inserted=pruned.inserted)
     x = torch.rand(SHAPE)
     torch.testing.assert_close(saved.load(tmp_path)(x), pruned.model.eval()(x))

@@ -13,7 +13,9 @@ def _linear_loss(unit: str, count: int) -> float:
 
 
 def test_a_linear_loss_gives_its_slopes_back() -> None:
-    assert sensitivities(_linear_loss, 0.1, {"a": 8, "b": 1, "c": 4}) == pytest.approx(TRUE_SLOPES, rel=1e-6)
+    assert sensitivities(_linear_loss, 0.1, {"a": 8, "b": 1, "c": 4}) == pytest.approx(
+        TRUE_SLOPES, rel=1e-6
+    )
 
 
 def test_the_unit_with_the_least_loss_per_byte_is_cut() -> None:
@@ -35,6 +37,10 @@ def test_the_fit_is_least_squares_through_the_origin() -> None:
     assert found["a"] == pytest.approx((1 + 10 + 32) / (1 + 4 + 16))
 
 
-@pytest.mark.parametrize(("box", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 3]), (8, [2, 4, 8]), (64, [16, 32, 64])])
-def test_a_unit_is_measured_at_a_quarter_a_half_and_all_of_its_box(box: int, counts: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("box", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 3]), (8, [2, 4, 8]), (64, [16, 32, 64])]
+)
+def test_a_unit_is_measured_at_a_quarter_a_half_and_all_of_its_box(
+    box: int, counts: list[int]
+) -> None:
     assert sample(box, 3) == counts

@@ -17,7 +17,15 @@ from methods.slimmable.training import Slimmable
 from tests.fakes import FakeTask
 from tests.networks.small import SHAPE, Residual, unet
 
-RECIPE = Recipe(patch=32, batch=2, pretrain_steps=10, finetune_steps=4, steps_per_epoch=1, calibration_crops=2, threads=1)
+RECIPE = Recipe(
+    patch=32,
+    batch=2,
+    pretrain_steps=10,
+    finetune_steps=4,
+    steps_per_epoch=1,
+    calibration_crops=2,
+    threads=1,
+)
 MODEL = peak_model(unet(4), SHAPE)
 GROUPS = 4  # of a unit's channels, where a path is walked on a network: 32 take thousands of passes
 
@@ -34,7 +42,10 @@ def linear_errors(cost: dict[str, float]):
     """Error = sum over units of cost x removed channels."""
 
     def errors(trials: Sequence[Widths]) -> list[float]:
-        return [sum(cost[unit] * (MODEL.widths[unit] - width) for unit, width in trial.items()) for trial in trials]
+        return [
+            sum(cost[unit] * (MODEL.widths[unit] - width) for unit, width in trial.items())
+            for trial in trials
+        ]
 
     return errors
 
@@ -53,7 +64,9 @@ def test_units_go_in_the_order_of_what_a_channel_costs() -> None:
     first = list(dict.fromkeys(removed))
     group = {unit: max(1, full // 32) for unit, full in MODEL.widths.items()}
     assert first == sorted(first, key=lambda unit: cost[unit] * group[unit])
-    assert [removed.count(unit) * group[unit] for unit in first[:-1]] == [MODEL.widths[unit] - 1 for unit in first[:-1]]
+    assert [removed.count(unit) * group[unit] for unit in first[:-1]] == [
+        MODEL.widths[unit] - 1 for unit in first[:-1]
+    ]
 
 
 def test_of_equal_errors_the_first_unit_goes() -> None:
@@ -76,7 +89,9 @@ def test_every_step_shrinks_one_unit_by_one_group_and_no_peak_rises(peak_aware: 
 
 def test_the_peak_aware_path_takes_the_least_rise_for_a_byte() -> None:
     bytes_each = peak_group(MODEL, MODEL.widths).per_channel
-    cost = dict.fromkeys(MODEL.widths, 1.0) | {unit: 2.0 * size for unit, size in bytes_each.items()}
+    cost = dict.fromkeys(MODEL.widths, 1.0) | {
+        unit: 2.0 * size for unit, size in bytes_each.items()
+    }
     bargain = list(bytes_each)[-1]
     one = path(cost | {bargain: 1.0 * bytes_each[bargain]}, peak_aware=True)
     one.advance()
@@ -84,24 +99,36 @@ def test_the_peak_aware_path_takes_the_least_rise_for_a_byte() -> None:
 
 
 @pytest.mark.parametrize("peak_aware", [False, True])
-def test_undoing_the_last_step_breaks_the_budget_and_smaller_budgets_extend_the_path(peak_aware: bool) -> None:
+def test_undoing_the_last_step_breaks_the_budget_and_smaller_budgets_extend_the_path(
+    peak_aware: bool,
+) -> None:
     network = unet(4)
     method = AutoSlim(peak_aware=peak_aware, epochs=2, finish="finetune", groups=GROUPS)
-    outcomes = list(method.sweep(network, [budget_of(network, ratio) for ratio in (0.5, 0.8)], trainer()))
+    outcomes = list(
+        method.sweep(network, [budget_of(network, ratio) for ratio in (0.5, 0.8)], trainer())
+    )
     (large, first), (small, second) = outcomes
     for budget, pruned in outcomes:
         unit = pruned.trace[0].note.split("last of ")[1].split(":")[0]
         widths = pruned.trace[0].widths
         group = max(1, MODEL.widths[unit] // GROUPS)
-        assert MODEL.peak_bytes(widths) <= budget.peak_bytes < MODEL.peak_bytes(widths | {unit: widths[unit] + group})
+        assert (
+            MODEL.peak_bytes(widths)
+            <= budget.peak_bytes
+            < MODEL.peak_bytes(widths | {unit: widths[unit] + group})
+        )
     assert large.peak_bytes > small.peak_bytes
-    assert all(second.trace[0].widths[unit] <= width for unit, width in first.trace[0].widths.items())
+    assert all(
+        second.trace[0].widths[unit] <= width for unit, width in first.trace[0].widths.items()
+    )
 
 
 def test_the_chosen_network_is_better_than_the_mean_of_its_candidates() -> None:
     torch.manual_seed(1)  # one whose last step has several candidates
     network, teacher = Residual(), trainer(steps_per_epoch=5, batch=4)
-    note = AutoSlim(finish="finetune").prune(network, budget_of(network, 0.6), teacher).trace[0].note
+    note = (
+        AutoSlim(finish="finetune").prune(network, budget_of(network, 0.6), teacher).trace[0].note
+    )
     error, mean = (float(note.split(word)[1].split(",")[0]) for word in ("error ", "candidates "))
     assert error < mean
 
@@ -116,10 +143,14 @@ def test_a_budget_costs_the_path_up_to_it() -> None:
     assert passes[0] < passes[1]
 
 
-@pytest.mark.parametrize(("start", "steps"), [("scratch", {"pretrain": 2}), ("pretrained", {"adapt": 3})])
+@pytest.mark.parametrize(
+    ("start", "steps"), [("scratch", {"pretrain": 2}), ("pretrained", {"adapt": 3})]
+)
 def test_the_slimmable_network_is_trained_where_it_is_said(start, steps: dict[str, int]) -> None:
     network, listening = unet(4), trainer()
-    pruned = AutoSlim(start=start, epochs=3, groups=GROUPS).prune(network, budget_of(network, 0.9), listening)
+    pruned = AutoSlim(start=start, epochs=3, groups=GROUPS).prune(
+        network, budget_of(network, 0.9), listening
+    )
     assert (dict(listening.meter.steps), pruned.finish) == (steps, "scratch")
 
 
@@ -147,10 +178,16 @@ def test_in_a_sweep_a_budget_is_charged_what_it_costs_alone() -> None:
     assert alone[0][-1] < alone[1][-1]
 
 
-def test_each_step_trains_the_widest_the_narrowest_and_two_with_a_width_of_its_own_in_every_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_step_trains_the_widest_the_narrowest_and_two_with_a_width_of_its_own_in_every_unit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[list[Widths]] = []
     true_run = Slimmable.run
-    monkeypatch.setattr(Slimmable, "run", lambda self, widths, x: seen[-1].append(widths) or true_run(self, widths, x))
+    monkeypatch.setattr(
+        Slimmable,
+        "run",
+        lambda self, widths, x: seen[-1].append(widths) or true_run(self, widths, x),
+    )
     for _ in range(2):
         seen.append([])
         AutoSlim(epochs=4, least=0.25)._slimmable(unet(8), Budget(1, SHAPE), trainer())
@@ -158,18 +195,25 @@ def test_each_step_trains_the_widest_the_narrowest_and_two_with_a_width_of_its_o
     full = peak_model(unet(8), SHAPE).widths
     narrowest, random = seen[0][::3], [widths for place, widths in enumerate(seen[0]) if place % 3]
     assert narrowest == [{unit: width // 4 for unit, width in full.items()}] * 4
-    assert all(full[unit] // 4 <= width <= full[unit] for widths in random for unit, width in widths.items())
+    assert all(
+        full[unit] // 4 <= width <= full[unit]
+        for widths in random
+        for unit, width in widths.items()
+    )
     assert all(len({round(widths[unit] / full[unit], 1) for unit in full}) > 2 for widths in random)
 
 
-@pytest.mark.parametrize("options", [{"least": 0.0}, {"least": 1.5}, {"groups": 0}, {"crops": 0}, {"epochs": -1}])
+@pytest.mark.parametrize(
+    "options", [{"least": 0.0}, {"least": 1.5}, {"groups": 0}, {"crops": 0}, {"epochs": -1}]
+)
 def test_options_that_mean_nothing_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(options))} = "):
         AutoSlim(**options)
 
 
 @pytest.mark.parametrize(
-    ("start", "finish", "steps"), [("pretrained", "finetune", 4), ("scratch", "finetune", 6), ("scratch", "scratch", 16)]
+    ("start", "finish", "steps"),
+    [("pretrained", "finetune", 4), ("scratch", "finetune", 6), ("scratch", "scratch", 16)],
 )
 def test_a_forecast_knows_all_training(start, finish, steps: int) -> None:
     assert AutoSlim(start=start, finish=finish).expected_steps(RECIPE) == steps

@@ -12,7 +12,10 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_half_of_the_crops_keep_their_colours_exactly() -> None:
     clean = torch.rand(400, 3, 8, 8, generator=seeded())
-    same = [torch.equal(one, other) for one, other in zip(recoloured(clean, seeded(1)), clean, strict=True)]
+    same = [
+        torch.equal(one, other)
+        for one, other in zip(recoloured(clean, seeded(1)), clean, strict=True)
+    ]
     assert 160 < sum(same) < 240
 
 
@@ -36,7 +39,10 @@ def test_only_training_crops_change_their_colours() -> None:
     """Crops of china that layers are judged by have the 256 levels of the file; some training crops have others."""
     task = Denoising()
     on_levels = [
-        [torch.equal(crop, (crop * 255).round() / 255) for crop in source.sample(40, 16, seeded())[1]]
+        [
+            torch.equal(crop, (crop * 255).round() / 255)
+            for crop in source.sample(40, 16, seeded())[1]
+        ]
         for source in (task.calibration_pairs("embedded"), task.training_pairs("embedded"))
     ]
     assert all(on_levels[0]) and not all(on_levels[1])

@@ -18,7 +18,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 def test_the_srgb_curve_has_known_values_and_an_inverse() -> None:
     levels = torch.arange(256) / 255
     assert torch.allclose(to_srgb(to_linear(levels)), levels, atol=1e-6)
-    assert to_linear(torch.tensor(188 / 255)).item() == pytest.approx(0.5029, abs=1e-4)  # half of the light is level 188
+    assert to_linear(torch.tensor(188 / 255)).item() == pytest.approx(
+        0.5029, abs=1e-4
+    )  # half of the light is level 188
 
 
 @pytest.mark.parametrize("grey", [0.45, 0.6, 0.75])
@@ -50,12 +52,23 @@ def test_the_same_generator_gives_the_same_noise_and_pixels_are_independent() ->
     one, same, other = (CameraNoise()(clean, seeded(seed)) for seed in (3, 3, 4))
     assert torch.equal(one, same) and not torch.equal(one, other)
     error = (one - one.mean())[0]
-    neighbours = torch.corrcoef(torch.stack((error[:, :, 1:].flatten(), error[:, :, :-1].flatten())))[0, 1]
+    neighbours = torch.corrcoef(
+        torch.stack((error[:, :, 1:].flatten(), error[:, :, :-1].flatten()))
+    )[0, 1]
     colours = torch.corrcoef(error.flatten(1))[0, 1]
     assert abs(neighbours) < 0.03 and abs(colours) < 0.03
 
 
-@pytest.mark.parametrize("values", [{"shot": -1}, {"read": float("nan")}, {"read": float("inf")}, {"shot": "loud"}, {"shot": True}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"shot": -1},
+        {"read": float("nan")},
+        {"read": float("inf")},
+        {"shot": "loud"},
+        {"shot": True},
+    ],
+)
 def test_a_strength_that_is_none_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=rf"noise strength {next(iter(values))} is"):
         CameraNoise(**values)  # type: ignore[arg-type]

@@ -20,7 +20,11 @@ def div2k(root: Path) -> Path:
     for part, numbers in (("train", (1, 2, 3)), ("valid", range(801, 813))):
         for number in numbers:
             write(root / f"DIV2K_{part}_HR" / f"{number:04d}.png", seed=number, size=(48, 40))
-            write(root / f"DIV2K_{part}_LR_bicubic/X2" / f"{number:04d}x2.png", seed=number, size=(24, 20))
+            write(
+                root / f"DIV2K_{part}_LR_bicubic/X2" / f"{number:04d}x2.png",
+                seed=number,
+                size=(24, 20),
+            )
     return root
 
 
@@ -33,14 +37,22 @@ def benchmark(root: Path) -> Path:
     return root
 
 
-def test_div2k_is_read_with_its_own_low_resolution_images_and_tested_on_its_first_ten(tmp_path: Path) -> None:
+def test_div2k_is_read_with_its_own_low_resolution_images_and_tested_on_its_first_ten(
+    tmp_path: Path,
+) -> None:
     found = prepared(div2k(tmp_path), X2)
     assert [scene.name for scene in found.train] == ["0001.png", "0002.png", "0003.png"]
-    assert torch.equal(found.train[1].images[0], read_photograph(tmp_path / "DIV2K_train_LR_bicubic/X2/0002x2.png"))
-    assert [pair.name for pair in found.test["div2k_valid"]] == [f"{number:04d}.png" for number in range(801, 811)]
+    assert torch.equal(
+        found.train[1].images[0], read_photograph(tmp_path / "DIV2K_train_LR_bicubic/X2/0002x2.png")
+    )
+    assert [pair.name for pair in found.test["div2k_valid"]] == [
+        f"{number:04d}.png" for number in range(801, 811)
+    ]
 
 
-def test_at_another_scale_low_resolution_images_are_made_of_what_is_left_after_the_cut(tmp_path: Path) -> None:
+def test_at_another_scale_low_resolution_images_are_made_of_what_is_left_after_the_cut(
+    tmp_path: Path,
+) -> None:
     found = prepared(div2k(tmp_path), super_resolution_folder(3))
     low, high = found.train[0].images
     whole = read_photograph(tmp_path / "DIV2K_train_HR/0001.png")
@@ -51,8 +63,13 @@ def test_at_another_scale_low_resolution_images_are_made_of_what_is_left_after_t
 def test_test_sets_are_found_in_every_place_that_people_use(tmp_path: Path) -> None:
     found = prepared(benchmark(div2k(tmp_path)), X2)
     assert list(found.test) == ["div2k_valid", "set5", "set14", "urban100"]
-    assert torch.equal((found.test["set5"][0].degraded * 255).byte(), read_photograph(tmp_path / "benchmark/Set5/LR_bicubic/X2/babyx2.png"))
-    assert {pairs[0].clean.shape for name, pairs in found.test.items() if name != "div2k_valid"} == {(3, 40, 48)}
+    assert torch.equal(
+        (found.test["set5"][0].degraded * 255).byte(),
+        read_photograph(tmp_path / "benchmark/Set5/LR_bicubic/X2/babyx2.png"),
+    )
+    assert {
+        pairs[0].clean.shape for name, pairs in found.test.items() if name != "div2k_valid"
+    } == {(3, 40, 48)}
 
 
 def test_photographs_of_ones_own_are_enough(tmp_path: Path) -> None:
@@ -62,7 +79,9 @@ def test_photographs_of_ones_own_are_enough(tmp_path: Path) -> None:
     assert (len(found.train), list(found.test)) == (1, ["val_hr"])
 
 
-def test_what_edsrs_archive_has_beyond_0800_is_tested_on_and_never_trained_on(tmp_path: Path) -> None:
+def test_what_edsrs_archive_has_beyond_0800_is_tested_on_and_never_trained_on(
+    tmp_path: Path,
+) -> None:
     for number in (1, 800, 801, 802):
         write(tmp_path / "DIV2K_train_HR" / f"{number:04d}.png", seed=number, size=(48, 40))
     found = prepared(tmp_path, X2)
@@ -74,7 +93,9 @@ def test_low_resolution_images_may_have_another_ending(tmp_path: Path) -> None:
     (div2k(tmp_path) / "DIV2K_train_LR_bicubic/X2/0002x2.png").unlink()
     write(tmp_path / "DIV2K_train_LR_bicubic/X2/0002x2.bmp", seed=50)
     found = prepared(tmp_path, X2)
-    assert torch.equal(found.train[1].images[0], read_photograph(tmp_path / "DIV2K_train_LR_bicubic/X2/0002x2.bmp"))
+    assert torch.equal(
+        found.train[1].images[0], read_photograph(tmp_path / "DIV2K_train_LR_bicubic/X2/0002x2.bmp")
+    )
 
 
 FAULTS: Faults = {
@@ -90,12 +111,27 @@ FAULTS: Faults = {
         lambda root: write(root / "DIV2K_train_HR/0001.bmp", size=(48, 40)),
         r"DIV2K_train_HR: 4 photographs share 3 partners in .*X2; give each a name of its own",
     ),
-    "floating point": (lambda root: floating_point(root / "DIV2K_train_HR/0001.png"), r"0001\.png holds floating-point values"),
-    "cut short": (lambda root: cut_short(root / "DIV2K_train_HR/0001.png"), r"DIV2K_train_HR/0001\.png cannot be read as an image"),
+    "floating point": (
+        lambda root: floating_point(root / "DIV2K_train_HR/0001.png"),
+        r"0001\.png holds floating-point values",
+    ),
+    "cut short": (
+        lambda root: cut_short(root / "DIV2K_train_HR/0001.png"),
+        r"DIV2K_train_HR/0001\.png cannot be read as an image",
+    ),
     "empty": (lambda root: emptied(root / "DIV2K_train_HR"), r"DIV2K_train_HR is empty"),
-    "no training": (lambda root: shutil.rmtree(root / "DIV2K_train_HR"), r"has nothing to train on; needed is DIV2K_train_HR"),
-    "no test": (lambda root: shutil.rmtree(root / "DIV2K_valid_HR"), r"has nothing to test on; needed is"),
-    "tiny": (lambda root: write(root / "val_hr/a.png", size=(10, 40)), r"a\.png has 10 x 40 pixels, below 15 x 15"),
+    "no training": (
+        lambda root: shutil.rmtree(root / "DIV2K_train_HR"),
+        r"has nothing to train on; needed is DIV2K_train_HR",
+    ),
+    "no test": (
+        lambda root: shutil.rmtree(root / "DIV2K_valid_HR"),
+        r"has nothing to test on; needed is",
+    ),
+    "tiny": (
+        lambda root: write(root / "val_hr/a.png", size=(10, 40)),
+        r"a\.png has 10 x 40 pixels, below 15 x 15",
+    ),
 }
 
 

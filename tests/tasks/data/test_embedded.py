@@ -13,15 +13,23 @@ from tasks.metrics import psnr_db
 
 
 def test_no_photograph_is_on_two_sides() -> None:
-    sides = [{scene.name for scene in embedded.scenes(files)} for files in (embedded.TRAIN, embedded.CALIBRATION, embedded.TEST)]
+    sides = [
+        {scene.name for scene in embedded.scenes(files)}
+        for files in (embedded.TRAIN, embedded.CALIBRATION, embedded.TEST)
+    ]
     assert [len(side) for side in sides] == [12, 1, 3] and len(set.union(*sides)) == 16
-    assert "motorcycle_right" not in set.union(*sides) and "cat" not in set.union(*sides)  # the same scenes as motorcycle_left and chelsea
+    assert "motorcycle_right" not in set.union(*sides) and "cat" not in set.union(
+        *sides
+    )  # the same scenes as motorcycle_left and chelsea
 
 
 def test_no_two_photographs_share_their_content() -> None:
     """Thumbnails of different photographs do not correlate as two views of one scene do (motorcycle left and right: 0.9)."""
     scenes = embedded.scenes(embedded.TRAIN + embedded.CALIBRATION + embedded.TEST)
-    small = [torch.nn.functional.adaptive_avg_pool2d(scene.images[0].float(), 16).flatten() for scene in scenes]
+    small = [
+        torch.nn.functional.adaptive_avg_pool2d(scene.images[0].float(), 16).flatten()
+        for scene in scenes
+    ]
     assert torch.corrcoef(torch.stack(small)).fill_diagonal_(0).max() < 0.8
 
 
@@ -41,7 +49,9 @@ def test_test_noise_is_the_same_whatever_else_was_drawn_and_differs_between_phot
     embedded.pairs.cache_clear()
     torch.manual_seed(1)
     again = embedded.pairs(embedded.TEST, CameraNoise())
-    assert all(torch.equal(one.degraded, other.degraded) for one, other in zip(first, again, strict=True))
+    assert all(
+        torch.equal(one.degraded, other.degraded) for one, other in zip(first, again, strict=True)
+    )
     chelsea, flower, _ = ((pair.degraded - pair.clean)[:, :300, :451].flatten() for pair in again)
     assert abs(torch.corrcoef(torch.stack((chelsea, flower)))[0, 1]) < 0.05
 
@@ -63,9 +73,14 @@ def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "find_spec", lambda package: None)
-    with pytest.raises(ConfigError, match=r"astronaut\.png comes with the package skimage, which is not installed"):
+    with pytest.raises(
+        ConfigError, match=r"astronaut\.png comes with the package skimage, which is not installed"
+    ):
         embedded.fingerprint_parts()
 
 
 def test_reading_the_files_imports_neither_package() -> None:
-    assert "import skimage" not in (source := Path(embedded.__file__).read_text()) and "import sklearn" not in source
+    assert (
+        "import skimage" not in (source := Path(embedded.__file__).read_text())
+        and "import sklearn" not in source
+    )

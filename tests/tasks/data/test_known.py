@@ -13,7 +13,9 @@ from tests.tasks.data.test_lol import lol
 from tests.tasks.data.test_sid import sid
 from tests.tasks.data.test_sidd import sidd
 
-LAYOUTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {  # name -> how it is made, its task, a folder inside
+LAYOUTS: dict[
+    str, tuple[Callable[[Path], Path], str, str]
+] = {  # name -> how it is made, its task, a folder inside
     "your own pairs, noisy and clean": (pairs, "denoising", "train"),
     "SIDD-Medium": (sidd, "denoising", "SIDD_Medium_Srgb/Data"),
     "LOL": (lol, "low_light", "our485"),
@@ -24,7 +26,9 @@ every_layout = pytest.mark.parametrize("name", LAYOUTS)
 
 
 @every_layout
-def test_its_task_says_what_it_is_from_where_and_under_which_licence(name: str, tmp_path: Path) -> None:
+def test_its_task_says_what_it_is_from_where_and_under_which_licence(
+    name: str, tmp_path: Path
+) -> None:
     make, task, _ = LAYOUTS[name]
     found = TASKS.get(task)().described(str(make(tmp_path)))
     assert found.startswith(f"{tmp_path}: {name}, ")
@@ -33,7 +37,9 @@ def test_its_task_says_what_it_is_from_where_and_under_which_licence(name: str, 
 
 @every_layout
 @pytest.mark.parametrize("place", ["inside", "above"])
-def test_a_folder_inside_or_above_is_answered_with_the_one_that_is_meant(name: str, place: str, tmp_path: Path) -> None:
+def test_a_folder_inside_or_above_is_answered_with_the_one_that_is_meant(
+    name: str, place: str, tmp_path: Path
+) -> None:
     make, task, below = LAYOUTS[name]
     make(tmp_path / "data")
     given = tmp_path / "data" / below if place == "inside" else tmp_path

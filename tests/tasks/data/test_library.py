@@ -24,15 +24,26 @@ def test_a_folder_is_the_first_data_set_that_it_has_a_mark_of(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("below", "message"),
     [
-        ("missing", "does not exist; give 'embedded' or a folder of your own pairs, noisy and clean: train/noisy"),
+        (
+            "missing",
+            "does not exist; give 'embedded' or a folder of your own pairs, noisy and clean: train/noisy",
+        ),
         ("camera/val/noisy/val0.png", "is a file; give"),
         ("", r"did you mean .*camera, which looks like your own pairs, noisy and clean\?"),
-        ("camera/train", r"did you mean .*camera, which looks like your own pairs, noisy and clean\?"),
+        (
+            "camera/train",
+            r"did you mean .*camera, which looks like your own pairs, noisy and clean\?",
+        ),
         ("dark", "it looks like LOL, which task low_light reads"),
-        ("other", "is laid out like none of the data sets of this task; needed is your own pairs, noisy and clean"),
+        (
+            "other",
+            "is laid out like none of the data sets of this task; needed is your own pairs, noisy and clean",
+        ),
     ],
 )
-def test_a_wrong_folder_is_told_with_the_one_that_may_be_meant(below: str, message: str, tmp_path: Path) -> None:
+def test_a_wrong_folder_is_told_with_the_one_that_may_be_meant(
+    below: str, message: str, tmp_path: Path
+) -> None:
     pairs(tmp_path / "camera")
     write(tmp_path / "dark/our485/low/1.png")
     write(tmp_path / "other/deeper/still/1.png")

@@ -21,16 +21,33 @@ def lol(root: Path) -> Path:
 def test_our485_is_trained_on_and_eval15_is_tested_on(tmp_path: Path) -> None:
     found = prepared(lol(tmp_path), LOL)
     assert [scene.name for scene in found.train] == ["2.png", "5.png", "6.png"]
-    assert {name: [pair.name for pair in pairs] for name, pairs in found.test.items()} == {"eval15": ["1.png", "22.png"]}
+    assert {name: [pair.name for pair in pairs] for name, pairs in found.test.items()} == {
+        "eval15": ["1.png", "22.png"]
+    }
 
 
 FAULTS: Faults = {
-    "half a pair": (lambda root: (root / "our485/high/5.png").unlink(), r"our485: 1 of the photographs .*: low/5\.png"),
-    "other size": (lambda root: write(root / "eval15/low/1.png", size=(20, 24)), r"1\.png differ in size \(low 20 x 24 and high 24 x 20"),
-    "floating point": (lambda root: floating_point(root / "our485/high/5.png"), r"5\.png holds floating-point values"),
-    "cut short": (lambda root: cut_short(root / "our485/low/6.png"), r"our485/low/6\.png cannot be read as an image"),
+    "half a pair": (
+        lambda root: (root / "our485/high/5.png").unlink(),
+        r"our485: 1 of the photographs .*: low/5\.png",
+    ),
+    "other size": (
+        lambda root: write(root / "eval15/low/1.png", size=(20, 24)),
+        r"1\.png differ in size \(low 20 x 24 and high 24 x 20",
+    ),
+    "floating point": (
+        lambda root: floating_point(root / "our485/high/5.png"),
+        r"5\.png holds floating-point values",
+    ),
+    "cut short": (
+        lambda root: cut_short(root / "our485/low/6.png"),
+        r"our485/low/6\.png cannot be read as an image",
+    ),
     "empty": (lambda root: emptied(root / "eval15/high"), r"eval15/high is empty"),
-    "half there": (lambda root: shutil.rmtree(root / "eval15"), r"eval15/low is missing; needed is our485/low"),
+    "half there": (
+        lambda root: shutil.rmtree(root / "eval15"),
+        r"eval15/low is missing; needed is our485/low",
+    ),
 }
 
 

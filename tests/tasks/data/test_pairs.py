@@ -17,7 +17,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def numbered(height: int, width: int, first: int = 0) -> Tensor:
     """(3, H, W), each pixel with a value of its own."""
-    return (first + torch.arange(height * width, dtype=torch.float32).reshape(1, height, width)).expand(3, -1, -1) / 2**16
+    return (
+        first + torch.arange(height * width, dtype=torch.float32).reshape(1, height, width)
+    ).expand(3, -1, -1) / 2**16
 
 
 def test_degraded_and_clean_are_cut_alike() -> None:
@@ -35,7 +37,9 @@ def test_every_crop_lies_in_a_photograph_in_one_of_eight_symmetries() -> None:
         top, left = divmod(corner, 21)
         square = clean[:, top : top + 16, left : left + 16]
         seen[(top, left, next(k for k in range(8) if torch.equal(oriented(square, k), crop)))] += 1
-    assert {top for top, _, _ in seen} == set(range(4)) and {left for _, left, _ in seen} == set(range(6))
+    assert {top for top, _, _ in seen} == set(range(4)) and {left for _, left, _ in seen} == set(
+        range(6)
+    )
     assert {symmetry for _, _, symmetry in seen} == set(range(8))
 
 
@@ -45,7 +49,10 @@ def test_the_eight_symmetries_differ() -> None:
 
 
 def test_photographs_are_drawn_by_area() -> None:
-    scenes = [Scene(name, (torch.full((3, side, side), value),)) for name, side, value in (("small", 20, 0.0), ("large", 40, 1.0))]
+    scenes = [
+        Scene(name, (torch.full((3, side, side), value),))
+        for name, side, value in (("small", 20, 0.0), ("large", 40, 1.0))
+    ]
     _, clean = DegradedCrops(scenes, lambda crops, generator: crops).sample(2000, 16, seeded())
     assert clean[:, 0, 0, 0].mean().item() == pytest.approx(0.8, abs=0.03)
 
@@ -53,12 +60,19 @@ def test_photographs_are_drawn_by_area() -> None:
 def test_a_photograph_of_the_size_of_the_patch_is_used_whole() -> None:
     clean = numbered(16, 16)
     _, crops = PairedCrops([Scene("a", (clean, clean))]).sample(4, 16, seeded())
-    assert all(torch.equal(crop.flatten().sort().values, clean.flatten().sort().values) for crop in crops)
+    assert all(
+        torch.equal(crop.flatten().sort().values, clean.flatten().sort().values) for crop in crops
+    )
 
 
 def test_a_photograph_smaller_than_the_patch_is_named() -> None:
-    scenes = [Scene(name, (numbered(*size), numbered(*size))) for name, size in (("fine", (64, 64)), ("short.png", (30, 99)))]
-    with pytest.raises(ConfigError, match=r"short\.png has 99 x 30 pixels, less than the patch of 32"):
+    scenes = [
+        Scene(name, (numbered(*size), numbered(*size)))
+        for name, size in (("fine", (64, 64)), ("short.png", (30, 99)))
+    ]
+    with pytest.raises(
+        ConfigError, match=r"short\.png has 99 x 30 pixels, less than the patch of 32"
+    ):
         PairedCrops(scenes).sample(1, 32, seeded())
 
 
@@ -67,5 +81,7 @@ def test_the_generator_decides_everything_and_the_photographs_are_left_alone() -
     before = image.clone()
     crops = DegradedCrops([Scene("a", (image,))], CameraNoise())
     one, same, other = (crops.sample(4, 16, seeded(seed)) for seed in (1, 1, 2))
-    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True)) and not torch.equal(one[1], other[1])
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True)) and not torch.equal(
+        one[1], other[1]
+    )
     assert torch.equal(image, before) and one[0].dtype == one[1].dtype == torch.float32

@@ -27,13 +27,18 @@ def test_every_8_bit_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
 def test_every_format_is_read(ending: str, tmp_path: Path) -> None:
     pixels = numpy.full((16, 24, 3), (10, 128, 250), numpy.uint8)
     Image.fromarray(pixels).save(path := tmp_path / f"image.{ending}")
-    assert (read_photograph(path).permute(1, 2, 0).int() - torch.from_numpy(pixels).int()).abs().max() <= 2
+    assert (
+        read_photograph(path).permute(1, 2, 0).int() - torch.from_numpy(pixels).int()
+    ).abs().max() <= 2
 
 
 def test_of_16_bit_colour_the_upper_8_are_kept(tmp_path: Path) -> None:
     levels = numpy.random.default_rng(0).integers(0, 65536, (16, 24, 3), numpy.uint16)
     tifffile.imwrite(path := tmp_path / "deep.tif", levels, photometric="rgb")
-    assert torch.equal(read_photograph(path).permute(1, 2, 0).int(), torch.from_numpy((levels >> 8).astype(numpy.int32)))
+    assert torch.equal(
+        read_photograph(path).permute(1, 2, 0).int(),
+        torch.from_numpy((levels >> 8).astype(numpy.int32)),
+    )
 
 
 def test_grey_is_repeated_exactly(tmp_path: Path) -> None:
@@ -44,16 +49,22 @@ def test_grey_is_repeated_exactly(tmp_path: Path) -> None:
 def test_16_bit_grey_keeps_its_precision(tmp_path: Path) -> None:
     levels = numpy.arange(16 * 24, dtype=numpy.uint16).reshape(16, 24) * 170
     Image.fromarray(levels).save(path := tmp_path / "deep.png")
-    assert torch.allclose(read_photograph(path)[1].double() * 65535, torch.from_numpy(levels.astype(float)), atol=0.01)
+    assert torch.allclose(
+        read_photograph(path)[1].double() * 65535, torch.from_numpy(levels.astype(float)), atol=0.01
+    )
 
 
 def test_float_of_8_bit_is_a_share_of_255() -> None:
-    assert torch.equal(as_float(torch.tensor([0, 51, 255], dtype=torch.uint8)), torch.tensor([0.0, 0.2, 1.0]))
+    assert torch.equal(
+        as_float(torch.tensor([0, 51, 255], dtype=torch.uint8)), torch.tensor([0.0, 0.2, 1.0])
+    )
 
 
 @pytest.mark.parametrize("kept_share", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_a_file_cut_short_is_refused_by_name(kept_share: float, suffix: str, tmp_path: Path) -> None:
+def test_a_file_cut_short_is_refused_by_name(
+    kept_share: float, suffix: str, tmp_path: Path
+) -> None:
     pixels = numpy.random.default_rng(0).integers(0, 256, (64, 64, 3), numpy.uint8)
     Image.fromarray(pixels).save(path := tmp_path / f"cut.{suffix}")
     path.write_bytes(path.read_bytes()[: int(kept_share * path.stat().st_size)])
@@ -78,13 +89,24 @@ def test_floating_point_images_are_refused(tmp_path: Path) -> None:
 def _png_of(width: int, height: int) -> bytes:
     """The beginning of a PNG of that size, without its pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\x00\x00\x00\x00IDAT"
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + header
+        + struct.pack(">I", zlib.crc32(header))
+        + b"\x00\x00\x00\x00IDAT"
+    )
 
 
 @pytest.mark.parametrize("size", [(40_000, 10), (12_000, 12_000), (2**31 - 1, 2**31 - 1)])
-def test_the_size_is_looked_at_before_anything_is_decoded(size: tuple[int, int], tmp_path: Path) -> None:
+def test_the_size_is_looked_at_before_anything_is_decoded(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
     (path := tmp_path / "bomb.png").write_bytes(_png_of(*size))
-    with pytest.raises(ConfigError, match=r"bomb\.png (has \d+ x \d+ pixels; at most|cannot be read as an image \(Image size)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"bomb\.png (has \d+ x \d+ pixels; at most|cannot be read as an image \(Image size)",
+    ):
         read_photograph(path)
 
 

@@ -29,7 +29,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 def test_a_photograph_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepared(pairs(tmp_path), PAIRS)
     module._KEPT.clear()
-    monkeypatch.setattr("tasks.data.library.read_photograph", lambda path: pytest.fail(f"{path} is decoded again"))
+    monkeypatch.setattr(
+        "tasks.data.library.read_photograph", lambda path: pytest.fail(f"{path} is decoded again")
+    )
     again = prepared(tmp_path, PAIRS)
     assert again.fingerprint == first.fingerprint
     assert torch.equal(again.train[0].images[1], first.train[0].images[1])
@@ -55,7 +57,9 @@ def test_files_that_change_places_keep_their_dates_and_are_read_again(tmp_path: 
     assert after.fingerprint != before.fingerprint
 
 
-def test_a_process_that_reads_keeps_its_pixels_while_another_prepares_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_reads_keeps_its_pixels_while_another_prepares_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
     reading = prepared(pairs(tmp_path), PAIRS)
     before = reading.test["val"][0].clean
@@ -100,27 +104,42 @@ def test_a_killed_preparation_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "_decode", dies)
     with pytest.raises(KeyboardInterrupt):
         prepared(pairs(tmp_path), PAIRS)
-    monkeypatch.setattr(module, "_decode", lambda key, *rest: (done.append(key), decode(key, *rest))[1])
+    monkeypatch.setattr(
+        module, "_decode", lambda key, *rest: (done.append(key), decode(key, *rest))[1]
+    )
     prepared(tmp_path, PAIRS)
-    assert done == [f"train/train{index}.png" for index in range(3)] + [f"val/val{index}.png" for index in range(2)]
+    assert done == [f"train/train{index}.png" for index in range(3)] + [
+        f"val/val{index}.png" for index in range(2)
+    ]
 
 
-def test_crops_from_disk_are_those_from_memory_at_8_and_at_16_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crops_from_disk_are_those_from_memory_at_8_and_at_16_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     levels = numpy.random.default_rng(0).integers(0, 65536, (20, 24)).astype(numpy.uint16)
     Image.fromarray(levels).save(pairs(tmp_path) / "train/clean/train1.png")
-    in_memory = PairedCrops(prepared(tmp_path, PAIRS).train).sample(16, 16, torch.Generator().manual_seed(0))
+    in_memory = PairedCrops(prepared(tmp_path, PAIRS).train).sample(
+        16, 16, torch.Generator().manual_seed(0)
+    )
     module._KEPT.clear()
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
-    from_disk = PairedCrops(prepared(tmp_path, PAIRS).train).sample(16, 16, torch.Generator().manual_seed(0))
+    from_disk = PairedCrops(prepared(tmp_path, PAIRS).train).sample(
+        16, 16, torch.Generator().manual_seed(0)
+    )
     assert all(torch.equal(one, other) for one, other in zip(in_memory, from_disk, strict=True))
 
 
 def test_one_in_eight_is_kept_back_for_judging_layers_from_eight_on(tmp_path: Path) -> None:
     found = prepared(pairs(tmp_path, train=16), PAIRS)
-    back, trained = {scene.name for scene in found.calibration}, {scene.name for scene in found.train}
+    back, trained = (
+        {scene.name for scene in found.calibration},
+        {scene.name for scene in found.train},
+    )
     assert len(back) == 2 and len(trained) == 14 and not back & trained
     assert kept_back([f"train{index}.png" for index in reversed(range(16))]) == tuple(sorted(back))
-    assert len(kept_back([str(index) for index in range(8)])) == 1 and not kept_back(list("abcdefg"))
+    assert len(kept_back([str(index) for index in range(8)])) == 1 and not kept_back(
+        list("abcdefg")
+    )
 
 
 GROWTH = """
@@ -151,7 +170,9 @@ def test_resident_memory_does_not_grow_with_the_number_of_photographs(tmp_path: 
                 first = write(root / part / "noisy" / f"{index}.bmp", index, (1024, 1024))
                 (root / part / "clean").mkdir(exist_ok=True)
                 (root / part / "clean" / first.name).hardlink_to(first)
-        done = subprocess.run([sys.executable, "-c", GROWTH, root], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", GROWTH, root], capture_output=True, text=True, check=True
+        )
         used.append(int(done.stdout))
     assert used[1] < used[0] + 40
 
@@ -165,11 +186,16 @@ def test_resident_memory_does_not_grow_with_the_number_of_photographs(tmp_path: 
         ["0" * 32 + ".raw", [3, -1, -1], "uint8", 3],
     ],
 )
-def test_a_note_that_points_elsewhere_is_not_followed(array: list[Any], tmp_path: Path, cache: Path) -> None:
+def test_a_note_that_points_elsewhere_is_not_followed(
+    array: list[Any], tmp_path: Path, cache: Path
+) -> None:
     honest = prepared(pairs(tmp_path), PAIRS)
     note = next(path for path in cache.rglob("*.json") if "train0" in path.read_text())
     note.write_text(json.dumps(json.loads(note.read_text()) | {"arrays": [array, array]}))
     for name in ("outside.raw", "0" * 32 + ".raw"):
-        (note.parent.parent / name).write_bytes(bytes(3)), (note.parent / name).write_bytes(bytes(3))
+        (
+            (note.parent.parent / name).write_bytes(bytes(3)),
+            (note.parent / name).write_bytes(bytes(3)),
+        )
     module._KEPT.clear()
     assert torch.equal(prepared(tmp_path, PAIRS).train[0].images[1], honest.train[0].images[1])

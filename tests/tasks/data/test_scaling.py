@@ -26,7 +26,11 @@ def test_set5_comes_out_as_published(scale: int, data_folder: Path) -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_it_is_pillows(scale: int) -> None:
     pixels = numpy.random.default_rng(0).integers(0, 256, (36, 48, 3), numpy.uint8)
-    theirs = torch.from_numpy(numpy.array(Image.fromarray(pixels).resize((48 // scale, 36 // scale), Image.Resampling.BICUBIC)))
+    theirs = torch.from_numpy(
+        numpy.array(
+            Image.fromarray(pixels).resize((48 // scale, 36 // scale), Image.Resampling.BICUBIC)
+        )
+    )
     ours = shrunk_photograph(torch.from_numpy(pixels).permute(2, 0, 1), scale)
     assert (ours.permute(1, 2, 0).int() - theirs.int()).abs().max() <= 1
 
@@ -37,7 +41,9 @@ def test_rows_and_columns_beyond_a_multiple_are_cut_off() -> None:
 
 
 def test_a_constant_picture_stays_and_values_stay_in_range() -> None:
-    assert torch.equal(resized(torch.full((1, 3, 8, 8), 51 / 255), (24, 24)), torch.full((1, 3, 24, 24), 51 / 255))
+    assert torch.equal(
+        resized(torch.full((1, 3, 8, 8), 51 / 255), (24, 24)), torch.full((1, 3, 24, 24), 51 / 255)
+    )
     steps = resized((torch.arange(8) % 2).float().expand(1, 3, 8, 8), (16, 16))
     assert 0 <= steps.min() <= steps.max() <= 1
 

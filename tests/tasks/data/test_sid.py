@@ -1,4 +1,7 @@
-"""SID-Sony in its official layout. A stand-in for rawpy develops pictures that are as bright as it was asked: no raw file is needed."""
+"""SID-Sony in its official layout.
+
+A stand-in for rawpy develops pictures that are as bright as it was asked: no raw file is needed.
+"""
 
 import sys
 from contextlib import contextmanager
@@ -40,12 +43,19 @@ def rawpy(monkeypatch: pytest.MonkeyPatch) -> None:
         if not Path(path).read_bytes():
             raise OSError("unexpected end of file")
         sizes = SimpleNamespace(raw_width=24, raw_height=32)
-        yield SimpleNamespace(sizes=sizes, postprocess=lambda bright, **_: numpy.full((12, 16, 3), min(255, round(bright)), numpy.uint8))
+        yield SimpleNamespace(
+            sizes=sizes,
+            postprocess=lambda bright, **_: numpy.full(
+                (12, 16, 3), min(255, round(bright)), numpy.uint8
+            ),
+        )
 
     monkeypatch.setitem(sys.modules, "rawpy", SimpleNamespace(imread=imread))
 
 
-def test_short_exposures_are_amplified_by_the_ratio_of_the_exposures(tmp_path: Path, rawpy: None) -> None:
+def test_short_exposures_are_amplified_by_the_ratio_of_the_exposures(
+    tmp_path: Path, rawpy: None
+) -> None:
     found = prepared(sid(tmp_path), SID)
     assert [(scene.name, int(scene.images[0][0, 0, 0])) for scene in found.train] == [
         ("00001_00_0.04s", 250),
@@ -56,39 +66,65 @@ def test_short_exposures_are_amplified_by_the_ratio_of_the_exposures(tmp_path: P
 
 
 def test_scenes_with_a_shift_are_not_tested_on(tmp_path: Path, rawpy: None) -> None:
-    assert [pair.name for pair in prepared(sid(tmp_path), SID).test["sid_sony"]] == ["10003_00_0.1s"]
+    assert [pair.name for pair in prepared(sid(tmp_path), SID).test["sid_sony"]] == [
+        "10003_00_0.1s"
+    ]
 
 
-def test_where_rawpy_is_missing_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_rawpy_is_missing_it_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "rawpy", None)
-    assert_refused(sid(tmp_path), SID, lambda root: None, r"need rawpy: pip install 'prunebench\[raw\]'")
+    assert_refused(
+        sid(tmp_path), SID, lambda root: None, r"need rawpy: pip install 'prunebench\[raw\]'"
+    )
 
 
 FAULTS: Faults = {
-    "no list": (lambda root: (root / "Sony_test_list.txt").unlink(), r"Sony_test_list\.txt is missing"),
+    "no list": (
+        lambda root: (root / "Sony_test_list.txt").unlink(),
+        r"Sony_test_list\.txt is missing",
+    ),
     "half a pair": (
         lambda root: (root / "Sony/long/00002_00_10s.ARW").unlink(),
         r"1 files of Sony_train_list\.txt are missing: Sony/long/00002_00_10s\.ARW",
     ),
-    "half a line": (lambda root: (root / "Sony_test_list.txt").write_text("./Sony/short/x.ARW\n"), r"has the line '\./Sony/short/x\.ARW'"),
-    "empty list": (lambda root: (root / "Sony_train_list.txt").write_text("\n"), r"SID-Sony, and has no photographs of 'train'"),
+    "half a line": (
+        lambda root: (root / "Sony_test_list.txt").write_text("./Sony/short/x.ARW\n"),
+        r"has the line '\./Sony/short/x\.ARW'",
+    ),
+    "empty list": (
+        lambda root: (root / "Sony_train_list.txt").write_text("\n"),
+        r"SID-Sony, and has no photographs of 'train'",
+    ),
     "only shifted scenes": (
-        lambda root: (root / "Sony_test_list.txt").write_text("Sony/short/10034_00_0.1s.ARW Sony/long/10034_00_10s.ARW\n"),
+        lambda root: (root / "Sony_test_list.txt").write_text(
+            "Sony/short/10034_00_0.1s.ARW Sony/long/10034_00_10s.ARW\n"
+        ),
         r"has no photographs of 'sid_sony'",
     ),
-    "no text": (lambda root: (root / "Sony_test_list.txt").write_bytes(b"\xff\xfe \x00"), r"2 files of Sony_test_list\.txt are missing"),
+    "no text": (
+        lambda root: (root / "Sony_test_list.txt").write_bytes(b"\xff\xfe \x00"),
+        r"2 files of Sony_test_list\.txt are missing",
+    ),
     "elsewhere": (
-        lambda root: (root / "Sony_test_list.txt").write_text("/no/short_0.1s.ARW /no/long_10s.ARW"),
+        lambda root: (root / "Sony_test_list.txt").write_text(
+            "/no/short_0.1s.ARW /no/long_10s.ARW"
+        ),
         r"names .*, which is outside of",
     ),
     "one floor up": (
-        lambda root: (root / "Sony_test_list.txt").write_text("Sony/../../short_0.1s.ARW Sony/long_10s.ARW"),
+        lambda root: (root / "Sony_test_list.txt").write_text(
+            "Sony/../../short_0.1s.ARW Sony/long_10s.ARW"
+        ),
         r"names Sony/\.\./\.\./short_0\.1s\.ARW, which is outside of",
     ),
     "no time": (
         lambda root: (
             (root / "Sony/short/00001_00_0s.ARW").write_bytes(b"raw"),
-            (root / "Sony_test_list.txt").write_text("Sony/short/00001_00_0s.ARW Sony/long/00001_00_10s.ARW"),
+            (root / "Sony_test_list.txt").write_text(
+                "Sony/short/00001_00_0s.ARW Sony/long/00001_00_10s.ARW"
+            ),
         ),
         "does not end in its exposure",
     ),

@@ -12,13 +12,17 @@ from bench.errors import ConfigError
 from tasks.data.library import DataSet
 from tasks.data.prepared import prepared
 
-Faults = dict[str, tuple[Callable[[Path], object], str]]  # what is done to a good folder, and what the message says
+Faults = dict[
+    str, tuple[Callable[[Path], object], str]
+]  # what is done to a good folder, and what the message says
 
 
 def write(path: Path, seed: int = 0, size: tuple[int, int] = (24, 20)) -> Path:
     """A picture of noise of (width, height)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(numpy.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), numpy.uint8)).save(path)
+    Image.fromarray(
+        numpy.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), numpy.uint8)
+    ).save(path)
     return path
 
 
@@ -38,7 +42,9 @@ def emptied(folder: Path) -> None:
     folder.mkdir()
 
 
-def assert_refused(root: Path, data_set: DataSet, spoil: Callable[[Path], object], message: str) -> None:
+def assert_refused(
+    root: Path, data_set: DataSet, spoil: Callable[[Path], object], message: str
+) -> None:
     """One line that says so."""
     spoil(root)
     with pytest.raises(ConfigError, match=message) as error:

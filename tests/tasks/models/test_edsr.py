@@ -13,8 +13,13 @@ from tasks.models.initialisation import initialise
 SHAPE = (1, 3, 16, 16)
 
 
-@pytest.mark.parametrize(("scale", "parameters", "channels"), [(2, 1_369_859, 320), (3, 1_554_499, 640), (4, 1_517_571, 1280)])
-def test_parameters_and_planned_peak_are_the_known_ones(scale: int, parameters: int, channels: int) -> None:
+@pytest.mark.parametrize(
+    ("scale", "parameters", "channels"),
+    [(2, 1_369_859, 320), (3, 1_554_499, 640), (4, 1_517_571, 1280)],
+)
+def test_parameters_and_planned_peak_are_the_known_ones(
+    scale: int, parameters: int, channels: int
+) -> None:
     measured = profile(EDSR(scale=scale), SHAPE)
     assert (measured.parameters, measured.peak_bytes) == (parameters, channels * 4 * 16 * 16)
 
@@ -22,7 +27,14 @@ def test_parameters_and_planned_peak_are_the_known_ones(scale: int, parameters: 
 def test_the_trunk_is_one_unit_and_its_skips_get_no_compactor() -> None:
     network = EDSR(4, blocks=3, scale=4)
     channels = layout(trace(network, SHAPE))
-    assert list(channels.widths) == ["head", "blocks.0.first", "blocks.1.first", "blocks.2.first", "up.u1", "up.u2"]
+    assert list(channels.widths) == [
+        "head",
+        "blocks.0.first",
+        "blocks.1.first",
+        "blocks.2.first",
+        "up.u1",
+        "up.u2",
+    ]
     assert long_skips(network, SHAPE) == []
 
 

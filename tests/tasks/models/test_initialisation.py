@@ -8,7 +8,14 @@ from tasks.models.initialisation import initialise
 
 def mixed() -> nn.Module:
     """Layers of many kinds, as if trained: every weight and statistic is 7."""
-    layers = [nn.Conv2d(4, 8, 3, groups=4), nn.BatchNorm2d(8), nn.PReLU(8), nn.GroupNorm(2, 8), nn.Linear(8, 8), nn.Conv1d(8, 8, 1)]
+    layers = [
+        nn.Conv2d(4, 8, 3, groups=4),
+        nn.BatchNorm2d(8),
+        nn.PReLU(8),
+        nn.GroupNorm(2, 8),
+        nn.Linear(8, 8),
+        nn.Conv1d(8, 8, 1),
+    ]
     network = nn.Sequential(*layers, nn.ConvTranspose2d(8, 8, 2, groups=4), nn.LayerNorm(8))
     for value in network.state_dict().values():
         value.fill_(7)
@@ -29,7 +36,9 @@ def test_weights_follow_the_generator_alone() -> None:
         wanted = torch.get_rng_state()
         initialise(network, Generator().manual_seed(seed))
         assert torch.equal(torch.get_rng_state(), wanted)
-        states.append(torch.cat([value.double().flatten() for value in network.state_dict().values()]))
+        states.append(
+            torch.cat([value.double().flatten() for value in network.state_dict().values()])
+        )
     assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
 
 

@@ -16,9 +16,16 @@ SHAPE = (1, 3, 32, 32)
 
 @pytest.mark.parametrize(
     ("shape", "residual", "peak_mib"),
-    [((1, 3, 1024, 2048), True, 1048), ((1, 3, 1024, 2048), False, 1024), ((1, 3, 256, 256), True, 32.75), ((1, 3, 256, 256), False, 32)],
+    [
+        ((1, 3, 1024, 2048), True, 1048),
+        ((1, 3, 1024, 2048), False, 1024),
+        ((1, 3, 256, 256), True, 32.75),
+        ((1, 3, 256, 256), False, 32),
+    ],
 )
-def test_parameters_and_planned_peak_are_the_known_ones(shape: tuple[int, int, int, int], residual: bool, peak_mib: float) -> None:
+def test_parameters_and_planned_peak_are_the_known_ones(
+    shape: tuple[int, int, int, int], residual: bool, peak_mib: float
+) -> None:
     measured = profile(ResUNet(global_residual=residual), shape)
     assert (measured.parameters, measured.peak_bytes) == (9_503_779, peak_mib * MIB)
 
@@ -39,4 +46,8 @@ def test_its_four_concatenated_skips_get_compactors_and_its_sums_stay() -> None:
 def test_initialisation_keeps_the_signal() -> None:
     network = ResUNet(8, global_residual=False)
     initialise(network, torch.Generator().manual_seed(0))
-    assert 0.1 < network(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))).std() < 10
+    assert (
+        0.1
+        < network(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))).std()
+        < 10
+    )

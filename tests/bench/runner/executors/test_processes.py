@@ -81,12 +81,16 @@ def in_order(records: Iterator[Record]) -> list[Record]:
 def test_processes_give_the_records_that_one_after_the_other_gives(tmp_path: Path) -> None:
     jobs, notes = [job("a", 0.5, 0.25), job("b", 0.75), job("c", 0.75)], Notes()
     apart = in_order(Processes(2).run_all(claims(tmp_path, jobs), Answers(tmp_path), notes))
-    assert apart == in_order(Serial().run_all(claims(tmp_path, jobs), Answers(tmp_path), Progress()))
+    assert apart == in_order(
+        Serial().run_all(claims(tmp_path, jobs), Answers(tmp_path), Progress())
+    )
     assert notes.said == [("a row: finetune", 1, 2)] * 4
     assert not active_children()
 
 
-def test_the_job_of_a_killed_worker_is_run_again_for_the_cells_that_are_left(tmp_path: Path) -> None:
+def test_the_job_of_a_killed_worker_is_run_again_for_the_cells_that_are_left(
+    tmp_path: Path,
+) -> None:
     jobs, work = [job("a", 0.5, DIES, 0.3), job("b", 0.75)], Answers(tmp_path, times=1)
     found = in_order(Processes(2).run_all(claims(tmp_path, jobs), work, Progress()))
     assert [(one.cell.label, one.cell.ratio, one.status) for one in found] == [
@@ -103,15 +107,22 @@ def test_a_worker_that_is_killed_twice_leaves_rows_and_all_other_jobs_go_on(tmp_
     waiting = claims(tmp_path, jobs)
     found = in_order(Processes(1).run_all(waiting, Answers(tmp_path, times=2), Progress()))
     assert [one.status for one in found] == ["done", "failed", "failed", "done", "done"]
-    assert found[1].reason == found[2].reason == "the worker was killed by signal 9, perhaps for want of memory; twice"
+    assert (
+        found[1].reason
+        == found[2].reason
+        == "the worker was killed by signal 9, perhaps for want of memory; twice"
+    )
     assert found[1].phase == "finetune"
     assert claims(tmp_path, jobs).take() == jobs[0], "the job is still claimed"
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "answer"), [("raises", PluginError, "a worker ended early"), ("sentence", ConfigError, "no such")]
+    ("name", "kind", "answer"),
+    [("raises", PluginError, "a worker ended early"), ("sentence", ConfigError, "no such")],
 )
-def test_what_is_no_row_ends_the_run_with_a_sentence(name: str, kind: Any, answer: str, tmp_path: Path) -> None:
+def test_what_is_no_row_ends_the_run_with_a_sentence(
+    name: str, kind: Any, answer: str, tmp_path: Path
+) -> None:
     with pytest.raises(kind, match=answer):
         list(Processes(2).run_all(claims(tmp_path, [Named(name)]), Answers(tmp_path), Progress()))
     assert not active_children()
@@ -135,14 +146,28 @@ def test_a_worker_that_is_well_past_the_time_limit_is_killed_and_the_other_cells
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.runner.failures.LATE_SECONDS", 0.1)
-    found = in_order(Processes(1).run_all(claims(tmp_path, [job("a", 0.5, DIES, 0.3)]), Hangs(tmp_path), Progress()))
-    assert [(one.cell.ratio, one.status) for one in found] == [(0.5, "done"), (DIES, "failed"), (0.3, "done")]
-    assert (found[1].phase, found[1].reason) == ("search", "it ran past the time limit of 2 h 0 min")
+    found = in_order(
+        Processes(1).run_all(
+            claims(tmp_path, [job("a", 0.5, DIES, 0.3)]), Hangs(tmp_path), Progress()
+        )
+    )
+    assert [(one.cell.ratio, one.status) for one in found] == [
+        (0.5, "done"),
+        (DIES, "failed"),
+        (0.3, "done"),
+    ]
+    assert (found[1].phase, found[1].reason) == (
+        "search",
+        "it ran past the time limit of 2 h 0 min",
+    )
 
 
 @dataclass(frozen=True)
 class Waits:
-    """Work that stays in one system call until a signal comes: 60 seconds at most. It says who it is and how it ended."""
+    """Work that stays in one system call until a signal comes: 60 seconds at most.
+
+    It says who it is and how it ended.
+    """
 
     folder: Path
     stubborn: bool = False
@@ -164,14 +189,18 @@ def interrupted(executor: Processes, folder: Path, work: Waits) -> None:
     records.throw(KeyboardInterrupt)
 
 
-def test_an_interruption_asks_workers_to_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_interruption_asks_workers_to_stop(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(Processes(1), tmp_path, Waits(tmp_path))
     assert (tmp_path / "stopped").exists() and not active_children()
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_second_interruption_kills_workers_that_do_not_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_interruption_kills_workers_that_do_not_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def again(self: Any, timeout: float | None = None) -> None:
         monkeypatch.undo()
         raise KeyboardInterrupt
@@ -193,7 +222,11 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(code)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as parent:
         assert parent.stdout is not None and int(parent.stdout.readline()) != parent.pid
         parent.kill()
-        parent.communicate(timeout=20)  # returns when the last process has ended that has its output open
+        parent.communicate(
+            timeout=20
+        )  # returns when the last process has ended that has its output open

@@ -43,7 +43,11 @@ ROW = "{{method='mortal', label='{0} {1}', train_steps=2, marks='{2}', end='{0}'
 
 
 @pytest.mark.parametrize(
-    ("address", "sentence"), [("nowhere", "neither auto nor HOST:PORT"), ("127.0.0.1:1", "no Ray cluster answers at --address 127.0.0.1:1")]
+    ("address", "sentence"),
+    [
+        ("nowhere", "neither auto nor HOST:PORT"),
+        ("127.0.0.1:1", "no Ray cluster answers at --address 127.0.0.1:1"),
+    ],
 )
 def test_an_address_without_a_cluster_is_a_sentence(address: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
@@ -74,7 +78,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_a_study_survives_a_killed_worker_and_a_lost_node(cluster: Any, study, tmp_path: Path) -> None:
+def test_a_study_survives_a_killed_worker_and_a_lost_node(
+    cluster: Any, study, tmp_path: Path
+) -> None:
     plugin, marks = tmp_path / "mortal.py", tmp_path / "marks"
     plugin.write_text(MORTAL)
     marks.mkdir()

@@ -20,18 +20,25 @@ def same(one: Record, other: Record) -> bool:
     return replace(one, seconds={}) == replace(other, seconds={})
 
 
-def test_a_job_elsewhere_gives_the_records_and_files_that_it_gives_here(study, store, tmp_path: Path) -> None:
+def test_a_job_elsewhere_gives_the_records_and_files_that_it_gives_here(
+    study, store, tmp_path: Path
+) -> None:
     here = {record.key: record for record in run_study(study(), Store(tmp_path / "here"), Serial())}
     jobs, work = study().jobs(study().cells()), Work(tmp_path / "never", "cpu")
     for job in [Pretraining(study().cells()[0]), *jobs]:
         key = pretrained_key(study().cells()[0])
-        for kind, content, files in said_by(job, work, network_files(store.folder, key), our_version()):
+        for kind, content, files in said_by(
+            job, work, network_files(store.folder, key), our_version()
+        ):
             unpack(files, store.folder)
             if kind == "record":
                 store.write(content)
                 assert same(content, here[content.key])
                 assert f"pretrained/{key}.json" not in files
-    files = [sorted(path.relative_to(one) for path in one.rglob("*.*")) for one in (store.folder, tmp_path / "here")]
+    files = [
+        sorted(path.relative_to(one) for path in one.rglob("*.*"))
+        for one in (store.folder, tmp_path / "here")
+    ]
     assert [path for path in files[1] if path.parts[0] not in ("locks", "study.json")] == files[0]
     assert all(load(store.model_folder(key)) for key in here) and not work.folder.exists()
 
@@ -43,7 +50,9 @@ def test_a_job_elsewhere_gives_the_records_and_files_that_it_gives_here(study, s
         ({"data_fingerprint": "another"}, "has other photographs in embedded than the driver"),
     ],
 )
-def test_a_node_that_would_answer_another_question_says_so(study, tmp_path: Path, change: dict[str, str], sentence: str) -> None:
+def test_a_node_that_would_answer_another_question_says_so(
+    study, tmp_path: Path, change: dict[str, str], sentence: str
+) -> None:
     job = Pretraining(replace(study().cells()[0], **change))
     with pytest.raises(ConfigError, match=sentence):
         list(said_by(job, Work(tmp_path, "cpu"), {}, our_version()))
