@@ -199,7 +199,7 @@ def _pruned(
     trainer = place.trainer("method")
     root = trainer.prepare(deepcopy(model))
     torch.manual_seed(derived_seed(place.seed, "torch"))
-    with trainer.branch(), trainer.counted(root), trainer.meter.during("search"):
+    with trainer.branch(), trainer.count_calls(root), trainer.meter.during("search"):
         pruned = method.prune(root, budget, trainer)
         spent = trainer.meter.spent()
     if not isinstance(pruned, Pruned):

@@ -54,7 +54,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Step:
+class TraceStep:
     """One line of a method's diary: the peak and the widths that it had reached, and a note."""
 
     peak_bytes: int
@@ -81,7 +81,7 @@ class Pruned:
     finish: Finish = "finetune"
     kept: Kept = field(default_factory=dict)
     inserted: tuple[str, ...] = ()
-    trace: tuple[Step, ...] = ()
+    trace: tuple[TraceStep, ...] = ()
     stored_parameters: int | None = None
 
 
@@ -153,7 +153,7 @@ class Trainer(Protocol):
     def loss(self, model: nn.Module) -> float:
         """The criterion on the calibration crops, in eval mode, without gradient."""
 
-    def remembered(self, name: str, work: Callable[[], float]) -> float:
+    def remember(self, name: str, work: Callable[[], float]) -> float:
         """The number that `work` gives, drawing nothing: computed once even if the run is killed.
 
         `name` tells it from all others.
@@ -174,7 +174,7 @@ class Trainer(Protocol):
         objective: Objective | None = None,
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: Callable[[int, float], bool | None] | None = None,
-        carried: Mapping[str, Any] | None = None,
+        callback_state: Mapping[str, Any] | None = None,
     ) -> int:
         """Trains in place with a fresh Adam, `steps` at most; returns the steps done.
 
@@ -183,13 +183,13 @@ class Trainer(Protocol):
             objective, penalty: the one replaces criterion(model(degraded), clean), the other is
                 added to it.
             after_step: called with (index, learning rate) after each step; True ends the phase.
-            carried: by name what callbacks draw from or change besides the network (Generators,
+            callback_state: by name what callbacks draw from or change besides the network (Generators,
                 tensors, lists, objects with state_dict and load_state_dict), and the plain values
                 that tell what they do, such as what they take from a budget: trainings that begin
                 alike are taken for one. Without it a killed training with callbacks begins anew.
         """
 
-    def counted(self, model: nn.Module) -> AbstractContextManager[None]:
+    def count_calls(self, model: nn.Module) -> AbstractContextManager[None]:
         """Counts the calls of a network inside.
 
         Plain copies of the one that was passed in are counted anyway.
@@ -277,10 +277,12 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    multiple: ClassVar[int] = 1  # of which the backbones want the height and width of their input
+    size_multiple: ClassVar[int] = (
+        1  # of which the backbones want the height and width of their input
+    )
     recipe: ClassVar[Recipe]
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]
-    decided: ClassVar[
+    fixed_options: ClassVar[
         Mapping[str, Any]
     ] = {}  # arguments of the backbones that are no options: the task decides them
 
@@ -295,7 +297,7 @@ class Task(ABC):
         return {
             name: one.default
             for name, one in signature(cls.backbones[backbone]).parameters.items()
-            if name not in cls.decided
+            if name not in cls.fixed_options
         }
 
     @abstractmethod
@@ -318,7 +320,7 @@ class Task(ABC):
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """Named test sets; the same pairs at every call."""
 
-    def described(self, data: str) -> str:
+    def describe_data(self, data: str) -> str:
         """In one line what `data` is: which data set, from where, under which licence.
 
         Raises ConfigError if it is none.
@@ -329,7 +331,7 @@ class Task(ABC):
         """All that there is, by split: the test sets and, where known, "train" and "calibration"; read when it is looked at."""
         return self.test_sets(data)
 
-    def unrestored(self, degraded: Tensor) -> Tensor:
+    def baseline_image(self, degraded: Tensor) -> Tensor:
         """What a viewer has without a network, (C, H, W), as large as the clean image."""
         return degraded
 

@@ -22,7 +22,7 @@ from bench.errors import Infeasible
 Prepared = TypeVar("Prepared")
 
 
-class SweptMethod(Method):
+class SweepMethod(Method):
     """A method that is its sweep."""
 
     @abstractmethod
@@ -42,7 +42,7 @@ class SweptMethod(Method):
         return outcome
 
 
-class StagedMethod(SweptMethod, Generic[Prepared]):
+class StagedMethod(SweepMethod, Generic[Prepared]):
     """A method whose work before the first cut serves every budget."""
 
     @abstractmethod

@@ -20,10 +20,10 @@ from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import floor_widths
 from bench.plugins.registry import method
-from bench.surgery.analysis import Anatomy, anatomy
-from bench.surgery.importance import Scores, fan_in, norms
-from bench.surgery.remove import remove
-from bench.surgery.width_search import one_list_widths, removable
+from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.importance import Scores, channel_norms, fan_in
+from bench.surgery.remove import remove_channels
+from bench.surgery.width_search import global_ranking_widths, removable
 
 
 @method("global_l2")
@@ -47,20 +47,20 @@ class GlobalL2(Method):
 
         Raises Infeasible if removing all but the floor does not.
         """
-        body = anatomy(model, budget)
+        body = analyze_network(model, budget)
         body.peaks.check(budget, trainer.recipe.min_width)
         scores = self._scores(model, body.layout)
-        fitted = _peak_aware_widths if self.peak_aware else one_list_widths
+        fitted = _peak_aware_widths if self.peak_aware else global_ranking_widths
         kept = body.keep(scores, fitted(scores, body, budget, trainer.recipe.min_width))
-        return Pruned(remove(model, kept, budget.input_shape), kept=kept)
+        return Pruned(remove_channels(model, kept, budget.input_shape), kept=kept)
 
     def _scores(self, model: nn.Module, channels: Layout) -> Scores:
         if self.norm == "mean_abs":
             return {
                 unit: score / fan_in(model, channels, unit)
-                for unit, score in norms(model, channels, 1).items()
+                for unit, score in channel_norms(model, channels, 1).items()
             }
-        scores = norms(model, channels)
+        scores = channel_norms(model, channels)
         return (
             scores
             if self.norm == "l2"
@@ -71,7 +71,7 @@ class GlobalL2(Method):
 
 
 def _peak_aware_widths(
-    scores: Scores, body: Anatomy, budget: Budget, min_width: int
+    scores: Scores, body: NetworkAnalysis, budget: Budget, min_width: int
 ) -> dict[str, int]:
     """Widths after removing, one by one, the smallest channel that is alive at the peak step."""
     peaks, widths, floor = body.peaks, dict(body.widths), floor_widths(body.widths, min_width)

@@ -46,16 +46,16 @@ import torch
 from torch import Tensor, nn
 
 from bench.channels.units import STAYS, Layout, Places
-from bench.contract import Budget, Pruned, Recipe, Step, Trainer
+from bench.contract import Budget, Pruned, Recipe, TraceStep, Trainer
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.analysis import Anatomy, anatomy
+from bench.surgery.analysis import NetworkAnalysis, analyze_network
 from bench.surgery.importance import Scores
 from bench.surgery.masks import output_slices
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.surgery.shared_weights import weight_axes
-from bench.surgery.width_search import one_list_widths, uniform_widths
+from bench.surgery.width_search import global_ranking_widths, uniform_widths
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Sparse:
     """A network after regularised training, its units, the norms of its groups, and a line on what has vanished."""
 
     network: nn.Module
-    body: Anatomy
+    body: NetworkAnalysis
     scores: Scores
     note: str
 
@@ -99,14 +99,16 @@ class GroupLasso(StagedMethod[Sparse]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Sparse:
         """The regularised training."""
-        body, steps = anatomy(model, budget), self._steps(trainer.recipe)
+        body, steps = analyze_network(model, budget), self._steps(trainer.recipe)
         groups = Groups(model.to(trainer.device), body.layout)
         before = float(groups.norms().median())
         penalty = self.strength * before / sum(trainer.learning_rates("search", steps))
         shrink = (
             (lambda _, rate: groups.shrink(rate * penalty)) if penalty else None
         )  # without a penalty: plain training, bit for bit
-        trainer.fit(model, steps, phase="search", after_step=shrink, carried={"lambda": penalty})
+        trainer.fit(
+            model, steps, phase="search", after_step=shrink, callback_state={"lambda": penalty}
+        )
         norms = groups.norms().cpu()
         note = (
             f"strength {self.strength:g}, lambda {penalty:.3g}: {int((norms == 0).sum())} of {len(norms)} groups are zero "
@@ -129,15 +131,17 @@ class GroupLasso(StagedMethod[Sparse]):
         widths = (
             uniform_widths(body, budget, floor)
             if uniform
-            else one_list_widths(scores, body, budget, floor)
+            else global_ranking_widths(scores, body, budget, floor)
         )
         kept = body.keep(scores, widths)
         trace = (
-            Step(body.peaks.peak_bytes(body.widths), body.widths, prepared.note),
-            Step(body.peaks.peak_bytes(widths), widths, "cut"),
+            TraceStep(body.peaks.peak_bytes(body.widths), body.widths, prepared.note),
+            TraceStep(body.peaks.peak_bytes(widths), widths, "cut"),
         )
         return Pruned(
-            remove(prepared.network, kept, budget.input_shape, body.layout), kept=kept, trace=trace
+            remove_channels(prepared.network, kept, budget.input_shape, body.layout),
+            kept=kept,
+            trace=trace,
         )
 
     def _steps(self, recipe: Recipe) -> int:

@@ -13,13 +13,13 @@ from typing import ClassVar
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Step, Trainer
+from bench.contract import NO_TRAINER, Budget, Method, Pruned, TraceStep, Trainer
 from bench.errors import ConfigError
 from bench.plugins.registry import method
-from bench.surgery.analysis import anatomy
+from bench.surgery.analysis import analyze_network
 from bench.surgery.compactors import compactor_name, insert, long_skips
 from bench.surgery.importance import gate_gradients
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import largest_fitting, positions, scaled
 
 
@@ -52,7 +52,7 @@ class OneSkip(Method):
         """
         chosen = long_skips(model, budget.input_shape)[self.skip - 1 : self.skip]
         network = insert(model, chosen, budget.input_shape) if chosen else model
-        body, floor = anatomy(network, budget), trainer.recipe.min_width
+        body, floor = analyze_network(network, budget), trainer.recipe.min_width
         most = {
             compactor_name(value): max(1, round(self.keep * body.widths[compactor_name(value)]))
             for value in chosen
@@ -69,14 +69,14 @@ class OneSkip(Method):
             gate_gradients(network, body.layout, trainer.calibration, trainer.criterion), final
         )
         diary = (
-            Step(
+            TraceStep(
                 body.peaks.peak_bytes(body.widths),
                 body.widths,
                 "compactor on one skip" if chosen else "no such skip",
             ),
         )
         return Pruned(
-            remove(network, kept, budget.input_shape),
+            remove_channels(network, kept, budget.input_shape),
             kept=kept,
             inserted=tuple(chosen),
             trace=diary,

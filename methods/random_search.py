@@ -33,15 +33,15 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from torch import Tensor, nn
 
-from bench.contract import Budget, Kept, Pruned, Recipe, Step, Trainer, Widths
+from bench.contract import Budget, Kept, Pruned, Recipe, TraceStep, Trainer, Widths
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.analysis import Anatomy, anatomy
-from bench.surgery.importance import Scores, norms
+from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.importance import Scores, channel_norms
 from bench.surgery.least_squares import Outputs, layer_outputs, update_weights
-from bench.surgery.remove import remove
-from bench.surgery.width_search import one_list_widths
+from bench.surgery.remove import remove_channels
+from bench.surgery.width_search import global_ranking_widths
 
 LEAST_RATIO = 0.1
 LEAST_SQUARES_CROPS = 16
@@ -61,7 +61,7 @@ class Unpruned:
     """
 
     model: nn.Module
-    body: Anatomy
+    body: NetworkAnalysis
     scores: Scores
     crops: Tensor
     outputs: Outputs
@@ -102,14 +102,14 @@ class RandomSearch(StagedMethod[Unpruned]):
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Unpruned:
         """Norms, and where weights are updated the outputs of all layers."""
         body, crops = (
-            anatomy(model, budget),
+            analyze_network(model, budget),
             torch.cat([degraded for degraded, _ in trainer.calibration]),
         )
         outputs: Outputs = {}
         if self.update:
-            with trainer.counted(model):
+            with trainer.count_calls(model):
                 outputs = layer_outputs(model, crops[:LEAST_SQUARES_CROPS])
-        scores = norms(model, body.layout, 1 if self.criterion == "l1" else 2)
+        scores = channel_norms(model, body.layout, 1 if self.criterion == "l1" else 2)
         return Unpruned(
             model,
             body,
@@ -131,7 +131,10 @@ class RandomSearch(StagedMethod[Unpruned]):
         note = f"best of {len(losses)}: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
         smaller = self._network(prepared, kept, budget, trainer)
         return Pruned(
-            smaller, self.finish, kept, trace=(Step(body.peaks.peak_bytes(widths), widths, note),)
+            smaller,
+            self.finish,
+            kept,
+            trace=(TraceStep(body.peaks.peak_bytes(widths), widths, note),),
         )
 
     def _search(self, unpruned: Unpruned, budget: Budget, trainer: Trainer) -> optuna.Study:
@@ -145,7 +148,7 @@ class RandomSearch(StagedMethod[Unpruned]):
             trial.set_constraint("excess_bytes", body.peaks.peak_bytes(widths) - budget.peak_bytes)
             name = f"{unpruned.fingerprint} {widths}"
             if name not in known:  # NSGA-II also repeats itself
-                known[name] = trainer.remembered(
+                known[name] = trainer.remember(
                     name, partial(self._judged, unpruned, widths, budget, trainer)
                 )
             study.tell(trial, known[name])
@@ -163,9 +166,9 @@ class RandomSearch(StagedMethod[Unpruned]):
         self, unpruned: Unpruned, kept: Kept, budget: Budget, trainer: Trainer
     ) -> nn.Module:
         """A candidate before training."""
-        smaller = remove(unpruned.model, kept, budget.input_shape, unpruned.body.layout)
+        smaller = remove_channels(unpruned.model, kept, budget.input_shape, unpruned.body.layout)
         if self.update:
-            with trainer.counted(smaller):
+            with trainer.count_calls(smaller):
                 update_weights(
                     smaller, kept, unpruned.body.layout, unpruned.outputs, unpruned.crops
                 )
@@ -180,13 +183,13 @@ class RandomSearch(StagedMethod[Unpruned]):
         return RandomSampler(seed=seed)
 
 
-def fitted(ratios: Ratios, body: Anatomy, budget: Budget, min_width: int) -> dict[str, int]:
+def fitted(ratios: Ratios, body: NetworkAnalysis, budget: Budget, min_width: int) -> dict[str, int]:
     """w(a) with the largest a that fits. Raises Infeasible if the least widths do not."""
     entrances = {
         unit: (torch.arange(full, dtype=torch.float64) + 0.5) / (ratios[unit] * full)
         for unit, full in body.widths.items()
     }
-    return one_list_widths(
+    return global_ranking_widths(
         {unit: -entrance for unit, entrance in entrances.items()}, body, budget, min_width
     )
 

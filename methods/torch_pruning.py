@@ -15,11 +15,11 @@ from torch import nn
 from bench.contract import Budget, Pruned, Trainer
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.analysis import Anatomy, anatomy
+from bench.surgery.analysis import NetworkAnalysis, analyze_network
 from bench.surgery.importance import Scores
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.surgery.torch_pruning_importance import FROM_GRADIENTS, Library, library_scores
-from bench.surgery.width_search import one_list_widths, uniform_widths
+from bench.surgery.width_search import global_ranking_widths, uniform_widths
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Scored:
     """A network, its units, and the scores of their channels."""
 
     network: nn.Module
-    body: Anatomy
+    body: NetworkAnalysis
     scores: Scores
 
 
@@ -49,7 +49,7 @@ class TorchPruning(StagedMethod[Scored]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Scored:
         """The scores."""
-        body, model = anatomy(model, budget), model.to(trainer.device)
+        body, model = analyze_network(model, budget), model.to(trainer.device)
         data = (trainer.calibration, trainer.criterion) if self.importance in FROM_GRADIENTS else ()
         return Scored(
             model, body, library_scores(model, body.layout, self.importance, trainer.seed, *data)
@@ -62,7 +62,9 @@ class TorchPruning(StagedMethod[Scored]):
         widths = (
             uniform_widths(body, budget, floor)
             if uniform
-            else one_list_widths(scores, body, budget, floor)
+            else global_ranking_widths(scores, body, budget, floor)
         )
         kept = body.keep(scores, widths)
-        return Pruned(remove(prepared.network, kept, budget.input_shape, body.layout), kept=kept)
+        return Pruned(
+            remove_channels(prepared.network, kept, budget.input_shape, body.layout), kept=kept
+        )

@@ -15,9 +15,9 @@ from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Trainer
 from bench.plugins.registry import method
-from bench.surgery.analysis import anatomy
-from bench.surgery.importance import norms
-from bench.surgery.remove import remove
+from bench.surgery.analysis import analyze_network
+from bench.surgery.importance import channel_norms
+from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
 
 
@@ -42,11 +42,12 @@ class Uniform(Method):
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
-        body = anatomy(model, budget)
+        body = analyze_network(model, budget)
         kept = body.keep(
-            norms(model, body.layout), uniform_widths(body, budget, trainer.recipe.min_width)
+            channel_norms(model, body.layout),
+            uniform_widths(body, budget, trainer.recipe.min_width),
         )
-        smaller = remove(model, kept, budget.input_shape)
+        smaller = remove_channels(model, kept, budget.input_shape)
         return Pruned(
             smaller, finish="scratch" if self.start == "scratch" else "finetune", kept=kept
         )

@@ -39,13 +39,13 @@ class Restoration(Task):
     Subclasses are frozen dataclasses; their fields decide the degradation of embedded photographs.
     """
 
-    multiple: ClassVar[int] = 16
+    size_multiple: ClassVar[int] = 16
     recipe: ClassVar[Recipe] = Recipe()
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "unet": UNet,
         "res_unet": ResUNet,
     }
-    decided: ClassVar[Mapping[str, Any]] = {"channels": 3, "channels_out": 3}
+    fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "channels_out": 3}
     scale: int = 1  # how many times larger the clean image is
 
     @property
@@ -63,7 +63,7 @@ class Restoration(Task):
 
         Raises ConfigError: unknown backbone or option, value out of range.
         """
-        decided = {name: getattr(self, name, value) for name, value in self.decided.items()}
+        decided = {name: getattr(self, name, value) for name, value in self.fixed_options.items()}
         return build(
             self.backbones,
             backbone,
@@ -104,7 +104,7 @@ class Restoration(Task):
             else self._folder(data).test
         )
 
-    def described(self, data: str) -> str:
+    def describe_data(self, data: str) -> str:
         """The data set, where it comes from and its licence.
 
         Raises ConfigError if the folder is none that this task reads.
@@ -133,9 +133,8 @@ class Restoration(Task):
     def fingerprint(self, data: str) -> str:
         """SHA-256, as hex, of the photographs, the version of the split, and the degradation where it is ours. Raises ConfigError."""
         if data == EMBEDDED:
-            return _hash(
-                [json.dumps(asdict(self), sort_keys=True).encode(), *embedded.fingerprint_parts()]
-            )  # type: ignore[call-overload]
+            options = json.dumps(asdict(self), sort_keys=True)  # type: ignore[call-overload]
+            return _hash([options.encode(), *embedded.fingerprint_parts()])
         return self._folder(data).fingerprint
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:

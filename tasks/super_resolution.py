@@ -36,10 +36,10 @@ class SuperResolution(Restoration):
 
     scale: int = 2
 
-    multiple: ClassVar[int] = 1
+    size_multiple: ClassVar[int] = 1
     recipe: ClassVar[Recipe] = Recipe(patch=96)
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"edsr": EDSR}
-    decided: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
+    fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
 
     def __post_init__(self) -> None:
         Shrunk(self.scale)
@@ -58,7 +58,7 @@ class SuperResolution(Restoration):
         """Nothing: colours are not what is to be learned."""
         return clean
 
-    def unrestored(self, degraded: Tensor) -> Tensor:
+    def baseline_image(self, degraded: Tensor) -> Tensor:
         """(3, H, W) -> (3, scale H, scale W), by bicubic scaling."""
         height, width = (size * self.scale for size in degraded.shape[-2:])
         return resized(degraded[None], (height, width))[0]

@@ -22,8 +22,8 @@ from bench.contract import (
     Pruned,
     Recipe,
     Shape,
-    Step,
     Task,
+    TraceStep,
     Trainer,
 )
 from bench.errors import Infeasible
@@ -73,7 +73,7 @@ class FakeTask(Task):
 
     noise: float = 0.1
     measured_at: ClassVar[Shape] = (1, 3, 32, 32)
-    multiple: ClassVar[int] = 16
+    size_multiple: ClassVar[int] = 16
     recipe: ClassVar[Recipe] = RECIPE
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "tiny": Tiny,
@@ -183,7 +183,10 @@ class Narrow(Method):
             smaller.out = nn.Conv2d(width, 4, 3, padding=1)
         kept = {"first": list(range(width if fault != "kept" else old))}
         return Pruned(
-            smaller, self.finishing, kept, trace=(Step(budget.peak_bytes, {"first": width}, "cut"),)
+            smaller,
+            self.finishing,
+            kept,
+            trace=(TraceStep(budget.peak_bytes, {"first": width}, "cut"),),
         )
 
 

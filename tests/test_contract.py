@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, NoTrainer, Pruned, Recipe, Step
+from bench.contract import NO_TRAINER, Budget, Method, NoTrainer, Pruned, Recipe, TraceStep
 from bench.errors import ConfigError, Infeasible
 
 SHAPE = (1, 3, 16, 16)
@@ -48,7 +48,9 @@ def budgets(*sizes: int) -> Sequence[Budget]:
     return [Budget(size, SHAPE) for size in sizes]
 
 
-@pytest.mark.parametrize("value", [Budget(1, SHAPE), Step(1, {}), Pruned(nn.Identity()), Recipe()])
+@pytest.mark.parametrize(
+    "value", [Budget(1, SHAPE), TraceStep(1, {}), Pruned(nn.Identity()), Recipe()]
+)
 def test_what_is_handed_over_cannot_be_changed(value: Any) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, next(iter(value.__dataclass_fields__)), None)

@@ -28,7 +28,7 @@ from bench.plugins.network_file import is_own
 from bench.plugins.options import configured
 from bench.plugins.registry import TASKS
 from bench.surgery.compactors import insert
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 
 SPEC, WEIGHTS = described_folder.SPEC, described_folder.WEIGHTS
 OF_A_BACKBONE = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
@@ -166,7 +166,7 @@ def _cut(model: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -
     with torch.inference_mode(False):  # surgery follows gradients
         if inserted:
             model = insert(model, inserted, shape)
-        return remove(model, kept, shape) if kept else model
+        return remove_channels(model, kept, shape) if kept else model
 
 
 def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -152,7 +152,7 @@ def _outcomes(contest: _Contest, trainer: TaskTrainer) -> Iterator[tuple[Budget,
     while waiting:
         root = trainer.prepare(deepcopy(contest.model))
         torch.manual_seed(derived_seed(cell.seed, "torch"))
-        with trainer.branch(), trainer.counted(root):
+        with trainer.branch(), trainer.count_calls(root):
             items = iter(contest.method.sweep(root, list(waiting), trainer))
             while waiting:
                 contest.progress.working(f"{cell.label}, seed {cell.seed}")

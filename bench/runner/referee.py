@@ -98,7 +98,7 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
         )
     scale = clean.shape[-1] // degraded.shape[-1]
     larger = functional.pad(
-        degraded, (0, 2 * task.multiple, 0, task.multiple), mode="replicate"
+        degraded, (0, 2 * task.size_multiple, 0, task.size_multiple), mode="replicate"
     )  # as test photographs may be
     for probe in (degraded, larger):
         wanted = format_shape((*clean.shape[:2], probe.shape[-2] * scale, probe.shape[-1] * scale))

@@ -65,10 +65,9 @@ def study_of(wish: Wish) -> Study:
         )
     task = task_class(wish.backbone, wish.task)
     of_method = {entry.name for entry in fields(METHODS.get(wish.method))}  # type: ignore[arg-type]
-    places, overrides = (
-        set(options(task, wish.backbone)) | {entry.name for entry in fields(task)} - of_method,
-        [],
-    )  # type: ignore[arg-type]
+    task_options = {entry.name for entry in fields(task)}  # type: ignore[arg-type]
+    places = set(options(task, wish.backbone)) | task_options - of_method
+    overrides: list[str] = []
     elsewhere: dict[str, Any] = {}
     for text in wish.overrides:
         name = text.partition("=")[0].strip()

@@ -12,7 +12,7 @@ from bench.surgery.importance import most_important
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class NetworkAnalysis:
     """The units of a network and its linear peak model at the budget's input shape, from one trace."""
 
     layout: Layout
@@ -32,7 +32,7 @@ class Anatomy:
         }
 
 
-def anatomy(model: nn.Module, budget: Budget) -> Anatomy:
+def analyze_network(model: nn.Module, budget: Budget) -> NetworkAnalysis:
     """The anatomy of a network at the input and under the convention of a budget.
 
     Raises ConfigError if there is nothing to prune.
@@ -40,4 +40,4 @@ def anatomy(model: nn.Module, budget: Budget) -> Anatomy:
     graph = trace(model, budget.input_shape)
     channels = layout(graph)
     channels.check_prunable()
-    return Anatomy(channels, peak_model_of(graph, channels, budget.convention))
+    return NetworkAnalysis(channels, peak_model_of(graph, channels, budget.convention))

@@ -26,7 +26,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
-def norms(model: nn.Module, channels: Layout, order: int = 2) -> Scores:
+def channel_norms(model: nn.Module, channels: Layout, order: int = 2) -> Scores:
     """Unit -> (C,): norm of each output channel's weights, biases excluded; over tied layers the root mean square."""
     squares, members = torch.zeros(2, channels.size + 1, dtype=torch.float64)
     for layer, places in channels.makes.items():

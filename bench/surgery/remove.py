@@ -45,7 +45,7 @@ KINDS = {
 }
 
 
-def remove(
+def remove_channels(
     model: nn.Module, kept: Kept, input_shape: Inputs, channels: Layout | None = None
 ) -> nn.Module:
     """A copy of the network with fewer channels; weights of the kept ones are unchanged.
@@ -79,7 +79,7 @@ def pretended(
 ) -> Iterator[nn.Module]:
     """A network that computes what is left with the kept channels: masked where a mask is exact, else a smaller copy."""
     if channels.across:
-        yield remove(model, kept, input_shape, channels)
+        yield remove_channels(model, kept, input_shape, channels)
     else:
         with masked(model, channels, kept):
             yield model

@@ -13,11 +13,11 @@ import torch
 
 from bench.contract import Budget, Widths
 from bench.memory.peak_model import PeakModel, floor_widths, impossible
-from bench.surgery.analysis import Anatomy
+from bench.surgery.analysis import NetworkAnalysis
 from bench.surgery.importance import Scores
 
 
-def positions(body: Anatomy) -> int:
+def positions(body: NetworkAnalysis) -> int:
     """n: the positions of the uniform knob.
 
     Where channels double from level to level, every width is an exact multiple.
@@ -25,7 +25,9 @@ def positions(body: Anatomy) -> int:
     return min((width for width in body.widths.values() if width > 1), default=1)
 
 
-def scaled(body: Anatomy, position: int, min_width: int, of: int | None = None) -> dict[str, int]:
+def scaled(
+    body: NetworkAnalysis, position: int, min_width: int, of: int | None = None
+) -> dict[str, int]:
     """Unit -> width with `position` of n parts of its channels, or of `of` parts."""
     parts = of or positions(body)
     return {
@@ -34,7 +36,7 @@ def scaled(body: Anatomy, position: int, min_width: int, of: int | None = None) 
     }
 
 
-def uniform_widths(body: Anatomy, budget: Budget, min_width: int) -> dict[str, int]:
+def uniform_widths(body: NetworkAnalysis, budget: Budget, min_width: int) -> dict[str, int]:
     """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
     knob = largest_fitting(
         lambda index: scaled(body, index + 1, min_width), positions(body), body.peaks, budget
@@ -42,8 +44,8 @@ def uniform_widths(body: Anatomy, budget: Budget, min_width: int) -> dict[str, i
     return scaled(body, knob + 1, min_width)
 
 
-def one_list_widths(
-    scores: Scores, body: Anatomy, budget: Budget, min_width: int
+def global_ranking_widths(
+    scores: Scores, body: NetworkAnalysis, budget: Budget, min_width: int
 ) -> dict[str, int]:
     """Widths after the shortest fitting prefix of one list over all units; a unit keeps its `min_width` best channels.
 

@@ -60,8 +60,8 @@ def ends_the_same_after_a_kill(evidence: Evidence) -> None:
     for budget, pruned in evidence.networks.items():
         if budget not in found or not same_weights(pruned.model, found[budget].model):
             raise Broken(
-                "killed in its training and begun again it gave other weights; name in `carried` of trainer.fit all that its callbacks "
-                "draw from or change and all that they take from a budget, or leave `carried` out"
+                "killed in its training and begun again it gave other weights; name in `callback_state` of trainer.fit all that its callbacks "
+                "draw from or change and all that they take from a budget, or leave `callback_state` out"
             )
 
 

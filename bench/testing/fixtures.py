@@ -66,7 +66,7 @@ class SmallTask(Task):
 
     name: ClassVar[str] = "small"
     measured_at: ClassVar[Shape] = SHAPE
-    multiple: ClassVar[int] = 2
+    size_multiple: ClassVar[int] = 2
     recipe: ClassVar[Recipe] = RECIPE
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"small": SmallNetwork}
 

@@ -30,7 +30,7 @@ from bench.memory.profile import peak_memory
 from bench.plugins.options import configured, plain
 from bench.runner.referee import HOOKS
 from bench.surgery.compactors import insert
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.testing.check_runner import Finding, Skipped
 from bench.testing.fixtures import RECIPE, SHAPE, small_budgets, small_network
 from bench.testing.spies import GuardedTask, Killed, MortalTrainer, WatchedTrainer
@@ -214,7 +214,7 @@ class Evidence:
         kept: Kept = {
             unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()
         }
-        return remove(self.compacted(pruned), kept, SHAPE)
+        return remove_channels(self.compacted(pruned), kept, SHAPE)
 
     def _with_compactors(self, inserted: tuple[str, ...]) -> nn.Module:
         return insert(self.network, inserted, SHAPE) if inserted else self.network
@@ -231,7 +231,7 @@ class Evidence:
         before, outcomes, error = _traits(model, trainer), [], None
         with self._watched():
             torch.manual_seed(SEED)
-            with trainer.branch(), trainer.counted(model):
+            with trainer.branch(), trainer.count_calls(model):
                 try:
                     for budget, outcome in islice(
                         ask(model, WatchedTrainer(trainer, self.outside)), MOST_ANSWERS

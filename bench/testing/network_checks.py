@@ -5,7 +5,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from bench.contract import Budget, Finish, Pruned, Step
+from bench.contract import Budget, Finish, Pruned, TraceStep
 from bench.errors import PluginError
 from bench.memory.peak_model import peak_model
 from bench.runner.referee import check_output, check_peak, check_plain
@@ -121,7 +121,7 @@ def keeps_a_true_diary(evidence: Evidence) -> None:
             for model in (evidence.compacted(pruned), evidence.network)
         ]
         for number, step in enumerate(pruned.trace, 1):
-            if not isinstance(step, Step):
+            if not isinstance(step, TraceStep):
                 raise Broken(
                     f"line {number} of trace is a {type(step).__name__}; write Step(peak_bytes, widths, note)"
                 )

@@ -17,9 +17,9 @@ from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.plugins.interface import faults_of_task
 from bench.plugins.options import configured
-from bench.surgery.analysis import anatomy
-from bench.surgery.importance import norms
-from bench.surgery.remove import remove
+from bench.surgery.analysis import analyze_network
+from bench.surgery.importance import channel_norms
+from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
 from bench.testing.check_runner import Broken, Finding, needs
 from bench.testing.method_runs import same_weights
@@ -185,7 +185,9 @@ def scores_have_psnr_and_ssim(evidence: TaskEvidence) -> None:
     """A test photograph as it is gets at least psnr_db and ssim, finite numbers."""
     needs(is_a_task, evidence)
     for name, pairs in evidence.test_sets.items():
-        scores = evidence.task.score(evidence.task.unrestored(pairs[0].degraded), pairs[0].clean)
+        scores = evidence.task.score(
+            evidence.task.baseline_image(pairs[0].degraded), pairs[0].clean
+        )
         for metric in ("psnr_db", "ssim"):
             if not math.isfinite(float(scores.get(metric, math.nan))):
                 raise Broken(
@@ -229,10 +231,10 @@ def _halved(evidence: TaskEvidence, backbone: str) -> nn.Module:
     """A backbone at half of its peak."""
     network, shape = evidence.networks[backbone], evidence.task.measured_at
     budget = Budget(peak_memory(network, shape) // 2, shape)
-    body = anatomy(network, budget)
-    return remove(
+    body = analyze_network(network, budget)
+    return remove_channels(
         network,
-        body.keep(norms(network, body.layout), uniform_widths(body, budget, 1)),
+        body.keep(channel_norms(network, body.layout), uniform_widths(body, budget, 1)),
         shape,
         body.layout,
     )

@@ -23,12 +23,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer
-from bench.plugins.registry import method
-from bench.surgery.analysis import anatomy
-from bench.surgery.remove import remove
-from bench.surgery.width_search import one_list_widths
-from bench.surgery.importance import norms
+from prunebench import NO_TRAINER, Budget, Method, Pruned, Recipe, TraceStep, Trainer, method
+from prunebench import analyze_network, channel_norms, global_ranking_widths, remove_channels
 
 
 @method("{name}")
@@ -47,15 +43,15 @@ class {title}(Method):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """Trains with the penalty, then removes the channels with the smallest norms. Raises Infeasible if the least widths do not fit."""
         network = deepcopy(model).to(trainer.device)  # the one that was passed in stays as it is
-        body, least = anatomy(network, budget), trainer.recipe.min_width  # its units, and what their channels cost
+        body, least = analyze_network(network, budget), trainer.recipe.min_width  # its units, and what their channels cost
         body.peaks.check(budget, least)
         steps = self.epochs * trainer.recipe.steps_per_epoch
-        trainer.fit(network, steps, phase="search", penalty=self._penalty, carried={{}})  # replace: the training
-        scores = norms(network, body.layout)  # replace: unit -> one score a channel, (C,); the lowest go first
-        widths = one_list_widths(scores, body, budget, least)  # replace, if your method chooses the widths itself
+        trainer.fit(network, steps, phase="search", penalty=self._penalty, callback_state={{}})  # replace: the training
+        scores = channel_norms(network, body.layout)  # replace: unit -> one score a channel, (C,); the lowest go first
+        widths = global_ranking_widths(scores, body, budget, least)  # replace, if your method chooses the widths itself
         kept = body.keep(scores, widths)
-        diary = (Step(body.peaks.peak_bytes(widths), widths, "cut"),)
-        return Pruned(remove(network.eval(), kept, budget.input_shape, body.layout), kept=kept, trace=diary)
+        diary = (TraceStep(body.peaks.peak_bytes(widths), widths, "cut"),)
+        return Pruned(remove_channels(network.eval(), kept, budget.input_shape, body.layout), kept=kept, trace=diary)
 
     def _penalty(self, network: nn.Module) -> Tensor:
         layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -65,7 +61,7 @@ class {title}(Method):
 TEST = '''\
 """Everything that a method promises, for {name}: run it with pytest."""
 
-from bench.testing.pytest_suite import MethodContract
+from prunebench import MethodContract
 
 from {name} import {title}
 

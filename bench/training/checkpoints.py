@@ -54,14 +54,14 @@ class State:
         model: in training.
         optimizer: of its weights.
         draws: from which its batches come.
-        carried: what the callbacks draw from or change (generators, lists, tensors, `Stateful`),
+        callback_state: what the callbacks draw from or change (generators, lists, tensors, `Stateful`),
             and plain values that tell what they do.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     draws: Generator
-    carried: Mapping[str, Any] = field(default_factory=dict)
+    callback_state: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors on the CPU and plain values, by name."""
@@ -83,7 +83,7 @@ class State:
         }
         if device.type == "cuda":
             found["common cuda"] = torch.cuda.get_rng_state(device)
-        for name, one in self.carried.items():
+        for name, one in self.callback_state.items():
             found |= {f"carried {name}/{key}": value for key, value in _state_of(one).items()}
         tensors = {
             name: _plain(value) for name, value in found.items() if isinstance(value, Tensor)
@@ -110,7 +110,7 @@ class State:
         torch.set_rng_state(tensors["common"])
         if "common cuda" in tensors:
             torch.cuda.set_rng_state(tensors["common cuda"], next(self.model.parameters()).device)
-        for name, one in self.carried.items():
+        for name, one in self.callback_state.items():
             _restore(one, _below(found, f"carried {name}/"))
 
     def _unsaved_buffers(self) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ def check_data(task: Task, data: str) -> Checked:
     for name, pairs in task.photographs(data).items():
         split, thumbnails[name] = _looked_at(task, name, pairs)
         splits.append(split)
-    return Checked(task.described(data), tuple(splits), tuple(_twins(thumbnails)))
+    return Checked(task.describe_data(data), tuple(splits), tuple(_twins(thumbnails)))
 
 
 def text(checked: Checked) -> str:
@@ -90,7 +90,7 @@ def _looked_at(task: Task, name: str, pairs: Sequence[Pair]) -> tuple[Split, dic
     sizes, psnrs_db, thumbnails = [], [], {}
     for pair in pairs:
         sizes.append((pair.clean.shape[1], pair.clean.shape[2]))
-        psnrs_db.append(task.score(task.unrestored(pair.degraded), pair.clean)["psnr_db"])
+        psnrs_db.append(task.score(task.baseline_image(pair.degraded), pair.clean)["psnr_db"])
         grey = adaptive_avg_pool2d(pair.clean.mean(0, keepdim=True), THUMBNAIL).flatten()
         if (contrast := grey.std()) > FLAT:
             thumbnails[pair.name] = (grey - grey.mean()) / (contrast * (len(grey) - 1) ** 0.5)

@@ -29,14 +29,14 @@ def evaluate(
         return _scored(
             task,
             data,
-            lambda pair: restore(model, pair.degraded.to(device), task.multiple).cpu(),
+            lambda pair: restore(model, pair.degraded.to(device), task.size_multiple).cpu(),
             look,
         )
 
 
 def input_scores(task: Task, data: str) -> Scores:
     """The same for what a viewer has without a network."""
-    return _scored(task, data, lambda pair: task.unrestored(pair.degraded))
+    return _scored(task, data, lambda pair: task.baseline_image(pair.degraded))
 
 
 def means(scores: Scores) -> dict[str, float]:

@@ -155,7 +155,7 @@ def _train(
         if (index + 1) % max(1, steps // CURVE_POINTS) == 0 or index + 1 == steps:
             curve.append((index + 1, trainer.loss(model)))
 
-    trainer.fit(model, steps, phase="pretrain", after_step=look, carried={"curve": curve})
+    trainer.fit(model, steps, phase="pretrain", after_step=look, callback_state={"curve": curve})
     return curve, sum(trainer.meter.spent().seconds.values())
 
 

@@ -61,7 +61,10 @@ def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
     def keep(test_set: str, pair: Pair, restored: Tensor) -> None:
         top, left = most_detailed(pair.clean)
         _write(patch_path(restored_folder, test_set, pair.name), restored, top, left)
-        for kind, image in (("clean", pair.clean), ("degraded", task.unrestored(pair.degraded))):
+        for kind, image in (
+            ("clean", pair.clean),
+            ("degraded", task.baseline_image(pair.degraded)),
+        ):
             path = patch_path(shared_folder / kind, test_set, pair.name)
             if not is_whole(path):
                 _write(path, image, top, left)

@@ -133,14 +133,14 @@ class TaskTrainer:
         """The mean criterion over the calibration crops, in eval mode, without gradient."""
         self.prepare(model)
         total = torch.zeros((), device=self.device)
-        with self.counted(model), evaluating(model), torch.inference_mode():
+        with self.count_calls(model), evaluating(model), torch.inference_mode():
             for degraded, clean in self.calibration:
                 self.meter.samples[self.meter.phase or "search"] += len(clean)
                 total += self.criterion(model(degraded), clean) * len(clean)
         return float(total) / self.recipe.calibration_crops
 
-    def remembered(self, name: str, work: Callable[[], float]) -> float:
-        """A number that is computed once, whoever kills the run; see contract.Trainer.remembered."""
+    def remember(self, name: str, work: Callable[[], float]) -> float:
+        """A number that is computed once, whoever kills the run; see contract.Trainer.remember."""
         name = f"{name}, torch {torch.__version__}, {self.device.type}"
         if name in self._numbers:
             self.meter.restore(self.meter.spent() + Spent.of(self._numbers[name]["spent"]))
@@ -186,7 +186,7 @@ class TaskTrainer:
         objective: Objective | None = None,
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: Callable[[int, float], bool | None] | None = None,
-        carried: Mapping[str, Any] | None = None,
+        callback_state: Mapping[str, Any] | None = None,
     ) -> int:
         """Trains in place; see contract.Trainer.fit.
 
@@ -196,14 +196,14 @@ class TaskTrainer:
         """
         if steps <= 0:
             return 0
-        with self._during(phase), self.counted(model), self.meter.during(phase):
+        with self._during(phase), self.count_calls(model), self.meter.during(phase):
             self.prepare(model).train()
             weights = [weight for weight in model.parameters() if weight.requires_grad]
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
-            known = carried is not None or not (
+            known = callback_state is not None or not (
                 objective or penalty or after_step
             )  # all that the training depends on
-            state = State(model, optimizer, self._draws, carried or {})
+            state = State(model, optimizer, self._draws, callback_state or {})
             checkpoint = self._checkpoints.of(
                 state, {"phase": phase, "steps": steps}, resumable=known
             )
@@ -280,7 +280,7 @@ class TaskTrainer:
             torch.set_rng_state(common)
 
     @contextmanager
-    def counted(self, model: nn.Module) -> Iterator[None]:
+    def count_calls(self, model: nn.Module) -> Iterator[None]:
         """Counts the calls of `model` inside, unless they are counted already."""
         present = self._count_forward in model._forward_hooks.values()
         handle = None if present else model.register_forward_hook(self._count_forward)

@@ -30,11 +30,11 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer
+from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, TraceStep, Trainer
 from bench.errors import ConfigError
 from bench.plugins.registry import method
-from bench.surgery.analysis import anatomy
-from bench.surgery.remove import remove
+from bench.surgery.analysis import analyze_network
+from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
 from methods.assl.phases import Pressure, Schedule
 from methods.assl.reparametrisation import Scales
@@ -79,7 +79,7 @@ class Assl(Method):
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
-        body = anatomy(model, budget)
+        body = analyze_network(model, budget)
         widths = uniform_widths(body, budget, trainer.recipe.min_width)
         losing = {unit: width for unit, width in widths.items() if width < body.widths[unit]}
         if not losing:
@@ -94,15 +94,20 @@ class Assl(Method):
             "pressure": pressure,
             "widths": losing,
         }  # without them, budgets are alike until tied layers are pressed
-        trainer.fit(scales.network, schedule.steps, phase="search", carried=carried, **pressed)
-        smaller = remove(scales.merged(model), pressure.kept, budget.input_shape, body.layout)
+        trainer.fit(
+            scales.network, schedule.steps, phase="search", callback_state=carried, **pressed
+        )
+        smaller = remove_channels(
+            scales.merged(model), pressure.kept, budget.input_shape, body.layout
+        )
         phases = [
-            Step(body.peaks.peak_bytes(body.widths), body.widths, note) for note in pressure.notes
+            TraceStep(body.peaks.peak_bytes(body.widths), body.widths, note)
+            for note in pressure.notes
         ]
         return Pruned(
             smaller,
             kept=pressure.kept,
-            trace=(*phases, Step(body.peaks.peak_bytes(widths), widths, "removed")),
+            trace=(*phases, TraceStep(body.peaks.peak_bytes(widths), widths, "removed")),
         )
 
     def _steps(self, recipe: Recipe) -> int:

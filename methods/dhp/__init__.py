@@ -24,13 +24,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Budget, Phase, Pruned, Recipe, Step, Trainer
+from bench.contract import Budget, Phase, Pruned, Recipe, TraceStep, Trainer
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.analysis import Anatomy, anatomy
-from bench.surgery.importance import norms
-from bench.surgery.remove import remove
-from bench.surgery.width_search import one_list_widths
+from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.importance import channel_norms
+from bench.surgery.remove import remove_channels
+from bench.surgery.width_search import global_ranking_widths
 from methods.dhp.hypernetwork import Hypernetwork
 from methods.dhp.latents import Latents
 
@@ -40,7 +40,7 @@ class Searched:
     """A plain network with its generated weights, its units, and what its latents say of each channel."""
 
     network: nn.Module
-    body: Anatomy
+    body: NetworkAnalysis
     scores: dict[str, Tensor]
     note: str
 
@@ -78,7 +78,7 @@ class DHP(StagedMethod[Searched]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Searched:
         """The search."""
-        body, recipe = anatomy(model, budget), trainer.recipe
+        body, recipe = analyze_network(model, budget), trainer.recipe
         phase: Phase = "pretrain" if self.start == "scratch" else "search"
         steps = recipe.pretrain_steps if self.start == "scratch" else recipe.tuning_steps // 2
         hypernetwork = self._hypernetwork(model, body, trainer)
@@ -96,14 +96,14 @@ class DHP(StagedMethod[Searched]):
 
         carried = {"network": model, "steps at zero": latents.steps_at_zero}
         model.train()
-        with trainer.counted(model):
+        with trainer.count_calls(model):
             trainer.fit(
                 hypernetwork,
                 steps,
                 phase=phase,
                 objective=objective,
                 after_step=shrink,
-                carried=carried,
+                callback_state=carried,
             )
         hypernetwork.write(model.eval())
         note = f"shrinkage {self.shrinkage:g}: {before} latents below {self.threshold:g} before the search, {latents.small()} after it"
@@ -115,16 +115,18 @@ class DHP(StagedMethod[Searched]):
         Raises Infeasible if the least widths do not.
         """
         floor = max(self.least_width, trainer.recipe.min_width)
-        widths = one_list_widths(prepared.scores, prepared.body, budget, floor)
+        widths = global_ranking_widths(prepared.scores, prepared.body, budget, floor)
         kept = prepared.body.keep(prepared.scores, widths)
-        smaller = remove(prepared.network, kept, budget.input_shape, prepared.body.layout)
+        smaller = remove_channels(prepared.network, kept, budget.input_shape, prepared.body.layout)
         return Pruned(
             smaller,
             kept=kept,
-            trace=(Step(prepared.body.peaks.peak_bytes(widths), widths, prepared.note),),
+            trace=(TraceStep(prepared.body.peaks.peak_bytes(widths), widths, prepared.note),),
         )
 
-    def _hypernetwork(self, model: nn.Module, body: Anatomy, trainer: Trainer) -> Hypernetwork:
+    def _hypernetwork(
+        self, model: nn.Module, body: NetworkAnalysis, trainer: Trainer
+    ) -> Hypernetwork:
         """As it starts."""
         if self.start == "scratch":
             trainer.reinitialise(model)
@@ -134,7 +136,7 @@ class DHP(StagedMethod[Searched]):
         else:
             relative = [
                 score / score.mean().clamp_min(1e-12)
-                for score in norms(model, body.layout).values()
+                for score in channel_norms(model, body.layout).values()
             ]
             hypernetwork.reproduce(model, torch.cat(relative))
         return hypernetwork

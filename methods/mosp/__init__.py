@@ -33,7 +33,7 @@ from bench.contract import NO_TRAINER, Budget, Pruned, Trainer, largest_first
 from bench.errors import ConfigError, Infeasible
 from bench.memory.peak_model import impossible
 from bench.memory.profile import peak_memory
-from bench.method_bases import SweptMethod
+from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
 from bench.surgery.compactors import insert, long_skips, long_sums
 from methods.mosp.trajectory import Measure, Trajectory
@@ -43,7 +43,7 @@ CHANNEL = "channel"
 
 @method("mosp")
 @dataclass(frozen=True)
-class Mosp(SweptMethod):
+class Mosp(SweepMethod):
     """Prunes the units that are alive at the peak step.
 
     Args:

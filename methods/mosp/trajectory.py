@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from bench.channels.units import Layout
-from bench.contract import Budget, Pruned, Step, Trainer
+from bench.contract import Budget, Pruned, TraceStep, Trainer
 from bench.errors import Infeasible
 from bench.memory.groups import PruningGroup, peak_group
 from bench.memory.peak_model import floor_widths
-from bench.surgery.analysis import anatomy
+from bench.surgery.analysis import analyze_network
 from bench.surgery.importance import (
     Scores,
     activations,
+    channel_norms,
     gate_gradients,
     most_important,
-    norms,
     random_scores,
 )
-from bench.surgery.remove import compose, pretended, remove
+from bench.surgery.remove import compose, pretended, remove_channels
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sensitivities
 
@@ -49,7 +49,7 @@ class Measure:
     def scores(self, network: nn.Module, channels: Layout) -> Scores:
         """Unit -> importance of its channels; the least goes first."""
         calibration, criterion = self.trainer.calibration, self.trainer.criterion
-        with self.trainer.counted(network):
+        with self.trainer.count_calls(network):
             if self.importance in ("gradient", "fisher"):
                 return gate_gradients(
                     network,
@@ -62,7 +62,7 @@ class Measure:
                 return activations(network, channels, calibration)
         if self.importance == "random":
             return random_scores(channels, self.trainer.seed)
-        return norms(network, channels, order=int(self.importance[1]))
+        return channel_norms(network, channels, order=int(self.importance[1]))
 
 
 @dataclass
@@ -83,10 +83,10 @@ class Trajectory:
     measure: Measure
     outer_bytes: int
     inner_bytes: int | None
-    trace: list[Step] = field(default_factory=list)
+    trace: list[TraceStep] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        body = anatomy(self.network, self.budget)
+        body = analyze_network(self.network, self.budget)
         self.peaks, self.layout = body.peaks, body.layout
         self.kept = {unit: list(range(full)) for unit, full in body.widths.items()}
         self.floor = floor_widths(body.widths, self.measure.trainer.recipe.min_width)
@@ -104,7 +104,7 @@ class Trajectory:
 
     def note(self, text: str) -> None:
         """A line in the diary."""
-        self.trace.append(Step(self.peak_bytes, self.widths, text))
+        self.trace.append(TraceStep(self.peak_bytes, self.widths, text))
 
     def snapshot(self) -> Pruned:
         """What has been reached, for the harness to finish."""
@@ -189,6 +189,6 @@ class Trajectory:
 
     def _remove(self, kept: dict[str, list[int]]) -> None:
         """For good."""
-        self.network = remove(self.network, kept, self.budget.input_shape, self.layout)
+        self.network = remove_channels(self.network, kept, self.budget.input_shape, self.layout)
         self.kept = compose(self.kept, kept, self.peaks.widths)
         self.layout = self.layout.without(kept)

@@ -24,11 +24,20 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Pruned, Recipe, Step, Trainer, Widths, largest_first
+from bench.contract import (
+    NO_TRAINER,
+    Budget,
+    Pruned,
+    Recipe,
+    TraceStep,
+    Trainer,
+    Widths,
+    largest_first,
+)
 from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import PeakModel, floor_widths, impossible
-from bench.method_bases import SweptMethod
+from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
 from bench.torch_state import evaluating
 from methods.slimmable.training import Slimmable, Start, sandwich
@@ -39,7 +48,7 @@ SHARE_OF_PRETRAINING = 5  # from scratch, a fifth of it trains the slimmable net
 
 @method("autoslim")
 @dataclass(frozen=True)
-class AutoSlim(SweptMethod):
+class AutoSlim(SweepMethod):
     """Greedy slimming of a slimmable network.
 
     Args:
@@ -128,7 +137,7 @@ class AutoSlim(SweptMethod):
             trainer.fit,
             slimmable.model,
             objective=sandwich(slimmable, others, trainer),
-            carried={"draws": draws},
+            callback_state={"draws": draws},
         )
         if self.start == "scratch":
             trainer.reinitialise(slimmable.model)
@@ -205,13 +214,13 @@ class Path:
         self.widths, self.error = trials[best], errors[best]
         self.history.append((units[best], errors[best], sum(errors) / len(errors)))
 
-    def trace(self) -> tuple[Step, ...]:
+    def trace(self) -> tuple[TraceStep, ...]:
         """One line: how far the path has come."""
         unit, error, mean = (
             self.history[-1] if self.history else ("nothing", self.error, self.error)
         )
         note = f"{len(self.history)} groups removed, the last of {unit}: error {error:.4g}, mean of its candidates {mean:.4g}"
-        return (Step(self.peaks.peak_bytes(self.widths), self.widths, note),)
+        return (TraceStep(self.peaks.peak_bytes(self.widths), self.widths, note),)
 
     def _shrunk(self, unit: str) -> int:
         return max(

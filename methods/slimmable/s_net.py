@@ -66,7 +66,14 @@ class SNet(StagedMethod[Slimmable]):
                 ]
             ).sum()
 
-        train(slimmable, objective, self.start, trainer.recipe.tuning_steps, trainer, carried={})
+        train(
+            slimmable,
+            objective,
+            self.start,
+            trainer.recipe.tuning_steps,
+            trainer,
+            callback_state={},
+        )
         return slimmable
 
     def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:

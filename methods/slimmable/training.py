@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Budget, Finish, Objective, Pruned, Trainer, Widths
-from bench.surgery.analysis import Anatomy, anatomy
-from bench.surgery.remove import remove
+from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.remove import remove_channels
 from bench.surgery.shared_weights import Sliced
 from bench.surgery.width_search import scaled
 
@@ -37,7 +37,7 @@ class Slimmable:
 
     def __init__(self, model: nn.Module, budget: Budget) -> None:
         self.model, self.input_shape = model, budget.input_shape
-        self.body: Anatomy = anatomy(model, budget)
+        self.body: NetworkAnalysis = analyze_network(model, budget)
         self.sliced = Sliced(model, self.body.layout)
 
     def run(self, widths: Widths, degraded: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class Slimmable:
     def cut(self, widths: Widths, finish: Finish, trainer: Trainer) -> Pruned:
         """The network at these widths alone, with statistics of its own."""
         kept = {unit: list(channels) for unit, channels in self.prefix(widths).items()}
-        smaller = remove(self.model, kept, self.input_shape, self.body.layout)
+        smaller = remove_channels(self.model, kept, self.input_shape, self.body.layout)
         estimate_statistics(smaller, trainer)
         shared = (
             sum(weight.numel() for weight in self.model.parameters()) if finish == "none" else None
@@ -72,9 +72,9 @@ def train(
     start: Start,
     steps: int,
     trainer: Trainer,
-    carried: Mapping[str, Any],
+    callback_state: Mapping[str, Any],
 ) -> None:
-    """From new weights the whole schedule of a network of its own; from pretrained ones `steps` steps; `carried` as in `fit`."""
+    """From new weights the whole schedule of a network of its own; from pretrained ones `steps` steps; `callback_state` as in `fit`."""
     if start == "scratch":
         trainer.reinitialise(slimmable.model)
         trainer.fit(
@@ -82,9 +82,11 @@ def train(
             trainer.recipe.pretrain_steps,
             phase="pretrain",
             objective=objective,
-            carried=carried,
+            callback_state=callback_state,
         )
-    trainer.fit(slimmable.model, steps, phase="adapt", objective=objective, carried=carried)
+    trainer.fit(
+        slimmable.model, steps, phase="adapt", objective=objective, callback_state=callback_state
+    )
 
 
 def sandwich(
@@ -116,7 +118,7 @@ def estimate_statistics(model: nn.Module, trainer: Trainer) -> None:
         layer.reset_running_stats()  # type: ignore[operator]
         layer.momentum = None  # type: ignore[assignment]  # the plain mean over batches
     model.train()
-    with torch.no_grad(), trainer.counted(model):
+    with torch.no_grad(), trainer.count_calls(model):
         for degraded, _ in trainer.batches(STATISTICS_BATCHES):
             model(degraded)
     model.eval()

@@ -80,7 +80,7 @@ class USNet(StagedMethod[Slimmable]):
 
         steps = trainer.recipe.tuning_steps // (2 if self.finetune else 1)
         objective = sandwich(slimmable, others, trainer, self.distilled)
-        train(slimmable, objective, self.start, steps, trainer, carried={"draws": draws})
+        train(slimmable, objective, self.start, steps, trainer, callback_state={"draws": draws})
         return slimmable
 
     def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:

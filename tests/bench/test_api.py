@@ -18,7 +18,7 @@ from bench.errors import ConfigError, Infeasible, PluginError
 from bench.export import saved
 from bench.runner.executors.serial import Serial
 from bench.runner.run import run_study
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from tests.fakes import FakeTask, Tiny, tiny_peak_bytes
 
 SHAPE = (1, 3, 32, 32)
@@ -37,7 +37,7 @@ class Halves(Method):
     says: int = 4
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        smaller = remove(model, {"first": list(range(4))}, budget.input_shape)
+        smaller = remove_channels(model, {"first": list(range(4))}, budget.input_shape)
         return Pruned(smaller, kept={"first": list(range(self.says))})
 
 

@@ -34,7 +34,7 @@ recipe = {patch = 16, batch = 1, pretrain_steps = 2, finetune_steps = 1, calibra
 
 
 def prunebench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "prunebench.py"), *words]
+    command = [sys.executable, "-m", "prunebench", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -16,7 +16,7 @@ from bench.plugins.options import cell_task, configured
 from bench.plugins.registry import METHODS
 from bench.records import Cell
 from bench.study.study import load_study
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.pretrained import PACKAGED, find, pretrained
 from bench.training.trainer import TaskTrainer
@@ -122,4 +122,4 @@ def _random_cut(
         unit: [channel for channel in range(16) if (unit, channel) not in gone] for unit in units
     }
     with torch.no_grad():
-        return remove(network, kept, budget.input_shape)
+        return remove_channels(network, kept, budget.input_shape)

@@ -8,7 +8,7 @@ from bench.contract import Budget
 from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
-from bench.surgery.importance import norms
+from bench.surgery.importance import channel_norms
 from methods.global_l2 import GlobalL2
 from tests.networks.small import SHAPE, layout_of, unet
 
@@ -20,7 +20,7 @@ def _half(network: nn.Module) -> Budget:
 def test_what_stays_is_above_one_threshold_except_the_last_channel_of_a_unit() -> None:
     network = unet(8)
     scores, kept = (
-        norms(network, layout_of(network)),
+        channel_norms(network, layout_of(network)),
         GlobalL2().prune(network, _half(network)).kept,
     )
     gone = [
@@ -41,7 +41,7 @@ def test_restoring_the_last_removed_channel_breaks_the_budget(peak_aware: bool) 
     budget, model, channels = _half(network), peak_model(network, SHAPE), layout_of(network)
     kept = GlobalL2(peak_aware=peak_aware).prune(network, budget).kept
     widths = {unit: len(kept.get(unit, range(full))) for unit, full in channels.widths.items()}
-    scores = norms(network, channels)
+    scores = channel_norms(network, channels)
     gone = {
         (float(scores[unit][channel]), unit)
         for unit in kept

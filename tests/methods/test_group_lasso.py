@@ -12,10 +12,10 @@ from bench.contract import Budget
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
-from bench.surgery.analysis import Anatomy, anatomy
-from bench.surgery.importance import norms
+from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.importance import channel_norms
 from bench.surgery.masks import output_slices
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import positions, scaled
 from bench.training.trainer import TaskTrainer
 from methods.group_lasso import GroupLasso, Groups, Sparse
@@ -88,7 +88,7 @@ def test_a_group_is_the_concatenation_of_what_norms_averages() -> None:
     ):
         channels = layout_at(network, shape_of(name))
         found = Groups(network, channels).norms()[channels.places(unit)]
-        torch.testing.assert_close(found, norms(network, channels)[unit] * members**0.5)
+        torch.testing.assert_close(found, channel_norms(network, channels)[unit] * members**0.5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -105,14 +105,17 @@ def test_removing_groups_that_are_zero_changes_nothing(name: str) -> None:
         unit: groups.norms()[channels.places(unit)].nonzero()[:, 0].tolist() or [0]
         for unit in channels.units
     }
-    smaller, whole = remove(network, alive, shape)(*inputs_of(shape)), network(*inputs_of(shape))
+    smaller, whole = (
+        remove_channels(network, alive, shape)(*inputs_of(shape)),
+        network(*inputs_of(shape)),
+    )
     assert sum(map(len, alive.values())) < 0.7 * channels.size
     torch.testing.assert_close(smaller, whole, rtol=1e-5, atol=1e-5)
     for weight, kept in biases.items():
         network.get_parameter(weight).copy_(kept)
     if name != "unet":  # whose biases start at zero
         assert (
-            remove(network, alive, shape)(*inputs_of(shape)) - network(*inputs_of(shape))
+            remove_channels(network, alive, shape)(*inputs_of(shape)) - network(*inputs_of(shape))
         ).abs().max() > 1e-4
 
 
@@ -162,14 +165,14 @@ def test_it_works_on_networks_with_ties_pixel_shuffle_groups_and_normalisations(
     assert pruned.kept
 
 
-def _kept_of(body: Anatomy, kept: dict[str, list[int]]) -> dict[str, int]:
+def _kept_of(body: NetworkAnalysis, kept: dict[str, list[int]]) -> dict[str, int]:
     return {unit: len(kept.get(unit, range(full))) for unit, full in body.widths.items()}
 
 
 @pytest.mark.parametrize("ratio", [0.3, 0.55, 0.8])
 def test_one_quantum_more_breaks_the_budget(ratio: float) -> None:
     network = unet(8)
-    budget, body = _budget(network, ratio), anatomy(network, _budget(network, ratio))
+    budget, body = _budget(network, ratio), analyze_network(network, _budget(network, ratio))
     prepared = GroupLasso(epochs=1).prepare(unet(8), budget, _trainer())
     uniform, threshold = (
         GroupLasso(allocation=one).cut(prepared, budget, _trainer()).kept

@@ -6,7 +6,7 @@ import torch
 from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.analysis import anatomy
+from bench.surgery.analysis import analyze_network
 from bench.surgery.compactors import insert
 from bench.surgery.remove import pretended
 from methods.one_skip import OneSkip
@@ -36,7 +36,9 @@ def test_it_computes_what_the_masked_skip_computes() -> None:
     budget, x = whole(), torch.rand(SHAPE)
     pruned = OneSkip(skip=1, keep=0.25).prune(network("small_unet"), budget, trainer())
     compacted = insert(network("small_unet"), pruned.inserted, SHAPE)
-    with pretended(compacted, anatomy(compacted, budget).layout, pruned.kept, SHAPE) as masked:
+    with pretended(
+        compacted, analyze_network(compacted, budget).layout, pruned.kept, SHAPE
+    ) as masked:
         torch.testing.assert_close(pruned.model.eval()(x), masked.eval()(x))
 
 

@@ -17,7 +17,7 @@ from bench.errors import ConfigError, Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
-from bench.surgery.analysis import Anatomy, anatomy
+from bench.surgery.analysis import NetworkAnalysis, analyze_network
 from bench.training.checkpoints import Checkpoints
 from bench.training.trainer import TaskTrainer
 from methods.random_search import RandomSearch, fitted
@@ -88,7 +88,7 @@ def same(one: Pruned, other: Pruned) -> bool:
     )
 
 
-def at_scale(scale: float, ratios: dict[str, float], body: Anatomy) -> dict[str, int]:
+def at_scale(scale: float, ratios: dict[str, float], body: NetworkAnalysis) -> dict[str, int]:
     """The law of the header, with a floor of one channel."""
     return {
         unit: min(full, max(1, int(scale * ratios[unit] * full + 0.5)))
@@ -103,7 +103,7 @@ def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(
 ) -> None:
     network = {"u-net": unet, "residual": residual}.get(name, PUBLIC.get(name))()
     budget = at(share, network)
-    body, draws = anatomy(network, budget), torch.Generator().manual_seed(0)
+    body, draws = analyze_network(network, budget), torch.Generator().manual_seed(0)
     for _ in range(10):
         ratios = {unit: 0.1 + 0.9 * float(torch.rand((), generator=draws)) for unit in body.widths}
         low, high = 0.0, 10.0
@@ -128,7 +128,7 @@ def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(
 
 def test_the_peak_never_falls_as_the_knob_rises_and_no_width_is_below_the_floor() -> None:
     network = unet()
-    body = anatomy(network, at(0.5, network))
+    body = analyze_network(network, at(0.5, network))
     ratios = {unit: 0.1 + 0.9 * index / len(body.widths) for index, unit in enumerate(body.widths)}
     peaks = [body.peaks.peak_bytes(at_scale(step / 100, ratios, body)) for step in range(1000)]
     assert peaks == sorted(peaks)
@@ -149,7 +149,7 @@ def test_the_chosen_network_has_the_least_loss_of_all_and_that_loss(
     assert losses == trainer.losses
     best = trials[losses.index(min(losses))]
     assert (
-        fitted(best.params, anatomy(network, at(0.5, network)), at(0.5, network), 1)
+        fitted(best.params, analyze_network(network, at(0.5, network)), at(0.5, network), 1)
         == layout_of(pruned.model).widths
     )
     assert TaskTrainer(AnyScale(), "embedded", CROPS, 0).loss(pruned.model) == min(losses)
@@ -290,7 +290,7 @@ def test_from_scratch_is_asked_for_and_forecast() -> None:
 
 def test_impossible_budgets_and_questions_are_refused() -> None:
     network = unet()
-    least = anatomy(network, at(1, network)).peaks.least_bytes()
+    least = analyze_network(network, at(1, network)).peaks.least_bytes()
     assert (
         peak_memory(
             RandomSearch(samples=2).prune(network, Budget(least, SHAPE), Counting()).model, SHAPE

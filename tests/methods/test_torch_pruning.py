@@ -12,7 +12,7 @@ from bench.contract import Budget, Method
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
-from bench.surgery.analysis import anatomy
+from bench.surgery.analysis import analyze_network
 from bench.surgery.torch_pruning_importance import FROM_GRADIENTS, Library, library_scores
 from bench.surgery.width_search import scaled
 from bench.training.trainer import TaskTrainer
@@ -61,7 +61,7 @@ def test_it_works_on_every_kind_of_network(name: str, importance: Library) -> No
 def test_one_quantum_more_breaks_the_budget(importance: Library) -> None:
     network, trainer = unet(8), _trainer()
     budget = _budget(network, 0.4)
-    body = anatomy(network, budget)
+    body = analyze_network(network, budget)
     uniform, one_list = (
         TorchPruning(importance, ranking).prune(network, budget, trainer).kept
         for ranking in ("uniform", "global")
@@ -161,7 +161,7 @@ def test_a_budget_alone_gets_the_network_that_it_gets_in_a_sweep(importance: Lib
 )
 def test_every_forward_pass_is_counted_once(importance: Library, passes: int) -> None:
     network, trainer = unet(), _trainer()
-    with trainer.counted(network):
+    with trainer.count_calls(network):
         list(
             TorchPruning(importance).sweep(
                 network, [_budget(network, ratio) for ratio in (0.5, 0.8)], trainer
@@ -169,7 +169,7 @@ def test_every_forward_pass_is_counted_once(importance: Library, passes: int) ->
         )
     surgeries = trainer.meter.forward_passes
     baseline = _trainer()
-    with baseline.counted(network):
+    with baseline.count_calls(network):
         list(
             TorchPruning("random").sweep(
                 network, [_budget(network, ratio) for ratio in (0.5, 0.8)], baseline

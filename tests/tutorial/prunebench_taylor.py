@@ -8,12 +8,19 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
-from bench.plugins.registry import method
-from bench.surgery.analysis import anatomy
-from bench.surgery.importance import gate_gradients
-from bench.surgery.remove import remove
-from bench.surgery.width_search import one_list_widths, uniform_widths
+from prunebench import (
+    NO_TRAINER,
+    Budget,
+    Method,
+    Pruned,
+    Trainer,
+    analyze_network,
+    gate_gradients,
+    global_ranking_widths,
+    method,
+    remove_channels,
+    uniform_widths,
+)
 
 
 @method("taylor")
@@ -33,14 +40,14 @@ class Taylor(Method):
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         """The best channels that fit. Raises Infeasible if the least widths do not."""
-        body, least = anatomy(model, budget), trainer.recipe.min_width
+        body, least = analyze_network(model, budget), trainer.recipe.min_width
         scores = gate_gradients(
             model.to(trainer.device), body.layout, trainer.calibration, trainer.criterion, power=2
         )
         widths = (
-            one_list_widths(scores, body, budget, least)
+            global_ranking_widths(scores, body, budget, least)
             if self.ranking == "global"
             else uniform_widths(body, budget, least)
         )
         kept = body.keep(scores, widths)
-        return Pruned(remove(model, kept, budget.input_shape, body.layout), kept=kept)
+        return Pruned(remove_channels(model, kept, budget.input_shape, body.layout), kept=kept)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.errors import ConfigError
 from bench.export import onnx_file
 from bench.export.onnx_file import write_onnx
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
 from tests.networks.public import seeded
@@ -162,6 +162,8 @@ def test_every_backbone_can_be_written_with_open_sizes(
 ) -> None:
     model = BACKBONES[name]()
     if pruned:
-        model = remove(model, random_kept(layout_at(model, (1, 3, 64, 64)), seed=1), (1, 3, 64, 64))
+        model = remove_channels(
+            model, random_kept(layout_at(model, (1, 3, 64, 64)), seed=1), (1, 3, 64, 64)
+        )
     assert write_onnx(model, (1, 3, 64, 64), tmp_path / "net.onnx") < 1e-5
     assert said(caplog) == []

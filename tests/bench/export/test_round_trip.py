@@ -12,7 +12,7 @@ from bench.export.bundle import load, save
 from bench.export.graph_spec import described, weights_for
 from bench.export.rebuild import rebuilt
 from bench.graph.tracing import node_names, trace_module
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from tests.networks.generated import generated
 from tests.networks.habits import HABITS
 from tests.networks.habits import SHAPE as SMALL
@@ -67,7 +67,7 @@ def test_what_cannot_be_traced_is_refused(name: str) -> None:
 
 def test_a_pruned_u_net_with_compactors_comes_back_from_a_folder(tmp_path) -> None:
     model = unet(compactors=True)
-    pruned = remove(model, random_kept(layout_of(model), seed=1), SHAPE)
+    pruned = remove_channels(model, random_kept(layout_of(model), seed=1), SHAPE)
     save(tmp_path / "net", pruned)
     assert_same(pruned, load(tmp_path / "net"), SHAPE)
     assert sorted(path.name for path in (tmp_path / "net").iterdir()) == [

@@ -12,7 +12,7 @@ from bench.export.saved import load, save
 from bench.files import checked_json
 from bench.memory.peak_model import peak_model
 from bench.surgery.compactors import insert, long_skips
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from tasks.denoising import Denoising
 
 SHAPE = (1, 3, 32, 32)
@@ -34,7 +34,7 @@ def pruned():
     kept = {
         unit: list(range(0, width, 2)) for unit, width in peak_model(model, SHAPE).widths.items()
     }
-    return remove(model, kept, SHAPE), kept, skips
+    return remove_channels(model, kept, SHAPE), kept, skips
 
 
 @pytest.fixture

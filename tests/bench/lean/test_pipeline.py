@@ -15,7 +15,7 @@ from bench.lean.pipeline import lean
 from bench.memory.measured import measured_peak_bytes
 from bench.memory.profile import peak_memory
 from bench.surgery.compactors import insert, long_skips
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from tasks.models.edsr import EDSR
 from tasks.models.initialisation import initialise
 from tasks.models.res_unet import ResUNet
@@ -84,7 +84,9 @@ def test_a_backbone_gives_the_same_also_at_other_sizes_and_batches(name: str) ->
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_pruned_backbone_gives_the_same(name: str) -> None:
     network = backbone(name)
-    assert_lean(remove(network, random_kept(layout_of(network), seed=1), SHAPE), (1, 3, 64, 64))
+    assert_lean(
+        remove_channels(network, random_kept(layout_of(network), seed=1), SHAPE), (1, 3, 64, 64)
+    )
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -9,7 +9,7 @@ from torch import nn
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import profile
 from bench.surgery.compactors import insert, long_skips
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.units import MIB
 from tasks.models.unet import UNet
 from tests.oracles.watched_memory import watch
@@ -30,7 +30,7 @@ def operated(model: nn.Module, seed: int) -> nn.Module:
         unit: sorted(choose.sample(range(width), choose.randint(1, width)))
         for unit, width in widths.items()
     }
-    return remove(model, kept, SMALL)
+    return remove_channels(model, kept, SMALL)
 
 
 NETWORKS = {

@@ -7,7 +7,7 @@ from torch import nn
 
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import profile, timeline
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.units import MIB
 from tasks.models.res_unet import ResUNet
 from tests.networks.generated import generated
@@ -32,7 +32,7 @@ def assert_linear(network: nn.Module, shape: tuple, seed: int) -> None:
     """Two channels stay at least: with one, a map that was spread over channels has the shape of the result and may be overwritten."""
     kept = random_kept(layout_at(network, shape), seed, least=2)
     widths = {unit: len(indices) for unit, indices in kept.items()}
-    smaller = remove(network, kept, shape)
+    smaller = remove_channels(network, kept, shape)
     for convention in CONVENTIONS:
         again = [step.bytes for step in timeline(smaller, shape, convention)]
         assert peak_model(network, shape, convention).step_bytes(widths).tolist() == again

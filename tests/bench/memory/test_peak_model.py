@@ -6,7 +6,7 @@ from bench.contract import Budget
 from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory, timeline
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 FULL_HD = (1, 3, 1024, 2048)
@@ -60,7 +60,10 @@ def test_the_linear_model_equals_tracing_the_pruned_network_again(
     for seed in range(5):
         kept = random_kept(layout_of(network), seed)
         widths = {unit: len(indices) for unit, indices in kept.items()}
-        again = [step.bytes for step in timeline(remove(network, kept, SHAPE), SHAPE, convention)]
+        again = [
+            step.bytes
+            for step in timeline(remove_channels(network, kept, SHAPE), SHAPE, convention)
+        ]
         assert model.step_bytes(widths).tolist() == again
 
 
@@ -68,7 +71,7 @@ def test_the_linear_model_holds_for_tied_layers() -> None:
     network = Residual()
     kept = {"head": [0, 3], "first.1": [1]}
     assert peak_model(network, SHAPE).peak_bytes({"head": 2, "first.1": 1}) == peak_memory(
-        remove(network, kept, SHAPE), SHAPE
+        remove_channels(network, kept, SHAPE), SHAPE
     )
 
 

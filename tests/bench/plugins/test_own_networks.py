@@ -236,7 +236,7 @@ def test_what_does_not_fit_is_one_line_before_anything_is_trained(
 
 
 def test_a_network_that_refuses_the_sizes_of_some_photographs_is_refused(own, monkeypatch) -> None:
-    monkeypatch.setattr("tests.fakes.FakeTask.multiple", 1)
+    monkeypatch.setattr("tests.fakes.FakeTask.size_multiple", 1)
     with pytest.raises(
         ConfigError, match="gives 2x3x16x18 for an input of 2x3x17x18; task fake wants 2x3x17x18"
     ):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Budget, Pruned, Step, Trainer
+from bench.contract import Budget, Pruned, TraceStep, Trainer
 from bench.records import Record
 from bench.report.table import render
 from bench.runner.executors.serial import Serial
@@ -187,12 +187,12 @@ def test_no_memory_for_the_network_of_a_sweep_is_a_row_too(
         ),
         (
             "tests.fakes.Step",
-            lambda size, *rest: Step(size + 0.5, *rest),
+            lambda size, *rest: TraceStep(size + 0.5, *rest),
             "trace.peak_bytes: 22528.5 is not a whole number",
         ),
         (
             "tests.fakes.Step",
-            lambda size, *rest: Step(np.int64(size), *rest),
+            lambda size, *rest: TraceStep(np.int64(size), *rest),
             "Object of type int64 is not JSON serializable",
         ),
     ],

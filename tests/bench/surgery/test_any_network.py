@@ -10,9 +10,9 @@ from torch.utils._pytree import tree_leaves
 from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.analysis import anatomy
+from bench.surgery.analysis import analyze_network
 from bench.surgery.masks import masked
-from bench.surgery.remove import pretended, remove
+from bench.surgery.remove import pretended, remove_channels
 from bench.surgery.shared_weights import Sliced
 from tests.networks.generated import generated
 from tests.networks.habits import HABITS
@@ -37,7 +37,7 @@ def assert_equal_to_masks(network: nn.Module, shape: tuple, seed: int) -> None:
         with masked(network, channels, kept):
             expected = outputs(network, shape, dtype)
         for one, other in zip(
-            expected, outputs(remove(network, kept, shape), shape, dtype), strict=True
+            expected, outputs(remove_channels(network, kept, shape), shape, dtype), strict=True
         ):
             assert (one - other).abs().max() <= tolerance * one.abs().max().clamp_min(1.0)
 
@@ -62,14 +62,16 @@ def depthwise() -> nn.Module:
 def test_frozen_weights_stay_frozen(make: Callable[[], nn.Module]) -> None:
     network, shape = make(), shape_of("dncnn")
     network.requires_grad_(False)
-    smaller = remove(network, {unit: [0] for unit in layout_at(network, shape).units}, shape)
+    smaller = remove_channels(
+        network, {unit: [0] for unit in layout_at(network, shape).units}, shape
+    )
     assert not any(weight.requires_grad for weight in smaller.parameters())
 
 
 def test_every_layer_stays_in_its_mode() -> None:
     network = depthwise().train()
     network[1].eval()
-    remove(network, {"0": [0, 1]}, shape_of("dncnn"))
+    remove_channels(network, {"0": [0, 1]}, shape_of("dncnn"))
     assert [layer.training for layer in network] == [True, False, True]
 
 
@@ -103,7 +105,7 @@ def test_a_pruned_random_network_computes_what_the_masked_one_does(seed: int) ->
 def test_a_pruned_public_network_is_smaller_in_every_way_and_trains_on(name: str) -> None:
     network, shape = PUBLIC[name](), shape_of(name)
     channels = layout_at(network, shape)
-    smaller = remove(network, {unit: [0] for unit in channels.units}, shape)
+    smaller = remove_channels(network, {unit: [0] for unit in channels.units}, shape)
     assert sum(weight.numel() for weight in smaller.parameters()) < sum(
         weight.numel() for weight in network.parameters()
     )
@@ -124,13 +126,13 @@ def test_what_cannot_be_measured_or_pruned_is_refused_in_one_line_that_names_it(
         assert peak_memory(make(), budget.input_shape) > 0
     says = "no channel of this network can be removed" if stage == "prune" else r"refused\.py:\d+"
     with pytest.raises(ConfigError, match=says) as refused:
-        anatomy(make(), budget)
+        analyze_network(make(), budget)
     assert "\n" not in str(refused.value)
 
 
 def test_a_layer_that_cannot_be_pruned_is_named_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="'tail': it is joined to an input of the network"):
-        remove(PUBLIC["ridnet"](), {"tail": [0]}, shape_of("ridnet"))
+        remove_channels(PUBLIC["ridnet"](), {"tail": [0]}, shape_of("ridnet"))
 
 
 def assert_slices_equal_surgery(network: nn.Module, shape: tuple, seed: int) -> None:
@@ -139,7 +141,7 @@ def assert_slices_equal_surgery(network: nn.Module, shape: tuple, seed: int) -> 
     with torch.no_grad():
         found, expected = (
             Sliced(network, channels)(kept, *photographs),
-            remove(network, kept, shape)(*photographs),
+            remove_channels(network, kept, shape)(*photographs),
         )
     for one, other in zip(tree_leaves(found), tree_leaves(expected), strict=True):
         assert (one - other).abs().max() <= 1e-5 * other.abs().max().clamp_min(1.0)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.surgery.compactors import insert, long_skips, long_sums
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
@@ -86,7 +86,7 @@ def test_a_pair_keeps_output_and_peak_and_frees_what_waits() -> None:
 
 def test_a_narrow_pair_waits_with_its_own_channels_through_all_blocks() -> None:
     network = insert(EDSR(8, blocks=3), ["head"], SHAPE)
-    smaller = remove(network, {"compactors.head": [0, 5], "up.u1": [1]}, SHAPE)
+    smaller = remove_channels(network, {"compactors.head": [0, 5], "up.u1": [1]}, SHAPE)
     assert peak_memory(smaller, SHAPE) == (2 + 3 * 8) * 4 * 32 * 32
     kept = random_kept(layout_of(network), seed=1)
-    assert remove(network, kept, SHAPE)(torch.rand(SHAPE)).shape == (1, 3, 64, 64)
+    assert remove_channels(network, kept, SHAPE)(torch.rand(SHAPE)).shape == (1, 3, 64, 64)

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.surgery.importance import activations, fan_in, gate_gradients, most_important, norms
+from bench.surgery.importance import (
+    activations,
+    channel_norms,
+    fan_in,
+    gate_gradients,
+    most_important,
+)
 from tests.networks.small import SHAPE, Residual, layout_of, unet
 
 
@@ -55,7 +61,7 @@ def test_tied_layers_sum_their_gradients_before_the_absolute_value() -> None:
 
 def test_norms_of_transposed_convolutions_are_taken_over_their_output_channels() -> None:
     network = unet()
-    scores = norms(network, layout_of(network))
+    scores = channel_norms(network, layout_of(network))
     torch.testing.assert_close(
         scores["up.u1"], network.up["u1"].weight.detach().square().sum((0, 2, 3)).sqrt()
     )
@@ -66,7 +72,9 @@ def test_the_norm_of_tied_layers_is_their_root_mean_square() -> None:
     network = Residual()
     layers = [network.head, network.second[0], network.second[1]]
     squares = torch.stack([layer.weight.detach().square().sum((1, 2, 3)) for layer in layers])
-    torch.testing.assert_close(norms(network, layout_of(network))["head"], squares.mean(0).sqrt())
+    torch.testing.assert_close(
+        channel_norms(network, layout_of(network))["head"], squares.mean(0).sqrt()
+    )
 
 
 def test_a_channel_that_is_always_zero_has_no_importance() -> None:

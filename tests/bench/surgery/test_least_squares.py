@@ -10,7 +10,7 @@ from torch.nn import functional
 from bench.channels.units import Layout
 from bench.contract import Kept
 from bench.surgery.least_squares import layer_outputs, update_weights
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from tests.networks.public import PUBLIC
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
@@ -36,7 +36,7 @@ def _crops(count: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:
 def _cut(network: nn.Module, seed: int = 0) -> tuple[nn.Module, Kept, Layout]:
     channels = layout_of(network)
     kept = random_kept(channels, seed, least=3)
-    return remove(network, kept, SHAPE, channels), kept, channels
+    return remove_channels(network, kept, SHAPE, channels), kept, channels
 
 
 class Tokens(nn.Module):
@@ -117,7 +117,7 @@ def test_cut_layers_get_the_direct_solution_each_from_what_updated_layers_give()
         _crops(dtype=torch.float64),
         1e-2,
     )
-    cut, network = remove(network, kept, SHAPE).double(), network.double()
+    cut, network = remove_channels(network, kept, SHAPE).double(), network.double()
     smaller = deepcopy(cut)
     update_weights(
         smaller, kept, channels, layer_outputs(network, crops), crops, ridge, iterations=300

@@ -6,7 +6,7 @@ from torch import nn
 
 from bench.errors import ConfigError
 from bench.surgery.masks import masked
-from bench.surgery.remove import compose, remove
+from bench.surgery.remove import compose, remove_channels
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
 
@@ -22,7 +22,7 @@ def test_the_pruned_network_computes_what_the_masked_one_does(
         with torch.no_grad(), masked(network, layout_of(network), kept):
             expected = network(x)
         with torch.no_grad():
-            found = remove(network, kept, SHAPE)(x)
+            found = remove_channels(network, kept, SHAPE)(x)
         assert (found - expected).abs().max() <= tolerance
 
 
@@ -31,12 +31,14 @@ def test_tied_layers_lose_the_same_channels() -> None:
     x, kept = torch.rand(SHAPE), {"head": [1, 4, 5], "first.0": [0]}
     with torch.no_grad(), masked(network, layout_of(network), kept):
         expected = network(x)
-    torch.testing.assert_close(remove(network, kept, SHAPE)(x), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        remove_channels(network, kept, SHAPE)(x), expected, atol=1e-6, rtol=0
+    )
 
 
 def test_widths_and_parameters_really_shrink_and_the_network_trains_on() -> None:
     network = unet(8)
-    smaller = remove(network, {"encoder.0.c12": [0, 1], "up.u1": [3]}, SHAPE)
+    smaller = remove_channels(network, {"encoder.0.c12": [0, 1], "up.u1": [3]}, SHAPE)
     assert smaller.decoder["d1"].d11.in_channels == 3
     assert sum(p.numel() for p in smaller.parameters()) < sum(
         p.numel() for p in network.parameters()
@@ -51,7 +53,7 @@ def test_widths_and_parameters_really_shrink_and_the_network_trains_on() -> None
 def test_the_network_that_is_passed_in_is_untouched() -> None:
     network = unet()
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
-    remove(network, random_kept(layout_of(network), 0), SHAPE)
+    remove_channels(network, random_kept(layout_of(network), 0), SHAPE)
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
     assert all(layer.inplace for layer in network.modules() if isinstance(layer, nn.LeakyReLU))
 
@@ -66,7 +68,7 @@ def test_the_network_that_is_passed_in_is_untouched() -> None:
 )
 def test_a_cut_that_is_not_possible_is_named(kept: dict[str, list[int]], names: str) -> None:
     with pytest.raises(ConfigError, match=names):
-        remove(unet(), kept, SHAPE)
+        remove_channels(unet(), kept, SHAPE)
 
 
 def test_two_cuts_compose_to_one() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.surgery.shared_weights import Sliced
 from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 
@@ -18,7 +18,7 @@ from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 def test_the_slices_compute_what_surgery_leaves(network: nn.Module, seed: int) -> None:
     channels, photographs = layout_of(network), torch.rand(2, 3, 32, 32)
     kept = random_kept(channels, seed)
-    smaller = remove(network, kept, SHAPE, channels)
+    smaller = remove_channels(network, kept, SHAPE, channels)
     torch.testing.assert_close(
         Sliced(network, channels)(kept, photographs), smaller(photographs), rtol=1e-5, atol=1e-6
     )

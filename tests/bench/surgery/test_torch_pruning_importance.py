@@ -9,7 +9,7 @@ import torch_pruning
 from torch import nn
 from torch_pruning.pruner import importance as library
 
-from bench.surgery.importance import Scores, norms
+from bench.surgery.importance import Scores, channel_norms
 from bench.surgery.torch_pruning_importance import CLASSES, FROM_GRADIENTS, Library, library_scores
 from tests.networks.public import PUBLIC, seeded, shape_of
 from tests.networks.small import SHAPE, Grouped, Residual, Shuffled, layout_at, layout_of, unet
@@ -194,5 +194,5 @@ def test_the_classes_are_those_of_the_option_and_differ_from_each_other() -> Non
     assert orders["magnitude"] == orders["lamp"]
     assert len(set(orders.values())) == len(CLASSES) - 1
     assert orders["magnitude"] != tuple(
-        norms(network, layout_of(network))["encoder.2.c31"].argsort().tolist()
+        channel_norms(network, layout_of(network))["encoder.2.c31"].argsort().tolist()
     )

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Step, Trainer
+from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, TraceStep, Trainer
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
-from bench.surgery.analysis import anatomy
-from bench.surgery.importance import norms
-from bench.surgery.remove import remove
+from bench.surgery.analysis import analyze_network
+from bench.surgery.importance import channel_norms
+from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
 from bench.testing.check_runner import named
 from bench.testing.checks import METHOD_CHECKS, check_method
@@ -31,13 +31,13 @@ class Right(Method):
     paper: ClassVar[str] = "this test"
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        body = anatomy(model, budget)
+        body = analyze_network(model, budget)
         widths = uniform_widths(body, budget, trainer.recipe.min_width)
-        kept = body.keep(norms(model, body.layout), widths)
+        kept = body.keep(channel_norms(model, body.layout), widths)
         return Pruned(
-            remove(model, kept, budget.input_shape),
+            remove_channels(model, kept, budget.input_shape),
             kept=kept,
-            trace=(Step(body.peaks.peak_bytes(widths), widths),),
+            trace=(TraceStep(body.peaks.peak_bytes(widths), widths),),
         )
 
 
@@ -250,7 +250,7 @@ class ForgetsItsCallback(Right):
             seen.append(1.0)
             return len(seen) * network.head.weight.square().sum()
 
-        trainer.fit(pruned.model, 4, phase="search", penalty=grows, carried={})
+        trainer.fit(pruned.model, 4, phase="search", penalty=grows, callback_state={})
         return pruned
 
 
@@ -261,7 +261,7 @@ class TakesBudgetsForOne(Right):
             return 1e-6 * budget.peak_bytes * network.head.weight.square().sum()
 
         model = deepcopy(model)
-        trainer.fit(model, 2, phase="search", penalty=pressed, carried={})
+        trainer.fit(model, 2, phase="search", penalty=pressed, callback_state={})
         return super().prune(model.eval(), budget, trainer)
 
 
@@ -388,7 +388,7 @@ BROKEN = [
     (
         ForgetsItsCallback,
         "ends the same after a kill",
-        "name in `carried` of trainer.fit all that its callbacks draw from or change",
+        "name in `callback_state` of trainer.fit all that its callbacks draw from or change",
     ),
     (TakesBudgetsForOne, "ends the same after a kill", "all that they take from a budget"),
     (

@@ -168,7 +168,7 @@ def test_two_trainings_that_begin_alike_and_differ_in_what_they_do_are_two(tmp_p
             3,
             phase="search",
             penalty=lambda net, by=strength: by * net.first.weight.square().sum(),
-            carried=carried,
+            callback_state=carried,
         )
         found.append(state(model))
     assert not same(*found)
@@ -177,7 +177,11 @@ def test_two_trainings_that_begin_alike_and_differ_in_what_they_do_are_two(tmp_p
 def test_a_phase_that_a_callback_ended_is_not_gone_on_with(tmp_path: Path, steps: Steps) -> None:
     def work() -> int:
         return trainer(tmp_path).fit(
-            network(), 6, phase="search", after_step=lambda index, rate: index == 2, carried={}
+            network(),
+            6,
+            phase="search",
+            after_step=lambda index, rate: index == 2,
+            callback_state={},
         )
 
     assert [work(), work()] == [3, 3] and steps.taken == 3
@@ -225,7 +229,7 @@ def test_an_interruption_waits_for_the_step_and_keeps_it(tmp_path: Path, steps: 
 
         model, kept = network(), Checkpoints(tmp_path, every_seconds=1e6)
         one = TaskTrainer(FakeTask(), "embedded", RECIPE, 3, checkpoints=kept)
-        one.fit(model, 6, phase="search", after_step=interrupts, carried={})
+        one.fit(model, 6, phase="search", after_step=interrupts, callback_state={})
         return state(model)
 
     with pytest.raises(KeyboardInterrupt):
@@ -268,6 +272,6 @@ def test_what_can_not_be_kept_is_said_before_the_training(tmp_path: Path, steps:
             3,
             phase="search",
             after_step=lambda index, rate: None,
-            carried={"own": object()},
+            callback_state={"own": object()},
         )
     assert steps.taken == 0

@@ -146,7 +146,7 @@ def test_a_branch_forgets_what_was_drawn_and_metered():
 
 def test_copies_of_a_counted_network_are_counted_and_come_back_plain():
     one, model = trainer(), network()
-    with one.counted(model):
+    with one.count_calls(model):
         copy = deepcopy(model)
         copy(torch.zeros(1, 3, 16, 16))
         one.fit(copy, 1, phase="adapt")

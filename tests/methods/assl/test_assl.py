@@ -11,7 +11,7 @@ from bench.contract import Budget, Pruned
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
-from bench.surgery.analysis import anatomy
+from bench.surgery.analysis import analyze_network
 from bench.surgery.width_search import positions, scaled
 from bench.training.checkpoints import Checkpoints
 from bench.training.trainer import TaskTrainer
@@ -46,7 +46,7 @@ def test_widths_and_parameters_are_those_of_uniform_and_one_grid_step_more_break
     ratio: float,
 ) -> None:
     network = unet(8)
-    budget, body = _budget(network, ratio), anatomy(network, _budget(network, ratio))
+    budget, body = _budget(network, ratio), analyze_network(network, _budget(network, ratio))
     pruned, uniform = (
         Assl(epochs=1).prune(network, budget, _trainer()),
         Uniform().prune(network, budget),

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.surgery.importance import norms
-from bench.surgery.remove import remove
+from bench.surgery.importance import channel_norms
+from bench.surgery.remove import remove_channels
 from methods.assl.reparametrisation import GAMMA, Scales
 from tests.networks.public import PUBLIC, seeded, shape_of
 from tests.networks.small import Residual, Shuffled, layout_at, random_kept, unet
@@ -97,7 +97,7 @@ def test_the_root_mean_square_over_the_layers_of_a_unit_is_the_norm_of_its_chann
     name: str,
 ) -> None:
     network, scales, _ = _made(name)
-    expected = norms(network, scales.channels)
+    expected = channel_norms(network, scales.channels)
     for unit, body in scales.channels.units.items():
         rows = torch.stack([scales.strengths(unit, layer) for layer in body.layers]).detach()
         members = torch.tensor(
@@ -117,7 +117,7 @@ def test_channels_whose_entries_are_zero_can_go_without_a_change(name: str) -> N
     kept = random_kept(scales.channels, seed=3)
     scales.shrink(torch.from_numpy(scales.channels.stays(kept)).float())
     merged = scales.merged(network)
-    smaller = remove(merged, kept, x.shape, scales.channels)
+    smaller = remove_channels(merged, kept, x.shape, scales.channels)
     with torch.no_grad():
         assert _largest(smaller(x) - merged(x), merged(x)) < 1e-5
         assert _largest(merged(x) - network(x), network(x)) > 1e-3

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.channels.units import STAYS
-from bench.surgery.importance import norms
+from bench.surgery.importance import channel_norms
 from methods.dhp.hypernetwork import Hypernetwork, LayerWeights, Mixed
 from tests.networks.public import PUBLIC, shape_of
 from tests.networks.small import SHAPE, layout_at, layout_of, unet
@@ -215,7 +215,8 @@ def test_it_can_start_at_the_weights_of_a_network(name: str) -> None:
     before, channels = deepcopy(network), layout_at(network, shape_of(name))
     hypernetwork = _hypernetwork(network)
     hypernetwork.reproduce(
-        network, torch.cat([score / score.mean() for score in norms(network, channels).values()])
+        network,
+        torch.cat([score / score.mean() for score in channel_norms(network, channels).values()]),
     )
     hypernetwork.write(network)
     for one, other in zip(network.parameters(), before.parameters(), strict=True):

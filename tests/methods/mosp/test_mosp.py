@@ -14,7 +14,7 @@ from bench.memory.groups import peak_group
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.surgery.compactors import insert, long_skips
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.training.trainer import TaskTrainer
 from methods.mosp import Mosp
 from methods.mosp.trajectory import Measure, Trajectory
@@ -129,7 +129,7 @@ def test_what_the_harness_trains_between_two_budgets_does_not_touch_the_trajecto
 def test_kept_channels_and_inserted_compactors_rebuild_the_network() -> None:
     network = unet(4)
     pruned = Mosp().prune(network, *_budgets(network, 0.5), _trainer())
-    rebuilt = remove(insert(unet(4), pruned.inserted, SHAPE), pruned.kept, SHAPE)
+    rebuilt = remove_channels(insert(unet(4), pruned.inserted, SHAPE), pruned.kept, SHAPE)
     rebuilt.load_state_dict(pruned.model.state_dict())
     x = torch.rand(SHAPE)
     torch.testing.assert_close(rebuilt(x), pruned.model(x), rtol=0, atol=1e-6)

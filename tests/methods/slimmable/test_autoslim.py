@@ -137,7 +137,7 @@ def test_a_budget_costs_the_path_up_to_it() -> None:
     network, passes = unet(4), []
     for ratio in (0.9, 0.6):
         listening = trainer()
-        with listening.counted(network):
+        with listening.count_calls(network):
             AutoSlim(epochs=1, groups=GROUPS).prune(network, budget_of(network, ratio), listening)
         passes.append(listening.meter.forward_passes)
     assert passes[0] < passes[1]
@@ -167,7 +167,7 @@ def test_in_a_sweep_a_budget_is_charged_what_it_costs_alone() -> None:
     def charged(asked: Sequence[Budget]) -> list[tuple]:
         """Read where the harness reads it: as each network is handed over."""
         listening, found = trainer(), []
-        with listening.counted(network):
+        with listening.count_calls(network):
             for _ in method.sweep(network, asked, listening):
                 spent = listening.meter.spent()
                 found.append((spent.steps, spent.samples, spent.forward_passes))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench.contract import Budget, Recipe
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
-from bench.surgery.remove import remove
+from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import scaled
 from bench.training.trainer import TaskTrainer
 from methods.slimmable.s_net import SNet
@@ -164,7 +164,7 @@ def test_training_is_booked_and_every_width_is_a_pass(
     method, passes: int, start, steps: dict[str, int]
 ) -> None:
     network, listening = unet(4), trainer()
-    with listening.counted(network):
+    with listening.count_calls(network):
         method(start=start).prune(network, budget_of(network, 0.75), listening)
     assert dict(listening.meter.steps) == steps
     assert listening.meter.forward_passes - passes * sum(steps.values()) in (
@@ -291,7 +291,7 @@ def test_with_statistics_of_its_own_a_narrow_network_is_the_one_that_was_trained
         network, Budget(1, shape_of("dncnn")), teacher
     )
     narrow = one.at(0.25, 1)
-    shared = remove(
+    shared = remove_channels(
         one.model,
         {unit: list(channels) for unit, channels in one.prefix(narrow).items()},
         shape_of("dncnn"),

@@ -30,7 +30,7 @@ def test_its_task_says_what_it_is_from_where_and_under_which_licence(
     name: str, tmp_path: Path
 ) -> None:
     make, task, _ = LAYOUTS[name]
-    found = TASKS.get(task)().described(str(make(tmp_path)))
+    found = TASKS.get(task)().describe_data(str(make(tmp_path)))
     assert found.startswith(f"{tmp_path}: {name}, ")
     assert any(word in found for word in ("licence", "research", "not a published data set"))
 
