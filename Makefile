@@ -8,9 +8,10 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
 INSTALLED := .venv/.installed
 INSTALLED_TEST := .venv/.installed-test
+INSTALLED_DOCS := .venv/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 smoke test test-slow chaos fuzz lint pretrained
+.PHONY: help table1 smoke test test-slow chaos fuzz lint docs pretrained
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +42,9 @@ lint: $(INSTALLED_TEST) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(INSTALLED_DOCS) ## build the documentation site into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
 pretrained: $(INSTALLED) ## train the shipped unpruned networks anew
 	$(BIN)/prunebench pretrain table1 --out bench/pretrained_networks $(ARGS)
 
@@ -53,4 +57,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(INSTALLED_TEST): $(INSTALLED)
 	$(INSTALL) -e '.[test]'
+	@touch $@
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(INSTALL) -e '.[docs]'
 	@touch $@

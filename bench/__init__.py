@@ -1,1 +1,1 @@
-"""The harness of prunebench: contract, ruler, surgery, training, records, tables."""
+"""The harness of prunebench: contract, memory model, surgery, training, runs, reports."""

@@ -1,19 +1,25 @@
-"""The contract between the harness, the methods and the tasks. Standard library and torch only.
+"""The contract between the harness, the methods and the tasks. It needs torch and nothing else.
 
 A *method* turns a pretrained network into a smaller one whose peak memory fits a budget:
+
+    from dataclasses import dataclass
+    from prunebench import NO_TRAINER, Method, Pruned, method
 
     @method("mine")
     @dataclass(frozen=True)
     class Mine(Method):
         paper = "A. Uthor, My Pruning, 2026"
-        strength: float = 0.5                      # its fields are its options
+        strength: float = 0.5                      # each field is an option
 
         def prune(self, model, budget, trainer=NO_TRAINER):
             return Pruned(smaller, kept={"c11": [0, 2, 5]})
 
-A *task* is a restoration problem: its backbones, training pairs, test sets, loss and score. The
-harness measures what comes back; no method reports its own score. Peak memory is the largest sum of
-bytes of live activations over the time steps of one forward pass; weights are not counted.
+A *task* is a restoration problem: its backbones (networks), training crops, test photographs, loss
+and score. The harness measures the networks that methods return; no method reports its own score.
+
+*Peak memory* is the largest sum of bytes of live activations over the time steps of one forward
+pass. Weights are not counted. A *unit* is one independent width of a network: channels that can
+only be removed together (those of two layers whose outputs are added, say) count as one channel.
 """
 
 from abc import ABC, abstractmethod
@@ -29,33 +35,32 @@ from torch import Generator, Tensor, device, nn
 from bench.errors import ConfigError, Infeasible
 
 Shape = tuple[int, int, int, int]  # (N, C, H, W)
-Inputs = Shape | tuple[Shape, ...]  # of a network: one, or several in the order of its arguments
-Widths = Mapping[
-    str, int
-]  # unit name -> kept channels; channels that can only go together count as one
-Kept = Mapping[
-    str, Sequence[int]
-]  # unit name -> sorted indices of the kept channels, in the unpruned numbering
+Inputs = Shape | tuple[Shape, ...]  # one input, or several in the order of the arguments
+Widths = Mapping[str, int]  # unit name -> number of channels kept
+Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of kept channels
 Phase = Literal["pretrain", "adapt", "search", "finetune"]
+Convention = Literal["planned", "eager"]  # how peak memory is counted, see Budget
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (network, degraded, clean) -> scalar
+# What the harness does with a pruned network: fine-tune it; nothing; train it from new weights.
 Finish = Literal["finetune", "none", "scratch"]
-Convention = Literal["planned", "eager"]
-Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]  # of (network, degraded, clean), a scalar
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most memory that the activations of one forward pass may need, weights not counted."""
+    """The peak memory that a network may have.
+
+    Convention "planned" counts the memory that a good executor needs, which overwrites values and
+    lets views share memory; "eager" counts what PyTorch allocates for the operators as written.
+    """
 
     peak_bytes: int
-    input_shape: Inputs
-    convention: Convention = (
-        "planned"  # the least that a good executor needs; or "eager", the operators as written
-    )
+    input_shape: Inputs  # the input at which the peak is measured
+    convention: Convention = "planned"
 
 
 @dataclass(frozen=True)
 class TraceStep:
-    """One line of a method's diary: the peak and the widths that it had reached, and a note."""
+    """One step of a method's search, for its trace: the peak and the widths reached, and a note."""
 
     peak_bytes: int
     widths: Widths
@@ -64,69 +69,54 @@ class TraceStep:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a method gives back: a plain network, without masks, hooks, hypernetwork or reparametrisation.
+    """The result of a method: a plain network, without masks, hooks or parametrisations."""
 
-    Args:
-        model: the smaller network (a torch.fx.GraphModule where compactors were inserted).
-        finish: what the harness then does: "finetune"; "none"; "scratch" (new weights, pretraining
-            and fine-tuning schedule).
-        kept: unit -> kept channels in the unpruned numbering; units that are not named keep all.
-        inserted: names of the values that got a compactor, in order of insertion. trace: the
-            method's diary.
-        stored_parameters: parameters that must be stored to have this network, where that is more
-            than it executes.
-    """
-
-    model: nn.Module
+    model: nn.Module  # a torch.fx.GraphModule if compactors were inserted
     finish: Finish = "finetune"
-    kept: Kept = field(default_factory=dict)
-    inserted: tuple[str, ...] = ()
+    kept: Kept = field(default_factory=dict)  # numbered as before pruning; units not named keep all
+    inserted: tuple[str, ...] = ()  # names of values that got a compactor (1x1 conv), in order
     trace: tuple[TraceStep, ...] = ()
-    stored_parameters: int | None = None
+    stored_parameters: int | None = None  # how many must be stored, if more than `model` has
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. Phases are counted in steps; `steps_per_epoch` translates papers.
+    """How networks are trained; all lengths are in steps, of one batch each.
 
-    Each learning rate is halved `drops - 1` times, at equal distances within its phase. A method
-    that trains after pretraining (`adapt_steps` once, `steps_per_epoch` after each round of a
-    search) is metered. Where a study asks for matched compute, the harness fine-tunes for
-    `matched_steps` less what the method has spent; otherwise `matched_steps` is 0, and it does so
-    for `finetune_steps`.
+    Adam's learning rate is halved `drops - 1` times, at equal distances within a phase.
     """
 
-    patch: int = 64
-    batch: int = 4
-    pretrain_steps: int = 5000
-    adapt_steps: int = 160
-    finetune_steps: int = 320
-    matched_steps: int = 0
-    steps_per_epoch: int = 16
+    patch: int = 64  # height and width of a training crop, in pixels
+    batch: int = 4  # crops
+    pretrain_steps: int = 5000  # the pretraining that all methods share
+    adapt_steps: int = 160  # training that a method may do once, before it prunes
+    finetune_steps: int = 320  # fine-tuning by the harness, if matched_steps is 0
+    matched_steps: int = 0  # if above 0: steps after pretraining, method and harness together
+    steps_per_epoch: int = 16  # an "epoch" of a paper; what a search trains after each round
     pretrain_rate: float = 2e-3
     pretrain_drops: int = 7
     finetune_rate: float = 1e-3
     finetune_drops: int = 6
-    calibration_crops: int = 16
-    min_width: int = 1
-    threads: int = 1
+    calibration_crops: int = 16  # on which a method judges layers
+    min_width: int = 1  # of a unit, in channels
+    threads: int = 1  # of PyTorch on the CPU
 
     @property
     def tuning_steps(self) -> int:
-        """What every network is trained for after pretraining; where a method asks for no finish, by the method itself."""
+        """Steps of each network after pretraining; the method trains them if finish is "none"."""
         return self.matched_steps or self.finetune_steps
 
 
 class Crops(Protocol):
-    """A source of training crops."""
+    """A source of training crops, float32 in [0, 1]."""
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """`count` random crops, float32 in [0, 1]: degraded, and clean (count, C, patch, patch); all randomness from `generator`."""
+        """Draw (degraded, clean) with `generator` alone; clean is (count, C, patch, patch)."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One photograph: degraded and clean, float32 in [0, 1], each (C, H, W)."""
+    """One photograph, degraded and clean: float32 in [0, 1], each (C, H, W)."""
 
     name: str
     degraded: Tensor
@@ -134,7 +124,7 @@ class Pair:
 
 
 class Trainer(Protocol):
-    """All that a method may know of a task: training data only, every use metered."""
+    """A method's only access to a task: training data, and every use is counted as its cost."""
 
     recipe: Recipe
     seed: int
@@ -142,28 +132,28 @@ class Trainer(Protocol):
 
     @property
     def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
-        """Fixed batches of (degraded, clean) crops from the training side, clean ones (N, C, patch, patch)."""
+        """Batches (degraded, clean) of calibration crops, the same at every access."""
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """`count` random training batches of (degraded, clean)."""
+        """Draw `count` random batches (degraded, clean); clean is (N, C, patch, patch)."""
 
     def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """The task's differentiable loss, a scalar."""
+        """Return the task's loss, a differentiable scalar."""
 
     def loss(self, model: nn.Module) -> float:
-        """The criterion on the calibration crops, in eval mode, without gradient."""
+        """Return the mean criterion on the calibration crops, in eval mode, without gradient."""
 
     def remember(self, name: str, work: Callable[[], float]) -> float:
-        """The number that `work` gives, drawing nothing: computed once even if the run is killed.
+        """Return the number that `work()` computes, or the stored one if a killed run had it.
 
-        `name` tells it from all others.
+        `name` must be unique within the job; `work` must not draw random numbers.
         """
 
     def reinitialise(self, model: nn.Module) -> None:
-        """New weights by the backbone's own initialisation, seeded."""
+        """Draw new weights in place, by the backbone's own rule and the seed."""
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
-        """The learning rate of each of `steps` steps."""
+        """Return the learning rate of each of `steps` steps of a phase."""
 
     def fit(
         self,
@@ -176,49 +166,47 @@ class Trainer(Protocol):
         after_step: Callable[[int, float], bool | None] | None = None,
         callback_state: Mapping[str, Any] | None = None,
     ) -> int:
-        """Trains in place with a fresh Adam, `steps` at most; returns the steps done.
+        """Train the model in place with a new Adam and return the number of steps done.
 
         Args:
-            phase: what they are booked as; it chooses the learning rates.
-            objective, penalty: the one replaces criterion(model(degraded), clean), the other is
-                added to it.
-            after_step: called with (index, learning rate) after each step; True ends the phase.
-            callback_state: by name what callbacks draw from or change besides the network (Generators,
-                tensors, lists, objects with state_dict and load_state_dict), and the plain values
-                that tell what they do, such as what they take from a budget: trainings that begin
-                alike are taken for one. Without it a killed training with callbacks begins anew.
+            model: the network to train.
+            steps: the most that are done.
+            phase: chooses the learning rates; the steps are recorded under this name.
+            objective: the loss; by default criterion(model(degraded), clean).
+            penalty: is added to the loss.
+            after_step: called with (index, learning rate) after each step; True ends the training.
+            callback_state: lets a killed training with callbacks resume; without it, it restarts.
+                Name -> what the callbacks draw from or change besides the model (Generators,
+                tensors, lists, objects with state_dict and load_state_dict), and every plain value
+                that decides what they do (a number taken from the budget, say): of trainings that
+                begin alike, only those with equal values are taken for the same training.
         """
 
     def count_calls(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Counts the calls of a network inside.
-
-        Plain copies of the one that was passed in are counted anyway.
-        """
+        """Count the forward passes of a model that is no copy of the one passed to the method."""
 
     def branch(self) -> AbstractContextManager[None]:
-        """What is drawn and metered inside is forgotten at its end: one budget's own work inside a sweep."""
+        """Restore random states and costs at the end of the block: for one budget of a sweep."""
 
 
 class NoTrainer:
-    """Stands for "no data": usable by methods that look at weights alone.
-
-    Raises ConfigError where data would be needed.
-    """
+    """A trainer without data, for methods that look only at weights."""
 
     recipe = Recipe()
     seed = 0
     device = device("cpu")
 
-    def branch(
-        self,
-    ) -> AbstractContextManager[None]:  # nothing is metered, so nothing is to be forgotten
+    def branch(self) -> AbstractContextManager[None]:
+        """Do nothing: no random number is drawn and no cost is counted."""
         return nullcontext()
 
     def __getattr__(self, name: str) -> Any:
+        """Raise ConfigError: everything else needs data."""
         if name.startswith("__"):
             raise AttributeError(name)
         raise ConfigError(
-            f"this method needs data to judge layers or to train (it asked for trainer.{name}); pass trainer=..."
+            "this method needs data to judge layers or to train "
+            f"(it asked for trainer.{name}); pass trainer=..."
         )
 
 
@@ -226,123 +214,106 @@ NO_TRAINER: Any = NoTrainer()
 
 
 class Method(ABC):
-    """A structural pruning method.
+    """A structural pruning method: a frozen dataclass whose fields are its options."""
 
-    Subclasses are frozen dataclasses: the fields are the options, the cache key and the printed
-    name.
-    """
-
-    name: ClassVar[str]
+    name: ClassVar[str]  # set by @method
     paper: ClassVar[str]
 
     @abstractmethod
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """A network whose peak is at most the budget's.
-
-        The model that is passed in is left untouched.
-
-        Raises:
-            Infeasible: no network of the method's family fits.
-        """
+        """Return a network within the budget, or raise Infeasible; leave `model` unchanged."""
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first, by default with one prune each.
+        """Yield (budget, result) for every budget, largest first; by default, prune for each.
 
-        What is yielded does not depend on the other budgets.
+        A result must not depend on the other budgets. To share work, see bench.method_bases.
         """
         for budget in largest_first(budgets):
             with trainer.branch():
                 try:
                     outcome: Pruned | Infeasible = self.prune(deepcopy(model), budget, trainer)
-                except Infeasible as impossible:
-                    outcome = impossible
+                except Infeasible as infeasible:
+                    outcome = infeasible
                 yield budget, outcome
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """Training steps after the shared pretraining that a budget will take, its finish included: for forecasts of time only."""
+        """Estimate the training steps of one budget after pretraining, to forecast run times."""
         return recipe.tuning_steps
 
 
 def largest_first(budgets: Sequence[Budget]) -> list[Budget]:
-    """The order in which a sweep serves its budgets."""
+    """Return the budgets in the order of a sweep: largest first."""
     return sorted(budgets, key=lambda budget: -budget.peak_bytes)
 
 
 class Task(ABC):
-    """A restoration problem: a frozen dataclass whose fields are the options.
+    """A restoration problem: a frozen dataclass whose fields are its options.
 
-    `data`: "embedded" (with the dependencies), or a folder.
+    The argument `data` is "embedded" (photographs that come with the dependencies) or a folder.
     """
 
-    name: ClassVar[str]
-    size_multiple: ClassVar[int] = (
-        1  # of which the backbones want the height and width of their input
-    )
+    name: ClassVar[str]  # set by @task
+    size_multiple: ClassVar[int] = 1  # height and width of inputs must be multiples of this
     recipe: ClassVar[Recipe]
-    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]
-    fixed_options: ClassVar[
-        Mapping[str, Any]
-    ] = {}  # arguments of the backbones that are no options: the task decides them
+    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]  # name -> what builds the network
+    fixed_options: ClassVar[Mapping[str, Any]] = {}  # backbone arguments that the task decides
 
     @property
     @abstractmethod
     def measured_at(self) -> Shape:
-        """The input at which peak memory is measured."""
+        """Input shape (N, C, H, W) at which peak memory is measured."""
 
     @classmethod
     def options(cls, backbone: str) -> dict[str, Any]:
-        """The options of a backbone with their defaults."""
+        """Return the options of a backbone with their defaults."""
         return {
-            name: one.default
-            for name, one in signature(cls.backbones[backbone]).parameters.items()
+            name: parameter.default
+            for name, parameter in signature(cls.backbones[backbone]).parameters.items()
             if name not in cls.fixed_options
         }
 
     @abstractmethod
     def build(self, backbone: str, **options: Any) -> nn.Module:
-        """A new network. Raises ConfigError for an unknown backbone or option."""
+        """Build a new network. Raises ConfigError for an unknown backbone or option."""
 
     @abstractmethod
     def initialise(self, model: nn.Module, generator: Generator) -> None:
-        """New weights in place, for any network that came from one of the backbones by surgery."""
+        """Draw new weights in place, for a backbone of the task or a pruned version of one."""
 
     @abstractmethod
     def training_pairs(self, data: str) -> Crops:
-        """Crops for gradient steps."""
+        """Return the crops for training."""
 
     @abstractmethod
     def calibration_pairs(self, data: str) -> Crops:
-        """Crops of training photographs for judging layers; never a test photograph."""
+        """Return the crops on which methods judge layers; never of test photographs."""
 
     @abstractmethod
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """Named test sets; the same pairs at every call."""
+        """Return test set name -> its photographs, the same at every call."""
 
     def describe_data(self, data: str) -> str:
-        """In one line what `data` is: which data set, from where, under which licence.
-
-        Raises ConfigError if it is none.
-        """
+        """Name the data set, its origin and licence in one line. Raises ConfigError if unusable."""
         return data
 
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """All that there is, by split: the test sets and, where known, "train" and "calibration"; read when it is looked at."""
+        """Return split -> photographs: the test sets and, if known, "train" and "calibration"."""
         return self.test_sets(data)
 
     def baseline_image(self, degraded: Tensor) -> Tensor:
-        """What a viewer has without a network, (C, H, W), as large as the clean image."""
+        """Return what a viewer would see without a network, (C, H, W), as large as `clean`."""
         return degraded
 
     @abstractmethod
     def fingerprint(self, data: str) -> str:
-        """A hash that changes when the photographs or their degradation change."""
+        """Return a hash that changes if the photographs or their degradation change."""
 
     @abstractmethod
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """A differentiable scalar of two (N, C, H, W)."""
+        """Return a differentiable scalar; both inputs are (N, C, H, W)."""
 
     @abstractmethod
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
-        """Metrics of one photograph, two (C, H, W): at least psnr_db and ssim."""
+        """Return the metrics of one photograph, at least psnr_db and ssim; inputs are (C, H, W)."""

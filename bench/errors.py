@@ -1,24 +1,26 @@
-"""What can go wrong, sorted by whose turn it is to act.
+"""The errors of prunebench, one class for each way to handle them.
 
-ConfigError   the user's input (a study, a path, a name): say what was asked, what was found, what to do
-PluginError   a method or a task broke the contract: name it
-Infeasible    the question has no answer: recorded as a row, not a crash
-DiskError     the disk keeps nothing more: the run stops, what is stored stays whole
+ConfigError   the user must change an input (a study, a path, a name); the message says what was
+              asked, what was found and what to do
+PluginError   a method or a task broke the contract; the message names it
+Infeasible    no network fits the budget; it is stored as a row of the table, not raised to the user
+DiskError     the disk cannot store more; the run stops, and what it stored before stays whole
 """
 
-LONGEST = 2000  # letters of a message
+MAX_MESSAGE_LENGTH = 2000  # characters
 
 
 class BenchError(Exception):
-    """Base of everything that prunebench raises on purpose; its text is one line for a person to read, whatever is quoted in it."""
+    """Base class of all errors that prunebench raises on purpose; the message is one line."""
 
     def __init__(self, message: object = "") -> None:
         super().__init__(one_line(str(message)))
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks and without letters that steer a terminal; of a long one the beginning and the end."""
-    short = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    """Return the text without line breaks and control characters, shortened in the middle."""
+    half = MAX_MESSAGE_LENGTH // 2
+    short = text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:half]} ... {text[-half:]}"
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(short.split()))
 
 
@@ -31,11 +33,11 @@ class PluginError(BenchError):
 
 
 class Infeasible(BenchError):
-    """No network of the family fits the budget.
+    """No network that the method can make fits the budget.
 
     Args:
-        message: one line that names the budget and the least peak that is possible.
-        least_bytes: the least planned peak that is possible, if it is known.
+        message: one line with the budget and the least possible peak memory.
+        least_bytes: the least possible peak memory in bytes ("planned"), None if unknown.
     """
 
     def __init__(self, message: str, least_bytes: int | None = None) -> None:
@@ -44,4 +46,4 @@ class Infeasible(BenchError):
 
 
 class DiskError(BenchError, OSError):
-    """The disk is full, read-only or broken, or a place may not be used: nothing that follows can be kept, so the run stops."""
+    """The disk is full, read-only or broken, or a path may not be accessed; the run must stop."""

@@ -1,12 +1,13 @@
-"""Methods whose work serves several budgets: they are their sweep, and one budget is a sweep of one.
+"""Base classes for methods that share work between budgets.
 
-Most have two stages: work that serves every budget, done once, then a cut for each budget.
+`SweepMethod` is for a method that implements `sweep`; it prunes for one budget by a sweep of one.
+`StagedMethod` is for a method with two stages:
 
-    prepared = prepare(model, shape, trainer)        one slimmable network, one lasso training, one pool of random networks, ...
-    for each budget, largest first: cut(prepared, budget, trainer)
+    prepared = prepare(model, budget, trainer)    once: a slimmable network, a lasso training, ...
+    cut(prepared, budget, trainer)                for each budget, largest first
 
-A cut must leave what was prepared as it is; what it draws and spends is forgotten before the next,
-so a budget does not depend on the others.
+`cut` must not change what was prepared. What it draws and spends is reset before the next budget,
+so that the result for a budget does not depend on the others.
 """
 
 from abc import abstractmethod
@@ -23,19 +24,19 @@ Prepared = TypeVar("Prepared")
 
 
 class SweepMethod(Method):
-    """A method that is its sweep."""
+    """A method that implements `sweep` instead of `prune`."""
 
     @abstractmethod
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first.
+        """Yield (budget, result) for every budget, largest first.
 
-        What is yielded for a budget does not depend on the other budgets.
+        A result must not depend on the other budgets.
         """
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """What a sweep of one budget yields. Raises Infeasible if no network of the family fits."""
+        """Return the result of a sweep of one budget; raise it if it is Infeasible."""
         ((_, outcome),) = self.sweep(model, [budget], trainer)
         if isinstance(outcome, Infeasible):
             raise outcome
@@ -43,32 +44,31 @@ class SweepMethod(Method):
 
 
 class StagedMethod(SweepMethod, Generic[Prepared]):
-    """A method whose work before the first cut serves every budget."""
+    """A method that does most of its work once, for all budgets."""
 
     @abstractmethod
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Prepared:
-        """The work that all budgets share.
+        """Do the work that all budgets share and return its result.
 
         Args:
-            model: may be changed.
-            budget: any of those that will be asked: only its input shape and convention may be
-                used.
-            trainer: meters it.
+            model: a copy that may be changed.
+            budget: any one of the sweep; only its input shape and convention may be used.
+            trainer: the trainer of the sweep.
         """
 
     @abstractmethod
     def cut(self, prepared: Prepared, budget: Budget, trainer: Trainer) -> Pruned:
-        """The network for one budget. Raises Infeasible if no network of the family fits."""
+        """Return the network for one budget; raise Infeasible if none fits."""
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first, from one preparation."""
+        """Prepare once, then yield (budget, result of `cut`) for every budget, largest first."""
         prepared = self.prepare(deepcopy(model), budgets[0], trainer)
         for budget in largest_first(budgets):
             with trainer.branch():
                 try:
                     outcome: Pruned | Infeasible = self.cut(prepared, budget, trainer)
-                except Infeasible as impossible:
-                    outcome = impossible
+                except Infeasible as infeasible:
+                    outcome = infeasible
                 yield budget, outcome

@@ -1,7 +1,8 @@
-"""Cell: one question. Record: its answer. Both frozen, both plain JSON.
+"""Cell: one experiment of a study. Record: its result. Both are frozen and convert to JSON.
 
-The key of a cell is the SHA-256 of its canonical JSON and the schema version. Its label and the
-places of its data and of a network file are not part of the key: they do not change the answer.
+The key of a cell is the SHA-256 of its canonical JSON and the schema version. The label and the
+paths of the data and of a network file are not part of the key, because they do not change the
+result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,40 +13,39 @@ from bench.contract import Convention, Recipe, Shape
 from bench.files.hashing import digest
 from bench.files.schema import check_fields
 
-SCHEMA = 2  # raise it when the harness or a task computes other answers than before: then all stored ones are old
-UNPRUNED = "unpruned"  # the neutral method, the reference of every table
+# Raise this when the harness or a task computes other results than before: all stored records then
+# count as outdated.
+SCHEMA = 2
+UNPRUNED = "unpruned"  # the reference method of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data", "backbone_folder")
-LONGEST_LABEL = 300
-OF_A_FILE = (
-    "backbone_folder",
-    "backbone_source",
-)  # of cells whose network is the user's own; the others do not name them
+MAX_LABEL_LENGTH = 300  # characters
+NETWORK_FILE_FIELDS = ("backbone_folder", "backbone_source")  # only of cells with a network file
 
 
-def refusal(status: str, phase: str, reason: str) -> str:
-    """Why a cell has no answer: "failed in finetune: the loss is nan"."""
+def describe_outcome(status: str, phase: str, reason: str) -> str:
+    """Format why a cell has no result: "failed in finetune: the loss is nan"."""
     return f"{status} in {phase}: {reason}" if phase else f"{status}: {reason}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One question: this method, on this network, at this share of its peak, with this seed.
+    """One experiment: a method prunes a backbone to a share of its peak memory, with one seed.
 
     Args:
-        task, task_options, backbone, backbone_options, method, method_options: what is asked of
-            whom.
-        label: how tables name the row.
-        method_source: hash of the method's source, so that changed code is a new question.
-        data: "embedded" or a folder; `data_fingerprint` is its content.
-        convention: in which the budget is counted.
-        measured_at: the input (N, C, H, W) at which it is counted.
-        ratio: budget / unpruned peak.
+        task, task_options: the restoration problem.
+        backbone, backbone_options: the network that is pruned.
+        method, method_options: the pruning method.
+        label: the name of the row in tables.
+        method_source: hash of the method's source code: changed code makes a new cell.
+        data, data_fingerprint: "embedded" or a folder; the hash of its content.
+        convention, measured_at: how peak memory is counted, and for which input (N, C, H, W).
+        ratio: budget / peak memory of the unpruned network.
         compute: "own" (each method's own fine-tuning) or "matched" (equal steps after pretraining).
-        seed: from which all random streams are derived.
-        recipe: how it is trained.
-        backbone_folder, backbone_source: of a network of the user's own, where its file is and the
-            hash of what is in it; else "".
+        seed: all random streams are derived from it.
+        recipe: how networks are trained.
+        backbone_folder, backbone_source: for a network file of the user, its folder and the hash of
+            its code and weights; else "".
     """
 
     task: str
@@ -54,7 +54,7 @@ class Cell:
     backbone_options: Mapping[str, Any]
     method: str
     method_options: Mapping[str, Any]
-    label: Annotated[str, LONGEST_LABEL]
+    label: Annotated[str, MAX_LABEL_LENGTH]
     method_source: str
     data: str
     data_fingerprint: str
@@ -69,42 +69,39 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Names the answer in the store."""
-        return digest({"schema": SCHEMA} | self.content(NOT_IN_KEY))
+        """The name of the record in the store: a SHA-256 as hex."""
+        return digest({"schema": SCHEMA} | self.to_json(NOT_IN_KEY))
 
-    def content(self, without: Sequence[str] = ()) -> dict[str, Any]:
-        """The fields that say something, but those that are named, as plain values."""
+    def to_json(self, exclude: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the fields as JSON values, without those in `exclude`.
+
+        Empty fields of a network file are left out, so that they do not change other cells' keys.
+        """
         return {
             name: value
             for name, value in asdict(self).items()
-            if name not in without and (value or name not in OF_A_FILE)
+            if name not in exclude and (value or name not in NETWORK_FILE_FIELDS)
         }
 
     @property
-    def trained_by(self) -> Recipe:
-        """The recipe as methods see it: matched steps only where the study asks for matched compute."""
+    def effective_recipe(self) -> Recipe:
+        """The recipe that methods get: `matched_steps` is 0 unless compute is "matched"."""
         return self.recipe if self.compute == "matched" else replace(self.recipe, matched_steps=0)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Cell":
-        """The cell whose `content` was written as JSON.
+        """Return the cell of a result of `to_json`.
 
-        Raises ValueError, KeyError or TypeError if it is none.
+        Raises ValueError, KeyError or TypeError if the content is not a cell.
         """
         check_fields(cls, content)
-        return cls(
-            **(
-                dict(content)
-                | {
-                    "recipe": Recipe(**content["recipe"]),
-                    "measured_at": tuple(content["measured_at"]),
-                }
-            )
-        )
+        recipe = Recipe(**content["recipe"])
+        measured_at = tuple(content["measured_at"])
+        return cls(**(dict(content) | {"recipe": recipe, "measured_at": measured_at}))
 
 
 class TimeStep(TypedDict):
-    """One entry of a timeline."""
+    """One entry of a timeline: the time step, its operator, bytes alive, bytes of each value."""
 
     step: int
     op: str
@@ -112,24 +109,24 @@ class TimeStep(TypedDict):
     live: Mapping[str, int]
 
 
-class DiaryLine(TypedDict):
-    """One entry of a trace."""
+class TraceEntry(TypedDict):
+    """One entry of a trace, see TraceStep of the contract."""
 
     peak_bytes: NotRequired[int]
     widths: Mapping[str, int]
     note: NotRequired[str]
 
 
-class Figures(TypedDict):
-    """What an executor measured."""
+class Measurement(TypedDict):
+    """What an executor measured; `on` names the machine and the protocol."""
 
     peak_bytes: int
     image_seconds: NotRequired[float]
     on: str
 
 
-class Circumstances(TypedDict, total=False):
-    """Those parts of an environment that reports read."""
+class EnvironmentTable(TypedDict, total=False):
+    """The parts of an environment that reports read."""
 
     note: str
     versions: Mapping[str, str | None]
@@ -137,35 +134,35 @@ class Circumstances(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Record:
-    """The answer to one cell, measured by the harness.
+    """The result of one cell, measured by the harness.
 
-    Numbers that do not exist (a failed or infeasible cell) are None.
+    Numbers that do not exist (of a failed or infeasible cell) are None.
 
     Args:
-        cell: the question.
+        cell: the experiment.
         status: "done"; "infeasible" (no network fits); "failed" (the method or its training broke).
-            `reason` says why, and `phase` in what: "pretrain", "search", "adapt", "finetune",
-            "evaluate", ... (`bench.runner.job`); empty where that is not known.
+        reason, phase: if not done, why and in which phase: "pretrain", "search", "adapt",
+            "finetune", "evaluate", ... (`bench.runner.job`); phase is "" if unknown.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
-        peak_bytes, peak_bytes_eager: of the pruned network at `measured_at`, in the two
-            conventions.
+        peak_bytes, peak_bytes_eager: peak memory of the pruned network at `measured_at`, in the
+            conventions "planned" and "eager".
         measured: executor -> peak_bytes that a real run allocated, image_seconds of one pass, and
             on: machine and protocol (`prunebench measure`).
-        peak_step: the time step of the planned peak. timeline: every planned time step: step, op,
-            bytes, live.
-        parameters: executed; parameters_stored: where more must be stored; macs:
-            multiply-accumulates at `measured_at`.
-        scores: test set -> photograph -> metric -> value. means: metric -> mean over the
-            photographs of all test sets.
-        input_means: the same without a network. calibration_loss: of the pruned network before the
-            harness finished it.
-        widths: unit -> channels left; kept: unit -> their indices; inserted: values with a
-            compactor.
-        units_at_floor: units at the recipe's least width.
-        trace: the method's diary: peak_bytes, widths, note.
-        steps, samples, forward_passes, seconds: what was spent, per phase, after the shared
-            pretraining.
-        environment: threads, device, versions, and all other circumstances.
+        peak_step, timeline: name of the time step with the planned peak; every planned time step:
+            step, op, bytes, live.
+        parameters, parameters_stored: parameters that the network executes; parameters that must be
+            stored, if more.
+        macs: multiply-accumulates at `measured_at`.
+        scores: test set -> photograph -> metric -> value.
+        means: metric -> mean over the photographs of all test sets.
+        input_means: the same for the degraded photographs, without a network.
+        calibration_loss: of the pruned network before the harness finished it.
+        widths, kept: unit -> number of channels left; unit -> their indices before pruning.
+        inserted: values behind which a compactor was inserted.
+        units_at_floor: number of units at the recipe's least width.
+        trace: the steps of the method's search: peak_bytes, widths, note.
+        steps, samples, forward_passes, seconds: cost after the shared pretraining, by phase.
+        environment: threads, device, versions and everything else about the run.
     """
 
     cell: Cell
@@ -175,7 +172,7 @@ class Record:
     budget_bytes: int | None = None
     peak_bytes: int | None = None
     peak_bytes_eager: int | None = None
-    measured: Mapping[str, Annotated[Mapping[str, Any], Figures]] = field(default_factory=dict)
+    measured: Mapping[str, Annotated[Mapping[str, Any], Measurement]] = field(default_factory=dict)
     peak_step: str | None = None
     timeline: tuple[Annotated[Mapping[str, Any], TimeStep], ...] = ()
     parameters: int | None = None
@@ -189,12 +186,12 @@ class Record:
     kept: Mapping[str, list[int]] = field(default_factory=dict)
     inserted: tuple[str, ...] = ()
     units_at_floor: int | None = None
-    trace: tuple[Annotated[Mapping[str, Any], DiaryLine], ...] = ()
+    trace: tuple[Annotated[Mapping[str, Any], TraceEntry], ...] = ()
     steps: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, int] = field(default_factory=dict)
     forward_passes: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
-    environment: Annotated[Mapping[str, Any], Circumstances] = field(default_factory=dict)
+    environment: Annotated[Mapping[str, Any], EnvironmentTable] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -202,14 +199,14 @@ class Record:
         return self.cell.key
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists, numbers and strings."""
-        return {"schema": SCHEMA, "key": self.key} | asdict(self) | {"cell": self.cell.content()}
+        """Return the record as JSON values, with its schema version and key."""
+        return {"schema": SCHEMA, "key": self.key} | asdict(self) | {"cell": self.cell.to_json()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Record":
-        """The record whose `to_json` was written.
+        """Return the record of a result of `to_json`.
 
-        Raises ValueError, KeyError or TypeError if it is none.
+        Raises ValueError, KeyError or TypeError if the content is not a record.
         """
         check_fields(cls, content)
         known = {entry.name for entry in fields(cls)}

@@ -1,4 +1,4 @@
-"""The mode of a network: training or evaluating."""
+"""Switching a network between training mode and eval mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,8 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module is in the mode in which it was."""
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model into eval mode within the block, then restore the mode of every module."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -1,1 +1,1 @@
-"""The competitors: one file or folder a pruning method."""
+"""The pruning methods that are compared: one file or folder for each."""

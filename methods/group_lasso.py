@@ -1,28 +1,32 @@
-"""Group Lasso, or SSL: a penalty drives whole channels to zero before anything is removed (Wen et al., NeurIPS 2016).
+"""Group Lasso, or SSL: a penalty drives whole channels to zero before any is removed.
 
-    min  L(W) + lambda sum_j ||W_j||      W_j: all weights that make place j of a unit, over its tied layers, as one vector
+Wen et al., Learning Structured Sparsity in Deep Neural Networks, NeurIPS 2016.
 
-A gradient of the norm would go through Adam, which rescales it, and would never reach zero. So
-after each Adam step comes the proximal step of the penalty, which is exact,
+    min  L(W) + lambda sum_j ||W_j||
+
+    W_j: all weights that compute slot j of a unit, over its tied layers, as one vector
+
+A gradient of the norm would pass through Adam, which rescales it, and would never reach zero. So
+each Adam step is followed by the proximal step of the penalty, which is exact,
 
     W_j <- max(0, 1 - lr lambda / ||W_j||) W_j
 
-and in a group that is zero the bias is zeroed too, and so are the entries of a normalisation or a
-scale for that channel: it then gives nothing at all, unless a function that turns zeros into
-something else (a sigmoid) or a mean over channels comes behind it.
+and in a group that is zero, the bias is zeroed too, and so are the entries of a normalisation or a
+scale for that channel. The channel then contributes nothing, unless a function that turns zeros
+into something else (a sigmoid) or a mean over channels follows.
 
-||W_j|| = sqrt(m_j) times the score of `norms` (bench.surgery.importance), where m_j is the number
-of channels that lie at the place: over tied layers the groups are concatenated, so that all of them
-vanish together. All steps together take lambda sum_t lr_t off a norm, and
+||W_j|| = sqrt(m_j) times the score of `channel_norms` (bench.surgery.importance), where m_j is the
+number of channels in the slot: over tied layers the groups are concatenated, so that they all
+vanish together. All steps together subtract lambda sum_t lr_t from a norm, and
 
     lambda = strength median ||W_j|| / sum_t lr_t
 
-makes `strength` a number of the same meaning for any network and schedule. It is an option, never
-derived from a budget: how much of the network has vanished before selection is a result, and stands
-in the diary. Groups are not weighted by their size, as in the paper. Its second family of groups,
-input channels, is left out: that one reader drops a channel does not remove it.
+gives `strength` the same meaning for any network and schedule. It is an option, never derived from
+a budget: how much of the network has vanished before selection is a result, and the trace reports
+it. Groups are not weighted by their size, as in the paper. The paper's second family of groups,
+input channels, is left out: a channel that one reader ignores cannot be removed for that.
 
-All norms fall at the same pace and are much alike, so that groups vanish nearly together. A trial
+All norms fall at the same pace and are much alike, so groups vanish nearly together. A trial
 (denoising U-Net of width 16, one seed, 320 steps here and 680 of fine-tuning; the loss on
 calibration crops after it, at half of the peak):
 
@@ -31,11 +35,11 @@ calibration crops after it, at half of the peak):
     uniform             0.0591    0.0442    0.0476    0.0575    0.0860    0.4029
     threshold           0.0821    0.0979    0.0933    0.0967    0.0863    0.3868
 
-The default shrinks without reaching zero; from strength 1 on the network is taken apart before the
-budget is known.
+The default shrinks groups without zeroing any; from strength 1 on the network is dismantled before
+the budget is known.
 
-Allocation of a budget: "uniform", the same share of every unit (its parameters are those of uniform
-scaling, as in the paper's table; quantum: one step of the grid), or "threshold", one list of all
+Allocation of a budget: "uniform", the same share of every unit (as many parameters as with uniform
+scaling, as in the paper's table; quantum: one step of the grid), or "threshold", one ranking of all
 group norms (quantum: one channel).
 """
 
@@ -45,39 +49,46 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.channels.units import STAYS, Layout, Places
+from bench.channels.units import STAYS, Layout, Slots
 from bench.contract import Budget, Pruned, Recipe, TraceStep, Trainer
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyze_network
 from bench.surgery.importance import Scores
-from bench.surgery.masks import output_slices
+from bench.surgery.masks import weight_and_output_axis
 from bench.surgery.remove import remove_channels
 from bench.surgery.shared_weights import weight_axes
 from bench.surgery.width_search import global_ranking_widths, uniform_widths
 
 
 @dataclass(frozen=True)
-class Sparse:
-    """A network after regularised training, its units, the norms of its groups, and a line on what has vanished."""
+class RegularisedNetwork:
+    """A network after regularised training.
+
+    Args:
+        network: in eval mode.
+        analysis: of the network.
+        scores: unit -> norms of its groups, (C,).
+        note: for the trace: how many groups have vanished.
+    """
 
     network: nn.Module
-    body: NetworkAnalysis
+    analysis: NetworkAnalysis
     scores: Scores
     note: str
 
 
 @method("group_lasso")
 @dataclass(frozen=True)
-class GroupLasso(StagedMethod[Sparse]):
+class GroupLasso(StagedMethod[RegularisedNetwork]):
     """Trains with a penalty on whole channels, and removes those with the smallest norm.
 
     Args:
-        strength: what all proximal steps together take off a norm, in medians of the norms before
-            training.
+        strength: what all proximal steps together subtract from a norm, in medians of the norms
+            before training.
         epochs: of regularised training.
-        allocation: how a budget is shared out: "uniform" or "threshold".
+        allocation: how a budget is distributed over the units: "uniform" or "threshold".
     """
 
     paper: ClassVar[str] = (
@@ -90,66 +101,66 @@ class GroupLasso(StagedMethod[Sparse]):
     def __post_init__(self) -> None:
         if self.strength < 0 or self.epochs < 1:
             raise ConfigError(
-                f"group_lasso: strength = {self.strength} must be at least 0 and epochs = {self.epochs} at least 1"
+                f"group_lasso: strength = {self.strength} must be at least 0 "
+                f"and epochs = {self.epochs} at least 1"
             )
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """Where compute is not matched, fine-tuning comes on top of the regularised training."""
+        """Return the steps after pretraining.
+
+        Unless compute is matched, fine-tuning is added to the regularised training.
+        """
         return recipe.matched_steps or self._steps(recipe) + recipe.finetune_steps
 
-    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Sparse:
-        """The regularised training."""
-        body, steps = analyze_network(model, budget), self._steps(trainer.recipe)
-        groups = Groups(model.to(trainer.device), body.layout)
+    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> RegularisedNetwork:
+        """Train the network with the penalty."""
+        analysis = analyze_network(model, budget)
+        steps = self._steps(trainer.recipe)
+        groups = WeightGroups(model.to(trainer.device), analysis.layout)
         before = float(groups.norms().median())
         penalty = self.strength * before / sum(trainer.learning_rates("search", steps))
-        shrink = (
-            (lambda _, rate: groups.shrink(rate * penalty)) if penalty else None
-        )  # without a penalty: plain training, bit for bit
+        # Without a penalty there is no callback: plain training, bit for bit.
+        shrink = (lambda _, rate: groups.shrink(rate * penalty)) if penalty else None
         trainer.fit(
             model, steps, phase="search", after_step=shrink, callback_state={"lambda": penalty}
         )
         norms = groups.norms().cpu()
+        zero = norms == 0
         note = (
-            f"strength {self.strength:g}, lambda {penalty:.3g}: {int((norms == 0).sum())} of {len(norms)} groups are zero "
-            f"({float((norms == 0).double().mean()):.1%}); median norm {before:.3g} before, {float(norms.median()):.3g} after"
+            f"strength {self.strength:g}, lambda {penalty:.3g}: "
+            f"{int(zero.sum())} of {len(norms)} groups are zero "
+            f"({float(zero.double().mean()):.1%}); "
+            f"median norm {before:.3g} before, {float(norms.median()):.3g} after"
         )
-        return Sparse(
-            model.eval(),
-            body,
-            {unit: norms[body.layout.places(unit)] for unit in body.widths},
-            note,
-        )
+        scores = {unit: norms[analysis.layout.slots(unit)] for unit in analysis.widths}
+        return RegularisedNetwork(model.eval(), analysis, scores, note)
 
-    def cut(self, prepared: Sparse, budget: Budget, trainer: Trainer) -> Pruned:
-        """The groups with the largest norms that fit.
+    def cut(self, prepared: RegularisedNetwork, budget: Budget, trainer: Trainer) -> Pruned:
+        """Keep the groups with the largest norms that fit.
 
-        Raises Infeasible if the least widths do not.
+        Raises:
+            Infeasible: the least widths do not fit.
         """
-        body, scores, floor = prepared.body, prepared.scores, trainer.recipe.min_width
-        uniform = self.allocation == "uniform"
-        widths = (
-            uniform_widths(body, budget, floor)
-            if uniform
-            else global_ranking_widths(scores, body, budget, floor)
-        )
-        kept = body.keep(scores, widths)
+        analysis = prepared.analysis
+        floor = trainer.recipe.min_width
+        if self.allocation == "uniform":
+            widths = uniform_widths(analysis, budget, floor)
+        else:
+            widths = global_ranking_widths(prepared.scores, analysis, budget, floor)
+        kept = analysis.keep(prepared.scores, widths)
         trace = (
-            TraceStep(body.peaks.peak_bytes(body.widths), body.widths, prepared.note),
-            TraceStep(body.peaks.peak_bytes(widths), widths, "cut"),
+            TraceStep(analysis.peaks.peak_bytes(analysis.widths), analysis.widths, prepared.note),
+            TraceStep(analysis.peaks.peak_bytes(widths), widths, "cut"),
         )
-        return Pruned(
-            remove_channels(prepared.network, kept, budget.input_shape, body.layout),
-            kept=kept,
-            trace=trace,
-        )
+        smaller = remove_channels(prepared.network, kept, budget.input_shape, analysis.layout)
+        return Pruned(smaller, kept=kept, trace=trace)
 
     def _steps(self, recipe: Recipe) -> int:
         return self.epochs * recipe.steps_per_epoch
 
 
-class Groups:
-    """The weights of a network as groups, one for each place of a unit.
+class WeightGroups:
+    """The weights of a network as groups, one for each slot of a unit.
 
     Args:
         model: its weights are changed in place.
@@ -157,56 +168,53 @@ class Groups:
     """
 
     def __init__(self, model: nn.Module, channels: Layout) -> None:
-        weights, axes, self._places = (
-            dict(model.named_parameters()),
-            weight_axes(model, channels),
-            channels.size,
-        )
-        made = [
-            (f"{layer}.weight", output_slices(model.get_submodule(layer))[1], row)
-            for layer, row in channels.makes.items()
-        ]
+        weights = dict(model.named_parameters())
+        axes = weight_axes(model, channels)
+        self._size = channels.size
+        self._grouped = []  # slices that are part of a group
+        for layer, slots in channels.makes.items():
+            weight = weights[f"{layer}.weight"]
+            axis = weight_and_output_axis(model.get_submodule(layer))[1]
+            self._grouped.append(_locate_slices(weight, axis, slots % (self._size + 1)))
         mixing = {f"{layer}.weight" for layer in (*channels.makes, *channels.reads)}
-        attached = [
-            (name, *one)
-            for name in weights
+        self._attached = [  # slices that are zeroed with their group
+            _locate_slices(weight, axis, slots % (self._size + 1))
+            for name, weight in weights.items()
             if name not in mixing
-            for one in axes.get(name, {}).items()
-        ]
-        self._made = [
-            _slices(weights[name], axis, row % (channels.size + 1)) for name, axis, row in made
-        ]
-        self._attached = [
-            _slices(weights[name], axis, row % (channels.size + 1)) for name, axis, row in attached
+            for axis, slots in axes.get(name, {}).items()
         ]
 
     @torch.no_grad()
     def norms(self) -> Tensor:
-        """(places,): of each group."""
+        """Return the norm of each group, (slots,)."""
         return self._norms()[:-1]
 
     @torch.no_grad()
     def shrink(self, threshold: float) -> None:
-        """The proximal step of `threshold` times the norm, for all groups."""
+        """Apply the proximal step of `threshold` times the norm to all groups, in place."""
         norms = self._norms()
         factors = torch.where(norms > threshold, 1 - threshold / norms, 0.0)
         factors[STAYS] = 1.0
-        for weight, shape, at in self._made:
-            weight.mul_(factors[at].view(shape))
-        for weight, shape, at in self._attached:
-            weight.mul_((factors[at] > 0).view(shape))
+        for weight, shape, slots in self._grouped:
+            weight.mul_(factors[slots].view(shape))
+        for weight, shape, slots in self._attached:
+            weight.mul_((factors[slots] > 0).view(shape))
 
     def _norms(self) -> Tensor:
-        """(places + 1,): the last is that of all channels that stay."""
-        squares = self._made[0][0].new_zeros(self._places + 1)
-        for weight, shape, at in self._made:
-            squares.index_add_(
-                0, at, weight.square().sum([axis for axis, size in enumerate(shape) if size == 1])
-            )
+        """Return the norms of the groups and, last, of all channels that stay, (slots + 1,)."""
+        squares = self._grouped[0][0].new_zeros(self._size + 1)
+        for weight, shape, slots in self._grouped:
+            other_axes = [axis for axis, size in enumerate(shape) if size == 1]
+            squares.index_add_(0, slots, weight.square().sum(other_axes))
         return squares.sqrt()
 
 
-def _slices(weight: Tensor, axis: int, places: Places) -> tuple[Tensor, list[int], Tensor]:
-    """A weight, the shape of one number for each of its slices along an axis, and int64 (slices,): their places."""
-    shape = [-1 if each == axis else 1 for each in range(weight.ndim)]
-    return weight, shape, torch.from_numpy(places).to(weight.device)
+def _locate_slices(weight: Tensor, axis: int, slots: Slots) -> tuple[Tensor, list[int], Tensor]:
+    """Return how to reach the slices of a weight along an axis.
+
+    Returns:
+        The weight, the shape of a tensor with one number for each slice, and the slots of the
+        slices, int64 (slices,).
+    """
+    shape = [-1 if dim == axis else 1 for dim in range(weight.ndim)]
+    return weight, shape, torch.from_numpy(slots).to(weight.device)

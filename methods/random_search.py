@@ -1,23 +1,26 @@
-"""Random channel pruning: draw widths at random, keep the best network of many, train that one (Li et al., CVPR 2022).
+"""Random channel pruning: draw widths at random, keep the best network of many, train that one.
+
+Li et al., Revisiting Random Channel Pruning for Neural Network Compression, CVPR 2022.
 
     r_u ~ U(0.1, 1)  for every unit                  w_u(a) = clip(round(a r_u c_u), w_min, c_u)
 
-What is random is the *configuration*; the channels of a unit go by the norm of their weights. The
-paper rejects draws whose cost is not near the target. Here `a`, the one knob of a draw, is raised
-until the next change of any width breaks the budget, so that no draw is wasted: channel k of a unit
-comes in at a = (k + 1/2) / (r_u c_u), so this is a list of all channels of all units by that
-number, and the quantum is one channel. Every draw fits if the least widths do; the samplers are
-told the excess over the budget all the same.
+The *configuration* is random; the channels of a unit are removed by the norm of their weights. The
+paper rejects draws whose cost is not near the target. Here the scale `a` of a draw is raised until
+the next change of any width breaks the budget, so that no draw is wasted. Channel k of a unit
+enters at a = (k + 1/2) / (r_u c_u), so this is one ranking of all channels of all units by that
+number, and the quantum is one channel. Every draw fits if the least widths do; the samplers still
+get the excess over the budget as a constraint.
 
 Every candidate is cut out and judged by its loss without training; with `update`, after its weights
-were fitted to the unpruned outputs by least squares (bench.surgery.least_squares; about a second
-each on a U-Net of width 16). The best goes on to fine-tuning. The paper's thesis is that this is
-strong: the trace has mean and standard deviation over all candidates.
+are fitted to the unpruned outputs by least squares (bench.surgery.least_squares; about a second
+each on a U-Net of width 16). The best one is fine-tuned. The paper's thesis is that this is a
+strong baseline: the trace has mean and standard deviation over all candidates.
 
-"random" draws one pool for all budgets. "tpe" and "nsga2" learn from the candidates of their
-budget. A draw depends on the seed and on the losses before it, so a killed run is repeated from the
-start and takes every loss that the trainer remembers: it ends where it would have ended. The name
-of a loss is the widths and the network, so those of another network are never taken.
+"random" draws the same ratios for all budgets. "tpe" and "nsga2" learn from the candidates of their
+budget. A draw depends on the seed and on the losses before it, so a run that was killed is repeated
+from the start, takes every loss that the trainer remembers, and ends with the same result. The name
+of a loss consists of the widths and a hash of the network, so those of another network are never
+taken.
 """
 
 import hashlib
@@ -29,7 +32,7 @@ from typing import ClassVar, Literal
 
 import optuna
 import torch
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from torch import Tensor, nn
 
@@ -49,19 +52,20 @@ Ratios = Mapping[str, float]  # unit -> r_u
 
 
 @dataclass(frozen=True)
-class Unpruned:
-    """What all candidates of all budgets share.
+class SearchContext:
+    """The data that all candidates of all budgets share.
 
     Args:
-        model: the unpruned network. body: its anatomy.
-        scores: unit -> (C,), the order in which channels go.
-        crops, outputs: degraded crops (N, C, H, W), and what every layer makes of them; without
-            `update` none.
+        model: the unpruned network.
+        analysis: of the unpruned network.
+        scores: unit -> importance of each channel, (C,); the least important are removed first.
+        crops: degraded crops, (N, C, H, W).
+        outputs: layer -> its output for the crops; empty without `update`.
         fingerprint: changes with anything that changes the loss of a candidate.
     """
 
     model: nn.Module
-    body: NetworkAnalysis
+    analysis: NetworkAnalysis
     scores: Scores
     crops: Tensor
     outputs: Outputs
@@ -70,16 +74,15 @@ class Unpruned:
 
 @method("random_search")
 @dataclass(frozen=True)
-class RandomSearch(StagedMethod[Unpruned]):
-    """The best of many random networks.
+class RandomSearch(StagedMethod[SearchContext]):
+    """Keeps the best of many random networks.
 
     Args:
         samples: candidates for each budget.
-        sampler: who draws the ratios: "random", or one that learns from the candidates before.
-        criterion: the norm by which channels of a unit go.
+        sampler: draws the ratios: "random", or one that learns from earlier candidates.
+        criterion: the norm by which the channels of a unit are ranked.
         update: fit the weights of every candidate to the unpruned outputs by least squares.
-        finish: "finetune", or "scratch": new weights and the whole schedule for the widths that
-            were found.
+        finish: "finetune", or "scratch": new weights and the whole schedule for the best widths.
     """
 
     paper: ClassVar[str] = (
@@ -96,86 +99,89 @@ class RandomSearch(StagedMethod[Unpruned]):
             raise ConfigError(f"random_search: samples = {self.samples} must be at least 1")
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """From scratch, the pretraining again."""
+        """Return the steps after pretraining; from scratch, pretraining is repeated."""
         return recipe.tuning_steps + (recipe.pretrain_steps if self.finish == "scratch" else 0)
 
-    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Unpruned:
-        """Norms, and where weights are updated the outputs of all layers."""
-        body, crops = (
-            analyze_network(model, budget),
-            torch.cat([degraded for degraded, _ in trainer.calibration]),
-        )
+    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> SearchContext:
+        """Score the channels and, if weights are updated, record the outputs of all layers."""
+        analysis = analyze_network(model, budget)
+        crops = torch.cat([degraded for degraded, _ in trainer.calibration])
         outputs: Outputs = {}
         if self.update:
             with trainer.count_calls(model):
                 outputs = layer_outputs(model, crops[:LEAST_SQUARES_CROPS])
-        scores = channel_norms(model, body.layout, 1 if self.criterion == "l1" else 2)
-        return Unpruned(
-            model,
-            body,
-            scores,
-            crops[:LEAST_SQUARES_CROPS],
-            outputs,
-            _fingerprint(model, crops, self.criterion, self.update),
-        )
+        scores = channel_norms(model, analysis.layout, 1 if self.criterion == "l1" else 2)
+        fingerprint = _hash_inputs(model, crops, self.criterion, self.update)
+        crops = crops[:LEAST_SQUARES_CROPS]
+        return SearchContext(model, analysis, scores, crops, outputs, fingerprint)
 
-    def cut(self, prepared: Unpruned, budget: Budget, trainer: Trainer) -> Pruned:
-        """The candidate with the least loss. Raises Infeasible if the least widths do not fit."""
-        body, min_width = prepared.body, trainer.recipe.min_width
-        body.peaks.check(budget, min_width)
+    def cut(self, prepared: SearchContext, budget: Budget, trainer: Trainer) -> Pruned:
+        """Return the candidate with the least loss.
+
+        Raises:
+            Infeasible: the least widths do not fit.
+        """
+        analysis = prepared.analysis
+        min_width = trainer.recipe.min_width
+        analysis.peaks.check(budget, min_width)
         study = self._search(prepared, budget, trainer)
         losses = [float(trial.values[0]) for trial in study.trials]
         best = study.trials[losses.index(min(losses))]
-        widths = fitted(best.params, body, budget, min_width)
-        kept = body.keep(prepared.scores, widths)
-        note = f"best of {len(losses)}: loss {min(losses):.4g}; all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
-        smaller = self._network(prepared, kept, budget, trainer)
-        return Pruned(
-            smaller,
-            self.finish,
-            kept,
-            trace=(TraceStep(body.peaks.peak_bytes(widths), widths, note),),
+        widths = fit_widths(best.params, analysis, budget, min_width)
+        kept = analysis.keep(prepared.scores, widths)
+        note = (
+            f"best of {len(losses)}: loss {min(losses):.4g}; "
+            f"all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
         )
+        smaller = self._build_candidate(prepared, kept, budget, trainer)
+        step = TraceStep(analysis.peaks.peak_bytes(widths), widths, note)
+        return Pruned(smaller, self.finish, kept, trace=(step,))
 
-    def _search(self, unpruned: Unpruned, budget: Budget, trainer: Trainer) -> optuna.Study:
-        """A study in memory with all candidates."""
+    def _search(self, context: SearchContext, budget: Budget, trainer: Trainer) -> optuna.Study:
+        """Judge all candidates; return them as a study in memory."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        body, min_width = unpruned.body, trainer.recipe.min_width
-        study, known = optuna.create_study(sampler=self._sampler(trainer.seed)), dict[str, float]()
+        analysis = context.analysis
+        study = optuna.create_study(sampler=self._make_sampler(trainer.seed))
+        space: dict[str, BaseDistribution] = {
+            unit: FloatDistribution(LEAST_RATIO, 1.0) for unit in analysis.widths
+        }
+        losses: dict[str, float] = {}
         for _ in range(self.samples):
-            trial = study.ask({unit: FloatDistribution(LEAST_RATIO, 1.0) for unit in body.widths})
-            widths = fitted(trial.params, body, budget, min_width)
-            trial.set_constraint("excess_bytes", body.peaks.peak_bytes(widths) - budget.peak_bytes)
-            name = f"{unpruned.fingerprint} {widths}"
-            if name not in known:  # NSGA-II also repeats itself
-                known[name] = trainer.remember(
-                    name, partial(self._judged, unpruned, widths, budget, trainer)
-                )
-            study.tell(trial, known[name])
+            trial = study.ask(space)
+            widths = fit_widths(trial.params, analysis, budget, trainer.recipe.min_width)
+            excess_bytes = analysis.peaks.peak_bytes(widths) - budget.peak_bytes
+            trial.set_constraint("excess_bytes", excess_bytes)
+            name = f"{context.fingerprint} {widths}"
+            if name not in losses:  # NSGA-II may draw the same widths again
+                measure = partial(self._measure_loss, context, widths, budget, trainer)
+                losses[name] = trainer.remember(name, measure)
+            study.tell(trial, losses[name])
         return study
 
-    def _judged(
-        self, unpruned: Unpruned, widths: Widths, budget: Budget, trainer: Trainer
+    def _measure_loss(
+        self, context: SearchContext, widths: Widths, budget: Budget, trainer: Trainer
     ) -> float:
-        """The loss of a candidate."""
-        return trainer.loss(
-            self._network(unpruned, unpruned.body.keep(unpruned.scores, widths), budget, trainer)
-        )
+        """Return the loss of the candidate with these widths."""
+        kept = context.analysis.keep(context.scores, widths)
+        return trainer.loss(self._build_candidate(context, kept, budget, trainer))
 
-    def _network(
-        self, unpruned: Unpruned, kept: Kept, budget: Budget, trainer: Trainer
+    def _build_candidate(
+        self, context: SearchContext, kept: Kept, budget: Budget, trainer: Trainer
     ) -> nn.Module:
-        """A candidate before training."""
-        smaller = remove_channels(unpruned.model, kept, budget.input_shape, unpruned.body.layout)
+        """Cut a candidate out of the network; with `update`, fit its weights."""
+        channels = context.analysis.layout
+        smaller = remove_channels(context.model, kept, budget.input_shape, channels)
         if self.update:
             with trainer.count_calls(smaller):
-                update_weights(
-                    smaller, kept, unpruned.body.layout, unpruned.outputs, unpruned.crops
-                )
+                update_weights(smaller, kept, channels, context.outputs, context.crops)
         return smaller
 
-    def _sampler(self, seed: int) -> BaseSampler:
-        """TPE learns after a tenth of the samples, NSGA-II in five generations (its own 50 a generation would leave it two)."""
+    def _make_sampler(self, seed: int) -> BaseSampler:
+        """Return the sampler of the ratios.
+
+        TPE starts to learn after a tenth of the samples. NSGA-II has five generations; its default
+        size of 50 would leave it two.
+        """
         if self.sampler == "tpe":
             return TPESampler(seed=seed, n_startup_trials=-(-self.samples // 10))
         if self.sampler == "nsga2":
@@ -183,22 +189,26 @@ class RandomSearch(StagedMethod[Unpruned]):
         return RandomSampler(seed=seed)
 
 
-def fitted(ratios: Ratios, body: NetworkAnalysis, budget: Budget, min_width: int) -> dict[str, int]:
-    """w(a) with the largest a that fits. Raises Infeasible if the least widths do not."""
-    entrances = {
-        unit: (torch.arange(full, dtype=torch.float64) + 0.5) / (ratios[unit] * full)
-        for unit, full in body.widths.items()
+def fit_widths(
+    ratios: Ratios, analysis: NetworkAnalysis, budget: Budget, min_width: int
+) -> dict[str, int]:
+    """Return the widths w(a) with the largest scale a that fits.
+
+    Raises:
+        Infeasible: the least widths do not fit.
+    """
+    # The scale at which a channel enters, negated: those that enter last are removed first.
+    scores = {
+        unit: -(torch.arange(full, dtype=torch.float64) + 0.5) / (ratios[unit] * full)
+        for unit, full in analysis.widths.items()
     }
-    return global_ranking_widths(
-        {unit: -entrance for unit, entrance in entrances.items()}, body, budget, min_width
-    )
+    return global_ranking_widths(scores, analysis, budget, min_width)
 
 
-def _fingerprint(model: nn.Module, crops: Tensor, *options: object) -> str:
-    """A hash of weights, crops and options."""
-    found = hashlib.sha256(repr(options).encode())
+def _hash_inputs(model: nn.Module, crops: Tensor, *options: object) -> str:
+    """Return a hash of weights, crops and options."""
+    digest = hashlib.sha256(repr(options).encode())
     for tensor in (*model.state_dict().values(), crops):
-        found.update(
-            tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
-        )
-    return found.hexdigest()[:12]
+        flat = tensor.detach().cpu().reshape(-1).contiguous()
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -1,10 +1,13 @@
 """The criteria of Torch-Pruning (Fang et al., DepGraph, CVPR 2023) at matched peak memory.
 
-Scores are the library's own arithmetic (bench.surgery.torch_pruning_importance); widths are fitted
-by our ruler, because the library aims at a share of the channels and not at bytes:
+The scores are computed by the library's own code (bench.surgery.torch_pruning_importance). The
+widths are found with our memory model, because the library aims at a share of the channels, not at
+bytes:
 
-    uniform    every unit keeps the same share, the library's default      (quantum: one step of the uniform grid)
-    global     one list of the scores of all units, which the library normalises within each unit      (quantum: one channel)
+    uniform    every unit keeps the same share, the library's default
+               (quantum: one step of the uniform grid)
+    global     one ranking of the scores of all units, which the library normalises within each unit
+               (quantum: one channel)
 """
 
 from dataclasses import dataclass
@@ -18,23 +21,27 @@ from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyze_network
 from bench.surgery.importance import Scores
 from bench.surgery.remove import remove_channels
-from bench.surgery.torch_pruning_importance import FROM_GRADIENTS, Library, library_scores
+from bench.surgery.torch_pruning_importance import (
+    GRADIENT_CRITERIA,
+    LibraryCriterion,
+    library_scores,
+)
 from bench.surgery.width_search import global_ranking_widths, uniform_widths
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A network, its units, and the scores of their channels."""
+class ScoredNetwork:
+    """A network, its analysis, and the scores of its channels."""
 
     network: nn.Module
-    body: NetworkAnalysis
+    analysis: NetworkAnalysis
     scores: Scores
 
 
 @method("torch_pruning")
 @dataclass(frozen=True)
-class TorchPruning(StagedMethod[Scored]):
-    """Removes the channels that a criterion of the library calls the least important.
+class TorchPruning(StagedMethod[ScoredNetwork]):
+    """Removes the channels that are least important by a criterion of the library.
 
     Args:
         importance: the criterion.
@@ -42,29 +49,33 @@ class TorchPruning(StagedMethod[Scored]):
     """
 
     paper: ClassVar[str] = (
-        "Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, and the library Torch-Pruning 1.6"
+        "Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, "
+        "and the library Torch-Pruning 1.6"
     )
-    importance: Library = "magnitude"
+    importance: LibraryCriterion = "magnitude"
     ranking: Literal["uniform", "global"] = "uniform"
 
-    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Scored:
-        """The scores."""
-        body, model = analyze_network(model, budget), model.to(trainer.device)
-        data = (trainer.calibration, trainer.criterion) if self.importance in FROM_GRADIENTS else ()
-        return Scored(
-            model, body, library_scores(model, body.layout, self.importance, trainer.seed, *data)
-        )
+    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> ScoredNetwork:
+        """Score the channels of the network."""
+        analysis = analyze_network(model, budget)
+        model = model.to(trainer.device)
+        needs_data = self.importance in GRADIENT_CRITERIA
+        data = (trainer.calibration, trainer.criterion) if needs_data else ()
+        scores = library_scores(model, analysis.layout, self.importance, trainer.seed, *data)
+        return ScoredNetwork(model, analysis, scores)
 
-    def cut(self, prepared: Scored, budget: Budget, trainer: Trainer) -> Pruned:
-        """The best channels that fit. Raises Infeasible if the least widths do not."""
-        body, scores, floor = prepared.body, prepared.scores, trainer.recipe.min_width
-        uniform = self.ranking == "uniform"
-        widths = (
-            uniform_widths(body, budget, floor)
-            if uniform
-            else global_ranking_widths(scores, body, budget, floor)
-        )
-        kept = body.keep(scores, widths)
-        return Pruned(
-            remove_channels(prepared.network, kept, budget.input_shape, body.layout), kept=kept
-        )
+    def cut(self, prepared: ScoredNetwork, budget: Budget, trainer: Trainer) -> Pruned:
+        """Keep the channels with the highest scores that fit.
+
+        Raises:
+            Infeasible: the least widths do not fit.
+        """
+        analysis = prepared.analysis
+        floor = trainer.recipe.min_width
+        if self.ranking == "uniform":
+            widths = uniform_widths(analysis, budget, floor)
+        else:
+            widths = global_ranking_widths(prepared.scores, analysis, budget, floor)
+        kept = analysis.keep(prepared.scores, widths)
+        smaller = remove_channels(prepared.network, kept, budget.input_shape, analysis.layout)
+        return Pruned(smaller, kept=kept)

@@ -1,11 +1,11 @@
-"""Uniform scale: every unit keeps the same share of its channels.
+"""Uniform scale: keep the same share of the channels of every unit.
 
     w_u = max(w_min, floor(s c_u)),   s = k / min c_u,   k the largest that fits
 
-The grid of s makes the widths of a network whose channels double from level to level exact
-multiples: at a quarter of the peak a U-Net of width 32 is a U-Net of width 8. From scratch (the
-paper's baseline) the network gets new weights and the whole schedule; sliced, it keeps the channels
-with the largest L2 norm and is fine-tuned.
+The grid of s makes the widths exact multiples in a network whose channels double from level to
+level: at a quarter of the peak, a U-Net of width 32 becomes a U-Net of width 8. With
+`start = "scratch"` (the paper's baseline) the network gets new weights and the whole schedule; with
+"slice" it keeps the channels with the largest L2 norm and is fine-tuned.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, Trainer
+from bench.contract import NO_TRAINER, Budget, Finish, Method, Pruned, Recipe, Trainer
 from bench.plugins.registry import method
 from bench.surgery.analysis import analyze_network
 from bench.surgery.importance import channel_norms
@@ -24,7 +24,7 @@ from bench.surgery.width_search import uniform_widths
 @method("uniform")
 @dataclass(frozen=True)
 class Uniform(Method):
-    """The same share of every unit.
+    """Keeps the same share of every unit.
 
     Args:
         start: "scratch" (new weights, the whole schedule) or "slice" (the channels with the largest
@@ -32,22 +32,24 @@ class Uniform(Method):
     """
 
     paper: ClassVar[str] = (
-        "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, AAAI 2023, baseline 'scale'"
+        "Shi et al., Memory-Oriented Structural Pruning for Efficient Image Restoration, "
+        "AAAI 2023, baseline 'scale'"
     )
     start: Literal["scratch", "slice"] = "scratch"
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """From scratch, the pretraining again."""
+        """Return the steps after pretraining; from scratch, pretraining is repeated."""
         return recipe.tuning_steps + (recipe.pretrain_steps if self.start == "scratch" else 0)
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
-        body = analyze_network(model, budget)
-        kept = body.keep(
-            channel_norms(model, body.layout),
-            uniform_widths(body, budget, trainer.recipe.min_width),
-        )
+        """Return the network at the largest uniform scale that fits.
+
+        Raises:
+            Infeasible: the smallest scale does not fit.
+        """
+        analysis = analyze_network(model, budget)
+        widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
+        kept = analysis.keep(channel_norms(model, analysis.layout), widths)
         smaller = remove_channels(model, kept, budget.input_shape)
-        return Pruned(
-            smaller, finish="scratch" if self.start == "scratch" else "finetune", kept=kept
-        )
+        finish: Finish = "scratch" if self.start == "scratch" else "finetune"
+        return Pruned(smaller, finish, kept)

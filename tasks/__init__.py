@@ -1,1 +1,1 @@
-"""The questions: restoration tasks, their data, their metrics, their backbones."""
+"""The restoration tasks, with their data, metrics and backbones."""

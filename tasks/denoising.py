@@ -1,8 +1,8 @@
-"""Denoising: photographs with the noise of a camera.
+"""Denoising: removal of camera noise.
 
 Embedded photographs are degraded by `tasks.data.degrade`, anew for each training crop; the noise of
-the test photographs is fixed. For folders of real pairs the noise options have no say. PSNR and
-SSIM on 8 bit, RGB. Budgets are counted at 2048 x 1024, as in the MOSP paper's Table 1.
+the test photographs is fixed. The noise options do not affect folders of real pairs. PSNR and SSIM
+are computed on 8-bit RGB. Budgets are counted at 2048 x 1024, as in the MOSP paper's Table 1.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from tasks.restoration import Restoration
 @task("denoising")
 @dataclass(frozen=True)
 class Denoising(Restoration):
-    """Removes the noise of a camera.
+    """Remove camera noise.
 
     Args:
-        shot: of the embedded photographs' noise: variance per unit of light.
-        read: the same, standard deviation of the constant part.
+        shot: variance of the noise of embedded photographs per unit of light.
+        read: standard deviation of the constant part of that noise.
 
     Raises:
         ConfigError: a strength is not a number of at least 0.
@@ -33,5 +33,5 @@ class Denoising(Restoration):
 
     @property
     def degradation(self) -> CameraNoise:
-        """The noise of embedded photographs."""
+        """The noise model of embedded photographs."""
         return CameraNoise(self.shot, self.read)

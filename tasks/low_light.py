@@ -1,8 +1,8 @@
-"""Low-light enhancement: photographs with too little light, and the noise that comes with it.
+"""Low-light enhancement: photographs with too little light, and the resulting noise.
 
-Embedded photographs are darkened in linear light (`tasks.data.degrade.Darkness`); folders have real
-pairs of a short and a long exposure. PSNR and SSIM on 8 bit, RGB, on whole photographs. Budgets are
-counted at 2048 x 1024, as in denoising.
+Embedded photographs are darkened in linear light (`tasks.data.degrade.Darkness`); folders hold real
+pairs of a short and a long exposure. PSNR and SSIM are computed on 8-bit RGB of whole photographs.
+Budgets are counted at 2048 x 1024, as in denoising.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from tasks.restoration import Restoration
 @task("low_light")
 @dataclass(frozen=True)
 class LowLight(Restoration):
-    """Brings back the light.
+    """Brighten dark photographs.
 
     Args:
-        light: share of the light that embedded photographs keep, in linear light.
+        light: share of the linear light that remains in embedded photographs, in (0, 1].
         shot: variance of their noise per unit of light.
-        read: standard deviation of the part of it that does not depend on the light.
+        read: standard deviation of the constant part of that noise.
 
     Raises:
         ConfigError: an option is out of range.
@@ -35,5 +35,5 @@ class LowLight(Restoration):
 
     @property
     def degradation(self) -> Darkness:
-        """What is done to embedded photographs."""
+        """The degradation of embedded photographs."""
         return Darkness(self.light, self.shot, self.read)

@@ -1,7 +1,8 @@
-"""What all tasks share: photographs, embedded ones that are degraded by our own hand or those of a folder, and networks by name.
+"""The base class of the restoration tasks: photographs and networks.
 
-A task says how it degrades. Unless it says otherwise its backbones are U-Nets, memory is counted at
-2048 x 1024 as in the MOSP paper's Table 1, and PSNR and SSIM are those of RGB on 8 bit. L1 loss.
+Photographs are the embedded ones, which are degraded synthetically, or the pairs of a folder. A
+task defines the degradation. By default its backbones are U-Nets, memory is counted at 2048 x 1024
+as in the MOSP paper's Table 1, PSNR and SSIM are computed on 8-bit RGB, and the loss is L1.
 """
 
 import hashlib
@@ -17,12 +18,12 @@ from torch.nn.functional import l1_loss
 
 from bench.contract import Crops, Pair, Recipe, Shape, Task
 from tasks.data import embedded
-from tasks.data.colours import recoloured
+from tasks.data.augmentation import recolour
+from tasks.data.dataset import DataSet, identify_data_set
+from tasks.data.decoded_cache import DecodedDataSet, load_data_set
 from tasks.data.folders import pairs_folder
-from tasks.data.known import data_sets
-from tasks.data.library import DataSet, recognised
-from tasks.data.pairs import Change, DegradedCrops, PairedCrops
-from tasks.data.prepared import Prepared, prepared
+from tasks.data.pairs import DegradedCrops, PairedCrops, Transform
+from tasks.data.registry import data_sets_by_task
 from tasks.metrics import psnr_db, ssim
 from tasks.models.building import build
 from tasks.models.initialisation import initialise
@@ -30,13 +31,13 @@ from tasks.models.res_unet import ResUNet
 from tasks.models.unet import UNet
 
 EMBEDDED = "embedded"
-UNKNOWN = (pairs_folder("degraded", "clean"),)  # what a task of somebody else's reads
+OTHER_TASK_LAYOUTS = (pairs_folder("degraded", "clean"),)  # for tasks that are not ours
 
 
 class Restoration(Task):
-    """A task on photographs.
+    """A task that restores photographs.
 
-    Subclasses are frozen dataclasses; their fields decide the degradation of embedded photographs.
+    Subclasses are frozen dataclasses; their fields define the degradation of embedded photographs.
     """
 
     size_multiple: ClassVar[int] = 16
@@ -50,115 +51,124 @@ class Restoration(Task):
 
     @property
     def measured_at(self) -> Shape:
-        """The input at which peak memory is measured."""
+        """The input shape at which peak memory is measured."""
         return (1, 3, 1024, 2048)
 
     @property
     @abstractmethod
-    def degradation(self) -> Change:
-        """What is done to embedded photographs; hashable."""
+    def degradation(self) -> Transform:
+        """The degradation of embedded photographs; hashable."""
 
     def build(self, backbone: str, **options: Any) -> nn.Module:
-        """A new network, (N, 3, H, W) -> (N, 3, scale H, scale W).
+        """Build a new network, (N, 3, H, W) -> (N, 3, scale H, scale W).
 
-        Raises ConfigError: unknown backbone or option, value out of range.
+        Raises:
+            ConfigError: unknown backbone or option, or a value out of range.
         """
-        decided = {name: getattr(self, name, value) for name, value in self.fixed_options.items()}
-        return build(
-            self.backbones,
-            backbone,
-            options,
-            self.options(backbone) if backbone in self.backbones else {},
-            decided,
-        )
+        fixed = {name: getattr(self, name, value) for name, value in self.fixed_options.items()}
+        defaults = self.options(backbone) if backbone in self.backbones else {}
+        return build(self.backbones, backbone, options, defaults, fixed)
 
     def initialise(self, model: nn.Module, generator: Generator) -> None:
-        """New weights in place, by the rule of `tasks.models.initialisation`."""
+        """Draw new weights in place, by the rule of `tasks.models.initialisation`."""
         initialise(model, generator)
 
-    def vary(self, clean: Tensor, generator: Generator) -> Tensor:
-        """What is done to clean crops of embedded photographs, (N, 3, H, W), before they are degraded."""
-        return recoloured(clean, generator)
+    def augment(self, clean: Tensor, generator: Generator) -> Tensor:
+        """Augment clean crops (N, 3, H, W) of embedded photographs before they are degraded."""
+        return recolour(clean, generator)
 
     def training_pairs(self, data: str) -> Crops:
-        """Crops for gradient steps. Raises ConfigError."""
+        """Return the source of crops for gradient steps. Raises ConfigError."""
         if data == EMBEDDED:
-            return DegradedCrops(
-                embedded.scenes(embedded.TRAIN), self.degradation, self.vary, self.scale
-            )
-        return PairedCrops(self._folder(data).train)
+            photographs = embedded.load_photographs(embedded.TRAIN)
+            return DegradedCrops(photographs, self.degradation, self.augment, self.scale)
+        return PairedCrops(self._load(data).train)
 
     def calibration_pairs(self, data: str) -> Crops:
-        """Crops for judging layers, of training photographs kept back from gradient steps where there are enough. Raises ConfigError."""
+        """Return the source of crops for scoring layers.
+
+        The crops come from training photographs that are held out from gradient steps, if there
+        are enough photographs.
+
+        Raises:
+            ConfigError: the data cannot be used.
+        """
         if data == EMBEDDED:
-            return DegradedCrops(
-                embedded.scenes(embedded.CALIBRATION), self.degradation, scale=self.scale
-            )
-        return PairedCrops(self._folder(data).calibration)
+            photographs = embedded.load_photographs(embedded.CALIBRATION)
+            return DegradedCrops(photographs, self.degradation, scale=self.scale)
+        return PairedCrops(self._load(data).calibration)
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """ "embedded" alone, or those of the data set. Raises ConfigError."""
-        return (
-            {EMBEDDED: self._embedded_pairs(embedded.TEST)}
-            if data == EMBEDDED
-            else self._folder(data).test
-        )
+        """Return the test sets of the data set, or "embedded" alone. Raises ConfigError."""
+        if data == EMBEDDED:
+            return {EMBEDDED: self._embedded_pairs(embedded.TEST)}
+        return self._load(data).test
 
     def describe_data(self, data: str) -> str:
-        """The data set, where it comes from and its licence.
+        """Return the name of the data set, its origin and its licence.
 
-        Raises ConfigError if the folder is none that this task reads.
+        Raises:
+            ConfigError: the folder has no layout that this task reads.
         """
         if data == EMBEDDED:
             return (
                 "embedded: photographs that come with scikit-image and scikit-learn, degraded here"
             )
-        root, found = self._found(data)
-        return f"{root}: {found.name}, {found.source}"
+        root, data_set = self._identify(data)
+        return f"{root}: {data_set.name}, {data_set.source}"
 
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """Training photographs, those kept back for judging layers, and the test sets.
+        """Return split -> pairs: "train", "calibration" if pairs are held out, and the test sets.
 
-        Raises ConfigError.
+        Raises:
+            ConfigError: the data cannot be used.
         """
         if data == EMBEDDED:
-            sides = {
+            splits = {
                 "train": embedded.TRAIN,
                 "calibration": embedded.CALIBRATION,
                 EMBEDDED: embedded.TEST,
             }
-            return {side: self._embedded_pairs(files) for side, files in sides.items()}
-        return self._folder(data).photographs()
+            return {split: self._embedded_pairs(files) for split, files in splits.items()}
+        return self._load(data).photographs()
 
     def fingerprint(self, data: str) -> str:
-        """SHA-256, as hex, of the photographs, the version of the split, and the degradation where it is ours. Raises ConfigError."""
+        """SHA-256, as hex, of the photographs and the version of the split.
+
+        For embedded photographs it also covers the options of the degradation.
+
+        Raises:
+            ConfigError: the data cannot be used.
+        """
         if data == EMBEDDED:
             options = json.dumps(asdict(self), sort_keys=True)  # type: ignore[call-overload]
-            return _hash([options.encode(), *embedded.fingerprint_parts()])
-        return self._folder(data).fingerprint
+            return _hash_parts([options.encode(), *embedded.fingerprint_parts()])
+        return self._load(data).fingerprint
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """Mean absolute difference of two (N, 3, H, W)."""
+        """Mean absolute difference of two batches (N, 3, H, W)."""
         return l1_loss(restored, clean)
 
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
-        """`psnr_db` and `ssim` of two (3, H, W)."""
+        """Return `psnr_db` and `ssim` of two images (3, H, W)."""
         return {"psnr_db": psnr_db(restored, clean), "ssim": ssim(restored, clean)}
 
     def _embedded_pairs(self, files: Sequence[str]) -> Sequence[Pair]:
-        return embedded.pairs(tuple(files), self.degradation, self.scale)
+        return embedded.load_pairs(tuple(files), self.degradation, self.scale)
 
-    def _found(self, data: str) -> tuple[Path, DataSet]:
-        known = dict(data_sets(self.scale))
-        return recognised(data, known.pop(self.name, UNKNOWN), known)
+    def _identify(self, data: str) -> tuple[Path, DataSet]:
+        """Find out which data set a folder holds. Raises ConfigError."""
+        others = dict(data_sets_by_task(self.scale))
+        accepted = others.pop(self.name, OTHER_TASK_LAYOUTS)
+        return identify_data_set(data, accepted, others)
 
-    def _folder(self, data: str) -> Prepared:
-        return prepared(*self._found(data))
+    def _load(self, data: str) -> DecodedDataSet:
+        return load_data_set(*self._identify(data))
 
 
-def _hash(parts: Sequence[bytes]) -> str:
-    """SHA-256 of a sequence; where one part ends and the next begins matters."""
-    whole = hashlib.sha256()
+def _hash_parts(parts: Sequence[bytes]) -> str:
+    """SHA-256, as hex, of a sequence; it depends on the boundaries between the parts."""
+    total = hashlib.sha256()
     for part in parts:
-        whole.update(hashlib.sha256(part).digest())
-    return whole.hexdigest()
+        total.update(hashlib.sha256(part).digest())
+    return total.hexdigest()

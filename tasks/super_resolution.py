@@ -1,9 +1,10 @@
-"""Super-resolution: photographs that were made smaller by bicubic scaling.
+"""Super-resolution of photographs that were reduced by bicubic scaling.
 
-PSNR and SSIM as published: of the luma (Y of YCbCr, ITU-R BT.601, 16 ... 235), on 8 bit, without a
-border of as many pixels as the scale. The published scores of DIV2K's own validation set are of
-RGB: ours, of luma as for all sets, are not comparable with them. Budgets are counted at the
-low-resolution input whose output is 2048 x 1024 (at a scale of 3 the next larger one, 2049 x 1026).
+PSNR and SSIM are computed as in publications: of the luma (Y of YCbCr, ITU-R BT.601, 16 ... 235),
+on 8 bit, without a border of as many pixels as the scale. For DIV2K's own validation set the
+published scores are of RGB: ours, of luma as for all sets, are not comparable with them. Budgets
+are counted at the low-resolution input whose output is 2048 x 1024 (at a scale of 3 the next larger
+one, 2049 x 1026).
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +15,8 @@ from torch import Generator, Tensor, nn
 
 from bench.contract import Recipe, Shape
 from bench.plugins.registry import task
-from tasks.data.scaling import Shrunk, resized
-from tasks.metrics import luma_inside, psnr_db, ssim
+from tasks.data.scaling import BicubicDownscaling, resize
+from tasks.metrics import luma_without_border, psnr_db, ssim
 from tasks.models.edsr import EDSR
 from tasks.restoration import Restoration
 
@@ -25,13 +26,13 @@ WIDTH, HEIGHT = 2048, 1024
 @task("super_resolution")
 @dataclass(frozen=True)
 class SuperResolution(Restoration):
-    """Enlarges photographs.
+    """Enlarge photographs.
 
     Args:
         scale: 2, 3 or 4.
 
     Raises:
-        ConfigError: another scale.
+        ConfigError: the scale is another number.
     """
 
     scale: int = 2
@@ -42,28 +43,31 @@ class SuperResolution(Restoration):
     fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
 
     def __post_init__(self) -> None:
-        Shrunk(self.scale)
+        BicubicDownscaling(self.scale)
 
     @property
     def measured_at(self) -> Shape:
-        """The input whose output is 2048 x 1024, or a little more."""
+        """The input shape whose output is 2048 x 1024, or slightly larger."""
         return (1, 3, -(-HEIGHT // self.scale), -(-WIDTH // self.scale))
 
     @property
-    def degradation(self) -> Shrunk:
-        """What is done to embedded photographs, and to folders of high-resolution photographs alone."""
-        return Shrunk(self.scale)
+    def degradation(self) -> BicubicDownscaling:
+        """The degradation of embedded photographs.
 
-    def vary(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Nothing: colours are not what is to be learned."""
+        Folders of high-resolution photographs alone are reduced in the same way.
+        """
+        return BicubicDownscaling(self.scale)
+
+    def augment(self, clean: Tensor, generator: Generator) -> Tensor:
+        """Return the crops unchanged: the task does not depend on colours."""
         return clean
 
     def baseline_image(self, degraded: Tensor) -> Tensor:
-        """(3, H, W) -> (3, scale H, scale W), by bicubic scaling."""
+        """Enlarge (3, H, W) to (3, scale H, scale W) by bicubic scaling."""
         height, width = (size * self.scale for size in degraded.shape[-2:])
-        return resized(degraded[None], (height, width))[0]
+        return resize(degraded[None], (height, width))[0]
 
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
-        """`psnr_db` and `ssim` of two (3, H, W), of the luma, without the border."""
-        view = luma_inside(self.scale)
+        """Return `psnr_db` and `ssim` of the luma of two images (3, H, W), without the border."""
+        view = luma_without_border(self.scale)
         return {"psnr_db": psnr_db(restored, clean, view), "ssim": ssim(restored, clean, view)}

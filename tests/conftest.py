@@ -22,7 +22,7 @@ def same_draws() -> None:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of real pairs; the test is skipped where the variable is unset, and fails where the folder is not there."""
+    """The folder of real pairs: skip the test without the variable, fail without the folder."""
     text = os.environ.get("PRUNEBENCH_DATA")
     if not text:
         pytest.skip("needs real photographs: set PRUNEBENCH_DATA to their folder")

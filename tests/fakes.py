@@ -69,7 +69,7 @@ class FakeCrops:
 @task("fake")
 @dataclass(frozen=True)
 class FakeTask(Task):
-    """Denoising of random crops; two test photographs, one of which is no multiple of 16."""
+    """Denoising of random crops, with two test photographs, one of which is no multiple of 16."""
 
     noise: float = 0.1
     measured_at: ClassVar[Shape] = (1, 3, 32, 32)
@@ -98,18 +98,13 @@ class FakeTask(Task):
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         generator = Generator().manual_seed(1)
-        photos = [
-            (name, torch.rand(3, *size, generator=generator))
-            for name, size in (("even", (32, 32)), ("odd", (20, 27)))
-        ]
-        return {
-            "photos": [
-                Pair(
-                    name, photo + self.noise * torch.randn(photo.shape, generator=generator), photo
-                )
-                for name, photo in photos
-            ]
-        }
+        sizes = {"even": (32, 32), "odd": (20, 27)}
+        photos = {name: torch.rand(3, *size, generator=generator) for name, size in sizes.items()}
+        pairs = []
+        for name, photo in photos.items():
+            noise = self.noise * torch.randn(photo.shape, generator=generator)
+            pairs.append(Pair(name, photo + noise, photo))
+        return {"photos": pairs}
 
     def fingerprint(self, data: str) -> str:
         return f"fake {data}"
@@ -124,14 +119,14 @@ class FakeTask(Task):
 
 @dataclass(frozen=True)
 class AnyScale(FakeTask):
-    """Compares at the size of the clean crop, whatever a network magnifies."""
+    """A task for networks that enlarge by any factor: the loss first resizes to the clean crop."""
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
         return (functional.adaptive_avg_pool2d(restored, clean.shape[-2:]) - clean).abs().mean()
 
 
 def tiny_peak_bytes(width: int, shape: Shape) -> int:
-    """Peak of Tiny: its hidden channels and its input or output."""
+    """Return the peak of Tiny in bytes: its hidden channels and its input or output."""
     return 4 * shape[0] * shape[2] * shape[3] * (width + 3)
 
 
@@ -141,11 +136,11 @@ class Narrow(Method):
     """Keeps as many of the first channels as fit.
 
     Args:
-        train_steps: steps of phase "adapt" it spends on each budget.
-        finishing: its wish.
-        fault: what it does wrong: "", "raises", "over" (the budget), "hook" (left behind), "shape"
-            (of its output), "kept" (another).
-        fault_below: the ratio of the unpruned peak below which the fault shows.
+        train_steps: steps of phase "adapt" that it spends on each budget.
+        finishing: `finish` of its results.
+        fault: how it breaks the contract: "" (not at all), "raises" (an exception), "over" (the
+            budget), "hook" (leaves one), "shape" (wrong output), "kept" (reports wrong channels).
+        fault_below: the ratio of the unpruned peak below which it has the fault.
     """
 
     paper: ClassVar[str] = "none"
@@ -163,18 +158,15 @@ class Narrow(Method):
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         old = model.first.weight.shape[0]
-        fault = (
-            self.fault
-            if budget.peak_bytes < self.fault_below * tiny_peak_bytes(old, budget.input_shape)
-            else ""
-        )
+        limit_bytes = self.fault_below * tiny_peak_bytes(old, budget.input_shape)
+        fault = self.fault if budget.peak_bytes < limit_bytes else ""
         if fault == "raises":
             raise ValueError("a bug\nin the method")
         width = budget.peak_bytes // tiny_peak_bytes(-2, budget.input_shape) - 3
         if width < 1:
             raise Infeasible(f"{budget.peak_bytes} bytes", tiny_peak_bytes(1, budget.input_shape))
         width = min(width, old) if fault != "over" else old
-        smaller = narrowed(model, width)
+        smaller = narrow_network(model, width)
         if self.train_steps:
             trainer.fit(smaller, self.train_steps, phase="adapt")
         if fault == "hook":
@@ -182,16 +174,12 @@ class Narrow(Method):
         if fault == "shape":
             smaller.out = nn.Conv2d(width, 4, 3, padding=1)
         kept = {"first": list(range(width if fault != "kept" else old))}
-        return Pruned(
-            smaller,
-            self.finishing,
-            kept,
-            trace=(TraceStep(budget.peak_bytes, {"first": width}, "cut"),),
-        )
+        step = TraceStep(budget.peak_bytes, {"first": width}, "cut")
+        return Pruned(smaller, self.finishing, kept, trace=(step,))
 
 
-def narrowed(model: nn.Module, width: int) -> nn.Module:
-    """Tiny with the first `width` channels."""
+def narrow_network(model: nn.Module, width: int) -> nn.Module:
+    """Return a Tiny with the first `width` channels of another."""
     smaller = Tiny(width)
     with torch.no_grad():
         smaller.first.weight.copy_(model.first.weight[:width])

@@ -1,4 +1,4 @@
-"""The contract: values that do not change, a neutral trainer that says what is missing, a sweep that serves the largest budget first."""
+"""The contract: frozen values, the trainer without data, and the default sweep."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,27 +16,27 @@ SHAPE = (1, 3, 16, 16)
 
 
 class CountingTrainer(NoTrainer):
-    """Notes when a branch begins and ends."""
+    """Logs when a branch begins and ends."""
 
     def __init__(self) -> None:
-        self.diary: list[str] = []
+        self.log: list[str] = []
 
     @contextmanager
     def branch(self) -> Iterator[None]:
-        self.diary.append("branch")
+        self.log.append("branch")
         yield
-        self.diary.append("forget")
+        self.log.append("reset")
 
 
 @dataclass(frozen=True)
 class Halving(Method):
-    """Spoils the network it is given; cannot go below 100 bytes."""
+    """Halves the weights of the network it is given; cannot go below 100 bytes."""
 
     paper = "none"
-    diary: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Any = NO_TRAINER) -> Pruned:
-        self.diary.append(f"prune {budget.peak_bytes}")
+        self.log.append(f"prune {budget.peak_bytes}")
         if budget.peak_bytes < 100:
             raise Infeasible("no network fits; the least is 100 bytes", least_bytes=100)
         with torch.no_grad():
@@ -51,17 +51,17 @@ def budgets(*sizes: int) -> Sequence[Budget]:
 @pytest.mark.parametrize(
     "value", [Budget(1, SHAPE), TraceStep(1, {}), Pruned(nn.Identity()), Recipe()]
 )
-def test_what_is_handed_over_cannot_be_changed(value: Any) -> None:
+def test_values_of_the_contract_are_frozen(value: Any) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, next(iter(value.__dataclass_fields__)), None)
 
 
-def test_a_method_without_data_says_that_it_needs_a_trainer() -> None:
+def test_the_trainer_without_data_says_that_data_is_needed() -> None:
     with pytest.raises(ConfigError, match=r"needs data .*trainer\.loss.*pass trainer=\.\.\."):
         NO_TRAINER.loss(nn.Identity())
 
 
-def test_the_neutral_trainer_has_a_recipe_a_seed_and_a_device() -> None:
+def test_the_trainer_without_data_has_a_recipe_a_seed_and_a_device() -> None:
     assert (NO_TRAINER.recipe, NO_TRAINER.seed, NO_TRAINER.device) == (
         Recipe(),
         0,
@@ -71,15 +71,15 @@ def test_the_neutral_trainer_has_a_recipe_a_seed_and_a_device() -> None:
         pass
 
 
-def test_a_sweep_serves_every_budget_once_and_the_largest_first() -> None:
-    served = [
+def test_a_sweep_yields_every_budget_once_and_the_largest_first() -> None:
+    yielded = [
         budget.peak_bytes
         for budget, _ in Halving().sweep(nn.Conv2d(3, 3, 1), budgets(200, 400, 300))
     ]
-    assert served == [400, 300, 200]
+    assert yielded == [400, 300, 200]
 
 
-def test_an_impossible_budget_is_yielded_and_the_others_go_on() -> None:
+def test_an_infeasible_budget_does_not_stop_the_others() -> None:
     outcomes = {
         budget.peak_bytes: outcome
         for budget, outcome in Halving().sweep(nn.Conv2d(3, 3, 1), budgets(50, 200, 70))
@@ -96,7 +96,7 @@ def test_each_budget_of_a_sweep_starts_from_the_untouched_network() -> None:
     assert torch.equal(model.weight, before)
 
 
-def test_the_work_for_one_budget_is_forgotten_before_the_next() -> None:
+def test_the_work_for_one_budget_is_reset_before_the_next() -> None:
     trainer = CountingTrainer()
-    list(Halving(trainer.diary).sweep(nn.Conv2d(3, 3, 1), budgets(200, 50), trainer))
-    assert trainer.diary == ["branch", "prune 200", "forget", "branch", "prune 50", "forget"]
+    list(Halving(trainer.log).sweep(nn.Conv2d(3, 3, 1), budgets(200, 50), trainer))
+    assert trainer.log == ["branch", "prune 200", "reset", "branch", "prune 50", "reset"]

@@ -1,11 +1,13 @@
-"""What an installation rests on: declared dependencies, exact pins, the Makefile, and a wheel that is complete."""
+"""Installation: declared dependencies, exact pins, the Makefile, and a complete wheel."""
 
 import ast
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("bench", "methods", "tasks")
+PACKAGES = ("prunebench", "bench", "methods", "tasks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DISTRIBUTION = {
     "skimage": "scikit-image",
@@ -90,7 +92,7 @@ def test_every_imported_library_is_declared() -> None:
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 def test_make_lists_its_targets() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("help", "table1", "smoke", "test", "test-slow", "lint", "pretrained"):
+    for target in ("help", "table1", "smoke", "test", "test-slow", "lint", "docs", "pretrained"):
         assert f"make {target} " in listed
 
 
@@ -102,39 +104,50 @@ def test_make_asks_for_a_python_that_is_new_enough(tmp_path: Path) -> None:
         ["make", "smoke", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
-    assert (
-        "prunebench needs Python 3.11 or newer, and 'false' is not; name another: make smoke PYTHON="
-        in done.stderr
-    )
+    assert "prunebench needs Python 3.11 or newer, and 'false' is not" in done.stderr
+    assert "name another: make smoke PYTHON=" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of a copy of the sources, built by `python -m build`."""
+    folder = tmp_path_factory.mktemp("sources")
+    for name in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "out", "."]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    (path,) = (folder / "out").glob("*.whl")
+    return path
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_every_module_and_study(tmp_path: Path) -> None:
-    pytest.importorskip("setuptools", minversion="77")
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        "out",
-        ".",
+def test_the_wheel_holds_every_module_study_and_marker_of_types(wheel: Path) -> None:
+    kinds = ("*.py", "*.toml", "py.typed")
+    files = [
+        file for package in PACKAGES for kind in kinds for file in (ROOT / package).rglob(kind)
     ]
-    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
-    (wheel,) = (tmp_path / "out").glob("*.whl")
-    shipped = {
-        file.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for kind in ("*.py", "*.toml")
-        for file in (ROOT / package).rglob(kind)
-    }
-    shipped |= {
-        file.relative_to(ROOT).as_posix() for file in (ROOT / "bench/pretrained_networks").glob("*")
-    }
+    files += (ROOT / "bench/pretrained_networks").glob("*")
+    shipped = {file.relative_to(ROOT).as_posix() for file in files}
     assert shipped - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_a_study_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    # The dependencies are those of this environment; its editable prunebench is not among them,
+    # because Python does not read the .pth files of a folder that a .pth file names.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    install = [python, "-m", "pip", "install", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, capture_output=True, check=True)
+    where = [python, "-c", "import bench; print(bench.__file__)"]
+    found = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(found.stdout.strip()).is_relative_to(site)
+    smoke = [tmp_path / "venv" / "bin" / "prunebench", "run", "smoke", "--no-mlflow"]
+    done = subprocess.run(smoke, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "mosp" in done.stdout

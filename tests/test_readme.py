@@ -1,42 +1,62 @@
-"""What the README shows works."""
+"""What the README and the pages of docs/ show works."""
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.cli.main import COMMANDS
-from bench.cli.parser import parser_of
+from bench.cli.main import build_parser
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-
-
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-
-
-def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for block in _blocks("python"):
-        exec(compile(block, str(README), "exec"), {})
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+LINES_OF_README = 150
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+CODE_PATH = re.compile(r"`((?:bench|methods|tasks|tests|docs|examples)/[\w/.-]+)`")
 
 
-def test_every_command_line_is_understood() -> None:
-    lines = [
-        line
-        for block in _blocks("")
-        for line in block.splitlines()
-        if re.match(r"(\.venv/bin/)?prunebench ", line)
+def _blocks(path: Path, language: str) -> Iterator[str]:
+    for indent, name, text in FENCE.findall(path.read_text("utf-8")):
+        if name == language:
+            yield "\n".join(line.removeprefix(indent) for line in text.splitlines())
+
+
+def _python_blocks() -> list[tuple[str, str]]:
+    return [
+        (f"{path.relative_to(ROOT).as_posix()}-{number}", block)
+        for path in PAGES
+        for number, block in enumerate(_blocks(path, "python"))
     ]
-    assert len(lines) >= 7
-    for line in lines:
-        parser_of(COMMANDS).parse_args(shlex.split(line, comments=True)[1:])
 
 
-def test_pictures_and_files_that_it_names_are_there() -> None:
-    text = README.read_text("utf-8")
-    named = re.findall(r"\]\((results/[^)]+)\)", text) + re.findall(
-        r"`((?:bench|methods|tasks)/[\w/.]+)`", text
-    )
-    assert [name for name in named if not (README.parent / name).exists()] == []
+def _command_lines() -> list[str]:
+    lines = [line for path in PAGES for block in _blocks(path, "") for line in block.splitlines()]
+    return sorted({line for line in lines if re.match(r"(\.venv/bin/)?prunebench ", line)})
+
+
+@pytest.mark.parametrize(("name", "block"), _python_blocks())
+def test_a_python_example_runs(
+    name: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, name, "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("line", _command_lines())
+def test_a_command_line_is_understood(line: str) -> None:
+    build_parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_files_that_a_page_links_to_or_names_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    links = [link for link in LINK.findall(text) if "://" not in link]
+    missing = [link for link in links if not (path.parent / link).exists()]
+    assert missing + [name for name in CODE_PATH.findall(text) if not (ROOT / name).exists()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= LINES_OF_README

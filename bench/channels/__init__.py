@@ -1,1 +1,1 @@
-"""Which channels of a network go together: units, and how channels flow through operators."""
+"""Units, the independent widths of a network, and how channels flow through its operators."""

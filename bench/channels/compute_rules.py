@@ -1,23 +1,28 @@
-"""How channels flow through operators that compute: layers that mix them, and operators that keep them apart."""
+"""How channels flow through operators that compute.
+
+Layers mix channels; other operators keep them apart.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bench.channels.propagation import FIXED, Atoms, Flow, Row
+from bench.channels.propagation import UNKNOWN, Atoms, Flow, Row
 from bench.graph.ir import Op
 
 # ---- layers that mix channels --------------------------------------------------------------------
 
 
 def _mix(flow: Flow, op: Op) -> None:
-    """A convolution, (..., C, H, W)."""
-    axis, groups = len(flow.shape(op.makes[0])) - 3, int(op.arguments["groups"])
-    inputs, size = _inputs(flow, op, axis), flow.shape(op.makes[0])[axis]
+    """Apply the rule of a convolution, (..., C, H, W)."""
+    shape = flow.shape(op.makes[0])
+    axis = len(shape) - 3
+    groups = int(op.arguments["groups"])
+    inputs = _input_atoms(flow, op, axis)
     if groups > 1 and groups == len(inputs):
-        return _depthwise(flow, op, axis, inputs, size)
-    outputs = _outputs(flow, op, inputs, size)
+        return _mix_depthwise(flow, op, axis, inputs)
+    outputs = _output_atoms(flow, op, inputs, shape[axis])
     if groups > 1:
         if op.arguments["transposed"]:
             flow.pin(f"'{op.name}' is a grouped transposed convolution", inputs, outputs)
@@ -27,95 +32,107 @@ def _mix(flow: Flow, op: Op) -> None:
 
 
 def _mix_last(flow: Flow, op: Op) -> None:
-    """A linear layer on channels, (..., C)."""
-    axis = len(flow.shape(op.makes[0])) - 1
-    flow.rows[op.makes[0]] = Row(
-        axis, _outputs(flow, op, _inputs(flow, op, axis), flow.shape(op.makes[0])[axis])
-    )
+    """Apply the rule of a linear layer on channels, (..., C)."""
+    shape = flow.shape(op.makes[0])
+    axis = len(shape) - 1
+    outputs = _output_atoms(flow, op, _input_atoms(flow, op, axis), shape[axis])
+    flow.rows[op.makes[0]] = Row(axis, outputs)
 
 
-def _inputs(flow: Flow, op: Op, axis: int) -> Atoms:
-    """The atoms that a layer reads along an axis."""
+def _input_atoms(flow: Flow, op: Op, axis: int) -> Atoms:
+    """Return the atoms that a layer reads along an axis."""
     row = flow.rows[op.reads[0]]
     if row is not None and row.axis == axis:
         return row.atoms
     flow.pin(f"'{op.name}' reads it along another axis than that of its channels", row)
-    return np.full(flow.shape(op.reads[0])[axis], FIXED)
+    return np.full(flow.shape(op.reads[0])[axis], UNKNOWN)
 
 
-def _outputs(flow: Flow, op: Op, inputs: Atoms, size: int) -> Atoms:
-    """The atoms that a layer makes: new ones, but at a second call those of the first."""
+def _output_atoms(flow: Flow, op: Op, inputs: Atoms, size: int) -> Atoms:
+    """Return the atoms that a layer makes: new ones, but at its second call those of the first."""
     layer = op.layer or op.name
     if layer not in flow.makes:
-        flow.makes[layer], flow.reads[layer] = flow.new(size), inputs
+        flow.makes[layer] = flow.new_atoms(size)
+        flow.reads[layer] = inputs
         return flow.makes[layer]
     flow.pin(f"the layer '{layer}' is called twice", inputs, flow.reads[layer], flow.makes[layer])
     return flow.makes[layer]
 
 
-def _depthwise(flow: Flow, op: Op, axis: int, inputs: Atoms, size: int) -> None:
-    """Every output channel belongs to one input channel, and goes with it."""
+def _mix_depthwise(flow: Flow, op: Op, axis: int, inputs: Atoms) -> None:
+    """Apply the rule of a depthwise convolution: an output channel is removed with its input."""
+    size = flow.shape(op.makes[0])[axis]
     outputs = np.repeat(inputs, size // len(inputs))
     if size > len(inputs):
         flow.pin(f"'{op.name}' makes several channels of each", inputs)
-    _follow(flow, op, Row(0, outputs))
+    _add_follower(flow, op, Row(0, outputs))
     flow.rows[op.makes[0]] = Row(axis, outputs)
 
 
-def _follow(flow: Flow, op: Op, row: Row) -> None:
-    """The layer has weights for each of these channels."""
-    if (layer := op.layer or op.name) in flow.follows:
-        flow.pin(f"the layer '{layer}' is called twice", row, flow.follows[layer])
-    flow.follows.setdefault(layer, row)
+def _add_follower(flow: Flow, op: Op, row: Row) -> None:
+    """Record that the layer of an operator has weights for each channel of a row."""
+    layer = op.layer or op.name
+    if layer in flow.followers:
+        flow.pin(f"the layer '{layer}' is called twice", row, flow.followers[layer])
+    flow.followers.setdefault(layer, row)
 
 
 # ---- operators that keep channels apart ----------------------------------------------------------
 
 
 def keep(flow: Flow, op: Op) -> None:
-    """Channel c of the result depends on channel c of the operands, some of which may be spread over channels (a gate, a scale)."""
-    shape, operands = flow.shape(op.makes[0]), list(zip(op.reads, flow.operands(op), strict=True))
-    rows = [
-        (row.axis - len(flow.shape(name)), row.atoms) for name, row in operands if row is not None
-    ]
-    place, atoms = next(
-        ((place, atoms) for place, atoms in rows if len(atoms) == shape[place]), (0, None)
-    )  # from the end, as broadcasting
-    if atoms is None:
-        return opaque(flow, op)
+    """Apply the rule of an operator whose channel c depends on channel c of the operands only.
+
+    An operand may be broadcast over channels (a gate, a scale).
+    """
+    shape = flow.shape(op.makes[0])
+    operands = list(zip(op.reads, flow.operands(op), strict=True))
+    # Axes are counted from the end, as in broadcasting.
+    axis, atoms = 0, None
     for name, row in operands:
-        own = flow.shape(name)
-        size = own[place] if len(own) >= -place else 1
-        if row is not None and row.axis - len(own) == place and size == shape[place]:
+        if row is None:
+            continue
+        axis_from_end = row.axis - len(flow.shape(name))
+        if len(row.atoms) == shape[axis_from_end]:
+            axis, atoms = axis_from_end, row.atoms
+            break
+    if atoms is None:
+        return pin_operands(flow, op)
+    for name, row in operands:
+        own_shape = flow.shape(name)
+        size = own_shape[axis] if len(own_shape) >= -axis else 1
+        if row is not None and row.axis - len(own_shape) == axis and size == shape[axis]:
             flow.tie(atoms, row.atoms)
         elif size > 1:
             flow.pin(
-                f"'{op.name}' combines it with a value whose channels lie elsewhere or are not known",
+                f"'{op.name}' combines it with a value whose channels lie elsewhere "
+                "or are not known",
                 atoms,
                 row,
             )
         else:
             flow.pin(f"'{op.name}' spreads it over several channels", row)
-    flow.rows[op.makes[0]] = Row(len(shape) + place, atoms)
+    flow.rows[op.makes[0]] = Row(len(shape) + axis, atoms)
 
 
 def _keep_own(flow: Flow, op: Op) -> None:
-    """The same for a layer with weights for each entry of axis 1."""
+    """Apply `keep` for a layer with weights for each entry of axis 1."""
     keep(flow, op)
     row = flow.rows[op.makes[0]]
     if row is not None and row.axis == 1 and op.arguments.get("num_parameters") != 1:
-        _follow(flow, op, Row(0, row.atoms))
+        _add_follower(flow, op, Row(0, row.atoms))
 
 
 def _expand(flow: Flow, op: Op) -> None:
-    """The same, where the code may say how many channels there are."""
+    """Apply `keep` for an operator whose code may write out the number of channels."""
     keep(flow, op)
-    pin_if_counted(flow, op)
+    pin_if_hard_coded(flow, op)
 
 
-def pin_if_counted(flow: Flow, op: Op) -> None:
-    """Channels stay where the code writes their number into the shape of the result."""
-    row, sizes = flow.rows[op.makes[0]], op.arguments.get("sizes", ())
+def pin_if_hard_coded(flow: Flow, op: Op) -> None:
+    """Pin the channels of a result if the code writes their number into its shape."""
+    row = flow.rows[op.makes[0]]
+    sizes = op.arguments.get("sizes", ())
     if (
         row is not None
         and len(sizes) == len(flow.shape(op.makes[0]))
@@ -125,20 +142,21 @@ def pin_if_counted(flow: Flow, op: Op) -> None:
 
 
 def _normalise(flow: Flow, op: Op) -> None:
-    """Keeps channels apart unless it runs over their axis."""
+    """Apply `keep`, unless the operator normalises over the channel axis."""
     keep(flow, op)
-    row, dim = flow.rows[op.makes[0]], op.arguments.get("dim", 1)
+    row = flow.rows[op.makes[0]]
+    dim = op.arguments.get("dim", 1)
     dim = 1 if dim is None else dim
     if row is not None and row.axis == dim % len(flow.shape(op.makes[0])):
-        flow.across.append(op.name)
+        flow.cross_channel_ops.append(op.name)
 
 
 def _group_norm(flow: Flow, op: Op) -> None:
-    """Takes statistics over the channels of a group: every group keeps as many."""
+    """Apply the rule of statistics over the channels of a group: all groups keep as many."""
     groups = int(op.arguments["num_groups"])
     _keep_own(flow, op)
     row = flow.rows[op.makes[0]]
-    flow.across.append(op.name)
+    flow.cross_channel_ops.append(op.name)
     if row is None:
         return
     if groups == len(row.atoms):
@@ -148,43 +166,42 @@ def _group_norm(flow: Flow, op: Op) -> None:
 
 
 def _layer_norm(flow: Flow, op: Op) -> None:
-    """Takes statistics over the last axes."""
-    row, size = flow.rows[op.reads[0]], len(flow.shape(op.reads[0]))
+    """Apply the rule of statistics over the last axes."""
+    row = flow.rows[op.reads[0]]
+    ndim = len(flow.shape(op.reads[0]))
+    normalised_axes = len(op.arguments["normalized_shape"])
     keep(flow, op)
-    if row is not None and row.axis >= size - len(op.arguments["normalized_shape"]):
-        flow.across.append(op.name)
-        if row.axis == size - 1 and len(op.arguments["normalized_shape"]) == 1:
-            _follow(flow, op, Row(0, row.atoms))
+    if row is not None and row.axis >= ndim - normalised_axes:
+        flow.cross_channel_ops.append(op.name)
+        if row.axis == ndim - 1 and normalised_axes == 1:
+            _add_follower(flow, op, Row(0, row.atoms))
         else:
             flow.pin(f"'{op.name}' normalises over channels and pixels", row)
 
 
 def _reduce(flow: Flow, op: Op) -> None:
-    """A mean or a sum over some axes."""
-    row, shape = flow.rows[op.reads[0]], flow.shape(op.reads[0])
+    """Apply the rule of a mean or a sum over some axes."""
+    row = flow.rows[op.reads[0]]
+    shape = flow.shape(op.reads[0])
     dim = op.arguments.get("dim")
-    gone = {
-        axis % len(shape) for axis in ([dim] if isinstance(dim, int) else dim or range(len(shape)))
-    }
-    if row is None or row.axis in gone:
-        flow.across += [] if row is None else [op.name]
+    dims = [dim] if isinstance(dim, int) else dim or range(len(shape))
+    reduced = {axis % len(shape) for axis in dims}
+    if row is None or row.axis in reduced:
+        flow.cross_channel_ops += [] if row is None else [op.name]
         flow.rows[op.makes[0]] = None
-    else:
-        before = (
-            0
-            if len(flow.shape(op.makes[0])) == len(shape)
-            else sum(axis < row.axis for axis in gone)
-        )
-        flow.rows[op.makes[0]] = Row(row.axis - before, row.atoms)
+        return
+    keeps_axes = len(flow.shape(op.makes[0])) == len(shape)
+    removed_before = 0 if keeps_axes else sum(axis < row.axis for axis in reduced)
+    flow.rows[op.makes[0]] = Row(row.axis - removed_before, row.atoms)
 
 
-def opaque(flow: Flow, op: Op) -> None:
-    """Reads channels in a way that is not followed."""
+def pin_operands(flow: Flow, op: Op) -> None:
+    """Pin all operands of an operator that uses channels in a way no rule describes."""
     flow.pin(f"'{op.name}' does not keep its channels apart", *flow.operands(op))
     flow.rows |= dict.fromkeys(op.makes)
 
 
-COMPUTING: dict[str, Callable[[Flow, Op], Any]] = {
+COMPUTE_RULES: dict[str, Callable[[Flow, Op], Any]] = {
     "mix": _mix,
     "mix_last": _mix_last,
     "keep": keep,
@@ -194,5 +211,5 @@ COMPUTING: dict[str, Callable[[Flow, Op], Any]] = {
     "group_norm": _group_norm,
     "layer_norm": _layer_norm,
     "reduce": _reduce,
-    "opaque": opaque,
+    "opaque": pin_operands,
 }

@@ -5,27 +5,28 @@ from typing import Any
 
 import numpy as np
 
-from bench.channels.compute_rules import keep, opaque, pin_if_counted
-from bench.channels.propagation import FIXED, Atoms, Flow, Row
+from bench.channels.compute_rules import keep, pin_if_hard_coded, pin_operands
+from bench.channels.propagation import UNKNOWN, Atoms, Flow, Row
 from bench.graph.ir import Op
 
 
 def _concat(flow: Flow, op: Op) -> None:
-    operands, shape = flow.operands(op), flow.shape(op.makes[0])
-    dim = op.arguments.get("dim", 0) % len(shape)
+    operands = flow.operands(op)
+    dim = op.arguments.get("dim", 0) % len(flow.shape(op.makes[0]))
     axes = {row.axis for row in operands if row is not None}
-    if axes != {dim}:  # joined along another axis, or along none that is known
-        return keep(flow, op) if len(axes) == 1 and None not in operands else opaque(flow, op)
-    sizes = [flow.shape(name)[dim] for name in op.reads]
+    if axes != {dim}:
+        # Concatenated along another axis than that of channels, or no channel axis is known.
+        is_kept = len(axes) == 1 and None not in operands
+        return keep(flow, op) if is_kept else pin_operands(flow, op)
     parts = [
-        np.full(size, FIXED) if row is None else row.atoms
-        for row, size in zip(operands, sizes, strict=True)
+        np.full(flow.shape(name)[dim], UNKNOWN) if row is None else row.atoms
+        for name, row in zip(op.reads, operands, strict=True)
     ]
     flow.rows[op.makes[0]] = Row(dim, np.concatenate(parts))
 
 
 def _chunk(flow: Flow, op: Op) -> None:
-    """Equal parts, also when there are fewer channels: each part keeps the same."""
+    """Cut channels into equal parts, also after pruning: each part keeps the same positions."""
     parts = _cut(flow, op)
     if len({len(part) for part in parts}) > 1:
         flow.pin(f"'{op.name}' cuts it into unequal parts", *parts)
@@ -34,13 +35,17 @@ def _chunk(flow: Flow, op: Op) -> None:
 
 
 def _split(flow: Flow, op: Op) -> None:
-    """Parts whose sizes the code says."""
+    """Cut channels into parts whose sizes the code writes out."""
     flow.pin(f"'{op.name}' cuts it into parts of sizes that the code says", *_cut(flow, op))
 
 
 def _cut(flow: Flow, op: Op) -> list[Atoms]:
-    """The parts of a row, one for each value that the operator makes; none where it cuts along another axis than that of channels."""
-    row, dim = flow.rows[op.reads[0]], op.arguments.get("dim", 0) % len(flow.shape(op.reads[0]))
+    """Cut a row and return its parts, one for each value that the operator makes.
+
+    Returns no parts if the operator cuts along another axis than that of channels.
+    """
+    row = flow.rows[op.reads[0]]
+    dim = op.arguments.get("dim", 0) % len(flow.shape(op.reads[0]))
     if row is None or row.axis != dim:
         flow.rows |= dict.fromkeys(op.makes, row)
         return []
@@ -51,40 +56,47 @@ def _cut(flow: Flow, op: Op) -> list[Atoms]:
 
 
 def _index(flow: Flow, op: Op) -> None:
-    """x[...] of slices: the axis of channels must be taken whole."""
-    row, index = flow.rows[op.reads[0]], op.arguments["index"]
+    """Apply the rule of x[slices]: the channel axis must be taken whole."""
+    row = flow.rows[op.reads[0]]
+    index = op.arguments["index"]
     parts = list(index) if isinstance(index, tuple) else [index]
     if row is None:
-        return opaque(flow, op)
+        return pin_operands(flow, op)
     used = sum(part is not None and part is not Ellipsis for part in parts)
     whole = [slice(None)] * (len(flow.shape(op.reads[0])) - used)
-    at = parts.index(Ellipsis) if Ellipsis in parts else len(parts)
-    parts = parts[:at] + whole + parts[at + 1 :]
-    read = [place for place, part in enumerate(parts) if part is not None][row.axis]
-    if parts[read] != slice(None):
+    ellipsis_position = parts.index(Ellipsis) if Ellipsis in parts else len(parts)
+    parts = parts[:ellipsis_position] + whole + parts[ellipsis_position + 1 :]
+    positions_of_axes = [position for position, part in enumerate(parts) if part is not None]
+    position = positions_of_axes[row.axis]
+    if parts[position] != slice(None):
         flow.pin(f"'{op.name}' takes channels that the code says", row)
         flow.rows[op.makes[0]] = None
     else:
-        flow.rows[op.makes[0]] = Row(
-            sum(not isinstance(part, int) for part in parts[:read]), row.atoms
-        )
+        axis = sum(not isinstance(part, int) for part in parts[:position])
+        flow.rows[op.makes[0]] = Row(axis, row.atoms)
 
 
 def _reshape(flow: Flow, op: Op) -> None:
-    """Followed where the axis of channels stays whole: as long as before, with as many elements in front of it."""
-    row, before, after = flow.rows[op.reads[0]], flow.shape(op.reads[0]), flow.shape(op.makes[0])
+    """Apply the rule of a reshape, which must leave the channel axis whole.
+
+    It does if the new axis has the same length, and as many elements in front of it.
+    """
+    row = flow.rows[op.reads[0]]
     if row is None:
         flow.rows[op.makes[0]] = None
         return
-    front = np.cumprod([1, *after])[:-1]
-    fits = [
+    before = flow.shape(op.reads[0])
+    after = flow.shape(op.makes[0])
+    elements_before = np.prod(before[: row.axis], dtype=int)
+    elements_after = np.cumprod([1, *after])[:-1]
+    axes = [
         axis
         for axis, size in enumerate(after)
-        if size == before[row.axis] and front[axis] == np.prod(before[: row.axis], dtype=int)
+        if size == before[row.axis] and elements_after[axis] == elements_before
     ]
-    flow.rows[op.makes[0]] = Row(fits[0], row.atoms) if fits else None
-    if fits:
-        pin_if_counted(flow, op)
+    flow.rows[op.makes[0]] = Row(axes[0], row.atoms) if axes else None
+    if axes:
+        pin_if_hard_coded(flow, op)
     else:
         flow.pin(f"'{op.name}' does not keep the axis of its channels whole", row)
 
@@ -107,26 +119,25 @@ def _reorder(flow: Flow, op: Op, order: list[int]) -> None:
 
 
 def _shuffle(flow: Flow, op: Op) -> None:
-    """PixelShuffle: r * r neighbouring channels become one."""
-    row, square = flow.rows[op.reads[0]], int(op.arguments["upscale_factor"]) ** 2
+    """Apply the rule of PixelShuffle: r * r neighbouring channels become one."""
+    row = flow.rows[op.reads[0]]
     if row is None or row.axis != len(flow.shape(op.reads[0])) - 3:
-        return opaque(flow, op)
-    blocks = row.atoms.reshape(-1, square)
+        return pin_operands(flow, op)
+    blocks = row.atoms.reshape(-1, int(op.arguments["upscale_factor"]) ** 2)
     flow.tie_parts(blocks.T)
     flow.rows[op.makes[0]] = Row(row.axis, blocks[:, 0])
 
 
 def _unshuffle(flow: Flow, op: Op) -> None:
-    """PixelUnshuffle: one channel becomes r * r neighbouring ones."""
+    """Apply the rule of PixelUnshuffle: one channel becomes r * r neighbouring ones."""
     row = flow.rows[op.reads[0]]
     if row is None or row.axis != len(flow.shape(op.reads[0])) - 3:
-        return opaque(flow, op)
-    flow.rows[op.makes[0]] = Row(
-        row.axis, np.repeat(row.atoms, int(op.arguments["downscale_factor"]) ** 2)
-    )
+        return pin_operands(flow, op)
+    copies = int(op.arguments["downscale_factor"]) ** 2
+    flow.rows[op.makes[0]] = Row(row.axis, np.repeat(row.atoms, copies))
 
 
-MOVING: dict[str, Callable[[Flow, Op], Any]] = {
+SHAPE_RULES: dict[str, Callable[[Flow, Op], Any]] = {
     "concat": _concat,
     "chunk": _chunk,
     "split": _split,

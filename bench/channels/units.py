@@ -1,14 +1,14 @@
-"""The units of a network, and where their channels lie: the channel arithmetic of a graph, without its memory.
+"""The units of a network and where their channels lie: channel arithmetic without memory.
 
-A *unit* is one independent width. It consists of *places*; what lies at one place can only go
-together: one output channel of a layer, or one of each layer whose outputs are added, the same
-channel of every group of a grouped convolution or of every part of a chunk, the r * r channels
-behind one of PixelShuffle. A unit is as wide as it has places, and any subset of them may stay, so
-that widths are plain numbers although channels live on a lattice. Two places belong to one unit if
-they hold as many channels of the same layers.
+A *unit* is one independent width. It consists of *slots*; the channels in one slot can only be
+removed together: one output channel of a layer, or one of each layer whose outputs are added, the
+same channel of every group of a grouped convolution or of every part of a chunk, the r * r channels
+behind one channel of PixelShuffle. The width of a unit is its number of slots, and any subset of
+them may be kept, so that widths are plain numbers although channels are tied in many ways. Two
+slots belong to one unit if they hold equally many channels of the same layers.
 
-Channels that reach an input or an output of the network are fixed, and those that an operator reads
-in a way that has no smaller twin; `Layout.fixed` says why.
+Channels that reach an input or an output of the network are fixed, and so are those that an
+operator reads in a way that has no smaller equivalent; `Layout.fixed` holds the reason.
 """
 
 from collections import Counter
@@ -18,16 +18,16 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.channels.compute_rules import COMPUTING
-from bench.channels.propagation import FIXED, Flow, Row
-from bench.channels.shape_rules import MOVING
+from bench.channels.compute_rules import COMPUTE_RULES
+from bench.channels.propagation import UNKNOWN, Flow, Row
+from bench.channels.shape_rules import SHAPE_RULES
 from bench.contract import Kept
 from bench.errors import ConfigError
 from bench.graph.ir import Graph, Op
 
-RULES = COMPUTING | MOVING
-STAYS = -1  # the place of a channel that cannot be removed
-Places = np.ndarray  # int64 (C,): for each channel its place, or STAYS
+RULES = COMPUTE_RULES | SHAPE_RULES
+STAYS = -1  # the slot of a channel that cannot be removed
+Slots = np.ndarray  # int64 (C,): for each channel its slot, or STAYS
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Unit:
     """One independent width.
 
     Args:
-        name: of its first layer; of a second unit in that layer, with ":2" behind it.
-        channels: places before pruning.
-        layers: whose output channels it is.
-        start: number of its first place; places are numbered through all units.
+        name: of its first layer; a second unit in that layer has ":2" appended.
+        channels: number of slots before pruning.
+        layers: whose output channels it consists of.
+        start: its first slot; slots are numbered through all units.
     """
 
     name: str
@@ -52,23 +52,24 @@ class Layout:
     """The units of a network and where their channels lie.
 
     Args:
-        units: name -> unit, those that may be pruned, in the order of execution.
-        values: value -> places along its axis of channels; none where it has no such axis.
-        makes, reads: layer that mixes channels -> places of its output channels, of its input
+        units: name -> unit, all that may be pruned, in execution order.
+        values: value -> slots along its channel axis; empty if it has no such axis.
+        makes, reads: layer that mixes channels -> slots of its output channels, of its input
             channels.
-        follows: layer or weight with entries for each channel -> the axis of the entries, and their
-            places.
-        fixed: layer that mixes channels and of which nothing can be removed -> why.
-        across: operators that compute over all channels, so that no mask is equal to a removal.
+        followers: layer or weight with one entry for each channel (BatchNorm, PReLU, a depthwise
+            convolution) -> the axis of the entries, and their slots.
+        fixed: layer that mixes channels and of which nothing can be removed -> reason.
+        cross_channel_ops: operators whose result for one channel depends on all channels; with one
+            of them, masking channels is not equivalent to removing them.
     """
 
     units: dict[str, Unit]
-    values: dict[str, Places]
-    makes: dict[str, Places]
-    reads: dict[str, Places]
-    follows: dict[str, tuple[int, Places]]
+    values: dict[str, Slots]
+    makes: dict[str, Slots]
+    reads: dict[str, Slots]
+    followers: dict[str, tuple[int, Slots]]
     fixed: dict[str, str]
-    across: tuple[str, ...]
+    cross_channel_ops: tuple[str, ...]
 
     @cached_property
     def widths(self) -> dict[str, int]:
@@ -77,75 +78,73 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Places of all units."""
+        """Number of slots of all units."""
         return sum(unit.channels for unit in self.units.values())
 
-    def places(self, unit: str) -> slice:
-        """Of a unit, among all places."""
+    def slots(self, unit: str) -> slice:
+        """Return the range of the slots of a unit."""
         return slice(self.units[unit].start, self.units[unit].start + self.units[unit].channels)
 
     def consumers(self, unit: str) -> list[str]:
-        """The layers that mix channels and read some of a unit."""
-        own = self.places(unit)
+        """Return the layers that mix channels and read some channels of a unit."""
+        own = self.slots(unit)
         return [
             layer
-            for layer, places in self.reads.items()
-            if ((places >= own.start) & (places < own.stop)).any()
+            for layer, slots in self.reads.items()
+            if ((slots >= own.start) & (slots < own.stop)).any()
         ]
 
-    def stays(self, kept: Kept) -> np.ndarray:
-        """bool (size + 1,): whether what lies at a place stays; the last entry, which STAYS points to, is True.
+    def slot_mask(self, kept: Kept) -> np.ndarray:
+        """Return bool (size + 1,): whether the channels in each slot are kept.
+
+        The last entry, to which STAYS points, is True.
 
         Raises:
             ConfigError: a unit or a channel does not exist, or a unit would lose all channels.
         """
-        stays = np.ones(self.size + 1, dtype=bool)
+        mask = np.ones(self.size + 1, dtype=bool)
         for unit, indices in kept.items():
             self._check_kept(unit, indices)
-            stays[self.places(unit)] = False
-            stays[self.units[unit].start + np.array(indices)] = True
-        return stays
+            mask[self.slots(unit)] = False
+            mask[self.units[unit].start + np.array(indices)] = True
+        return mask
 
-    def without(self, kept: Kept) -> "Layout":
-        """The layout of what is left, places and channels numbered anew.
+    def narrow(self, kept: Kept) -> "Layout":
+        """Return the layout of the network that keeps only these channels, renumbered.
 
-        Raises ConfigError, as `stays` does.
+        Raises:
+            ConfigError: as in `slot_mask`.
         """
-        stays = self.stays(kept)
-        number = np.where(stays, stays.cumsum() - 1, STAYS)
-        number[STAYS] = STAYS
+        mask = self.slot_mask(kept)
+        new_slot = np.where(mask, mask.cumsum() - 1, STAYS)
+        new_slot[STAYS] = STAYS
 
-        def left(rows: Mapping[str, Places]) -> dict[str, Places]:
-            return {name: number[places[stays[places]]] for name, places in rows.items()}
+        def narrow_all(rows: Mapping[str, Slots]) -> dict[str, Slots]:
+            return {name: new_slot[slots[mask[slots]]] for name, slots in rows.items()}
 
-        widths = [len(kept.get(name, range(unit.channels))) for name, unit in self.units.items()]
-        starts = [0, *np.cumsum(widths).tolist()]
-        units = {
-            name: replace(unit, channels=width, start=start)
-            for (name, unit), width, start in zip(
-                self.units.items(), widths, starts[:-1], strict=True
-            )
-        }
-        follows = {
-            name: (axis, number[places[stays[places]]])
-            for name, (axis, places) in self.follows.items()
-        }
-        return Layout(
-            units,
-            left(self.values),
-            left(self.makes),
-            left(self.reads),
-            follows,
-            self.fixed,
-            self.across,
+        units: dict[str, Unit] = {}
+        start = 0
+        for name, unit in self.units.items():
+            width = len(kept.get(name, range(unit.channels)))
+            units[name] = replace(unit, channels=width, start=start)
+            start += width
+        entries = narrow_all({name: slots for name, (_, slots) in self.followers.items()})
+        return replace(
+            self,
+            units=units,
+            values=narrow_all(self.values),
+            makes=narrow_all(self.makes),
+            reads=narrow_all(self.reads),
+            followers={name: (axis, entries[name]) for name, (axis, _) in self.followers.items()},
         )
 
     def check_prunable(self) -> None:
-        """Raises ConfigError, naming layers and reasons, if there is nothing to prune."""
+        """Raise ConfigError, with layers and reasons, if there is nothing to prune."""
         if not self.units:
             reasons = "; ".join(f"{layer}: {why}" for layer, why in list(self.fixed.items())[:3])
             raise ConfigError(
-                f"no channel of this network can be removed ({reasons or 'it has no layer that mixes channels'})"
+                "no channel of this network can be removed "
+                f"({reasons or 'it has no layer that mixes channels'})"
             )
 
     def _check_kept(self, unit: str, indices: Sequence[int]) -> None:
@@ -159,49 +158,51 @@ class Layout:
         full = self.units[unit].channels
         if not len(indices) or not set(indices) <= set(range(full)):
             raise ConfigError(
-                f"unit '{unit}' has channels 0 to {full - 1} and must keep at least one; asked to keep {list(indices)[:8]}"
+                f"unit '{unit}' has channels 0 to {full - 1} and must keep at least one; "
+                f"asked to keep {list(indices)[:8]}"
             )
 
 
-def layout(graph: Graph) -> Layout:
-    """The units of a graph."""
-    flow = follow(graph)
-    label = _components(flow.count, flow.ties)
+def channel_layout(graph: Graph) -> Layout:
+    """Return the channel layout of a graph."""
+    flow = propagate_channels(graph)
+    label = _connected_components(flow.atom_count, flow.ties)
     members = {layer: label[atoms] for layer, atoms in flow.makes.items()}
-    reasons = _reasons(flow, label)
-    units, place_of = _units(members, set(reasons), flow.count)
-    place = place_of[label]
+    reasons = _pin_reasons(flow, label)
+    units, slot_of_label = _form_units(members, set(reasons), flow.atom_count)
+    slot = slot_of_label[label]
     return Layout(
         units,
         values={
-            name: place[row.atoms] if row is not None else np.empty(0, dtype=np.int64)
+            name: slot[row.atoms] if row is not None else np.empty(0, dtype=np.int64)
             for name, row in flow.rows.items()
         },
-        makes={layer: place[atoms] for layer, atoms in flow.makes.items()},
-        reads={layer: place[atoms] for layer, atoms in flow.reads.items()},
-        follows={name: (row.axis, place[row.atoms]) for name, row in flow.follows.items()},
+        makes={layer: slot[atoms] for layer, atoms in flow.makes.items()},
+        reads={layer: slot[atoms] for layer, atoms in flow.reads.items()},
+        followers={name: (row.axis, slot[row.atoms]) for name, row in flow.followers.items()},
         fixed={
             layer: reasons[int(labels[0])]
             for layer, labels in members.items()
             if set(labels.tolist()) <= set(reasons)
         },
-        across=tuple(flow.across),
+        cross_channel_ops=tuple(flow.cross_channel_ops),
     )
 
 
-def follow(graph: Graph) -> Flow:
-    """Follows the channels of a network from its inputs to its outputs."""
+def propagate_channels(graph: Graph) -> Flow:
+    """Propagate the channels of a network from its inputs to its outputs."""
     flow = Flow(graph)
-    flow.pin("nothing is known of it", np.array([FIXED]))
+    flow.pin("nothing is known of it", np.array([UNKNOWN]))
     for name in graph.inputs:
-        axis = min(1, len(flow.shape(name)) - 1)
-        flow.rows[name] = Row(axis, flow.new(flow.shape(name)[axis]))
+        shape = flow.shape(name)
+        axis = min(1, len(shape) - 1)
+        flow.rows[name] = Row(axis, flow.new_atoms(shape[axis]))
         flow.pin("it is joined to an input of the network", flow.rows[name])
     for name in graph.weights:
-        flow.rows[name] = _of_weight(flow, name)
+        flow.rows[name] = _add_weight(flow, name)
     for op in graph.ops:
         RULES[op.rule.channels](flow, op)
-        _count(flow, op)
+        _handle_sizes(flow, op)
     for name in graph.outputs:
         flow.pin("it is an output of the network", flow.rows[name])
     for name in graph.shared:
@@ -209,39 +210,46 @@ def follow(graph: Graph) -> Flow:
             f"'{name}' shares a weight with another layer",
             flow.makes.get(name),
             flow.reads.get(name),
-            flow.follows.get(name),
+            flow.followers.get(name),
         )
     return flow
 
 
-def _count(flow: Flow, op: Op) -> None:
-    """An operator that computes with the number of a value's channels has as many itself, or they stay."""
-    made = flow.rows[op.makes[0]]
+def _handle_sizes(flow: Flow, op: Op) -> None:
+    """Handle an operator that computes with the number of channels of another value.
+
+    If it makes that many channels itself, both are tied; else they are pinned.
+    """
+    result = flow.rows[op.makes[0]]
     for name, axis in op.sizes:
         row = flow.rows[name]
         if row is None or row.axis != axis:
             continue
         if (
             op.rule.channels in ("reshape", "expand")
-            and made is not None
-            and len(made.atoms) == len(row.atoms)
+            and result is not None
+            and len(result.atoms) == len(row.atoms)
         ):
-            flow.tie(made.atoms, row.atoms)
+            flow.tie(result.atoms, row.atoms)
         else:
             flow.pin(f"'{op.name}' computes with the number of its channels", row)
 
 
-def _of_weight(flow: Flow, name: str) -> Row | None:
-    """A weight with one axis that is longer than 1 has an entry for each channel of whatever it meets."""
-    long = [axis for axis, size in enumerate(flow.shape(name)) if size > 1]
-    if len(long) != 1:
+def _add_weight(flow: Flow, name: str) -> Row | None:
+    """Return the row of a weight that the code reads directly.
+
+    If only one axis is longer than 1, it has an entry for each channel of the value it meets.
+    """
+    long_axes = [axis for axis, size in enumerate(flow.shape(name)) if size > 1]
+    if len(long_axes) != 1:
         return None
-    flow.follows[name] = Row(long[0], flow.new(flow.shape(name)[long[0]]))
-    return flow.follows[name]
+    axis = long_axes[0]
+    flow.followers[name] = Row(axis, flow.new_atoms(flow.shape(name)[axis]))
+    return flow.followers[name]
 
 
-def _components(count: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """int64 (count,): for each atom the least atom that it is tied to, over any number of ties."""
+def _connected_components(count: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return int64 (count,): the least atom to which each atom is tied, directly or not."""
     label = np.arange(count)
     if not ties:
         return label
@@ -256,46 +264,52 @@ def _components(count: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np
             return label
 
 
-def _reasons(flow: Flow, label: np.ndarray) -> dict[int, str]:
-    """Label of what cannot be removed -> why."""
-    return {int(one): why for atoms, why in reversed(flow.pinned) for one in label[atoms]}
+def _pin_reasons(flow: Flow, label: np.ndarray) -> dict[int, str]:
+    """Return label of the channels that cannot be removed -> reason; the first reason counts."""
+    return {
+        int(pinned): reason for atoms, reason in reversed(flow.pinned) for pinned in label[atoms]
+    }
 
 
-def _units(
+def _form_units(
     members: Mapping[str, np.ndarray], fixed: set[int], count: int
 ) -> tuple[dict[str, Unit], np.ndarray]:
-    """The units, and int64 (atoms,): label -> place."""
-    kinds, place_of = _kinds(members, count), np.full(count, STAYS)
-    labels_of: dict[
-        int, dict[int, None]
-    ] = {}  # kind -> its labels and its layers, each in the order of execution
+    """Return the units, and int64 (atoms,): label -> slot."""
+    kinds = _classify(members, count)
+    slot_of_label = np.full(count, STAYS)
+    # Dicts without values are sets in execution order.
+    labels_of: dict[int, dict[int, None]] = {}
     layers_of: dict[int, dict[str, None]] = {}
     for layer, labels in members.items():
-        for one in labels.tolist():
-            if one not in fixed:
-                labels_of.setdefault(int(kinds[one]), {})[one] = None
-                layers_of.setdefault(int(kinds[one]), {})[layer] = None
+        for label in labels.tolist():
+            if label not in fixed:
+                labels_of.setdefault(int(kinds[label]), {})[label] = None
+                layers_of.setdefault(int(kinds[label]), {})[layer] = None
     units: dict[str, Unit] = {}
-    twins: Counter[str] = Counter()
+    units_of_layer: Counter[str] = Counter()
     start = 0
-    for kind, found in labels_of.items():
+    for kind, unit_labels in labels_of.items():
         first, *others = layers_of[kind]
-        twins[first] += 1
-        name = f"{first}:{twins[first]}" if twins[first] > 1 else first
-        units[name] = Unit(name, len(found), (first, *others), start)
-        place_of[list(found)] = np.arange(start, start := start + len(found))
-    return units, place_of
+        units_of_layer[first] += 1
+        name = f"{first}:{units_of_layer[first]}" if units_of_layer[first] > 1 else first
+        units[name] = Unit(name, len(unit_labels), (first, *others), start)
+        end = start + len(unit_labels)
+        slot_of_label[list(unit_labels)] = np.arange(start, end)
+        start = end
+    return units, slot_of_label
 
 
-def _kinds(members: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-    """int64 (count,): labels of one kind hold as many channels of the same layers.
+def _classify(members: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """Return int64 (count,): the kind of each label.
 
-    Refined layer by layer.
+    Labels of one kind hold equally many channels of the same layers. The kinds are refined layer by
+    layer.
     """
-    kinds, known = np.zeros(count, dtype=np.int64), 1
+    kinds = np.zeros(count, dtype=np.int64)
+    kind_count = 1
     for labels in members.values():
         touched, counts = np.unique(labels, return_counts=True)
         pairs, which = np.unique(np.stack([kinds[touched], counts]), axis=1, return_inverse=True)
-        kinds[touched] = known + which.ravel()
-        known += pairs.shape[1]
+        kinds[touched] = kind_count + which.ravel()
+        kind_count += pairs.shape[1]
     return kinds

@@ -1,4 +1,4 @@
-"""The commands of `prunebench`, by what they are about.
+"""The command line `prunebench`: one module per command.
 
 Nothing heavy is imported before a command runs.
 """

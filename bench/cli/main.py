@@ -1,9 +1,13 @@
-"""The command line: parsing and printing only; the commands are in `bench.cli`.
+"""The command line: build the parser, run one command, turn errors into exit codes.
 
-Nothing heavy is imported before the arguments are parsed, so that `prunebench --help` answers at
-once. What is read from the user is checked before anything is written. A mistake of the user's is
-one line on stderr and exit code 2; an interruption is one line and 130. A run some of whose cells
-have failed is complete, and says so with exit code 1.
+Nothing heavy is imported before the arguments are parsed, so `prunebench --help` answers at once.
+User input is checked before anything is written.
+
+exit code | meaning
+    0     | the command did its work
+    1     | a study ran to its end and some cells failed; a check failed; MLflow failed
+    2     | a mistake of the user, told in one line on stderr
+    130   | interrupted
 """
 
 import argparse
@@ -11,68 +15,111 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from bench.cli.looking import data, listing, profile
-from bench.cli.making import check, new
-from bench.cli.parser import MISTAKE, parser_of
-from bench.cli.resolve import load_plugins, out_folder
-from bench.cli.results import measure, report, sync, table
-from bench.cli.running import export, plan, pretrain, prune, run
+from bench.cli import (
+    check,
+    data,
+    export,
+    measure,
+    new,
+    plan,
+    pretrain,
+    profile,
+    prune,
+    report,
+    run,
+    sync,
+    table,
+)
+from bench.cli import list as list_command
+from bench.cli.parser import EXIT_MISTAKE, Command, Parser
+from bench.cli.resolve import load_plugins
 from bench.errors import BenchError
-from bench.training.interrupts import heeding_sigterm
+from bench.training.interrupts import sigterm_as_interrupt
 
-INTERRUPTED = 130
-COMMANDS = {
-    "run": run,
-    "plan": plan,
-    "pretrain": pretrain,
-    "table": table,
-    "report": report,
-    "sync": sync,
-    "measure": measure,
-    "profile": profile,
-    "prune": prune,
-    "export": export,
-    "new": new,
-    "check": check,
-    "data": data,
-    "list": listing,
-}
+EXIT_INTERRUPTED = 130
+COMMANDS: tuple[Command, ...] = (  # in the order of `prunebench --help`
+    *(run, plan, pretrain, table, report, sync, measure, profile, prune, export),
+    *(new, check, data, list_command),
+)
+
+
+class ShowVersion(argparse.Action):
+    """Print the version of the package and exit; the version is looked up only when asked for."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        """Print "prunebench 0.1.0"."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"prunebench {version('prunebench')}")
+        except PackageNotFoundError:
+            parser.error("the package prunebench is not installed, so it has no version")
+        parser.exit()
+
+
+def build_parser() -> Parser:
+    """Return the parser of all commands; it stores the module of the command in `command`."""
+    parser = Parser(
+        prog="prunebench",
+        description="Compare structural pruning methods for image-restoration networks "
+        "at equal peak memory.",
+        epilog="prunebench COMMAND --help shows the arguments of a command",
+    )
+    parser.add_argument(
+        "--version",
+        action=ShowVersion,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="print the version and exit",
+    )
+    subparsers = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(
+            command.NAME,
+            help=command.HELP,
+            description=command.HELP,
+            epilog=f"example: {command.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(subparser)
+        subparser.set_defaults(command=command)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code."""
+    """Run one command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    arguments = parser_of(COMMANDS).parse_args(words)
+    arguments = build_parser().parse_args(words)
     arguments.typed = shlex.join(["prunebench", *words])
     try:
-        with heeding_sigterm():
+        with sigterm_as_interrupt():
             load_plugins(getattr(arguments, "plugin", ()))
-            code = arguments.command(arguments)
+            code = arguments.command.run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader (head, less) has seen enough
+    except BrokenPipeError:  # the reader (head, less) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (BenchError, OSError) as error:
         print(f"prunebench: {' '.join(str(error).split())}", file=sys.stderr)
-        return MISTAKE
+        return EXIT_MISTAKE
     except KeyboardInterrupt:
-        print(f"\nprunebench: {_interruption(arguments)}", file=sys.stderr)
-        return INTERRUPTED
+        print(f"\nprunebench: {_describe_interruption(arguments)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return int(code or 0)
 
 
-def _interruption(arguments: argparse.Namespace) -> str:
-    """What is stored and how to go on."""
-    if arguments.command is not run:
-        return "interrupted; repeat the command to start again"
-    out = out_folder(arguments)
-    stored = len(list((out / "records").glob("*.json")))
-    begun = len(list(out.rglob("*.checkpoint")))
-    there = f"{stored} record{'s' * (stored != 1)}" + (
-        f", {begun} checkpoint{'s' * (begun != 1)} of trainings" if begun else ""
-    )
-    return f"interrupted; stored in {out}: {there}; the same command goes on from there, prunebench table {out} shows what is done"
+def _describe_interruption(arguments: argparse.Namespace) -> str:
+    if arguments.command is run:
+        return run.describe_interruption(arguments)
+    return "interrupted; repeat the command to start again"
 
 
 if __name__ == "__main__":

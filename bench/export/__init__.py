@@ -1,1 +1,1 @@
-"""Networks that leave prunebench: described as JSON and rebuilt from it, or written as ONNX files that are checked by running them."""
+"""Export of networks: as JSON from which they are rebuilt, or as ONNX files that are checked."""

@@ -1,8 +1,9 @@
-"""What a description of a network may name: layers of torch.nn, functions, tensor methods, attributes of tensors. All else is refused.
+"""The names that a description of a network may use; all others are refused.
 
-These are the operators of the ruler's table (`bench.graph.operators`), where PyTorch has them, and
-arithmetic with sizes. A name in a description is only looked up here: nothing is imported by name,
-and no attribute is followed by name.
+They are layers of torch.nn, functions, methods of tensors and attributes of tensors: the operators
+in the table of the memory model (`bench.graph.operators`), as far as PyTorch has them by that name,
+and arithmetic with sizes. A name in a description is only looked up here: nothing is imported by
+name, and no attribute is followed by name.
 """
 
 import builtins
@@ -53,13 +54,12 @@ MEMORY_FORMATS = {
     name: getattr(torch, name) for name in ("contiguous_format", "channels_last", "preserve_format")
 }
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a value, an argument, a class
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a value, an argument or a class
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]")
-STEP = re.compile(
-    r"[A-Za-z0-9_][A-Za-z0-9_ +-]*"
-)  # of a path "encoder.0.conv", where a ModuleDict may have other letters
+# One step of a path such as "encoder.0.conv"; keys of a ModuleDict may have further letters.
+PATH_STEP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ +-]*")
 
 
 def function_name(function: Any) -> str | None:
-    """The name of an allowed function; None for any other."""
+    """Return the name of an allowed function; None for any other function."""
     return next((name for name, allowed in FUNCTIONS.items() if allowed is function), None)

@@ -1,8 +1,10 @@
-"""One saved network in a form that others read, and the proof that it is still the same network.
+"""Export of one saved network in a form that other programs read, checked against the network.
 
-safetensors   a folder: spec.json, the network operator by operator, and weights.safetensors; load(folder) of bench.export.saved is enough
-lean          the same, and bench.export.saved.load(folder) gives the network rewritten to reach the planned peak
-onnx          one file for ONNX Runtime and its like
+safetensors   a folder with spec.json (the network operator by operator) and weights.safetensors;
+              `prunebench.load(FOLDER)` needs nothing else
+lean          the same, but `prunebench.load(FOLDER)` returns the network rewritten for the lean
+              executor, which reaches the planned peak
+onnx          one file for ONNX Runtime and other runtimes that read ONNX
 """
 
 import re
@@ -16,100 +18,103 @@ from torch import Tensor, nn
 from bench.errors import PluginError
 from bench.export import saved
 from bench.export.onnx_file import write_onnx
-from bench.export.selection import Chosen
+from bench.export.selection import SelectedNetwork
 from bench.memory.measured import measured_peak_bytes
 from bench.memory.profile import peak_memory
-from bench.torch_state import evaluating
-from bench.units import format_mib, format_shape, shapes_of
+from bench.torch_state import eval_mode
+from bench.units import as_shapes, format_mib, format_shape
 
 PROBE_PIXELS = 64
-LEAN_DIFFERENCE = 1e-5  # of the largest output; sums are made in another order
+LEAN_TOLERANCE = 1e-5  # of the largest output; the lean executor adds in another order
 
 
-def export_network(one: Chosen, form: str, place: Path) -> list[str]:
-    """Writes it and returns what is to be said.
+def export_network(network: SelectedNetwork, form: str, path: Path) -> list[str]:
+    """Write a network and return the lines that tell the user about it.
 
     Args:
-        one: the network.
+        network: to be exported.
         form: "onnx", "safetensors" or "lean".
-        place: a file for "onnx", else a folder.
+        path: of a file for "onnx", else of a folder.
 
     Raises:
         ConfigError: the network cannot be written in this form.
-        PluginError: what was written computes something else.
+        PluginError: the exported network computes something else.
     """
-    writers: dict[str, Callable[[Chosen, Path], list[str]]] = {
-        "onnx": _onnx,
-        "safetensors": _safetensors,
-        "lean": _lean,
+    writers: dict[str, Callable[[SelectedNetwork, Path], list[str]]] = {
+        "onnx": _export_onnx,
+        "safetensors": _export_safetensors,
+        "lean": _export_lean,
     }
-    return [f"{one.name} at {format_shape(one.shape)}", *writers[form](one, place)]
+    return [f"{network.name} at {format_shape(network.shape)}", *writers[form](network, path)]
 
 
-def default_place(one: Chosen, form: str, folder: Path) -> Path:
-    """Where it goes if nobody says where."""
-    name = re.sub(r"\W+", "-", one.name).strip("-")
+def default_path(network: SelectedNetwork, form: str, folder: Path) -> Path:
+    """Return the path below `folder` to which a network is exported by default."""
+    name = re.sub(r"\W+", "-", network.name).strip("-")
     return folder / (f"{name}.onnx" if form == "onnx" else f"{name}-{form}")
 
 
-def _onnx(one: Chosen, place: Path) -> list[str]:
-    difference = write_onnx(one.model, one.shape, place)
+def _export_onnx(network: SelectedNetwork, path: Path) -> list[str]:
+    difference = write_onnx(network.model, network.shape, path)
     return [
-        f"written to {place}",
+        f"written to {path}",
         f"ONNX Runtime differs from PyTorch by at most {difference:.1e} of the largest output",
     ]
 
 
-def _safetensors(one: Chosen, place: Path) -> list[str]:
-    saved.save_graph(place, one.model)
-    _compared(one, saved.load(place), 0.0)
+def _export_safetensors(network: SelectedNetwork, path: Path) -> list[str]:
+    saved.save_graph(path, network.model)
+    _compare(network, saved.load(path), 0.0)
     return [
-        f"written to {place}: {saved.SPEC}, {saved.WEIGHTS}",
+        f"written to {path}: {saved.SPEC}, {saved.WEIGHTS}",
         "reloaded, it computes the same to the last bit",
-        _reload(place),
+        _reload_hint(path),
     ]
 
 
-def _lean(one: Chosen, place: Path) -> list[str]:
-    saved.save_graph(place, one.model, lean_at=one.shape)
-    running: Any = saved.load(place)
-    difference = _compared(one, running, LEAN_DIFFERENCE)
-    planned, measured = peak_memory(one.model, one.shape), measured_peak_bytes(running, one.shape)
+def _export_lean(network: SelectedNetwork, path: Path) -> list[str]:
+    saved.save_graph(path, network.model, lean_at=network.shape)
+    reloaded: Any = saved.load(path)
+    difference = _compare(network, reloaded, LEAN_TOLERANCE)
+    planned = peak_memory(network.model, network.shape)
+    measured = measured_peak_bytes(reloaded, network.shape)
     return [
-        f"written to {place}: {saved.SPEC}, {saved.WEIGHTS}",
+        f"written to {path}: {saved.SPEC}, {saved.WEIGHTS}",
         f"it differs by at most {difference:.1e} of the largest output",
-        f"measured peak {format_mib(measured)}, planned {format_mib(planned)} ({measured / planned - 1:+.1%})",
+        f"measured peak {format_mib(measured)}, planned {format_mib(planned)} "
+        f"({measured / planned - 1:+.1%})",
         *(
-            f"not lean: {left.op}, {format_mib(left.bytes)} above the plan: {left.reason}"
-            for left in running.remaining
+            f"not lean: {step.op}, {format_mib(step.bytes)} above the plan: {step.reason}"
+            for step in reloaded.excess
         ),
-        _reload(place),
+        _reload_hint(path),
     ]
 
 
-def _reload(place: Path) -> str:
-    return f"reload: from bench.export.saved import load; model = load({str(place)!r})"
+def _reload_hint(folder: Path) -> str:
+    return f"reload: from prunebench import load; model = load({str(folder)!r})"
 
 
-def _compared(one: Chosen, again: nn.Module, allowed: float) -> float:
-    """The largest difference of outputs, as a share of the largest output.
+def _compare(network: SelectedNetwork, reloaded: nn.Module, tolerance: float) -> float:
+    """Return the largest difference of outputs, as a share of the largest output.
 
-    Raises PluginError beyond what is allowed.
+    Raises PluginError if it is above the tolerance.
     """
     draws = torch.Generator().manual_seed(0)
     probes = [
         torch.rand(1, channels, PROBE_PIXELS, PROBE_PIXELS, generator=draws)
-        for _, channels, _, _ in shapes_of(one.shape)
+        for _, channels, _, _ in as_shapes(network.shape)
     ]
-    wanted, found = (_output(model, probes) for model in (one.model, again))
-    difference = float((wanted - found).abs().max() / wanted.abs().max().clamp_min(1e-12))
-    if not difference <= allowed:
+    expected, actual = (_run(model, probes) for model in (network.model, reloaded))
+    difference = float((expected - actual).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if not difference <= tolerance:
         raise PluginError(
-            f"what was written of {one.name} differs by {difference:.1e} of the largest output, and {allowed:.0e} is allowed"
+            f"the exported form of {network.name} differs by {difference:.1e} of the largest "
+            f"output, and {tolerance:.0e} is allowed"
         )
     return difference
 
 
-def _output(model: nn.Module, probes: Sequence[Tensor]) -> Tensor:
-    with evaluating(model), torch.inference_mode():
+def _run(model: nn.Module, probes: Sequence[Tensor]) -> Tensor:
+    with eval_mode(model), torch.inference_mode():
         return model(*(probe.clone() for probe in probes))

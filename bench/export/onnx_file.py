@@ -1,7 +1,8 @@
-"""A network as one ONNX file that any runtime reads: exported, checked, run beside PyTorch, and only then written.
+"""Export of a network to one ONNX file.
 
-The number of images, their height and their width stay open where the network allows it. The file
-holds the weights, and nothing that tells of the machine that wrote it. Needs the extra `onnx`.
+The file is written only after ONNX Runtime has computed the same as PyTorch. The number of images,
+their height and their width stay open where the network allows it. The file holds the weights, and
+no path or other trace of the machine that wrote it. Needs the extra `onnx`.
 """
 
 import logging
@@ -22,69 +23,72 @@ from bench.errors import ConfigError
 from bench.files import atomic
 from bench.files.log import LOG
 from bench.graph.source_location import first_line
-from bench.units import format_mib, format_shape, shapes_of
+from bench.units import as_shapes, format_mib, format_shape
 
 TOLERANCE = 1e-4  # of the largest output
-LARGEST_BYTES = 2**31 - 2**20  # of one file: a limit of its format
+MAX_BYTES = 2**31 - 2**20  # of one file, a limit of the format
 SMALL_PIXELS = 64
 AXES = {0: "batch", 2: "height", 3: "width"}
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
+REQUIRED_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 def write_onnx(model: nn.Module, shape: Inputs, path: str | Path, dynamic: bool = True) -> float:
-    """Writes a network in float32, in eval mode, after ONNX Runtime has computed what PyTorch computes.
+    """Write a network in float32 and eval mode after ONNX Runtime has computed the same.
 
     Args:
         model: stays as it is.
-        shape: (N, C, H, W) that it is exported at, or several for several inputs.
-        path: of the file; there is nothing half-written if something goes wrong.
-        dynamic: leave batch, height and width open; where that is not possible they are those of
+        shape: (N, C, H, W) at which it is exported, or several for several inputs.
+        path: of the file; an error leaves no half-written file.
+        dynamic: leave batch, height and width open. Where that is not possible they are those of
             `shape`, and a warning says so.
 
     Returns:
-        The largest difference between the outputs of ONNX Runtime and PyTorch, as a part of the
-            largest output.
+        The largest difference between the outputs of ONNX Runtime and PyTorch, as a share of the
+        largest output.
 
     Raises:
-        ConfigError: the network cannot be exported, or computes something else as ONNX; or the
+        ConfigError: the network cannot be exported or computes something else as ONNX, or the
             extra `onnx` is not installed.
     """
-    content, difference = onnx_bytes(model, shape, dynamic)
+    content, difference = to_onnx_bytes(model, shape, dynamic)
     atomic.write(Path(path), content)
     return difference
 
 
-def onnx_bytes(model: nn.Module, shape: Inputs, dynamic: bool = True) -> tuple[bytes, float]:
-    """What `write_onnx` writes, and the difference that it returns."""
+def to_onnx_bytes(model: nn.Module, shape: Inputs, dynamic: bool = True) -> tuple[bytes, float]:
+    """Return the content of the file that `write_onnx` writes, and the difference."""
     require_onnx()
-    plain, shapes = deepcopy(model).cpu().float().eval(), shapes_of(shape)
+    plain = deepcopy(model).cpu().float().eval()
+    shapes = as_shapes(shape)
     _check_size(plain)
     if not dynamic:
-        return _checked(plain, shapes, shapes, ())
+        return _export_and_check(plain, shapes, shapes, ())
     try:
-        return _checked(plain, _open(shapes), _other(plain, shapes), (AXES,) * len(shapes))
+        axes = (AXES,) * len(shapes)
+        return _export_and_check(plain, _open_shapes(shapes), _other_shapes(plain, shapes), axes)
     except ConfigError as error:
-        written = _checked(plain, shapes, shapes, ())
+        result = _export_and_check(plain, shapes, shapes, ())
         LOG.warning(
             "the ONNX file takes inputs of %s only; with open sizes, %s",
             format_shape(shapes),
             error,
         )
-        return written
+        return result
 
 
 def require_onnx() -> None:
-    """Raises ConfigError if the extra is not installed."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    """Raise ConfigError if the extra `onnx` is not installed."""
+    missing = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"ONNX needs {' and '.join(missing)}, which is not installed: pip install 'prunebench[onnx]'"
+            f"ONNX needs {' and '.join(missing)}, which is not installed: "
+            "pip install 'prunebench[onnx]'"
         )
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what exporters say by the way from the user's terminal; errors are raised all the same."""
+def silence_exporters() -> Iterator[None]:
+    """Keep the log, warnings and output of exporters off the terminal; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -95,44 +99,55 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _checked(
-    model: nn.Module, exported: tuple[Shape, ...], run: tuple[Shape, ...], axes: tuple[Any, ...]
+def _export_and_check(
+    model: nn.Module,
+    export_shapes: tuple[Shape, ...],
+    check_shapes: tuple[Shape, ...],
+    axes: tuple[Any, ...],
 ) -> tuple[bytes, float]:
-    """The file of a network that is exported at some shapes, and its difference at others.
+    """Return the file of a network and its largest difference from PyTorch.
 
-    Raises ConfigError.
+    Args:
+        model: in float32 and eval mode, on the CPU.
+        export_shapes: of the inputs at which it is exported.
+        check_shapes: of the inputs at which ONNX Runtime and PyTorch are compared.
+        axes: that stay open, for each input.
+
+    Raises:
+        ConfigError: the network cannot be exported or computes something else as ONNX.
     """
     import onnx
 
     try:
-        with quiet(), torch.no_grad():
-            wanted = flat(model(*_random(run)))
+        with silence_exporters(), torch.no_grad():
+            expected = flatten_outputs(model(*_random_inputs(check_shapes)))
     except Exception as error:
         raise ConfigError(
-            f"the network does not accept an input of {format_shape(run)}: {first_line(error)}"
+            f"the network does not accept an input of {format_shape(check_shapes)}: "
+            f"{first_line(error)}"
         ) from error
-    proto = _exported(model, exported, axes, len(wanted))
+    proto = _export(model, export_shapes, axes, len(expected))
     try:
         onnx.checker.check_model(proto, full_check=True)
         content = proto.SerializeToString()
-        found = _computed(content, _random(run))
+        actual = _run_onnx(content, _random_inputs(check_shapes))
     except Exception as error:
         raise ConfigError(
             f"the ONNX form of {type(model).__name__} is not sound: {first_line(error)}"
         ) from error
-    return content, _difference(type(model).__name__, wanted, found)
+    return content, _compare_outputs(type(model).__name__, expected, actual)
 
 
-def _exported(
+def _export(
     model: nn.Module, shapes: tuple[Shape, ...], axes: tuple[Any, ...], outputs: int
 ) -> Any:
-    """The ModelProto. Raises ConfigError."""
-    names = ["output"] if outputs == 1 else [f"output_{place}" for place in range(outputs)]
+    """Return the ModelProto of a network with this number of outputs. Raises ConfigError."""
+    names = ["output"] if outputs == 1 else [f"output_{index}" for index in range(outputs)]
     try:
-        with quiet(), torch.no_grad():
+        with silence_exporters(), torch.no_grad():
             program = torch.onnx.export(
                 model,
-                _random(shapes),
+                _random_inputs(shapes),
                 dynamo=True,
                 verbose=False,
                 output_names=names,
@@ -140,7 +155,7 @@ def _exported(
             )
     except Exception as error:
         raise ConfigError(
-            f"{type(model).__name__} cannot be exported to ONNX: {first_line(_root(error))}"
+            f"{type(model).__name__} cannot be exported to ONNX: {first_line(_root_cause(error))}"
         ) from error
     proto = program.model_proto  # type: ignore[union-attr]
     for part in (
@@ -155,88 +170,93 @@ def _exported(
     return proto
 
 
-def _root(error: BaseException) -> BaseException:
-    """What an exception was raised for in the end: torch.onnx wraps it in pages of advice."""
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the first exception of a chain, because torch.onnx wraps it in pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
-def _computed(content: bytes, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """What ONNX Runtime computes on the CPU."""
+def _run_onnx(content: bytes, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """Return the outputs that ONNX Runtime computes on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
-    feed = dict(zip(names, (each.numpy() for each in inputs), strict=True))
-    return [torch.from_numpy(each) for each in session.run(None, feed)]
+    names = [value.name for value in session.get_inputs()]
+    feed = dict(zip(names, (tensor.numpy() for tensor in inputs), strict=True))
+    return [torch.from_numpy(array) for array in session.run(None, feed)]
 
 
-def _difference(name: str, wanted: list[Tensor], found: list[Tensor]) -> float:
-    """The largest one over all outputs, each as a part of its own largest value.
+def _compare_outputs(name: str, expected: list[Tensor], actual: list[Tensor]) -> float:
+    """Return the largest difference over all outputs, each as a share of its own largest value.
 
-    Raises ConfigError above the tolerance.
+    Raises ConfigError if it is above the tolerance.
     """
-    shapes = [[tuple(one.shape) for one in each] for each in (wanted, found)]
-    if shapes[0] != shapes[1]:
-        raise ConfigError(f"{name} gives {shapes[0]} in PyTorch and {shapes[1]} as ONNX")
+    expected_shapes = [tuple(tensor.shape) for tensor in expected]
+    actual_shapes = [tuple(tensor.shape) for tensor in actual]
+    if expected_shapes != actual_shapes:
+        raise ConfigError(f"{name} gives {expected_shapes} in PyTorch and {actual_shapes} as ONNX")
     worst = 0.0
-    for place, (one, other) in enumerate(zip(wanted, found, strict=True)):
-        scale = one.double().abs().max().item() or 1.0
-        difference = (one.double() - other.double()).abs().max().item() / scale
+    for index, (torch_output, onnx_output) in enumerate(zip(expected, actual, strict=True)):
+        scale = torch_output.double().abs().max().item() or 1.0
+        difference = (torch_output.double() - onnx_output.double()).abs().max().item() / scale
         if not difference <= TOLERANCE:
-            found_part = f"{difference:.1e} of its largest value, more than {TOLERANCE:.0e}"
-            raise ConfigError(f"output {place} of {name} differs as ONNX by {found_part}")
+            raise ConfigError(
+                f"output {index} of {name} differs as ONNX by {difference:.1e} "
+                f"of its largest value, more than {TOLERANCE:.0e}"
+            )
         worst = max(worst, difference)
     return worst
 
 
 def _check_size(model: nn.Module) -> None:
-    size_bytes = sum(each.numel() * each.element_size() for each in model.state_dict().values())
-    if size_bytes > LARGEST_BYTES:
+    tensors = model.state_dict().values()
+    size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if size_bytes > MAX_BYTES:
         raise ConfigError(
-            f"weights of {format_mib(size_bytes)} do not fit into one ONNX file, which holds {format_mib(LARGEST_BYTES)}"
+            f"weights of {format_mib(size_bytes)} do not fit into one ONNX file, "
+            f"which holds {format_mib(MAX_BYTES)}"
         )
 
 
-def _open(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """Shapes that an axis can stay open at: one of 1 is taken for fixed."""
+def _open_shapes(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """Return shapes at which all axes can stay open: torch.onnx fixes an axis of size 1."""
     return tuple((max(n, 2), c, h, w) for n, c, h, w in shapes)
 
 
-def _other(model: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """Shapes of another size that the network accepts, small to be fast; else the same ones."""
-    heights, widths = {h for _, _, h, _ in shapes}, {w for _, _, _, w in shapes}
-    down, across = _halvings(min(heights)), _halvings(min(widths))
-    other = tuple((n, c, 2 * h // down, w // across) for n, c, h, w in shapes)
+def _other_shapes(model: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """Return smaller shapes that the network accepts too, to be fast; else the same ones."""
+    height_factor = _halving_factor(min(h for _, _, h, _ in shapes))
+    width_factor = _halving_factor(min(w for _, _, _, w in shapes))
+    other = tuple((n, c, 2 * h // height_factor, w // width_factor) for n, c, h, w in shapes)
     try:
-        with quiet(), torch.no_grad():
-            model(*_random(other))
+        with silence_exporters(), torch.no_grad():
+            model(*_random_inputs(other))
     except Exception as error:
         LOG.debug("not at %s: %s", format_shape(other), error)
         return shapes
     return other
 
 
-def _random(shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
-    """Inputs, the same each time and new ones each time: a network may write into them."""
+def _random_inputs(shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+    """Return new tensors with the same values at each call: a network may write into its input."""
     generator = torch.Generator().manual_seed(0)
-    return tuple(torch.rand(one, generator=generator) for one in shapes)
+    return tuple(torch.rand(shape, generator=generator) for shape in shapes)
 
 
-def _halvings(size: int) -> int:
-    """The largest power of two that leaves at least SMALL_PIXELS and no remainder."""
+def _halving_factor(size: int) -> int:
+    """Return the largest power of two that divides `size` and leaves at least SMALL_PIXELS."""
     factor = 1
     while size % (2 * factor) == 0 and size // (2 * factor) >= SMALL_PIXELS:
         factor *= 2
     return factor
 
 
-def flat(result: Any) -> list[Tensor]:
-    """All tensors that a network returns, in their order."""
+def flatten_outputs(result: Any) -> list[Tensor]:
+    """Return all tensors of a network's result, in their order."""
     if isinstance(result, Tensor):
         return [result]
     parts = result.values() if isinstance(result, dict) else result
-    return [tensor for part in parts for tensor in flat(part)]
+    return [tensor for part in parts for tensor in flatten_outputs(part)]

@@ -1,12 +1,13 @@
-"""Networks on disk, without pickle: how to rebuild them (spec.json) and their weights (weights.safetensors).
+"""Pruned networks on disk, without pickle: spec.json to rebuild them and weights.safetensors.
 
-    from bench.export.saved import load
+    from prunebench import load
     model = load("results/runs/table1/models/KEY")
 
-A pruned network is rebuilt as it was made: the task builds the unpruned backbone, compactors go in
-by name, surgery keeps the named channels, and the weights are filled in. One whose backbone is a
-file of the user's own is written down operator by operator (bench.export) instead: no file is run
-to load it. Any disagreement of names or shapes is an error.
+A pruned network is rebuilt as it was made: the task builds the unpruned backbone, compactors are
+inserted at the named values, surgery keeps the listed channels, and the weights are loaded. A
+network whose backbone is a file of the user is described operator by operator instead
+(`bench.export.bundle`), so that no file is run to load it. Any disagreement of names or shapes is
+an error.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,24 +20,24 @@ from torch import Tensor, nn
 
 from bench.contract import Inputs, Kept, Task
 from bench.errors import BenchError, ConfigError, PluginError
-from bench.export import bundle as described_folder
-from bench.export.graph_spec import described
+from bench.export import bundle
+from bench.export.graph_spec import describe_network
 from bench.files.schema import check_fields
-from bench.files.tensors import tensors_from_bytes, tensors_to_bytes, weights_of
-from bench.plugins.backbones import build_installed
-from bench.plugins.network_file import is_own
-from bench.plugins.options import configured
+from bench.files.tensors import extract_weights, tensors_from_bytes, tensors_to_bytes
+from bench.plugins.backbones import build_task_backbone
+from bench.plugins.network_file import is_user_network
+from bench.plugins.options import configure
 from bench.plugins.registry import TASKS
-from bench.surgery.compactors import insert
+from bench.surgery.compactors import insert_compactors
 from bench.surgery.remove import remove_channels
 
-SPEC, WEIGHTS = described_folder.SPEC, described_folder.WEIGHTS
-OF_A_BACKBONE = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
-TRACED_PIXELS = 64
+SPEC, WEIGHTS = bundle.SPEC, bundle.WEIGHTS
+BACKBONE_KEYS = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
+TRACED_PIXELS = 64  # height and width of the input at which surgery traces the network
 
 
 class Spec(TypedDict, total=False):
-    """What spec.json says of a backbone."""
+    """The keys of a spec.json that names a backbone."""
 
     task: str
     task_options: Mapping[str, Any]
@@ -57,22 +58,24 @@ def save(
     kept: Kept,
     inserted: Sequence[str],
 ) -> None:
-    """Writes the network and all that rebuilds it.
+    """Write a pruned network with all that is needed to rebuild it.
 
     Args:
-        folder: is made.
+        folder: is created.
         model: the pruned network.
-        task, task_options, backbone, backbone_options: what builds the unpruned one.
-        kept: unit -> kept channels, in its numbering.
-        inserted: values with a compactor.
+        task: builds the unpruned network.
+        task_options: of the task.
+        backbone: the unpruned network.
+        backbone_options: of the backbone.
+        kept: unit -> kept channels, in the numbering of the unit.
+        inserted: values that have a compactor.
 
     Raises:
         PluginError: `kept` and `inserted` do not describe this network.
-        ConfigError: the backbone is a file, and its network cannot be written down.
+        ConfigError: the backbone is a file, and its network cannot be described.
     """
-    if is_own(
-        backbone
-    ):  # which is not run again here: `check_kept` is for who has the unpruned network
+    if is_user_network(backbone):
+        # The file is not run again; `check_kept` serves callers that have the unpruned network.
         save_graph(folder, model)
         return
     spec = {
@@ -83,23 +86,29 @@ def save(
         "kept": {unit: [int(index) for index in indices] for unit, indices in kept.items()},
         "inserted": list(inserted),
     }
-    _check(model, lambda: skeleton(spec))
-    described_folder.write(Path(folder), spec, tensors_to_bytes(weights_of(model)))
+    _check_rebuild(model, lambda: build_skeleton(spec))
+    bundle.write_folder(Path(folder), spec, tensors_to_bytes(extract_weights(model)))
 
 
 def save_graph(folder: str | Path, model: nn.Module, lean_at: Inputs | None = None) -> None:
-    """Writes any network whose operators can be written down, whatever built it; `lean_at` an input, it is lean when it is read.
+    """Write a network operator by operator, whatever code built it.
+
+    Args:
+        folder: is created.
+        model: in either mode; it is loaded in eval mode.
+        lean_at: the input (N, C, H, W) for which the network is rewritten for the lean executor
+            when it is loaded; None: it is not rewritten.
 
     Raises:
-        ConfigError: an operator cannot be written down.
+        ConfigError: an operator cannot be described.
     """
-    described_folder.save(folder, model, lean_at)
+    bundle.save(folder, model, lean_at)
 
 
 def check_savable(name: str, model: nn.Module) -> None:
-    """Raises ConfigError, with the name, if `save_graph` would."""
+    """Raise ConfigError with `name` in its message if `save_graph` could not write the network."""
     try:
-        described(model)
+        describe_network(model)
     except ConfigError as error:
         raise ConfigError(f"{name} could not be saved after pruning: {error}") from error
 
@@ -107,13 +116,21 @@ def check_savable(name: str, model: nn.Module) -> None:
 def check_kept(
     model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], channels: int
 ) -> None:
-    """Raises PluginError if `kept` and `inserted` do not make the network `model` of `unpruned`, whose input has so many channels."""
-    _check(model, lambda: _cut(deepcopy(unpruned), kept, inserted, channels))
+    """Raise PluginError if `kept` and `inserted` do not make `model` of `unpruned`.
+
+    Args:
+        model: the pruned network.
+        unpruned: the network that it was made of; it stays as it is.
+        kept: unit -> kept channels.
+        inserted: values that have a compactor.
+        channels: of the input.
+    """
+    _check_rebuild(model, lambda: _apply_surgery(deepcopy(unpruned), kept, inserted, channels))
 
 
-def _check(model: nn.Module, remade: Callable[[], nn.Module]) -> None:
+def _check_rebuild(model: nn.Module, rebuild: Callable[[], nn.Module]) -> None:
     try:
-        difference = _difference(remade().state_dict(), model.state_dict())
+        difference = _find_difference(rebuild().state_dict(), model.state_dict())
     except BenchError as error:
         raise PluginError(
             f"the network cannot be rebuilt from its kept channels and compactors: {error}"
@@ -125,55 +142,57 @@ def _check(model: nn.Module, remade: Callable[[], nn.Module]) -> None:
 
 
 def load(folder: str | Path) -> nn.Module:
-    """The network that was saved in `folder`, on the CPU, in eval mode.
+    """Return the network that was saved in `folder`, on the CPU, in eval mode.
 
     Raises:
-        ConfigError: the folder has no saved network, or it is damaged.
+        ConfigError: the folder holds no saved network, or a damaged one.
     """
-    spec, content = described_folder.read(Path(folder), OF_A_BACKBONE)
+    spec, content = bundle.read_folder(Path(folder), BACKBONE_KEYS)
     if "graph" in spec:
-        return described_folder.rebuild(Path(folder), spec, content)
+        return bundle.rebuild_from_content(Path(folder), spec, content)
     try:
         check_fields(Spec, spec)
-        model = skeleton(spec)
+        model = build_skeleton(spec)
     except (PluginError, ValueError) as error:
         raise ConfigError(f"{Path(folder) / SPEC} does not describe a network: {error}") from error
     try:
         weights = tensors_from_bytes(content)
     except ValueError as error:
         raise ConfigError(f"{Path(folder) / WEIGHTS} cannot be read: {error}") from error
-    difference = _difference(model.state_dict(), weights)
+    difference = _find_difference(model.state_dict(), weights)
     if difference:
         raise ConfigError(f"the weights in {folder} do not belong to its {SPEC}: {difference}")
     model.load_state_dict(weights)
     return model.eval()
 
 
-def skeleton(spec: Mapping[str, Any]) -> nn.Module:
-    """The network of a spec with arbitrary weights.
+def build_skeleton(spec: Mapping[str, Any]) -> nn.Module:
+    """Build the network of a spec with arbitrary weights.
 
-    What the spec names must be installed: no file is run.
+    The task and the backbone of the spec must be installed: no file is run.
     """
-    task: Task = configured(TASKS.get(spec["task"]), spec["task_options"], f"task {spec['task']}")
+    task: Task = configure(TASKS.get(spec["task"]), spec["task_options"], f"task {spec['task']}")
     with torch.inference_mode(False):
-        model = build_installed(task, spec["backbone"], spec["backbone_options"])
-    return _cut(model, spec["kept"], spec["inserted"], task.measured_at[1])
+        model = build_task_backbone(task, spec["backbone"], spec["backbone_options"])
+    return _apply_surgery(model, spec["kept"], spec["inserted"], task.measured_at[1])
 
 
-def _cut(model: nn.Module, kept: Kept, inserted: Sequence[str], channels: int) -> nn.Module:
-    """A network with these compactors and kept channels, in this order."""
+def _apply_surgery(
+    model: nn.Module, kept: Kept, inserted: Sequence[str], channels: int
+) -> nn.Module:
+    """Insert compactors, then remove all channels that are not kept."""
     shape = (1, channels, TRACED_PIXELS, TRACED_PIXELS)
     with torch.inference_mode(False):  # surgery follows gradients
         if inserted:
-            model = insert(model, inserted, shape)
+            model = insert_compactors(model, inserted, shape)
         return remove_channels(model, kept, shape) if kept else model
 
 
-def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """The first disagreement of names or shapes, or nothing."""
-    for name in [*wanted, *found]:
+def _find_difference(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
+    """Return the first disagreement of names or shapes in words, or an empty string."""
+    for name in [*expected, *actual]:
         shapes = [
-            tuple(state[name].shape) if name in state else "nothing" for state in (wanted, found)
+            tuple(state[name].shape) if name in state else "nothing" for state in (expected, actual)
         ]
         if shapes[0] != shapes[1]:
             return f"{name} should be {shapes[0]}, is {shapes[1]}"

@@ -1,4 +1,7 @@
-"""One saved network that a command is about: a folder that holds it, or a run and the row, ratio and seed that single it out."""
+"""Selection of one saved network for a command.
+
+The user names the folder of a saved network, or a run and the row, ratio and seed of its network.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +14,15 @@ from bench.errors import ConfigError
 from bench.export import saved
 from bench.files import checked_json
 from bench.records import SCHEMA, Record
-from bench.study.store import MALFORMED, Store
+from bench.study.store import READ_ERRORS, Store
 from bench.units import parse_shapes
 
-SHOWN = 6
+MAX_SUGGESTIONS = 6
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A saved network, its name for people, and the input (N, C, H, W) at which it is measured."""
+class SelectedNetwork:
+    """A saved network, its name in messages, and the input (N, C, H, W) at which it is measured."""
 
     name: str
     model: nn.Module
@@ -27,89 +30,92 @@ class Chosen:
 
 
 def holds_network(folder: Path) -> bool:
-    """Whether a folder is that of one saved network."""
+    """Return whether a folder is that of one saved network."""
     return (folder / saved.SPEC).is_file()
 
 
-def chosen(
+def select_network(
     folder: Path,
     row: str | None = None,
     ratio: float | None = None,
     seed: int | None = None,
     shape: str | None = None,
-) -> Chosen:
-    """The network that is asked for.
+) -> SelectedNetwork:
+    """Load one saved network.
 
     Args:
         folder: of a saved network, or of a run.
-        row, ratio, seed: which of a run's; what is not given must not matter.
-        shape: "1x3x1024x2048"; by default what its record says.
+        row: label of the cell in a run; may be omitted, like ratio and seed, if one cell matches.
+        ratio: of the cell.
+        seed: of the cell.
+        shape: the input, for example "1x3x1024x2048"; by default that of its record.
 
     Raises:
-        ConfigError: there is no such network, or there are several; no input is known.
+        ConfigError: no network matches, several do, or no input is known.
     """
     if holds_network(folder):
-        known = _measured_at(folder)
-        if not shape and known is None:
+        recorded = _read_measured_at(folder)
+        measured_at = _parse_input(shape) if shape else recorded
+        if measured_at is None:
             raise ConfigError(
-                f"{folder} does not say at which input its network is measured; give it, for example --shape 1x3x1024x2048"
+                f"{folder} does not say at which input its network is measured; "
+                "give it, for example --shape 1x3x1024x2048"
             )
-        return Chosen(folder.name, saved.load(folder), _parsed(shape) if shape else known)  # type: ignore[arg-type]
+        return SelectedNetwork(folder.name, saved.load(folder), measured_at)
     store = Store(folder)
-    record = _only(
-        [one for one in store.records() if store.model_folder(one.key).is_dir()],
-        folder,
-        row,
-        ratio,
-        seed,
-    )
+    records = [record for record in store.records() if store.model_folder(record.key).is_dir()]
+    record = _select_record(records, folder, row, ratio, seed)
     name = f"{record.cell.label}, ratio {record.cell.ratio:g}, seed {record.cell.seed}"
-    return Chosen(
+    return SelectedNetwork(
         name,
         saved.load(store.model_folder(record.key)),
-        _parsed(shape) if shape else record.cell.measured_at,
+        _parse_input(shape) if shape else record.cell.measured_at,
     )
 
 
-def _only(
+def _select_record(
     records: Sequence[Record], folder: Path, row: str | None, ratio: float | None, seed: int | None
 ) -> Record:
-    """The one record that agrees. Raises ConfigError with what there is."""
-    asked = {"--row": row, "--ratio": ratio, "--seed": seed}
+    """Return the only record that matches; raise ConfigError with suggestions otherwise."""
+    arguments = {"--row": row, "--ratio": ratio, "--seed": seed}
     fields = {"--row": "label", "--ratio": "ratio", "--seed": "seed"}
-    given = {flag: value for flag, value in asked.items() if value is not None}
-    found = [
+    given = {flag: value for flag, value in arguments.items() if value is not None}
+    matches = [
         record
         for record in records
         if all(getattr(record.cell, fields[flag]) == value for flag, value in given.items())
     ]
-    if len(found) == 1:
-        return found[0]
-    words = " ".join(f"{flag} {value}" for flag, value in given.items()) or "no further word"
-    offered = found or records
-    some = "; ".join(
-        f'--row "{one.cell.label}" --ratio {one.cell.ratio:g} --seed {one.cell.seed}'
-        for one in offered[:SHOWN]
+    if len(matches) == 1:
+        return matches[0]
+    words = " ".join(f"{flag} {value}" for flag, value in given.items()) or "no further argument"
+    offered = matches or records
+    suggestions = "; ".join(
+        f'--row "{record.cell.label}" --ratio {record.cell.ratio:g} --seed {record.cell.seed}'
+        for record in offered[:MAX_SUGGESTIONS]
     )
-    more = f" and {len(offered) - SHOWN} more" if len(offered) > SHOWN else ""
+    more = f" and {len(offered) - MAX_SUGGESTIONS} more" if len(offered) > MAX_SUGGESTIONS else ""
     raise ConfigError(
-        f"{len(found)} networks of {folder} are meant by {words}, and one is needed; there are: {some or 'none'}{more}"
+        f"{len(matches)} networks of {folder} match {words}, and exactly one must match; "
+        f"choose one of: {suggestions or 'none'}{more}"
     )
 
 
-def _measured_at(folder: Path) -> Inputs | None:
-    """What the record beside a network says: in its folder, or in the run that it lies in."""
+def _read_measured_at(folder: Path) -> Inputs | None:
+    """Return the input in the record of a network; None without a record.
+
+    The record lies in the folder of the network, or in the run that the folder belongs to.
+    """
     if not (folder / "record.json").is_file():
         record = Store(folder.resolve().parent.parent).read(folder.resolve().name)
         return None if record is None else record.cell.measured_at
     try:
         return Record.from_json(checked_json.read(folder / "record.json", SCHEMA)).cell.measured_at
-    except MALFORMED as error:
+    except READ_ERRORS as error:
         raise ConfigError(
             f"{folder / 'record.json'} is damaged, or not the record of a network: {error!r}"
         ) from error
 
 
-def _parsed(shape: str) -> Inputs:
+def _parse_input(shape: str) -> Inputs:
     shapes = parse_shapes(shape)
     return shapes[0] if len(shapes) == 1 else shapes

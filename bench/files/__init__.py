@@ -1,1 +1,1 @@
-"""Files that are whole or not there: atomic writes, checked JSON, checksums, tensors, locks."""
+"""Files on disk: atomic writes, JSON with checksums, hashes, tensors, locks."""

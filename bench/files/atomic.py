@@ -1,7 +1,8 @@
-"""Files that are either whole or not there: written beside their place, flushed to disk, then renamed.
+"""Atomic file writes: a reader finds the whole file, old or new, or none.
 
-A disk that is full, read-only, broken or not ours to use is a DiskError: one line that says which
-file and what to do. A draft of a process that was killed stays behind, named
+A file is written under another name in the same folder, flushed to disk, then renamed. A disk that
+is full, read-only or broken, and a path that may not be accessed, raise DiskError: one line that
+names the file and says what to do. The draft of a killed process stays behind, named
 .FILE.MACHINE.PROCESS.draft; `clear_drafts` removes it when that process is gone.
 """
 
@@ -17,20 +18,23 @@ from bench.errors import DiskError
 from bench.files.log import LOG
 
 DAY_SECONDS = 86_400
+NO_SPACE = "make room there"
+NO_PERMISSION = "get permission to read and write there or choose another folder"
 ADVICE = {
-    errno.ENOSPC: "make room there",
-    errno.EDQUOT: "make room there",
+    errno.ENOSPC: NO_SPACE,
+    errno.EDQUOT: NO_SPACE,
     errno.EROFS: "make it writable or choose another folder",
-    errno.EACCES: "make it yours to read and write or choose another folder",
-    errno.EPERM: "make it yours to read and write or choose another folder",
-    errno.EIO: "look after that disk",
+    errno.EACCES: NO_PERMISSION,
+    errno.EPERM: NO_PERMISSION,
+    errno.EIO: "check that disk",
 }
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, making its folder.
+    """Write `content` to `path`, whole or not at all; create its folder.
 
-    A reader sees the old file or the new one, never a part. Raises DiskError.
+    Raises:
+        DiskError: the disk refuses it.
     """
     draft = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.draft")
     with disk_errors(path):
@@ -42,73 +46,82 @@ def write(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(draft, path)
         finally:
-            with suppress(OSError):  # what went wrong before is to be told
+            with suppress(OSError):  # must not hide the error that came before
                 draft.unlink(missing_ok=True)
 
 
 def read(path: Path) -> bytes:
-    """The whole file. Raises DiskError."""
+    """Return the content of a file.
+
+    Raises:
+        DiskError: the disk refuses it.
+    """
     with disk_errors(path):
         return path.read_bytes()
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file. Raises DiskError where it is not ours to ask."""
+def exists(path: Path) -> bool:
+    """Return whether there is a file at `path`.
+
+    Raises:
+        DiskError: the path may not be accessed.
+    """
     with disk_errors(path):
         return path.is_file()
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """What is wrong with the disk, while `path` is used, becomes a DiskError; every other OSError stays what it is."""
+    """Turn errors of the disk within the block into DiskError; `path` is what is being accessed.
+
+    An OSError that is not the disk's fault (no such file, say) passes unchanged.
+    """
     try:
         yield
     except OSError as error:
         if isinstance(error, DiskError) or error.errno not in ADVICE:
             raise
-        advice = (
-            f"{ADVICE[error.errno]} and repeat the command; all that was stored before is whole"
-        )
         raise DiskError(
-            f"{path} cannot be used ({error.strerror or os.strerror(error.errno)}): {advice}"
+            f"{path} cannot be used ({error.strerror or os.strerror(error.errno)}): "
+            f"{ADVICE[error.errno]} and repeat the command; what was stored before is whole"
         ) from error
 
 
 def clear_drafts(folder: Path) -> None:
-    """Removes what killed processes have left in a folder; what is not known to be of this machine, after a day."""
+    """Remove the drafts that killed processes left in a folder.
+
+    Drafts of other machines, whose processes cannot be looked up, are removed after a day.
+    """
     for draft in folder.rglob(".*.draft"):
-        place, _, process = draft.name.removesuffix(".draft").rpartition(".")
-        gone = (
-            place.endswith(f".{platform.node()}")
-            and process.isdecimal()
-            and not _alive(int(process))
-        )
-        with suppress(OSError):  # it was finished meanwhile, or is not ours to remove
-            if gone or time.time() - draft.stat().st_mtime > DAY_SECONDS:
+        file_and_machine, _, process = draft.name.removesuffix(".draft").rpartition(".")
+        of_this_machine = file_and_machine.endswith(f".{platform.node()}")
+        is_abandoned = of_this_machine and process.isdecimal() and not _is_alive(int(process))
+        with suppress(OSError):  # it was finished meanwhile, or belongs to another user
+            if is_abandoned or time.time() - draft.stat().st_mtime > DAY_SECONDS:
                 draft.unlink()
 
 
-def _alive(process: int) -> bool:
-    if os.name == "nt":  # where to ask a process is to end it
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # on Windows, os.kill would end the process
         return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is another user's
+    except OSError:  # the process belongs to another user
         return True
     return True
 
 
 def set_aside(path: Path, why: str, then: str = "made again") -> None:
-    """Renames a damaged file to NAME.damaged, with a warning; nothing is deleted.
+    """Rename a damaged file to NAME.damaged and warn; nothing is deleted.
 
-    Where the disk refuses that, the warning is all.
+    If the disk refuses to rename it, only warn.
 
     Args:
-        path: the file.
+        path: the damaged file.
         why: what is wrong with it.
-        then: what becomes of it, or what to do.
+        then: what happens to the file next; the end of the warning.
     """
     aside = path.with_name(f"{path.name}.damaged")
     try:

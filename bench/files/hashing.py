@@ -1,4 +1,4 @@
-"""SHA-256 of bytes and of plain values."""
+"""SHA-256 of bytes and of JSON values."""
 
 import hashlib
 import json
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def checksum(content: bytes) -> str:
-    """SHA-256 as hex."""
+    """Return the SHA-256 of bytes as hex."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest(content: Any) -> str:
-    """SHA-256 of the canonical JSON of `content`, as hex."""
+    """Return the SHA-256 of the canonical JSON of a value as hex."""
     return checksum(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())

@@ -1,8 +1,8 @@
-"""Locks on files, between processes. The only door to filelock.
+"""Locks on files, between processes: the only adapter to filelock.
 
-The operating system lets go of a lock when its process ends, however that ends, so no lock is ever
-stale. (A few file systems know no locks. There the file itself is the lock, and after a kill it has
-to be removed.)
+The operating system releases a lock when its process ends, for whatever reason, so a lock is never
+stale. (A few file systems do not support locks. There the file itself is the lock, and the user has
+to remove it after a process was killed.)
 """
 
 from collections.abc import Iterator
@@ -15,19 +15,21 @@ from bench.files import atomic
 
 
 class Lock:
-    """A lock on a file, which is made where it is not there.
+    """A lock on a file, which is created if it does not exist.
 
     Args:
-        path: of the file.
+        path: the file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, FileLock(path, blocking=False)
+        self._path = path
+        self._lock = FileLock(path, blocking=False)
 
     def acquire(self) -> bool:
-        """Whether it could be had, without waiting.
+        """Take the lock without waiting; return whether that succeeded.
 
-        Raises DiskError if the file cannot be written.
+        Raises:
+            DiskError: the file cannot be written.
         """
         try:
             with atomic.disk_errors(self._path.parent):
@@ -38,13 +40,16 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Others may have it."""
+        """Give the lock back."""
         self._lock.release()
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits until no other process is inside with this path, a file that is made where it is not there."""
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold the lock on `path` within the block; wait for it first.
+
+    The file is created if it does not exist.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
         yield

@@ -1,4 +1,4 @@
-"""The logger of prunebench: warnings reach stderr, whoever runs it."""
+"""The logger of prunebench. Its warnings reach stderr even if logging is not configured."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Tensors as bytes and back, without pickle. The only door to safetensors."""
+"""Convert tensors to bytes and back, without pickle: the only adapter to safetensors."""
 
 from collections.abc import Mapping
 
@@ -9,26 +9,27 @@ from torch import Tensor, nn
 
 
 def tensors_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """Named tensors in the form of safetensors.
+    """Return named tensors in the safetensors format.
 
-    They must be contiguous and on the CPU, and share no memory.
+    They must be contiguous, on the CPU, and must not share memory.
     """
     return save(dict(tensors))
 
 
 def tensors_from_bytes(content: bytes) -> dict[str, Tensor]:
-    """Named tensors, on the CPU.
+    """Return the named tensors, on the CPU.
 
-    Raises ValueError if they are in another form, for example a pickle, which is never opened.
+    Raises:
+        ValueError: the content is not in the safetensors format; a pickle is never opened.
     """
     try:
         return load(content)
-    except (SafetensorError, KeyError) as error:  # KeyError: a number type that torch does not have
+    except (SafetensorError, KeyError) as error:  # KeyError: a type that torch lacks
         raise ValueError(str(error)) from error
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """The state as contiguous tensors on the CPU, fit for safetensors."""
+def extract_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the model's state as contiguous tensors on the CPU, for safetensors."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()

@@ -1,8 +1,9 @@
-"""The nouns of the ruler: a network as operators in the order of execution, and the values that they read and make. No torch here.
+"""Data classes for a traced network: operators in execution order, and their values.
 
-An operator has the name of its layer ("decoder.d1.d11"), with "#2" for the second call of a layer,
-or the name that torch.fx gives to a function call ("cat_3"). The value that it makes has its name;
-of several the k-th is "chunk[k]". `bench.graph.lowering` makes graphs.
+An operator is named after its layer ("decoder.d1.d11"), with "#2" appended at the second call of
+the layer, or has the name that torch.fx gives to a function call ("cat_3"). Its result has the same
+name; if it has several results, the k-th is named "chunk[k]". `bench.graph.lowering` builds these
+objects; this module does not import torch.
 """
 
 from collections.abc import Mapping
@@ -14,12 +15,12 @@ from bench.graph.operators import Operator
 
 @dataclass(frozen=True)
 class Value:
-    """What an operator made, an input of the network, or a weight that the code reads directly.
+    """A result of an operator, a network input, or a weight that the forward code reads directly.
 
     Args:
         shape: usually (N, C, H, W).
-        dtype: "float32".
-        size_bytes: all elements.
+        dtype: "float32", for example.
+        size_bytes: size of all elements.
     """
 
     name: str
@@ -30,18 +31,18 @@ class Value:
 
 @dataclass(frozen=True)
 class Op:
-    """One call in the forward function, in the order of execution.
+    """One operator call of the forward pass.
 
     Args:
         name: of the operator.
         rule: its row of the operator table.
-        reads: names of the values that it reads, in the order of the arguments.
-        makes: names of the values that it makes.
-        layer: path of the layer that is called, if it is one.
-        written_in_place: the code asks for its operand to be overwritten.
-        shares: what it made on meta tensors lies in the storage of what it read.
-        arguments: what its rule wants to know.
-        sizes: (value, axis) of the sizes that it computes with: x.shape[1] is (x, 1).
+        reads: names of the values it reads, in argument order.
+        makes: names of the values it makes.
+        layer: path of the called layer, if it calls one.
+        written_in_place: whether the code asks to overwrite the operand.
+        shares: whether its result on meta tensors lies in the storage of an operand.
+        arguments: the call arguments that its rule needs.
+        sizes: (value, axis) of the sizes it computes with: x.shape[1] is (x, 1).
     """
 
     name: str
@@ -57,14 +58,14 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """A network.
+    """A network as operators and values.
 
     Args:
-        ops: in the order of execution.
-        values: by name.
-        inputs, outputs: values that enter and leave the network.
-        weights: values that are weights.
-        shared: layers, and weights that are values, that have a weight in common with another one.
+        ops: in execution order.
+        values: name -> value.
+        inputs, outputs: names of the values that enter and leave the network.
+        weights: names of the values that are weights.
+        shared: layers, and values that are weights, that share a weight with another one.
     """
 
     ops: tuple[Op, ...]
@@ -75,5 +76,5 @@ class Graph:
     shared: tuple[str, ...] = ()
 
     def readers(self, value: str) -> list[int]:
-        """Places in `ops` of all operators that read the value."""
-        return [place for place, op in enumerate(self.ops) if value in op.reads]
+        """Return the positions in `ops` of all operators that read a value."""
+        return [position for position, op in enumerate(self.ops) if value in op.reads]

@@ -1,43 +1,41 @@
-"""From a network to its graph: torch.fx's nodes, run on meta tensors (which have shapes and no data), as operators and values.
+"""Build the graph of a network from its torch.fx nodes and their results on meta tensors.
 
-An operator written in place replaces its operand: later readers of the operand read the result.
-Weights that the code reads directly are values too, without memory of their own. What is not made
-of tensors (shapes, and arithmetic with them) is no operator.
+An operator that writes in place replaces its operand: later readers of the operand read the result.
+Weights that the code reads directly are values too, without memory of their own. Nodes that compute
+no tensors (shapes, and arithmetic with them) are not operators.
 """
 
 import math
 import operator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
 from bench.graph.ir import Graph, Op, Value
-from bench.graph.operators import CALLS, LAYERS, STATISTICS, Operator
-from bench.graph.source_location import first_line, user_line
-from bench.graph.tracing import (
-    FaithfulTracer,
-    meta_inputs,
-    node_names,
-    on_meta,
-    torch_layer,
-    trace_module,
+from bench.graph.meta_run import copy_to_meta, run_nodes
+from bench.graph.node_operators import (
+    called_layer,
+    find_operator,
+    operator_name,
+    writes_in_place,
 )
-from bench.units import format_shape, shapes_of
+from bench.graph.operators import Operator
+from bench.graph.source_location import first_line, user_line
+from bench.graph.tracing import FaithfulTracer, node_names, trace_module
+from bench.units import as_shapes, format_shape
 
-OTHER_NAMES = {"axis": "dim", "axis0": "dim0", "axis1": "dim1"}  # of arguments
-WRITING = ("iadd", "isub", "imul", "itruediv")  # `x += y` and its like
+ARGUMENT_ALIASES = {"axis": "dim", "axis0": "dim0", "axis1": "dim1"}
 
 
 def trace(model: nn.Module, shape: Inputs) -> Graph:
-    """The graph of a network at an input of (N, C, H, W), or at several inputs.
+    """Return the graph of a network at an input of (N, C, H, W), or at several inputs.
 
     Raises:
-        ConfigError: it cannot be followed, it does not accept the shape, or it uses an operator
+        ConfigError: the network cannot be traced, does not accept the shape, or uses an operator
             that is not in the table.
     """
     for name, layer in model.named_modules():
@@ -46,91 +44,86 @@ def trace(model: nn.Module, shape: Inputs) -> Graph:
             for hook in layer._forward_pre_hooks.values()
         ):
             raise ConfigError(
-                f"the layer '{name}' computes its weight at every call (weight or spectral norm); take that off first"
+                f"the layer '{name}' computes its weight at every call (weight or spectral norm); "
+                "take that off first"
             )
     traced = trace_module(model)
-    return _Reading(model, traced, _results(traced, shapes_of(shape))).graph()
+    return _GraphBuilder(model, traced, _run(traced, as_shapes(shape))).build()
 
 
-class _Results(Interpreter):
-    """Runs a traced network node by node and keeps the result of each."""
+def _run(traced: GraphModule, shapes: tuple[Shape, ...]) -> dict[str, Any]:
+    """Return node name -> its result on meta tensors.
 
-    def __init__(self, module: GraphModule) -> None:
-        super().__init__(module, garbage_collect_values=False)
-        self.results: dict[str, Any] = {}
-
-    def run_node(self, n: Node) -> Any:
-        """The result of one node, kept by its name."""
-        self.results[n.name] = result = super().run_node(n)
-        return result
-
-
-def _results(traced: GraphModule, shapes: tuple[Shape, ...]) -> dict[str, Any]:
-    """Node name -> what it gives on meta tensors.
-
-    Raises ConfigError if the network does not accept the shapes.
+    Raises:
+        ConfigError: the network does not accept the shapes.
     """
-    asked = [node for node in traced.graph.nodes if node.op == "placeholder"]
-    if len(shapes) > len(asked):
+    expected = sum(node.op == "placeholder" for node in traced.graph.nodes)
+    if len(shapes) > expected:
         raise ConfigError(
-            f"the network takes {len(asked)} inputs, and {len(shapes)} shapes were given: {format_shape(shapes)}"
+            f"the network takes {expected} inputs, "
+            f"and {len(shapes)} shapes were given: {format_shape(shapes)}"
         )
-    shadow = on_meta(traced)
-    runner = _Results(shadow)  # type: ignore[arg-type]
+    shadow = copy_to_meta(traced)
     try:
-        with torch.no_grad():
-            runner.run(*meta_inputs(shadow, shapes))
+        return run_nodes(shadow, shapes)
     except Exception as error:
         raise ConfigError(
             f"the network does not accept an input of {format_shape(shapes)}: {first_line(error)}"
         ) from error
-    return runner.results
 
 
-class _Reading:
-    """Reads a torch.fx graph, with the results of its nodes, as a Graph."""
+class _GraphBuilder:
+    """Builds a Graph from a traced network and the results of its nodes.
+
+    Attributes:
+        bound: node -> names of the values that a reader of the node reads now.
+        holders: the inverse: names of values -> nodes that are bound to them.
+    """
 
     def __init__(self, model: nn.Module, traced: GraphModule, results: dict[str, Any]) -> None:
         self.model, self.traced, self.results = model, traced, results
         self.values: dict[str, Value] = {}
         self.ops: list[Op] = []
-        self.made: dict[
-            Node, tuple[str, ...]
-        ] = {}  # names of the values of a node, as its readers find them now
-        self.holders: dict[tuple[str, ...], list[Node]] = {}  # the same, the other way round
+        self.bound: dict[Node, tuple[str, ...]] = {}
+        self.holders: dict[tuple[str, ...], list[Node]] = {}
 
-    def graph(self) -> Graph:
-        """The whole graph. Raises ConfigError for an operator that is not in the table."""
+    def build(self) -> Graph:
+        """Return the whole graph.
+
+        Raises:
+            ConfigError: an operator is not in the table.
+        """
         names = node_names(self.traced)
         inputs: list[str] = []
         weights: list[str] = []
         for node in self.traced.graph.nodes:
-            if node.op == "output" or not _tensors(self.results[node.name]):
+            if node.op == "output" or not _find_tensors(self.results[node.name]):
                 continue
             if str(node.target).startswith("_tensor_constant"):
                 raise ConfigError(
-                    f"a tensor is made in forward ({node.name}{self._place(node)}): not followed; register it as a buffer"
+                    f"a tensor is made in forward ({node.name}{self._find_line(node)}): "
+                    "not followed; register it as a buffer"
                 )
             if node.op in ("placeholder", "get_attr"):
                 name = names[node] if node.op == "placeholder" else str(node.target)
                 (inputs if node.op == "placeholder" else weights).append(name)
-                self._hold(node, self._keep(name, [self.results[node.name]]))
-            elif not self._is_part(node):
-                self._call(node, names[node])
-        outputs = _reads(next(node for node in self.traced.graph.nodes if node.op == "output"))
-        left = dict.fromkeys(name for node in outputs for name in self.made.get(node, ()))
+                self._bind(node, self._add_values(name, [self.results[node.name]]))
+            elif not self._bind_part(node):
+                self._add_op(node, names[node])
+        output = next(node for node in self.traced.graph.nodes if node.op == "output")
+        outputs = [name for read in _list_reads(output) for name in self.bound.get(read, ())]
         weights = list(dict.fromkeys(weights))
         return Graph(
-            tuple(self.ops),
-            self.values,
-            tuple(inputs),
-            tuple(left),
-            tuple(weights),
-            self._shared(weights),
+            ops=tuple(self.ops),
+            values=self.values,
+            inputs=tuple(inputs),
+            outputs=tuple(dict.fromkeys(outputs)),
+            weights=tuple(weights),
+            shared=self._find_shared(weights),
         )
 
-    def _shared(self, weights: list[str]) -> tuple[str, ...]:
-        """Which layers and weights have a weight in common with another one."""
+    def _find_shared(self, weights: list[str]) -> tuple[str, ...]:
+        """Return the layers and weights that share a weight with another one."""
         users: dict[int, set[str]] = {}
         called = {op.layer for op in self.ops}
         for name, weight in self.traced.named_parameters(remove_duplicate=False):
@@ -141,187 +134,177 @@ class _Reading:
             sorted({user for sharing in users.values() if len(sharing) > 1 for user in sharing})
         )
 
-    def _is_part(self, node: Node) -> bool:
-        """Whether a node only takes some of the values of a call that made several; their names are known."""
+    def _bind_part(self, node: Node) -> bool:
+        """Bind a node that only picks some results of a call with several; return whether it does.
+
+        The values of these results have names already.
+        """
         whole: Any = node.args[0] if node.target is operator.getitem else None
         if whole is None or isinstance(self.results[whole.name], Tensor):
             return False
-        part = self.made[whole][node.args[1]]  # type: ignore[index]
-        self._hold(node, part if isinstance(part, tuple) else (part,))
+        part = self.bound[whole][node.args[1]]  # type: ignore[index]
+        self._bind(node, part if isinstance(part, tuple) else (part,))
         return True
 
-    def _hold(self, node: Node, names: tuple[str, ...]) -> None:
-        """From now on, who reads this node reads these values."""
-        self.made[node] = names
+    def _bind(self, node: Node, names: tuple[str, ...]) -> None:
+        """From now on, a reader of the node reads these values."""
+        self.bound[node] = names
         self.holders.setdefault(names, []).append(node)
 
-    def _call(self, node: Node, name: str) -> None:
-        rule, writes = self._rule(node)
-        reads, result = (
-            [read for read in _reads(node) if read in self.made],
-            self.results[node.name],
-        )
-        if (
-            rule.memory == "view" and reads and result is self.results[reads[0].name]
-        ):  # an identity: another name of the same value
-            return self._hold(node, self.made[reads[0]])
-        homes = {_storage(tensor) for read in reads for tensor in _tensors(self.results[read.name])}
-        found = tuple(name for read in reads for name in self.made[read])
-        makes = self._keep(name, _tensors(result))
-        shares = all(_storage(tensor) in homes for tensor in _tensors(result))
-        layer = str(node.target) if node.op == "call_module" else None
-        sizes = tuple(
-            (self.made[read][0], axis) for read, axis in self._sizes(node) if read in self.made
-        )
+    def _add_op(self, node: Node, name: str) -> None:
+        """Add the operator of a node, and bind the node to its results."""
+        rule = self._find_rule(node)
+        writes = writes_in_place(self.traced, node) and rule.memory == "elementwise"
+        reads = [read for read in _list_reads(node) if read in self.bound]
+        result = self.results[node.name]
+        if rule.memory == "view" and reads and result is self.results[reads[0].name]:
+            return self._bind(node, self.bound[reads[0]])  # an identity: the same value
+        storages = {
+            _storage_id(tensor)
+            for read in reads
+            for tensor in _find_tensors(self.results[read.name])
+        }
+        operands = tuple(value for read in reads for value in self.bound[read])
+        makes = self._add_values(name, _find_tensors(result))
         self.ops.append(
-            Op(name, rule, found, makes, layer, writes, shares, self._arguments(node, rule), sizes)
+            Op(
+                name,
+                rule,
+                operands,
+                makes,
+                layer=str(node.target) if node.op == "call_module" else None,
+                written_in_place=writes,
+                shares=all(_storage_id(tensor) in storages for tensor in _find_tensors(result)),
+                arguments=self._read_arguments(node, rule),
+                sizes=tuple(
+                    (self.bound[read][0], axis)
+                    for read, axis in self._find_sizes(node)
+                    if read in self.bound
+                ),
+            )
         )
         if writes:
-            for holder in self.holders.pop(self.made[reads[0]]):
-                self._hold(holder, makes)
-        self._hold(node, makes)
+            for holder in self.holders.pop(self.bound[reads[0]]):
+                self._bind(holder, makes)
+        self._bind(node, makes)
 
-    def _sizes(self, node: Node) -> set[tuple[Node, int]]:
-        """(tensor, axis) of every size that numbers among the arguments of a node were computed from."""
-        found: set[tuple[Node, int]] = set()
-        for number in _reads(node):
-            if not _tensors(self.results[number.name]):
-                found |= self._sizes_in(number)
-        return found
+    def _find_sizes(self, node: Node) -> set[tuple[Node, int]]:
+        """Return (tensor, axis) of every size from which a number in the arguments is computed."""
+        sizes: set[tuple[Node, int]] = set()
+        for number in _list_reads(node):
+            if not _find_tensors(self.results[number.name]):
+                sizes |= self._trace_sizes(number)
+        return sizes
 
-    def _sizes_in(self, number: Node) -> set[tuple[Node, int]]:
-        """The same for a node that is no tensor itself; of x.shape[1] it is (x, 1), of x.shape every axis."""
+    def _trace_sizes(self, number: Node) -> set[tuple[Node, int]]:
+        """Return the same for a node that is a number or a shape itself.
+
+        For x.shape[1] it is (x, 1), for x.shape every axis of x.
+        """
         source: Any = number.args[0] if number.args else None
-        shape = isinstance(source, Node) and bool(_tensors(self.results[source.name]))
-        if shape and number.target in ("size", getattr):
+        is_shape = isinstance(source, Node) and bool(_find_tensors(self.results[source.name]))
+        if is_shape and number.target in ("size", getattr):
             axes = list(range(self.results[source.name].ndim))
-            axis = (
-                number.args[1] if number.target == "size" and len(number.args) > 1 else slice(None)
-            )
-            return {(source, each) for each in _picked(axes, axis)}
+            has_axis = number.target == "size" and len(number.args) > 1
+            index = number.args[1] if has_axis else slice(None)
+            return {(source, axis) for axis in _pick_axes(axes, index)}
         if (
             number.target is operator.getitem
             and isinstance(source, Node)
             and source.target in ("size", getattr)
         ):
-            axes = sorted(axis for _, axis in self._sizes_in(source))
-            return {(source.args[0], each) for each in _picked(axes, number.args[1])}  # type: ignore[misc]
-        return self._sizes(number)
+            axes = sorted(axis for _, axis in self._trace_sizes(source))
+            tensor: Any = source.args[0]
+            return {(tensor, axis) for axis in _pick_axes(axes, number.args[1])}
+        return self._find_sizes(number)
 
-    def _keep(self, name: str, tensors: list[Tensor]) -> tuple[str, ...]:
-        """Notes the values of a node; returns their names."""
-        names = (
-            (name,)
-            if len(tensors) == 1
-            else tuple(f"{name}[{part}]" for part in range(len(tensors)))
-        )
-        for each, tensor in zip(names, tensors, strict=True):
-            size_bytes = math.prod(tensor.shape) * tensor.itemsize
-            self.values[each] = Value(
-                each, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), size_bytes
-            )
+    def _add_values(self, name: str, tensors: list[Tensor]) -> tuple[str, ...]:
+        """Add the values of a node; return their names."""
+        if len(tensors) == 1:
+            names: tuple[str, ...] = (name,)
+        else:
+            names = tuple(f"{name}[{part}]" for part in range(len(tensors)))
+        for value, tensor in zip(names, tensors, strict=True):
+            shape = tuple(tensor.shape)
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            self.values[value] = Value(value, shape, dtype, math.prod(shape) * tensor.itemsize)
         return names
 
-    def _rule(self, node: Node) -> tuple[Operator, bool]:
-        """The row of the table, and whether the code asks for it in place.
+    def _find_rule(self, node: Node) -> Operator:
+        """Return the row of the operator table for a node.
 
-        Raises ConfigError if there is no row.
+        Raises:
+            ConfigError: there is none, or it does not describe several results.
         """
-        if node.op == "call_module":
-            layer = self.traced.get_submodule(str(node.target))
-            written = torch_layer(layer) or type(layer).__name__
-            writes = bool(getattr(layer, "inplace", False))
-            table = STATISTICS if getattr(layer, "track_running_stats", True) is False else LAYERS
+        rule = find_operator(self.traced, node, self.results)
+        if rule is None:
+            fault = "is not in the table of bench/graph/operators.py"
+        elif isinstance(self.results[node.name], tuple | list) and rule.memory != "view":
+            fault = "gives several results here"
         else:
-            written, table = (
-                node.target
-                if isinstance(node.target, str)
-                else getattr(node.target, "__name__", str(node.target)),
-                CALLS,
-            )
-            writes = (
-                written.endswith("_") or written in WRITING or node.kwargs.get("inplace") is True
-            )
-        rule = table.get(
-            "gather"
-            if written == "getitem" and not self._is_plain(node.args[1])
-            else written.rstrip("_")
-        )
-        if rule is None or (
-            isinstance(self.results[node.name], tuple | list) and rule.memory != "view"
-        ):
-            fault = (
-                "is not in the table of bench/graph/operators.py"
-                if rule is None
-                else "gives several results here"
-            )
-            raise ConfigError(
-                f"the operator '{written}' (at {node.name}{self._place(node)}) {fault}: its memory is not known"
-            )
-        return rule, writes and rule.memory == "elementwise"
-
-    def _is_plain(self, index: Any) -> bool:
-        """Whether x[index] only takes slices, so that it is a view."""
-        parts = index if isinstance(index, tuple) else (index,)
-        known = [self.results[part.name] if isinstance(part, Node) else part for part in parts]
-        return all(
-            part is None or part is Ellipsis or isinstance(part, int | slice) for part in known
+            return rule
+        raise ConfigError(
+            f"the operator '{operator_name(self.traced, node)}' "
+            f"(at {node.name}{self._find_line(node)}) {fault}: its memory is not known"
         )
 
-    def _arguments(self, node: Node, rule: Operator) -> dict[str, Any]:
-        if node.op == "call_module":
-            layer = self.traced.get_submodule(str(node.target))
+    def _read_arguments(self, node: Node, rule: Operator) -> dict[str, Any]:
+        """Return the call arguments or layer attributes that the rule needs, by name."""
+        layer = called_layer(self.traced, node)
+        if layer is not None:
             return {name: getattr(layer, name) for name in rule.arguments}
-        named = {OTHER_NAMES.get(name, name): value for name, value in node.kwargs.items()}
+        named = {ARGUMENT_ALIASES.get(name, name): value for name, value in node.kwargs.items()}
         given = dict(zip(rule.arguments, node.args, strict=False)) | named
-        given = {
+        arguments: dict[str, Any] = {
             name: map_arg(value, lambda read: self.results[read.name])
             for name, value in given.items()
             if name in rule.arguments
         }
-        if rule.arguments and rule.arguments[-1].startswith(
-            "*"
-        ):  # sizes and axes, one by one or as a tuple; None where they are computed
+        if rule.arguments and rule.arguments[-1].startswith("*"):
+            # Sizes or axes, one by one or as a tuple; None where they are computed.
             rest = node.args[len(rule.arguments) - 1 :] or tuple(
                 named[name] for name in ("dims", "shape", "size") if name in named
             )
             flat = rest[0] if len(rest) == 1 and isinstance(rest[0], tuple | list) else rest
-            given[rule.arguments[-1][1:]] = tuple(
-                each if isinstance(each, int) else None for each in flat
+            arguments[rule.arguments[-1][1:]] = tuple(
+                number if isinstance(number, int) else None for number in flat
             )
-        return given
+        return arguments
 
-    def _place(self, node: Node) -> str:
-        """ ", net.py:12": where a node stands in the user's code, found by tracing once more with an eye on the lines."""
+    def _find_line(self, node: Node) -> str:
+        """Return ", net.py:12", the line of the user's code of a node.
+
+        The network is traced once more, this time with stack traces.
+        """
         if isinstance(self.model, GraphModule):
             return ""
-        watching = FaithfulTracer()
-        watching.record_stack_traces = True
-        again = zip(self.traced.graph.nodes, watching.trace(self.model).nodes, strict=True)
-        return next(user_line(twin.stack_trace or "") for one, twin in again if one is node)
+        tracer = FaithfulTracer()
+        tracer.record_stack_traces = True
+        twins = zip(self.traced.graph.nodes, tracer.trace(self.model).nodes, strict=True)
+        return next(user_line(twin.stack_trace or "") for other, twin in twins if other is node)
 
 
-def _reads(node: Node) -> list[Node]:
-    """The nodes that a node reads, in the order of its arguments, each as often as it stands there."""
-    found: list[Node] = []
-    map_arg((node.args, node.kwargs), lambda read: found.append(read))
-    return found
+def _list_reads(node: Node) -> list[Node]:
+    """Return the nodes that a node reads, in argument order, with repetitions."""
+    reads: list[Node] = []
+    map_arg((node.args, node.kwargs), lambda read: reads.append(read))
+    return reads
 
 
-def _picked(axes: list[int], which: Any) -> list[int]:
-    """The axes that an index of a shape picks; all where that is not known."""
-    if isinstance(which, slice) and any(
-        isinstance(end, Node) for end in (which.start, which.stop, which.step)
+def _pick_axes(axes: list[int], index: Any) -> list[int]:
+    """Return the axes that an index of a shape picks; all axes if the index is computed."""
+    if isinstance(index, slice) and any(
+        isinstance(end, Node) for end in (index.start, index.stop, index.step)
     ):
         return axes
-    picked = axes[which] if isinstance(which, int | slice) else axes
+    picked = axes[index] if isinstance(index, int | slice) else axes
     return picked if isinstance(picked, list) else [picked]
 
 
-def _tensors(result: Any) -> list[Tensor]:
+def _find_tensors(result: Any) -> list[Tensor]:
     parts = result if isinstance(result, tuple | list) else (result,)
     return [part for part in parts if isinstance(part, Tensor)]
 
 
-def _storage(tensor: Tensor) -> int:
+def _storage_id(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata

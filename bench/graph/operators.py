@@ -1,19 +1,20 @@
-"""What each operator does to memory and to channels: one row an operator.
+"""The operator table: what each operator does to memory and to channels, one row per operator.
 
 An operator that is not in the table is refused by name, never counted as zero. Memory, under the
 two conventions ("planned": the least that a good executor needs; "eager": the operators as
 written):
 
-    ALLOCATE      writes a new storage                              in both
-    ELEMENTWISE   planned: overwrites an operand that nobody reads later and that has the shape of the result, else a new storage
+    ALLOCATE      both:    writes a new storage
+    ELEMENTWISE   planned: overwrites an operand that is not read later and has the shape of the
+                           result, else writes a new storage
                   eager:   overwrites only where the code says so
-    VIEW          no storage of its own                             in both, but eager copies where PyTorch has to
-    REARRANGE     planned: a view (whoever reads it, reads its parts); eager: a new storage
+    VIEW          both:    has no storage of its own, but eager copies where PyTorch has to
+    REARRANGE     planned: a view (an operator that reads it reads its parts)
+                  eager:   writes a new storage
 
-What happens to channels is told in `bench.channels.compute_rules` and `bench.channels.shape_rules`,
-one rule for each word in the column `channels`. `arguments` names the arguments of a call, in their
-order, or the attributes of a layer, that such a rule asks for; one with a star takes all that are
-left.
+`bench.channels.compute_rules` and `bench.channels.shape_rules` define what happens to channels, one
+rule for each word in the column `channels`. `arguments` names the call arguments, in their order,
+or the layer attributes that such a rule needs; a name with a star takes all that are left.
 """
 
 from dataclasses import dataclass
@@ -24,12 +25,12 @@ Memory = Literal["allocate", "elementwise", "view", "rearrange"]
 
 @dataclass(frozen=True)
 class Operator:
-    """One row.
+    """One row of the table.
 
     Args:
         memory: effect on memory.
-        channels: effect on channels, a rule of bench.channels.propagation.
-        arguments: what the rule needs to know of the call.
+        channels: effect on channels, the name of a rule in bench.channels.
+        arguments: names of the call arguments or layer attributes that the rule needs.
     """
 
     memory: Memory
@@ -41,24 +42,18 @@ def _rows(names: str, memory: Memory, channels: str, arguments: str = "") -> dic
     return dict.fromkeys(names.split(), Operator(memory, channels, tuple(arguments.split())))
 
 
-LAYERS: dict[str, Operator] = (  # by the class of a layer
+# By the class of a layer.
+LAYERS: dict[str, Operator] = (
     _rows("Conv2d ConvTranspose2d", "allocate", "mix", "groups transposed")
     | _rows("Linear", "allocate", "mix_last")
     | _rows("MaxPool2d AvgPool2d LPPool2d AdaptiveAvgPool2d AdaptiveMaxPool2d", "allocate", "keep")
     | _rows("Upsample UpsamplingNearest2d UpsamplingBilinear2d", "allocate", "keep")
-    | _rows(
-        "ZeroPad2d ConstantPad2d ReflectionPad2d ReplicationPad2d CircularPad2d", "allocate", "keep"
-    )
-    | _rows(
-        "ReLU LeakyReLU ReLU6 RReLU ELU CELU SELU GELU SiLU Mish Hardswish Hardsigmoid Hardtanh Sigmoid Tanh",
-        "elementwise",
-        "keep",
-    )
-    | _rows(
-        "LogSigmoid Softplus Softsign Tanhshrink Hardshrink Softshrink Threshold",
-        "elementwise",
-        "keep",
-    )
+    | _rows("ZeroPad2d ConstantPad2d ReflectionPad2d ReplicationPad2d", "allocate", "keep")
+    | _rows("CircularPad2d", "allocate", "keep")
+    | _rows("ReLU LeakyReLU ReLU6 RReLU ELU CELU SELU GELU SiLU Mish", "elementwise", "keep")
+    | _rows("Hardswish Hardsigmoid Hardtanh Sigmoid Tanh", "elementwise", "keep")
+    | _rows("LogSigmoid Softplus Softsign Tanhshrink Hardshrink", "elementwise", "keep")
+    | _rows("Softshrink Threshold", "elementwise", "keep")
     | _rows("PReLU", "elementwise", "keep_own", "num_parameters")
     | _rows("BatchNorm1d BatchNorm2d", "elementwise", "keep_own")
     | _rows("InstanceNorm1d InstanceNorm2d", "allocate", "keep_own")
@@ -72,38 +67,22 @@ LAYERS: dict[str, Operator] = (  # by the class of a layer
     | _rows("PixelUnshuffle", "rearrange", "unshuffle", "downscale_factor")
 )
 
-CALLS: dict[
-    str, Operator
-] = (  # by the name of a function or tensor method, without a trailing underscore
+# By the name of a function or tensor method, without a trailing underscore.
+CALLS: dict[str, Operator] = (
     _rows("conv2d conv_transpose2d linear matmul bmm einsum", "allocate", "opaque")
-    | _rows(
-        "max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d interpolate upsample",
-        "allocate",
-        "keep",
-    )
+    | _rows("max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d", "allocate", "keep")
+    | _rows("interpolate upsample", "allocate", "keep")
     | _rows("pad clone", "allocate", "keep")
-    | _rows(
-        "relu relu6 leaky_relu elu celu selu gelu silu mish hardswish hardsigmoid hardtanh sigmoid tanh",
-        "elementwise",
-        "keep",
-    )
+    | _rows("relu relu6 leaky_relu elu celu selu gelu silu mish", "elementwise", "keep")
+    | _rows("hardswish hardsigmoid hardtanh sigmoid tanh", "elementwise", "keep")
     | _rows("prelu", "elementwise", "opaque")
-    | _rows(
-        "logsigmoid softplus softsign threshold clamp clip clamp_min clamp_max",
-        "elementwise",
-        "keep",
-    )
-    | _rows(
-        "add iadd sub isub mul imul div truediv itruediv divide multiply subtract rsub",
-        "elementwise",
-        "keep",
-    )
+    | _rows("logsigmoid softplus softsign threshold", "elementwise", "keep")
+    | _rows("clamp clip clamp_min clamp_max", "elementwise", "keep")
+    | _rows("add iadd sub isub mul imul div truediv itruediv", "elementwise", "keep")
+    | _rows("divide multiply subtract rsub", "elementwise", "keep")
     | _rows("gt lt ge le eq ne where masked_fill", "elementwise", "keep")
-    | _rows(
-        "pow sqrt rsqrt square exp log abs neg reciprocal sin cos maximum minimum lerp addcmul addcdiv",
-        "elementwise",
-        "keep",
-    )
+    | _rows("pow sqrt rsqrt square exp log abs neg reciprocal sin cos", "elementwise", "keep")
+    | _rows("maximum minimum lerp addcmul addcdiv", "elementwise", "keep")
     | _rows("mean sum amax amin std var", "allocate", "reduce", "input dim keepdim")
     | _rows("softmax log_softmax", "allocate", "normalise", "input dim")
     | _rows("normalize", "allocate", "normalise", "input p dim")
@@ -124,6 +103,6 @@ CALLS: dict[
     | _rows("cat concat concatenate", "rearrange", "concat", "tensors dim")
 )
 
-# Layers that take statistics of their input in eval mode too, which a BatchNorm does only without
-# running ones.
-STATISTICS = LAYERS | _rows("BatchNorm1d BatchNorm2d", "allocate", "keep_own")
+# The same for layers that have no running statistics: a BatchNorm without them computes statistics
+# of its input in eval mode too.
+BATCH_STATISTICS_LAYERS = LAYERS | _rows("BatchNorm1d BatchNorm2d", "allocate", "keep_own")

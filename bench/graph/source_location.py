@@ -1,4 +1,4 @@
-"""Where in the user's code something stands, in a few letters: ", net.py:12"."""
+"""Find the line of the user's code behind an operator or an error, as text: ", net.py:12"."""
 
 import re
 import traceback
@@ -13,22 +13,22 @@ LINE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 def user_line(stack_trace: str) -> str:
-    """The innermost line of a printed stack trace that is neither torch's nor ours; nothing if there is none."""
-    return _innermost([(file, int(line)) for file, line in LINE.findall(stack_trace)])
+    """Return the innermost line of a printed stack trace outside torch and this package, or ""."""
+    return _innermost_line([(file, int(line)) for file, line in LINE.findall(stack_trace)])
 
 
 def first_user_line(error: BaseException) -> str:
-    """The innermost line of the user's that an exception came through; nothing if there is none."""
-    return _innermost(
+    """Return the innermost line of the user's code that an exception passed through, or ""."""
+    return _innermost_line(
         [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
     )
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says."""
+    """Return the first line of the message of an exception."""
     return (str(error).strip() or repr(error)).splitlines()[0]
 
 
-def _innermost(lines: list[tuple[str, int]]) -> str:
-    ours = [(file, line) for file, line in lines if not file.startswith((LIBRARY, HERE, GENERATED))]
-    return f", {Path(ours[-1][0]).name}:{ours[-1][1]}" if ours else ""
+def _innermost_line(lines: list[tuple[str, int]]) -> str:
+    user = [(file, line) for file, line in lines if not file.startswith((LIBRARY, HERE, GENERATED))]
+    return f", {Path(user[-1][0]).name}:{user[-1][1]}" if user else ""

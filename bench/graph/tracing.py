@@ -1,43 +1,43 @@
-"""A network with its forward function written out by torch.fx, which follows it symbolically; layers of torch.nn stay whole.
+"""Write out the forward function of a network by torch.fx, which runs it symbolically.
 
-`bench.graph.lowering` makes a graph of it. These two modules are the only door to torch.fx.
+Layers of torch.nn stay whole. `bench.graph.lowering` builds a graph from the result. Only
+`bench.graph`, `bench.lean` and `bench.export` import torch.fx.
 """
 
 import operator
 from collections import Counter
-from copy import deepcopy
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import GraphModule, Node, Proxy, Tracer
 
-from bench.contract import Shape
 from bench.errors import ConfigError
 from bench.graph.source_location import first_line, first_user_line
 
 
 def trace_module(model: nn.Module) -> GraphModule:
-    """The network with its forward function written out; it shares the layers of `model`.
+    """Return the network with its forward function written out; it shares the layers of `model`.
 
-    Raises ConfigError.
+    Raises:
+        ConfigError: the network cannot be traced.
     """
     if isinstance(model, GraphModule):
         return model
     try:
         return GraphModule(model, FaithfulTracer().trace(model), type(model).__name__)
     except Exception as error:
-        place, advice = (
-            first_user_line(error),
-            "write its forward without decisions that depend on data",
-        )
         raise ConfigError(
-            f"{type(model).__name__} cannot be traced{place}, {advice}: {first_line(error)}"
+            f"{type(model).__name__} cannot be traced{first_user_line(error)}, "
+            f"write its forward without decisions that depend on data: {first_line(error)}"
         ) from error
 
 
 def node_names(traced: GraphModule) -> dict[Node, str]:
-    """The name of every node: the path of its layer, "#k" behind it at the k-th call; or torch.fx's, with "()" where a layer has it."""
+    """Return the name of every node.
+
+    A node that calls a layer has the path of the layer, followed by "#k" at the k-th call. Any
+    other node has its torch.fx name, followed by "()" if a layer has that name.
+    """
     taken = {
         str(node.target) for node in traced.graph.nodes if node.op in ("call_module", "get_attr")
     }
@@ -60,9 +60,15 @@ def insert_layer(
     readers: list[str],
     late: bool = False,
 ) -> None:
-    """Puts a layer behind a value, in place; only the named readers read its result.
+    """Insert a layer behind a value, in place.
 
-    It runs at once, or `late`: before they do.
+    Args:
+        traced: changed.
+        value: name of the node that the layer reads.
+        layer_name: path of the new layer.
+        layer: the new layer.
+        readers: names of the nodes that read the result of the layer instead of the value.
+        late: run the layer right before the first reader instead of right after the value.
     """
     nodes = {name: node for node, name in node_names(traced).items()}
     traced.add_submodule(layer_name, layer)
@@ -78,27 +84,11 @@ def insert_layer(
     traced.recompile()
 
 
-def on_meta(model: nn.Module) -> nn.Module:
-    """A copy in eval mode whose weights have shapes and no data; nothing is copied in between."""
-    tensors = [*model.parameters(), *model.buffers()]
-    shadows = [torch.empty_like(tensor, device="meta") for tensor in tensors]
-    memo: dict[int, Any] = {
-        id(tensor): nn.Parameter(shadow, tensor.requires_grad)
-        if isinstance(tensor, nn.Parameter)
-        else shadow
-        for tensor, shadow in zip(tensors, shadows, strict=True)
-    }
-    return deepcopy(model, memo).eval()
+def torch_class_name(layer: nn.Module) -> str | None:
+    """Return the name of the torch.nn class whose forward function a layer uses; None if none.
 
-
-def meta_inputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
-    """Inputs without data, in the number type of the network."""
-    dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
-    return [torch.empty(shape, device="meta", dtype=dtype) for shape in shapes]
-
-
-def torch_layer(layer: nn.Module) -> str | None:
-    """The class of torch.nn that a layer is, also as a subclass that computes the same; None for anything else."""
+    A subclass that only sets up such a layer has the name of its torch.nn class.
+    """
     cls: Any = next(
         (cls for cls in type(layer).__mro__ if cls.__module__.startswith("torch.nn.")), nn.Module
     )
@@ -106,7 +96,7 @@ def torch_layer(layer: nn.Module) -> str | None:
 
 
 class _Proxy(Proxy):
-    """Keeps `x += y` apart from `x + y`, which torch.fx does not."""
+    """Distinguishes `x += y` from `x + y`, which torch.fx does not."""
 
     def __iadd__(self, other: Any) -> Any:
         return self._write(operator.iadd, other)
@@ -125,16 +115,19 @@ class _Proxy(Proxy):
 
 
 class FaithfulTracer(Tracer):
-    """Layers of torch.nn stay whole, also where a user's class only sets them up; what is computed of buffers is seen."""
+    """A torch.fx tracer that records buffers and `x += y`, and keeps torch.nn layers whole.
+
+    A layer stays whole also where a user's subclass only sets it up.
+    """
 
     proxy_buffer_attributes = True
 
     def proxy(self, node: Node) -> Proxy:
-        """What stands for a value while the forward function runs."""
+        """Return the object that stands for the value of a node while the forward function runs."""
         return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether a module is one operator."""
+        """Return whether a module is recorded as one operator."""
         return not isinstance(m, nn.Sequential) and (
-            torch_layer(m) is not None or super().is_leaf_module(m, module_qualified_name)
+            torch_class_name(m) is not None or super().is_leaf_module(m, module_qualified_name)
         )

@@ -1,1 +1,1 @@
-"""The lean executor: a network rewritten so that a real run on the CPU needs what is planned for it."""
+"""The lean executor: networks rewritten so that a real run on the CPU needs the planned memory."""

@@ -1,6 +1,6 @@
-"""The network without writing in place: every operator gives a new value, so that operators may be moved and split.
+"""Remove writes in place: every operator gives a new value, so that operators may move and split.
 
-Where somebody else still reads what is written (through a view), the write stays.
+A write stays where another node still reads the overwritten value (through a view).
 """
 
 from copy import copy
@@ -12,22 +12,27 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
-from bench.lean.alias_analysis import Values, layer_of, name_of
+from bench.graph.node_operators import called_layer, operator_name
+from bench.lean.alias_analysis import AliasAnalysis
 
-TWINS: dict[str, Any] = {
+OUT_OF_PLACE: dict[str, Any] = {
     "iadd": torch.add,
     "isub": torch.sub,
     "imul": torch.mul,
     "itruediv": torch.div,
 }
-SAME = ("Identity", "Dropout", "Dropout2d", "AlphaDropout", "dropout", "dropout2d")
+IDENTITIES = ("Identity", "Dropout", "Dropout2d", "AlphaDropout", "dropout", "dropout2d")
 
 
-def plain(traced: GraphModule) -> None:
-    """In place: readers of what changes nothing in eval mode read its operand, and `inplace` is given by name."""
+def simplify_calls(traced: GraphModule) -> None:
+    """Remove operators that change nothing in eval mode, and pass `inplace` by name; in place."""
     for node in list(traced.graph.nodes):
-        named = node.kwargs.get("training", True) is False or node.op == "call_module"
-        if node.op in ("call_module", "call_function") and name_of(traced, node) in SAME and named:
+        is_evaluated = node.kwargs.get("training", True) is False or node.op == "call_module"
+        if (
+            node.op in ("call_module", "call_function")
+            and operator_name(traced, node) in IDENTITIES
+            and is_evaluated
+        ):
             node.replace_all_uses_with(node.all_input_nodes[0])
             traced.graph.erase_node(node)
         elif (
@@ -35,37 +40,40 @@ def plain(traced: GraphModule) -> None:
             and getattr(F, getattr(node.target, "__name__", ""), None) is node.target
             and len(node.args) > 1
         ):
-            _name_inplace(node)
+            _pass_inplace_by_name(node)
 
 
-def make_pure(values: Values) -> bool:
-    """Changes the traced network; whether nothing is written in place any more."""
-    pure = True
-    for node in values.traced.graph.nodes:
-        if not values.writes(node):
+def functionalize(analysis: AliasAnalysis) -> bool:
+    """Change the traced network so that nothing is written in place; return whether that worked."""
+    is_functional = True
+    for node in analysis.traced.graph.nodes:
+        if not analysis.writes_in_place(node):
             continue
         target = node.all_input_nodes[0]
-        if _is_seen(values, node, target) or not _write_elsewhere(values.traced, node):
-            pure = False
+        if _is_old_value_read(analysis, node, target) or not _make_out_of_place(
+            analysis.traced, node
+        ):
+            is_functional = False
             continue
-        for user in [user for user in target.users if values.order[user] > values.order[node]]:
+        for user in [user for user in target.users if analysis.order[user] > analysis.order[node]]:
             user.replace_input_with(target, node)
-        values.relate()
-    return pure
+        analysis.update()
+    return is_functional
 
 
-def _is_seen(values: Values, node: Node, target: Node) -> bool:
-    """Whether what was there before is still read after the write through another name of the memory."""
-    place = values.order[node]
+def _is_old_value_read(analysis: AliasAnalysis, node: Node, target: Node) -> bool:
+    """Return whether an alias made before the write is read after it."""
+    position = analysis.order[node]
     return any(
-        values.order[other] < place < values.last_read(other)
-        for other in values.sharing(target) - {node}
+        analysis.order[alias] < position < analysis.last_read(alias)
+        for alias in analysis.aliases(target) - {node}
     )
 
 
-def _write_elsewhere(traced: GraphModule, node: Node) -> bool:
-    """Makes a node that writes in place its ordinary twin; whether there is one."""
-    layer, name = layer_of(traced, node), name_of(traced, node)
+def _make_out_of_place(traced: GraphModule, node: Node) -> bool:
+    """Replace an in-place operator by its out-of-place form; return whether there is one."""
+    layer = called_layer(traced, node)
+    name = operator_name(traced, node)
     if layer is not None:
         apart = copy(layer)
         apart.inplace = False  # type: ignore[assignment]
@@ -76,22 +84,23 @@ def _write_elsewhere(traced: GraphModule, node: Node) -> bool:
     elif node.op == "call_method" and hasattr(Tensor, name.rstrip("_")):
         node.target = name.rstrip("_")
     else:
-        twin = (
-            TWINS.get(name)
+        function = (
+            OUT_OF_PLACE.get(name)
             or getattr(torch, name.rstrip("_"), None)
             or getattr(F, name.rstrip("_"), None)
         )
-        node.target = twin or node.target
-        return twin is not None
+        node.target = function or node.target
+        return function is not None
     return True
 
 
-def _name_inplace(node: Node) -> None:
-    """F.relu(x, True) as F.relu(x, inplace=True)."""
+def _pass_inplace_by_name(node: Node) -> None:
+    """Rewrite F.relu(x, True) as F.relu(x, inplace=True)."""
     try:
-        places = list(signature(node.target).parameters)  # type: ignore[arg-type]
-    except ValueError:  # written in C: it has no such argument
+        parameters = list(signature(node.target).parameters)  # type: ignore[arg-type]
+    except ValueError:  # a function written in C: it has no such argument
         return
-    if "inplace" in places[: len(node.args)]:
-        named = dict(zip(places[1:], node.args[1:], strict=False))
-        node.args, node.kwargs = node.args[:1], {**named, **node.kwargs}
+    if "inplace" in parameters[: len(node.args)]:
+        named = dict(zip(parameters[1:], node.args[1:], strict=False))
+        node.args = node.args[:1]
+        node.kwargs = {**named, **node.kwargs}

@@ -1,4 +1,8 @@
-"""How much more than planned an operator may need before it makes a new peak, and the operators that need more than that."""
+"""Free memory beside each operator, and the operators that need more than that.
+
+An operator may use more than planned without making a new peak, up to the planned peak minus the
+bytes that are alive while it runs.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,13 +12,14 @@ from torch.fx import GraphModule, Node
 
 from bench.contract import Inputs
 from bench.graph.lowering import trace
+from bench.graph.node_operators import CALL_NODES, called_layer, operator_name
 from bench.graph.tracing import node_names
-from bench.lean.alias_analysis import Values, layer_of, name_of
-from bench.lean.tiling import why_not_in_strips
+from bench.lean.alias_analysis import AliasAnalysis
+from bench.lean.tiling import strip_obstacle
 from bench.memory.liveness import liveness
 
-SHOWN = 0.01  # of the planned peak: less is not worth a line
-INDEX_SHARE = 2  # of a pooling: indices have twice the bytes of its float32 result
+LEAST_SHARE = 0.01  # of the planned peak: a smaller excess is not reported
+INDEX_SHARE = 2  # of a pooling: its int64 indices have twice the bytes of its float32 result
 REASONS = {
     "cat": "a concat whose readers cannot read its parts is copied",
     "shuffle": "pixels are shuffled by copying",
@@ -27,15 +32,21 @@ COPIES = dict.fromkeys(("cat", "concat", "concatenate"), "cat") | dict.fromkeys(
 
 @dataclass(frozen=True)
 class Excess:
-    """An operator without a lean form: its name, the bytes by which it alone exceeds the planned peak, and why."""
+    """An operator without a lean form that alone exceeds the planned peak.
+
+    Args:
+        op: its name.
+        bytes: by which it exceeds the planned peak.
+        reason: why it has no lean form.
+    """
 
     op: str
     bytes: int
     reason: str
 
 
-class Room:
-    """The plan of a network, by the nodes of its traced form before it is rewritten.
+class Headroom:
+    """The bytes that the plan leaves free, by the nodes of a network before it is rewritten.
 
     Args:
         model: the network.
@@ -47,63 +58,73 @@ class Room:
         graph = trace(model, shape)
         plan = liveness(graph, "planned")
         self.names = node_names(traced)
-        self.places = {op.name: place for place, op in enumerate(graph.ops)}
-        alive = [
-            sum(each.size_bytes for each in plan.storages if each.birth <= place <= each.death)
-            for place in range(len(graph.ops))
+        self.positions = {op.name: position for position, op in enumerate(graph.ops)}
+        live_bytes = [
+            sum(
+                storage.size_bytes
+                for storage in plan.storages
+                if storage.birth <= position <= storage.death
+            )
+            for position in range(len(graph.ops))
         ]
-        self.peak = max((alive[place] for place in plan.steps), default=0)
-        self.free = [self.peak - size for size in alive]
+        self.peak = max((live_bytes[position] for position in plan.steps), default=0)
+        self.free = [self.peak - size for size in live_bytes]
         self.allocates = set(plan.steps)
 
-    def beside(self, node: Node) -> int:
-        """Bytes that are free while the node and all its readers run; none where that is not known."""
-        places = [self.places.get(self.names.get(each, "")) for each in (node, *node.users)]
-        known = [place for place in places if place is not None]
-        return min(self.free[min(known) : max(known) + 1]) if known and places[0] is not None else 0
+    def free_at(self, node: Node) -> int:
+        """Return the bytes that are free while a node runs; 0 where that is not known."""
+        position = self._position(node)
+        return 0 if position is None else self.free[position]
 
-    def at(self, node: Node) -> int:
-        """Bytes that are free while the node runs; none where that is not known."""
-        place = self.places.get(self.names.get(node, ""))
-        return 0 if place is None else self.free[place]
+    def free_until_read(self, node: Node) -> int:
+        """Return the bytes that are free while a node and all its readers run; 0 if not known."""
+        if self._position(node) is None:
+            return 0
+        positions = [self._position(reader) for reader in (node, *node.users)]
+        known = [position for position in positions if position is not None]
+        return min(self.free[min(known) : max(known) + 1])
 
-    def is_overwriting(self, node: Node) -> bool:
-        """Whether the plan has it that the node overwrites an operand."""
-        place = self.places.get(self.names.get(node, ""))
-        return place is not None and place not in self.allocates
+    def plans_overwrite(self, node: Node) -> bool:
+        """Return whether a node overwrites an operand according to the plan."""
+        position = self._position(node)
+        return position is not None and position not in self.allocates
+
+    def _position(self, node: Node) -> int | None:
+        return self.positions.get(self.names.get(node, ""))
 
 
-def remaining(values: Values, room: Room, allocating: Iterable[Node]) -> tuple[Excess, ...]:
-    """Operators of a rewritten network that need more than there is room for.
+def find_excess(
+    analysis: AliasAnalysis, headroom: Headroom, allocating: Iterable[Node]
+) -> tuple[Excess, ...]:
+    """Return the operators of a rewritten network that need more bytes than are free.
 
     Args:
-        values: of the rewritten network.
-        room: of the network before.
+        analysis: of the rewritten network.
+        headroom: of the network before.
         allocating: elementwise operators that overwrite nothing.
     """
-    found = []
-    for node in values.traced.graph.nodes:
-        made, layer, kind = (
-            values.tensor(node),
-            layer_of(values.traced, node),
-            COPIES.get(name_of(values.traced, node)),
-        )
-        if made is None or node.op not in ("call_module", "call_function", "call_method"):
+    needs: list[tuple[Node, int, str]] = []
+    for node in analysis.traced.graph.nodes:
+        result = analysis.tensor(node)
+        if result is None or node.op not in CALL_NODES:
             continue
-        if isinstance(layer, nn.ConvTranspose2d | nn.MaxPool2d | nn.Conv2d) and why_not_in_strips(
-            layer
-        ):
-            pooled = INDEX_SHARE if isinstance(layer, nn.MaxPool2d) else 1
-            found.append((node, pooled * made.nbytes - room.at(node), why_not_in_strips(layer)))
-        elif kind is not None:
-            found.append((node, made.nbytes - room.beside(node), REASONS[kind]))
-    found += [
-        (node, values.tensor(node).nbytes - room.beside(node), REASONS["elementwise"])  # type: ignore[union-attr]
-        for node in allocating
-        if room.is_overwriting(node)
-    ]
+        layer = called_layer(analysis.traced, node)
+        copy = COPIES.get(operator_name(analysis.traced, node))
+        obstacle = None
+        if isinstance(layer, nn.ConvTranspose2d | nn.MaxPool2d | nn.Conv2d):
+            obstacle = strip_obstacle(layer)
+        if obstacle:
+            share = INDEX_SHARE if isinstance(layer, nn.MaxPool2d) else 1
+            needs.append((node, share * result.nbytes - headroom.free_at(node), obstacle))
+        elif copy is not None:
+            needs.append((node, result.nbytes - headroom.free_until_read(node), REASONS[copy]))
+    for node in allocating:
+        result = analysis.tensor(node)
+        if result is not None and headroom.plans_overwrite(node):
+            excess_bytes = result.nbytes - headroom.free_until_read(node)
+            needs.append((node, excess_bytes, REASONS["elementwise"]))
     return tuple(
-        Excess(room.names.get(node, node.name), size, why or "")
-        for node, size, why in found
-        if size > SHOWN * room.peak
+        Excess(headroom.names.get(node, node.name), excess_bytes, reason)
+        for node, excess_bytes, reason in needs
+        if excess_bytes > LEAST_SHARE * headroom.peak
     )

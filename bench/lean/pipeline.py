@@ -1,9 +1,9 @@
-"""A network rewritten so that its measured peak on the CPU is the planned one; its outputs stay the same.
+"""Rewrite a network so that its measured peak on the CPU is the planned one, with equal outputs.
 
-The rules work on the traced network: first nothing is written in place
-(`bench.lean.functionalize`), then concats, shuffles and layers with large buffers are computed in
-strips (`bench.lean.fuse_concat`), then elementwise operators overwrite (`bench.lean.reinplace`).
-The generated code lets go of every value after its last use.
+The rewrites work on the traced network. First, writes in place are removed
+(`bench.lean.functionalize`); then concats, shuffles and layers with large buffers are computed in
+strips (`bench.lean.fuse_concat`); then elementwise operators overwrite an operand
+(`bench.lean.reinplace`). The generated code drops every value after its last use.
 """
 
 from copy import deepcopy
@@ -15,93 +15,95 @@ from torch.fx import GraphModule
 
 from bench.contract import Inputs
 from bench.graph.tracing import trace_module
-from bench.lean.alias_analysis import Values
-from bench.lean.functionalize import make_pure, plain
-from bench.lean.fuse_concat import Joins
-from bench.lean.headroom import Excess, Room, remaining
-from bench.lean.reinplace import overwrite
+from bench.lean.alias_analysis import AliasAnalysis
+from bench.lean.functionalize import functionalize, simplify_calls
+from bench.lean.fuse_concat import ConcatFusion
+from bench.lean.headroom import Excess, Headroom, find_excess
+from bench.lean.reinplace import overwrite_operands
 
-SCRATCH_SHARE = 64  # a strip is one part in so many of the planned peak
-MOST_SCRATCH_BYTES = 8 * 2**20  # larger strips leave the cache
+SCRATCH_SHARE = 64  # a strip has this fraction (1/64) of the planned peak
+MOST_SCRATCH_BYTES = 8 * 2**20  # larger strips do not fit into the cache
 
 
-class Lean(nn.Module):
+class LeanNetwork(nn.Module):
     """A rewritten network, for inference.
 
-    A caller holds the inputs while `forward` runs; after `consume` they are gone as soon as the
-    network has read them.
+    The caller holds the inputs while `forward` runs; `consume` frees each as soon as the network
+    has read it.
 
     Args:
-        body: takes the list of inputs, and empties it.
-        remaining: operators that make it need more than planned.
+        network: takes the list of inputs, and empties it.
+        excess: operators that make it need more than planned.
     """
 
-    def __init__(self, body: GraphModule, remaining: tuple[Excess, ...] = ()) -> None:
+    def __init__(self, network: GraphModule, excess: tuple[Excess, ...] = ()) -> None:
         super().__init__()
-        self.body, self.remaining = body, remaining
+        self.network, self.excess = network, excess
 
     def forward(self, *inputs: Tensor) -> Any:
-        """What the network gives; inputs are left as they are."""
+        """Return the output of the network; the inputs are left unchanged."""
         return self.consume(list(inputs))
 
     def consume(self, inputs: list[Tensor]) -> Any:
-        """The same; takes the inputs out of the list."""
+        """Return the output of the network; takes the inputs out of the list."""
         with torch.no_grad():
-            return self.body(inputs)
+            return self.network(inputs)
 
 
-def lean(model: nn.Module, shape: Inputs) -> Lean:
-    """A rewritten network with the weights of `model`, which is left untouched, in eval mode.
+def make_lean(model: nn.Module, shape: Inputs) -> LeanNetwork:
+    """Return a rewritten network in eval mode that shares the weights of `model`.
 
     Args:
-        model: any network that can be traced.
-        shape: (N, C, H, W), or several for several inputs, at which the rules are chosen; it also
-            runs at others.
+        model: any network that can be traced; it is not changed.
+        shape: (N, C, H, W), or several for several inputs, for which the rewrites are chosen; the
+            network also runs at other shapes.
 
     Raises:
-        ConfigError: the network cannot be traced or uses an operator that the ruler does not know.
+        ConfigError: the network cannot be traced, or uses an operator that is not in the table.
     """
-    traced = _sharing_weights(trace_module(model))
-    room = Room(model, traced, shape)
-    plain(traced)
-    values = Values(traced, shape)
-    if make_pure(values):
-        Joins(values, room, min(MOST_SCRATCH_BYTES, room.peak // SCRATCH_SHARE)).apply()
-    values = Values(traced, shape)
-    left = remaining(values, room, overwrite(values))
-    _take_inputs(traced)
+    traced = _copy_sharing_weights(trace_module(model))
+    headroom = Headroom(model, traced, shape)
+    simplify_calls(traced)
+    analysis = AliasAnalysis(traced, shape)
+    if functionalize(analysis):
+        scratch_bytes = min(MOST_SCRATCH_BYTES, headroom.peak // SCRATCH_SHARE)
+        ConcatFusion(analysis, headroom, scratch_bytes).apply()
+    analysis = AliasAnalysis(traced, shape)
+    excess = find_excess(analysis, headroom, overwrite_operands(analysis))
+    _take_inputs_from_list(traced)
     traced.delete_all_unused_submodules()
     traced.recompile()
-    return Lean(traced, left).eval()
+    return LeanNetwork(traced, excess).eval()
 
 
-def take(inputs: list[Any], place: int, *default: Any) -> Any:
-    """One input, which leaves the list; its default where the caller gave none."""
-    if place >= len(inputs) and default:
+def take_input(inputs: list[Any], index: int, *default: Any) -> Any:
+    """Take one input out of the list; return its default if the caller did not give it."""
+    if index >= len(inputs) and default:
         return default[0]
-    taken, inputs[place] = inputs[place], None
+    taken = inputs[index]
+    inputs[index] = None
     return taken
 
 
-def _sharing_weights(traced: GraphModule) -> GraphModule:
-    """A copy in eval mode with tensors of its own that share the data."""
+def _copy_sharing_weights(traced: GraphModule) -> GraphModule:
+    """Return a copy in eval mode with its own tensors, which share the data of the weights."""
     memo: dict[int, Any] = {
         id(weight): nn.Parameter(weight.detach(), requires_grad=False)
         for weight in traced.parameters()
     }
     memo |= {id(buffer): buffer.detach() for buffer in traced.buffers()}
-    copied: GraphModule = deepcopy(traced, memo).eval()
-    return copied
+    twin: GraphModule = deepcopy(traced, memo).eval()
+    return twin
 
 
-def _take_inputs(traced: GraphModule) -> None:
-    """Makes the network ask for a list of inputs."""
-    asked = [node for node in traced.graph.nodes if node.op == "placeholder"]
-    with traced.graph.inserting_before(asked[0]):
+def _take_inputs_from_list(traced: GraphModule) -> None:
+    """Change the network so that it takes one argument, a list of the inputs."""
+    placeholders = [node for node in traced.graph.nodes if node.op == "placeholder"]
+    with traced.graph.inserting_before(placeholders[0]):
         inputs = traced.graph.placeholder("given_inputs")
-    for place, node in enumerate(asked):
+    for index, node in enumerate(placeholders):
         with traced.graph.inserting_before(node):
-            taken = traced.graph.call_function(take, (inputs, place, *node.args))
+            taken = traced.graph.call_function(take_input, (inputs, index, *node.args))
         node.replace_all_uses_with(taken)
         traced.graph.erase_node(node)
     traced.graph.lint()

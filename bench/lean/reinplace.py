@@ -1,8 +1,8 @@
-"""Elementwise operators write over an operand that nobody reads any more, as planned memory has it.
+"""Let elementwise operators overwrite an operand that is not read any more, as the plan does.
 
-The network's inputs are never overwritten, they are the caller's, nor are weights. Where PyTorch
-has no form of an operator that writes in place, it is applied to a few rows at a time, which are
-copied back while they are in the cache.
+Network inputs, which belong to the caller, and weights are never overwritten. An operator that
+PyTorch has no in-place form of is applied to a few rows at a time, and these are copied back while
+they are in the cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
-from bench.lean.alias_analysis import Values, is_part, layer_of, name_of, rule_of
+from bench.graph.node_operators import called_layer, find_operator, operator_name
+from bench.lean.alias_analysis import AliasAnalysis, is_part
 
-INTO: dict[str, Any] = {  # operators of two tensors that may write over either
+OUT_FUNCTIONS: dict[str, Any] = {  # operators of two tensors that may write over either
     "add": torch.add,
     "sub": torch.sub,
     "subtract": torch.sub,
@@ -28,73 +29,74 @@ INTO: dict[str, Any] = {  # operators of two tensors that may write over either
     "maximum": torch.maximum,
     "minimum": torch.minimum,
 }
-ROWS = -2  # the axis along which pieces are cut
+ROW_AXIS = -2  # along which pieces are cut
 PIECES = 64
 
 
-def overwrite(values: Values) -> list[Node]:
-    """Changes the traced network; the elementwise operators that allocate."""
+def overwrite_operands(analysis: AliasAnalysis) -> list[Node]:
+    """Change the traced network; return the elementwise operators that still allocate."""
     allocating = []
-    for node in list(values.traced.graph.nodes):
-        target = overwritten(values, node)
+    for node in list(analysis.traced.graph.nodes):
+        target = find_overwritable(analysis, node)
         if target is not None:
-            _write_into(values.traced, node, target)
-        elif is_elementwise(values, node):
+            _write_into(analysis.traced, node, target)
+        elif is_elementwise(analysis, node):
             allocating.append(node)
-    values.traced.graph.lint()
+    analysis.traced.graph.lint()
     return allocating
 
 
-def is_elementwise(values: Values, node: Node) -> bool:
-    """Whether a node is an elementwise operator that gives a new tensor."""
-    rule = rule_of(values.traced, node)
+def is_elementwise(analysis: AliasAnalysis, node: Node) -> bool:
+    """Return whether a node is an elementwise operator that makes a new tensor."""
+    rule = find_operator(analysis.traced, node)
     return (
         rule is not None
         and rule.memory == "elementwise"
-        and values.tensor(node) is not None
-        and not values.writes(node)
+        and analysis.tensor(node) is not None
+        and not analysis.writes_in_place(node)
     )
 
 
-def overwritten(values: Values, node: Node) -> Node | None:
-    """The operand that an elementwise operator may overwrite; None if there is none."""
-    result = values.tensor(node)
-    if result is None or not is_elementwise(values, node):
+def find_overwritable(analysis: AliasAnalysis, node: Node) -> Node | None:
+    """Return the first operand that an elementwise operator may overwrite, or None."""
+    result = analysis.tensor(node)
+    if result is None or not is_elementwise(analysis, node):
         return None
     reads: list[Node] = []
     map_arg((node.args, node.kwargs), lambda read: reads.append(read))
-    return next((read for read in reads if _may_overwrite(values, node, read, result)), None)
+    return next((read for read in reads if _may_overwrite(analysis, node, read, result)), None)
 
 
-def _may_overwrite(values: Values, node: Node, target: Node, result: Tensor) -> bool:
-    operand = values.tensor(target)
+def _may_overwrite(analysis: AliasAnalysis, node: Node, target: Node, result: Tensor) -> bool:
+    operand = analysis.tensor(target)
     if (
         operand is None
         or (operand.shape, operand.dtype) != (result.shape, result.dtype)
         or _is_expanded(operand)
     ):
         return False
-    if any(root.op in ("placeholder", "get_attr") for root in values.roots[target]):
+    if any(root.op in ("placeholder", "get_attr") for root in analysis.roots[target]):
         return False
     if any(
-        values.last_read(other) > values.order[node] for other in {target, *values.sharing(target)}
+        analysis.last_read(alias) > analysis.order[node]
+        for alias in {target, *analysis.aliases(target)}
     ):
         return False
-    beside = [
+    aliased_operands = [
         read
         for read in node.all_input_nodes
-        if read is not target and values.roots[read] & values.roots[target]
+        if read is not target and analysis.roots[read] & analysis.roots[target]
     ]
-    return all(_apart(read, target) for read in beside)
+    return all(_are_different_parts(read, target) for read in aliased_operands)
 
 
-def _apart(one: Node, other: Node) -> bool:
-    """Whether two values are different parts of one chunk or split."""
+def _are_different_parts(first: Node, second: Node) -> bool:
+    """Return whether two values are different parts of one chunk or split."""
     return (
-        is_part(one)
-        and is_part(other)
-        and one.args[0] is other.args[0]
-        and one.args[1] != other.args[1]
+        is_part(first)
+        and is_part(second)
+        and first.args[0] is second.args[0]
+        and first.args[1] != second.args[1]
     )
 
 
@@ -105,9 +107,10 @@ def _is_expanded(tensor: Tensor) -> bool:
 
 
 def _write_into(traced: GraphModule, node: Node, target: Node) -> None:
-    """Makes a node overwrite this operand."""
-    layer, name = layer_of(traced, node), name_of(traced, node)
-    first = bool(node.args) and node.args[0] is target
+    """Change a node so that it overwrites this operand."""
+    layer = called_layer(traced, node)
+    name = operator_name(traced, node)
+    is_first = bool(node.args) and node.args[0] is target
     if layer is not None and hasattr(layer, "inplace"):
         writing = copy(layer)
         writing.inplace = True  # type: ignore[assignment]
@@ -116,26 +119,27 @@ def _write_into(traced: GraphModule, node: Node, target: Node) -> None:
     elif "inplace" in node.kwargs:
         node.kwargs = {**node.kwargs, "inplace": True}
     elif (
-        name in INTO
+        name in OUT_FUNCTIONS
         and len(node.args) == 2
         and all(isinstance(arg, Node) for arg in node.args)
         and not node.kwargs
     ):
-        node.op, node.target, node.kwargs = "call_function", INTO[name], {"out": target}
-    elif first and hasattr(Tensor, f"{name}_"):
-        node.op, node.target = "call_method", f"{name}_"
+        node.op = "call_function"
+        node.target = OUT_FUNCTIONS[name]
+        node.kwargs = {"out": target}
+    elif is_first and hasattr(Tensor, f"{name}_"):
+        node.op = "call_method"
+        node.target = f"{name}_"
     else:
         call: Any = layer or (node.target if node.op == "call_function" else name)
-        node.args, node.op, node.target = (
-            (target, *node.args),
-            "call_module",
-            f"{node.name}_in_pieces",
-        )
-        traced.add_submodule(node.target, InPieces(call))
+        node.args = (target, *node.args)
+        node.op = "call_module"
+        node.target = f"{node.name}_in_pieces"
+        traced.add_submodule(node.target, PiecewiseOperator(call))
 
 
-class InPieces(nn.Module):
-    """An elementwise operator that overwrites one of its operands, some rows at a time.
+class PiecewiseOperator(nn.Module):
+    """An elementwise operator that overwrites one of its operands, a few rows at a time.
 
     Args:
         call: a layer, a function, or the name of a tensor method.
@@ -146,27 +150,27 @@ class InPieces(nn.Module):
         self.call: Any = call
 
     def forward(self, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Overwrites the target, which is one of the arguments and has the shape and type of the result."""
+        """Overwrite the target, one of the arguments, which has the result's shape and type."""
         if target.ndim < 3:
-            return target.copy_(self._called(args, kwargs))
-        size = target.shape[ROWS]
+            return target.copy_(self._apply_call(args, kwargs))
+        size = target.shape[ROW_AXIS]
         step = max(1, size // PIECES)
         for first in range(0, size, step):
             rows = slice(first, min(first + step, size))
-            named = {name: _rows_of(arg, rows, size) for name, arg in kwargs.items()}
-            _rows_of(target, rows, size).copy_(
-                self._called([_rows_of(arg, rows, size) for arg in args], named)
+            named = {name: _slice_rows(arg, rows, size) for name, arg in kwargs.items()}
+            _slice_rows(target, rows, size).copy_(
+                self._apply_call([_slice_rows(arg, rows, size) for arg in args], named)
             )
         return target
 
-    def _called(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
+    def _apply_call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
         if isinstance(self.call, str):
             result: Tensor = getattr(args[0], self.call)(*args[1:], **kwargs)
             return result
         return self.call(*args, **kwargs)
 
 
-def _rows_of(arg: Any, rows: slice, size: int) -> Any:
-    """Some rows of a tensor that has all of them; anything else as it is."""
-    whole = isinstance(arg, Tensor) and arg.ndim >= 2 and arg.shape[ROWS] == size
-    return arg[..., rows, :] if whole else arg
+def _slice_rows(arg: Any, rows: slice, size: int) -> Any:
+    """Return some rows of a tensor that has all of them; return anything else unchanged."""
+    has_all_rows = isinstance(arg, Tensor) and arg.ndim >= 2 and arg.shape[ROW_AXIS] == size
+    return arg[..., rows, :] if has_all_rows else arg

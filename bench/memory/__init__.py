@@ -1,1 +1,1 @@
-"""The ruler: what peak memory a network needs, by liveness over its traced graph."""
+"""The memory model: the peak memory that a network needs, by liveness over its traced graph."""

@@ -17,7 +17,8 @@ class PruningGroup:
     """The units alive at one time step.
 
     Args:
-        step: place of the time step; name: its operator.
+        step: index of the time step.
+        name: of its operator.
         bytes: alive at it.
         per_channel: unit -> bytes that one of its channels costs at this step.
     """
@@ -28,13 +29,13 @@ class PruningGroup:
     per_channel: dict[str, int]
 
 
-def group_at(model: PeakModel, widths: Widths, step: int) -> PruningGroup:
-    """The group of one time step at the given widths."""
+def step_group(model: PeakModel, widths: Widths, step: int) -> PruningGroup:
+    """Return the group of one time step at the given widths."""
     return PruningGroup(
         step, model.steps[step], int(model.step_bytes(widths)[step]), model.per_channel(step)
     )
 
 
 def peak_group(model: PeakModel, widths: Widths) -> PruningGroup:
-    """The group of the first time step with the most bytes."""
-    return group_at(model, widths, int(np.argmax(model.step_bytes(widths))))
+    """Return the group of the first time step with the most bytes."""
+    return step_group(model, widths, int(np.argmax(model.step_bytes(widths))))

@@ -1,9 +1,9 @@
-"""What a real run of a network allocates on this machine: the third ruler, beside *planned* and *eager*.
+"""Memory that a real run of a network allocates on this machine, beside *planned* and *eager*.
 
-CPU: torch's profiler sees every allocation and release, oneDNN's buffers among them; the running
-sum's maximum is the peak. CUDA: the allocator's own maximum above the level before the input is
-made. The input counts, weights do not, as with the other rulers; what a Python frame holds on to
-and pooling's indices count too, which those leave out.
+CPU: torch's profiler sees every allocation and release, including the buffers of oneDNN; the peak
+is the maximum of their running sum. CUDA: the maximum that the allocator reports, above the level
+before the input is made. As in the memory model, inputs count and weights do not. In contrast to
+the model, values that a Python frame still holds and the indices of a pooling count too.
 """
 
 import os
@@ -17,74 +17,79 @@ import torch
 from torch import nn
 
 from bench.contract import Inputs, Shape
-from bench.torch_state import evaluating
-from bench.units import shapes_of
+from bench.torch_state import eval_mode
+from bench.units import as_shapes
 
 WARM_UP_PIXELS = 64
 
 
 def measured_peak_bytes(model: nn.Module, shape: Inputs, device: str = "cpu") -> int:
-    """The largest sum of bytes allocated at one moment of a forward pass, in channels_last, float32, without gradients.
+    """Return the most bytes that are allocated at one moment of a forward pass.
+
+    The pass runs in channels_last and float32, without gradients.
 
     Args:
         model: moved to the device.
         shape: (N, C, H, W), or several for several inputs.
         device: "cpu" or a CUDA device.
     """
-    with _warm(model, shape, device):
-        return _cuda(model, shape, device) if device.startswith("cuda") else _cpu(model, shape)
+    with _warm_up(model, shape, device):
+        if device.startswith("cuda"):
+            return _cuda_peak_bytes(model, shape, device)
+        return _cpu_peak_bytes(model, shape)
 
 
 def image_seconds(model: nn.Module, shape: Inputs, device: str = "cpu", passes: int = 3) -> float:
-    """The median time of a forward pass, under the same protocol, in passes of their own after one at full size."""
+    """Return the median time of a forward pass, measured under the same protocol.
+
+    The timed passes are separate from the one that measures memory, and follow one untimed pass at
+    full size.
+    """
     seconds = []
-    with _warm(model, shape, device):
+    with _warm_up(model, shape, device):
         for _ in range(1 + passes):
-            inputs = _inputs(shapes_of(shape), device)
-            begun = perf_counter()
+            inputs = _random_inputs(as_shapes(shape), device)
+            started = perf_counter()
             _run(model, inputs)
             if device.startswith("cuda"):
                 torch.cuda.synchronize(device)
-            seconds.append(perf_counter() - begun)
+            seconds.append(perf_counter() - started)
     return median(seconds[1:])
 
 
-def place(device: str = "cpu") -> str:
-    """Where and how it was measured, for people."""
+def describe_protocol(device: str = "cpu") -> str:
+    """Return the device and the protocol of the measurement as text."""
     threads = torch.get_num_threads()
     name = f"{device} {platform.machine()} with {threads} thread{'s' * (threads > 1)}"
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
-    return f"{name}, channels_last, float32, inference mode, after a warm-up, torch {torch.__version__}"
+    return (
+        f"{name}, channels_last, float32, inference mode, after a warm-up, "
+        f"torch {torch.__version__}"
+    )
 
 
 @contextmanager
-def _warm(model: nn.Module, shape: Inputs, device: str) -> Iterator[None]:
-    """Inside, the network is there where it is measured, and has run once."""
+def _warm_up(model: nn.Module, shape: Inputs, device: str) -> Iterator[None]:
+    """Move the network to the device and run it once on small inputs, before the body runs."""
     model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with evaluating(model), torch.inference_mode():
-        model(
-            *_inputs(
-                [
-                    (1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS)
-                    for _, channels, _, _ in shapes_of(shape)
-                ],
-                device,
-            )
-        )
+    small_shapes = [
+        (1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS) for _, channels, _, _ in as_shapes(shape)
+    ]
+    with eval_mode(model), torch.inference_mode():
+        model(*_random_inputs(small_shapes, device))
         yield
 
 
-def _cpu(model: nn.Module, shape: Inputs) -> int:
-    os.environ.setdefault(
-        "KINETO_LOG_LEVEL", "99"
-    )  # or the profiler writes to the user's terminal that it starts and stops
+def _cpu_peak_bytes(model: nn.Module, shape: Inputs) -> int:
+    # Without this the profiler writes to the user's terminal when it starts and stops.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
-        _run(model, _inputs(shapes_of(shape), "cpu"))
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        _run(model, _random_inputs(as_shapes(shape), "cpu"))
     events = [
-        event for event in watched.profiler.kineto_results.events() if event.name() == "[memory]"
+        event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"
     ]
     level = highest = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
@@ -93,16 +98,20 @@ def _cpu(model: nn.Module, shape: Inputs) -> int:
     return highest
 
 
-def _cuda(model: nn.Module, shape: Inputs, device: str) -> int:
+def _cuda_peak_bytes(model: nn.Module, shape: Inputs, device: str) -> int:
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    _run(model, _inputs(shapes_of(shape), device))
+    _run(model, _random_inputs(as_shapes(shape), device))
     return torch.cuda.max_memory_allocated(device) - before
 
 
 def _run(model: nn.Module, inputs: list[torch.Tensor]) -> None:
-    """One pass; a network that can let go of its inputs (bench.lean) does, as the plan has it, and any other holds them to the end."""
+    """Run one forward pass.
+
+    A network that can free its inputs early (bench.lean) does so, as the plan assumes; for any
+    other network they stay allocated until the end.
+    """
     consume = getattr(model, "consume", None)
     if consume is None:
         model(*inputs)
@@ -110,5 +119,7 @@ def _run(model: nn.Module, inputs: list[torch.Tensor]) -> None:
         consume(inputs)
 
 
-def _inputs(shapes: Iterable[Shape], device: str) -> list[torch.Tensor]:
-    return [torch.rand(one, device=device).to(memory_format=torch.channels_last) for one in shapes]
+def _random_inputs(shapes: Iterable[Shape], device: str) -> list[torch.Tensor]:
+    return [
+        torch.rand(shape, device=device).to(memory_format=torch.channels_last) for shape in shapes
+    ]

@@ -1,9 +1,9 @@
-"""Peak memory of a network, under a named convention:
+"""Peak memory of a network under a named convention.
 
     peak = max over time steps t of  M_t,   M_t = sum of bytes of the storages alive at t
 
-Weights, biases, buffers, indices and workspace are not counted. A tie for the peak goes to the
-first step.
+Weights, biases, buffers, indices and workspace are not counted. If several steps have the most
+bytes, the first is the peak.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.contract import Convention, Inputs
 from bench.errors import ConfigError
 from bench.graph.lowering import trace
-from bench.graph.tracing import meta_inputs, on_meta
+from bench.graph.meta_run import copy_to_meta, meta_inputs
 from bench.memory.liveness import liveness
-from bench.units import format_shape, mib, shapes_of
+from bench.units import as_shapes, format_shape, mib
 
 
 @dataclass(frozen=True)
 class TimeStep:
-    """One operator that allocates its result: its place, its name, the bytes alive at it, and whose they are."""
+    """One operator that allocates its result.
+
+    Args:
+        step: index of the time step.
+        op: name of the operator.
+        bytes: alive at the step.
+        live: name of each live storage -> its bytes.
+    """
 
     step: int
     op: str
@@ -33,7 +40,15 @@ class TimeStep:
 
 @dataclass(frozen=True)
 class MemoryProfile:
-    """What the ruler says of one network under one convention, at one input shape (N, C, H, W) or at several inputs."""
+    """Memory of one network under one convention.
+
+    Args:
+        shape: input shape (N, C, H, W), or one for each of several inputs.
+        convention: "planned" or "eager".
+        timeline: all time steps, in execution order.
+        parameters: number of parameters.
+        macs: multiply-accumulates of one forward pass.
+    """
 
     shape: Inputs
     convention: Convention
@@ -57,7 +72,7 @@ class MemoryProfile:
         return self.peak.op
 
     def to_json(self) -> dict[str, Any]:
-        """The profile as plain numbers and text."""
+        """Return the profile as plain numbers and text."""
         return {
             "shape": format_shape(self.shape),
             "convention": self.convention,
@@ -71,45 +86,44 @@ class MemoryProfile:
 
 
 def profile(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> MemoryProfile:
-    """The memory timeline of a network at an input of (N, C, H, W), or at several inputs.
+    """Return the memory profile of a network at an input of (N, C, H, W), or at several inputs.
 
     Raises:
-        ConfigError: the network cannot be traced or uses an operator that the ruler does not know.
+        ConfigError: the network cannot be traced, or uses an operator that is not in the table.
     """
-    alive = timeline(model, shape, convention)
     return MemoryProfile(
         shape,
         convention,
-        alive,
+        timeline(model, shape, convention),
         sum(weight.numel() for weight in model.parameters()),
         count_macs(model, shape),
     )
 
 
 def count_macs(model: nn.Module, shape: Inputs) -> int:
-    """Multiply-accumulates of one forward pass, counted by torch's own counter on meta tensors."""
-    shadow, counter = on_meta(model), FlopCounterMode(display=False)
+    """Return the MACs of one forward pass, counted by torch's own counter on meta tensors."""
+    shadow = copy_to_meta(model)
+    counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        shadow(*meta_inputs(shadow, shapes_of(shape)))
+        shadow(*meta_inputs(shadow, as_shapes(shape)))
     return counter.get_total_flops() // 2
 
 
 def timeline(
     model: nn.Module, shape: Inputs, convention: Convention = "planned"
 ) -> tuple[TimeStep, ...]:
-    """Bytes and live values of every time step."""
+    """Return the live bytes and the live storages of every time step."""
     graph = trace(model, shape)
     plan = liveness(graph, convention)
-    rows = [{storage.name: storage.size_bytes for storage in alive} for alive in plan.alive()]
-    if not rows:
+    if not plan.steps:
         raise ConfigError("the network allocates nothing: there is no peak to measure")
-    names = [graph.ops[place].name for place in plan.steps]
-    return tuple(
-        TimeStep(step, name, sum(live.values()), live)
-        for step, (name, live) in enumerate(zip(names, rows, strict=True))
-    )
+    steps = []
+    for step, (position, alive) in enumerate(zip(plan.steps, plan.live_storages(), strict=True)):
+        live = {storage.name: storage.size_bytes for storage in alive}
+        steps.append(TimeStep(step, graph.ops[position].name, sum(live.values()), live))
+    return tuple(steps)
 
 
 def peak_memory(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> int:
-    """Peak bytes of a network at an input of (N, C, H, W)."""
+    """Return the peak bytes of a network at an input of (N, C, H, W)."""
     return max(step.bytes for step in timeline(model, shape, convention))

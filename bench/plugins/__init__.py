@@ -1,1 +1,1 @@
-"""Methods, tasks and backbones by name, and the files and packages that bring them."""
+"""Registries of methods, tasks and backbones, and the loading of plugins and network files."""

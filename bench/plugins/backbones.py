@@ -1,12 +1,11 @@
-"""Backbones: the one place that knows which there are for a task, what may be set, and how one is built.
+"""Backbones: which ones a task can use, which options they have, and how they are built.
 
-    unet              a task's own: the task builds it
-    my_net.py:build   the user's own: a Python file builds it (network_file.py); it belongs to every task that it is asked for with
+    unet              a backbone of the task: the task builds it
+    my_net.py:build   a network of the user: a Python file builds it (network_file.py), for any task
     my_net            the same, registered by a plugin
 
-A network file is run anew wherever its network is built, in every process. What is in it is part of
-the question (`source`), where it is is not (`placed`). What other packages might register is to be
-known here too: in `names`, `options` and `build_installed`.
+A network file is run again whenever its network is built, in every process. Its content is part of
+a cell's key (`source_hash`), its folder is not (`cell_fields`).
 """
 
 import re
@@ -24,50 +23,62 @@ from bench.errors import ConfigError
 from bench.files.hashing import digest
 from bench.files.tensors import tensors_to_bytes
 from bench.plugins import network_file
-from bench.plugins.network_file import is_file, is_own
+from bench.plugins.network_file import is_network_file, is_user_network
 from bench.plugins.registry import BACKBONES
 from bench.records import Cell
 
-PLAIN = (bool, int, float, str)
+SCALARS = (bool, int, float, str)  # types of defaults that can be stored in a cell
 
 
-def names(task: Task | type[Task]) -> list[str]:
-    """The backbones that can be named without a file."""
+def backbone_names(task: Task | type[Task]) -> list[str]:
+    """Return the names of a task's own backbones and of all registered ones."""
     return [*task.backbones, *BACKBONES.names()]
 
 
-def belongs(task: Task | type[Task], backbone: str) -> bool:
-    """Whether a task can be asked for a backbone."""
-    return is_own(backbone) or backbone in task.backbones
+def has_backbone(task: Task | type[Task], backbone: str) -> bool:
+    """Return whether a task can use a backbone."""
+    return is_user_network(backbone) or backbone in task.backbones
 
 
-def options(task: Task | type[Task], backbone: str) -> dict[str, Any]:
-    """What may be set, with its default, Parameter.empty where there is none.
+def available_options(task: Task | type[Task], backbone: str) -> dict[str, Any]:
+    """Return option -> default; the default of a required option is Parameter.empty.
 
-    Raises ConfigError: a file that cannot be used.
+    Raises:
+        ConfigError: the file of the backbone cannot be used.
     """
-    return network_file.options(backbone) if is_own(backbone) else task.options(backbone)
+    if is_user_network(backbone):
+        return network_file.available_options(backbone)
+    return task.options(backbone)
 
 
-def completed(task: Task | type[Task], backbone: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a question: the given ones and, of the others, the defaults that are plain values. Raises ConfigError as `options`."""
-    if not is_own(backbone):
-        return task.options(backbone) | dict(given)
-    return {
-        name: default
-        for name, default in options(task, backbone).items()
-        if isinstance(default, PLAIN)
-    } | dict(given)
+def complete_options(
+    task: Task | type[Task], backbone: str, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of a cell: the given ones, and the defaults of all others.
+
+    Of a user's network, only defaults that are scalars are included.
+
+    Raises:
+        ConfigError: the file of the backbone cannot be used.
+    """
+    defaults = available_options(task, backbone)
+    if is_user_network(backbone):
+        defaults = {
+            name: default for name, default in defaults.items() if isinstance(default, SCALARS)
+        }
+    return defaults | dict(given)
 
 
 def build(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
-    """A new network; a file's on the CPU, sharing nothing with what the file keeps.
+    """Build a new network.
+
+    A user's network is on the CPU and shares no tensors with objects that the file keeps.
 
     Raises:
-        ConfigError: unknown backbone or option; a file that cannot be used.
+        ConfigError: unknown backbone or option, or a file that cannot be used.
     """
-    if not is_own(backbone):
-        return build_installed(task, backbone, given)
+    if not is_user_network(backbone):
+        return build_task_backbone(task, backbone, given)
     model = network_file.load(backbone, given)
     try:
         return deepcopy(model).cpu()
@@ -75,24 +86,25 @@ def build(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
         raise ConfigError(f"{backbone} builds a network that cannot be copied: {error}") from error
 
 
-def build_installed(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
-    """A task's own, and no file is ever run: for names that come from a stored file.
+def build_task_backbone(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
+    """Build a backbone of the task; never run a file: for names that come from a stored file.
 
-    Raises ConfigError as `build`.
+    Raises:
+        ConfigError: unknown backbone or option.
     """
     return task.build(backbone, **given)
 
 
-def source(backbone: str, given: Mapping[str, Any]) -> str:
-    """Hash of a network file: its code, with that of the files beside it that it imports, and the weights that it brings along.
+def source_hash(backbone: str, given: Mapping[str, Any]) -> str:
+    """Return a hash of a user's network: of its code, and of the weights that it reads from disk.
 
-    A weight is brought along, read from somewhere, if it is the same whatever the random seed. ""
-    for a task's own backbone.
+    The code is the file and the files in its folder that it imports. A weight is taken as read
+    from disk if it is the same for two random seeds. The hash of a task's own backbone is "".
 
     Raises:
         ConfigError: the file cannot be used.
     """
-    if not is_own(backbone):
+    if not is_user_network(backbone):
         return ""
     first, second = (_seeded_state(backbone, given, seed) for seed in (0, 1))
     same = {
@@ -100,10 +112,11 @@ def source(backbone: str, given: Mapping[str, Any]) -> str:
         for name, weight in first.items()
         if name in second and torch.equal(weight, second[name])
     }
-    return digest([network_file.source(backbone), sha256(tensors_to_bytes(same)).hexdigest()])
+    return digest([network_file.source_hash(backbone), sha256(tensors_to_bytes(same)).hexdigest()])
 
 
 def _seeded_state(backbone: str, given: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
+    """Build a user's network under a random seed and return its tensors, on the CPU."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         state = network_file.load(backbone, given).state_dict()
@@ -114,32 +127,41 @@ def _seeded_state(backbone: str, given: Mapping[str, Any], seed: int) -> dict[st
     }
 
 
-def placed(backbone: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """A backbone as the fields of a cell: its name without the folder, the folder, the hash of its file. Raises ConfigError as `source`."""
-    if not is_own(backbone):
+def cell_fields(backbone: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields of a cell that name a backbone: its name, and of a file folder and hash.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    if not is_user_network(backbone):
         return {"backbone": backbone}
-    if not is_file(backbone):
-        return {"backbone": backbone, "backbone_source": source(backbone, given)}
+    if not is_network_file(backbone):
+        return {"backbone": backbone, "backbone_source": source_hash(backbone, given)}
     path = Path(backbone).absolute()
     return {
         "backbone": path.name,
         "backbone_folder": str(path.parent),
-        "backbone_source": source(backbone, given),
+        "backbone_source": source_hash(backbone, given),
     }
 
 
-def of_cell(task: Task, cell: Cell) -> nn.Module:
-    """A new network for a cell of the task. Raises ConfigError as `build`."""
+def build_for_cell(task: Task, cell: Cell) -> nn.Module:
+    """Build a new network for a cell of the task.
+
+    Raises:
+        ConfigError: unknown backbone or option, or a file that cannot be used.
+    """
     return build(task, str(Path(cell.backbone_folder, cell.backbone)), cell.backbone_options)
 
 
 def initialise(model: nn.Module, generator: Generator) -> None:
-    """New weights in place for a network of the user's own, also after surgery: each layer's by its `reset_parameters`, as it was made.
+    """Draw new weights in place for a user's network, also after surgery, by `reset_parameters`.
 
-    A task's rule is made for its own backbones: a small network with a global residual and
-    BatchNorm lost 10 dB by it after 60 steps, and 2.7 dB after 400 (two seeds), against what its
-    file begins with. A class has the last word over its layers if it defines `reset_parameters`; a
-    weight whose module has none stays as it is.
+    Every module that has a method `reset_parameters` is reset by it, inner modules first, so that a
+    class can override what its layers do. A weight whose module has no such method stays as it is.
+    The rule of a task is made for the task's own backbones: with it, a small network with a global
+    residual and BatchNorm lost 10 dB after 60 training steps and 2.7 dB after 400 (two seeds),
+    compared with the initial weights of its file.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
@@ -148,21 +170,19 @@ def initialise(model: nn.Module, generator: Generator) -> None:
                 reset()
 
 
-def check_unchanged(cell: Cell) -> None:
-    """Raises ConfigError if the network file of a cell is another one than when the cell was asked."""
-    if cell.backbone_source != source(
-        str(Path(cell.backbone_folder, cell.backbone)), cell.backbone_options
-    ):
+def check_network_file(cell: Cell) -> None:
+    """Raise ConfigError if the network file of a cell has changed since the cell was made."""
+    path = str(Path(cell.backbone_folder, cell.backbone))
+    if cell.backbone_source != source_hash(path, cell.backbone_options):
         raise ConfigError(
-            f"{cell.backbone} in {cell.backbone_folder} was changed after the run began; start it again to ask anew"
+            f"{cell.backbone} in {cell.backbone_folder} was changed after the run began; "
+            "start it again to use the new file"
         )
 
 
-def name_for_files(backbone: str) -> str:
-    """A backbone as a part of the name of a file or a folder: "nets/my_net.py:build" as "my_net-build"."""
-    name = (
-        Path(backbone).name.replace(f"{network_file.ENDING}:", "-")
-        if is_file(backbone)
-        else backbone
-    )
+def safe_file_name(backbone: str) -> str:
+    """Return a backbone as part of a file name: "nets/my_net.py:build" as "my_net-build"."""
+    name = backbone
+    if is_network_file(backbone):
+        name = Path(backbone).name.replace(f"{network_file.PYTHON_SUFFIX}:", "-")
     return re.sub(r"[^\w.-]", "_", name)

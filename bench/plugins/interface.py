@@ -1,4 +1,7 @@
-"""What the contract asks of the look of a plugin, seen before it is used: one sentence for each fault, the gravest first."""
+"""Check the interface of a plugin when it is registered, before it is used.
+
+Each function yields one sentence for each fault, the most serious first.
+"""
 
 from collections.abc import Iterator
 from inspect import Signature, signature
@@ -9,61 +12,80 @@ from torch import nn
 from bench.contract import Method, Recipe, Task
 
 
-def faults_of_method(cls: Any) -> Iterator[str]:
-    """One sentence for each reason why this is no method."""
-    yield from _faults_of_class(cls, Method)
+def find_method_faults(cls: Any) -> Iterator[str]:
+    """Yield one sentence for each reason why a class is not a method."""
+    yield from _find_class_faults(cls, Method)
     for function, *arguments in (
         ("prune", "model", "budget"),
         ("sweep", "model", "budgets"),
         ("expected_steps", "recipe"),
     ):
-        asked, found = signature(getattr(Method, function)), signature(getattr(cls, function))
-        if not _takes(found, len(arguments), trainer=function != "expected_steps"):
-            wanted = f"{function}({', '.join(asked.parameters)})"
-            yield f"{function}{found} cannot be called as {wanted} of bench.contract; take the same arguments"
+        expected = signature(getattr(Method, function))
+        actual = signature(getattr(cls, function))
+        if not _accepts(actual, len(arguments), trainer=function != "expected_steps"):
+            call = f"{function}({', '.join(expected.parameters)})"
+            yield (
+                f"{function}{actual} cannot be called as {call} of bench.contract; "
+                "take the same arguments"
+            )
 
 
-def faults_of_task(cls: Any) -> Iterator[str]:
-    """One sentence for each reason why this is no task."""
-    yield from _faults_of_class(cls, Task)
+def find_task_faults(cls: Any) -> Iterator[str]:
+    """Yield one sentence for each reason why a class is not a task."""
+    yield from _find_class_faults(cls, Task)
     if not isinstance(getattr(cls, "recipe", None), Recipe):
         yield f"{cls.__name__} has no recipe; write recipe: ClassVar[Recipe] = Recipe()"
     if not getattr(cls, "backbones", None):
         yield f"{cls.__name__} has no backbones; name at least one"
 
 
-def _faults_of_class(cls: Any, base: type) -> Iterator[str]:
+def _find_class_faults(cls: Any, base: type) -> Iterator[str]:
     kind = base.__name__
     if not isinstance(cls, type) or not issubclass(cls, base):
-        yield f"{cls!r} is not a subclass of {kind}; write: class Mine({kind}), from bench.contract"
+        yield f"{cls!r} is not a subclass of {kind}; write: class Mine({kind}), from prunebench"
         return
-    decorated = vars(cls).get("__dataclass_params__")
-    if decorated is None or not decorated.frozen:
-        found = "a dataclass that can be changed" if decorated else "no dataclass"
-        yield f"{cls.__name__} is {found}; write @dataclass(frozen=True) above it: its fields are its options"
+    dataclass_params = vars(cls).get("__dataclass_params__")
+    if dataclass_params is None or not dataclass_params.frozen:
+        actual = "a dataclass that is not frozen" if dataclass_params else "not a dataclass"
+        yield (
+            f"{cls.__name__} is {actual}; write @dataclass(frozen=True) above it: "
+            "its fields are its options"
+        )
     if not isinstance(getattr(cls, "name", None), str):
-        yield f'{cls.__name__} has no name; write @{kind.lower()}("...") of bench.plugins.registry above its dataclass'
-    lacking: frozenset[str] = vars(cls).get("__abstractmethods__", frozenset())
-    if lacking:
-        yield f"{cls.__name__} lacks {', '.join(sorted(lacking))}; write it as {kind} in bench.contract does"
+        yield (
+            f'{cls.__name__} has no name; write @{kind.lower()}("..."), from prunebench, '
+            "above its dataclass"
+        )
+    missing: frozenset[str] = vars(cls).get("__abstractmethods__", frozenset())
+    if missing:
+        yield (
+            f"{cls.__name__} lacks {', '.join(sorted(missing))}; "
+            f"write it as {kind} in bench.contract does"
+        )
 
 
-def faults_of_backbone(builder: Any) -> Iterator[str]:
-    """One sentence for each reason why this builds no network."""
+def find_backbone_faults(builder: Any) -> Iterator[str]:
+    """Yield one sentence for each reason why an object cannot build a network."""
     if isinstance(builder, type) and not issubclass(builder, nn.Module):
-        yield f"{builder!r} is no torch.nn.Module; give a class of networks, or a function that builds one"
+        yield (
+            f"{builder!r} is not a torch.nn.Module; "
+            "give a class of networks, or a function that builds one"
+        )
     elif not callable(builder):
         yield f"{builder!r} cannot be called to build a network"
 
 
-def _takes(found: Signature, count: int, trainer: bool) -> bool:
-    """Whether it can be called with `self` and so many arguments, with a trainer behind them by place or by name, and without one."""
+def _accepts(actual: Signature, count: int, trainer: bool) -> bool:
+    """Return whether a method can be called with `self` and `count` positional arguments.
+
+    If `trainer`, it must also accept a trainer after them, by position and by name.
+    """
     arguments = [None] * (1 + count)
     try:
-        found.bind(*arguments)
+        actual.bind(*arguments)
         if trainer:
-            found.bind(*arguments, None)
-            found.bind(*arguments, trainer=None)
+            actual.bind(*arguments, None)
+            actual.bind(*arguments, trainer=None)
     except TypeError:
         return False
     return True

@@ -1,10 +1,11 @@
-"""A network of the user's own, named as PATH.py:NAME: a function or a class in that file that builds it, or the network itself.
+"""Networks of the user: those of a Python file, PATH.py:NAME, and those that a plugin registers.
 
-Or by the name alone under which a plugin has registered such a function or class
-(bench.plugins.registry).
+In PATH.py:NAME, NAME is a function or a class in the file that builds the network, or the network
+itself. A plugin registers such a function or class under a plain name (bench.plugins.registry).
+The text that names a network, PATH.py:NAME or a plain name, is called a reference below.
 
-The file is run (`bench.plugins.user_file`). Our own packages are imported before, so that
-neighbours of the same name do not take their place.
+The file is run (`bench.plugins.user_file`). Our own packages are imported before, so that files of
+the same name next to it do not replace them.
 """
 
 import ast
@@ -20,130 +21,149 @@ from typing import Any
 from torch import nn
 
 from bench.errors import ConfigError
-from bench.plugins.registry import BACKBONES, discover, unknown
-from bench.plugins.user_file import ENDING, OURS, beside, mistake, run_file
+from bench.plugins.registry import BACKBONES, describe_unknown, discover
+from bench.plugins.user_file import (
+    OUR_PACKAGES,
+    PYTHON_SUFFIX,
+    describe_error,
+    importable_from,
+    run_file,
+)
 
 
-def is_own(backbone: str) -> bool:
-    """Whether a backbone is the user's own: a file's, or one that a plugin has registered; the others are a task's."""
-    return is_file(backbone) or backbone in BACKBONES.names()
+def is_user_network(backbone: str) -> bool:
+    """Return whether a backbone is from a file or a plugin, and not from a task."""
+    return is_network_file(backbone) or backbone in BACKBONES.names()
 
 
-def is_file(backbone: str) -> bool:
-    """Whether a name on the command line means a file, and not a backbone of a task."""
-    return ":" in backbone or backbone.endswith(ENDING)
+def is_network_file(backbone: str) -> bool:
+    """Return whether the name of a backbone refers to a Python file."""
+    return ":" in backbone or backbone.endswith(PYTHON_SUFFIX)
 
 
-def load(asked: str, options: Mapping[str, Any]) -> nn.Module:
-    """The network that is named, in eval mode.
+def load(reference: str, options: Mapping[str, Any]) -> nn.Module:
+    """Return the network of a reference, in eval mode.
 
     Args:
-        asked: "PATH.py:NAME".
-        options: what a function or a class is called with.
+        reference: "PATH.py:NAME" or the name of a registered backbone.
+        options: keyword arguments of the function or class.
 
     Raises:
-        ConfigError: there is no such file or name, it is no network and builds none, or the user's
-            code raises.
+        ConfigError: there is no such file or name, it neither is nor builds a network, or the
+            user's code raises.
     """
-    with _opened(asked) as (path, name, found):
-        return _built(
-            f"{path}:{name}" if is_file(asked) else f"backbone {name}", found, options, path
-        ).eval()
+    with _resolve(reference) as (path, name, target):
+        label = f"{path}:{name}" if is_network_file(reference) else f"backbone {name}"
+        return _build(label, target, options, path).eval()
 
 
-def options(asked: str) -> dict[str, Any]:
-    """What the function or the class that is named takes by name, with defaults, Parameter.empty where there is none.
+def available_options(reference: str) -> dict[str, Any]:
+    """Return the keyword arguments of the function or class with their defaults.
+
+    The default of a required argument is Parameter.empty. A network that is built already has none.
 
     Raises:
         ConfigError: there is no such file or name, or the file raises.
     """
-    with _opened(asked) as (_, _, found):
-        return {} if isinstance(found, nn.Module) else _arguments(found)[0]
+    with _resolve(reference) as (_, _, target):
+        return {} if isinstance(target, nn.Module) else _accepted_options(target)[0]
 
 
-def source(asked: str) -> str:
-    """Hash of the file, and of the files and packages beside it that it imports, wherever the folder is. Raises ConfigError: no file."""
-    path = _parts(asked)[0].resolve() if is_file(asked) else _home(asked)
+def source_hash(reference: str) -> str:
+    """Return a hash of the file and of all files in its folder that it imports.
+
+    The hash does not depend on where the folder is.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if is_network_file(reference):
+        path = _split_reference(reference)[0].resolve()
+    else:
+        path = _source_file(reference)
     whole = sha256()
-    for file in sorted(_read_with(path, path.parent, set())):
-        whole.update(
-            f"{file.relative_to(path.parent).as_posix()}\0".encode()
-            + sha256(file.read_bytes()).digest()
-        )
+    for file in sorted(_collect_imports(path, path.parent, set())):
+        name = file.relative_to(path.parent).as_posix()
+        whole.update(f"{name}\0".encode() + sha256(file.read_bytes()).digest())
     return whole.hexdigest()
 
 
-def _home(registered: str) -> Path:
-    """The file of a registered builder."""
+def _source_file(registered: str) -> Path:
+    """Return the file in which a registered backbone is defined."""
     return Path(sys.modules[BACKBONES.get(registered).__module__].__file__ or "").resolve()
 
 
-def _read_with(file: Path, folder: Path, known: set[Path]) -> set[Path]:
-    """`known`, with a file and all that it imports of the folder."""
-    known.add(file)
+def _collect_imports(file: Path, folder: Path, collected: set[Path]) -> set[Path]:
+    """Add a file, and all files that it imports from the folder, to `collected`; return that."""
+    collected.add(file)
     try:
         nodes = list(ast.walk(ast.parse(file.read_bytes())))
-    except (SyntaxError, ValueError):  # running it will say so
-        return known
+    except (SyntaxError, ValueError):  # running the file will report it
+        return collected
     dotted = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     dotted += [
         node.module
         for node in nodes
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
     ]
-    for name in {name.split(".")[0] for name in dotted} - set(OURS):
-        for found in [folder / f"{name}.py", *(folder / name).rglob("*.py")]:
-            if found.is_file() and found not in known:
-                _read_with(found, folder, known)
-    return known
+    for name in {name.split(".")[0] for name in dotted} - set(OUR_PACKAGES):
+        for imported in [folder / f"{name}.py", *(folder / name).rglob("*.py")]:
+            if imported.is_file() and imported not in collected:
+                _collect_imports(imported, folder, collected)
+    return collected
 
 
 @contextmanager
-def _opened(asked: str) -> Iterator[tuple[Path, str, Any]]:
-    """The file, the name in it and what that is, while the file's folder can be imported from.
+def _resolve(reference: str) -> Iterator[tuple[Path, str, Any]]:
+    """Find the object of a reference; its folder is importable within the block.
 
-    Raises ConfigError.
+    Yields the file, the name in it, and the object. Raises ConfigError.
     """
-    if not is_file(asked):
-        yield _home(asked), asked, BACKBONES.get(asked)
+    if not is_network_file(reference):
+        yield _source_file(reference), reference, BACKBONES.get(reference)
         return
-    path, name = _parts(asked)
+    path, name = _split_reference(reference)
     discover()
-    with beside(path.parent.resolve()):
+    with importable_from(path.parent.resolve()):
         module = run_file(path)
-        if not name:
-            example = next(iter(_offered(module)), "NAME")
-            offered = f"{path} offers {', '.join(_offered(module)) or 'nothing that builds one'}"
-            raise ConfigError(
-                f"which network of the file? {offered}; write for example {path}:{example}"
-            )
-        if name not in vars(module):
-            raise ConfigError(unknown(f"name in {path}", name, _offered(module)))
-        yield path, name, vars(module)[name]
-
-
-def _parts(asked: str) -> tuple[Path, str]:
-    """The file and the name in it, "" where none is given."""
-    file, _, name = (asked, "", "") if asked.endswith(ENDING) else asked.rpartition(":")
-    if not file.endswith(ENDING):
+        if name in vars(module):
+            yield path, name, vars(module)[name]
+            return
+        candidates = _list_candidates(module)
+        if name:
+            raise ConfigError(describe_unknown(f"name in {path}", name, candidates))
         raise ConfigError(
-            f"'{asked}' does not name a network in a Python file; write for example my_net.py:build"
+            "which network of the file? "
+            f"{path} offers {', '.join(candidates) or 'nothing that builds one'}; "
+            f"write for example {path}:{candidates[0] if candidates else 'NAME'}"
+        )
+
+
+def _split_reference(reference: str) -> tuple[Path, str]:
+    """Split PATH.py:NAME into file and name; the name is "" if there is none."""
+    file, name = reference, ""
+    if not reference.endswith(PYTHON_SUFFIX):
+        file, _, name = reference.rpartition(":")
+    if not file.endswith(PYTHON_SUFFIX):
+        raise ConfigError(
+            f"'{reference}' does not name a network in a Python file; "
+            "write for example my_net.py:build"
         )
     if not Path(file).is_file():
         raise ConfigError(f"there is no file {file}")
     return Path(file), name
 
 
-def _offered(module: ModuleType) -> list[str]:
-    """Public names of what is a network or may build one: modules, their classes, functions that are written in the file."""
+def _list_candidates(module: ModuleType) -> list[str]:
+    """Return the public names of networks, of classes of networks, and of the file's functions."""
     return sorted(
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and _offers(value, module.__name__)
+        if not name.startswith("_") and _is_candidate(value, module.__name__)
     )
 
 
-def _offers(value: Any, home: str) -> bool:
+def _is_candidate(value: Any, home: str) -> bool:
     if isinstance(value, type):
         return issubclass(value, nn.Module) and not value.__module__.startswith("torch.")
     return isinstance(value, nn.Module) or (
@@ -151,69 +171,71 @@ def _offers(value: Any, home: str) -> bool:
     )
 
 
-def _built(asked: str, found: Any, options: Mapping[str, Any], path: Path) -> nn.Module:
-    """The network that was found, or that is built by what was found. Raises ConfigError."""
-    if isinstance(found, nn.Module):
+def _build(label: str, target: Any, options: Mapping[str, Any], path: Path) -> nn.Module:
+    """Return the target if it is a network, else the network that it builds.
+
+    Raises:
+        ConfigError: it neither is nor builds a network, or does not accept the options.
+    """
+    if isinstance(target, nn.Module):
         if options:
             raise ConfigError(
-                f"{asked} is a network already and takes no options; name a function or a class to use {', '.join(options)}"
+                f"{label} is a network already and takes no options; "
+                f"name a function or a class to use {', '.join(options)}"
             )
-        return found
-    if not callable(found) or (isinstance(found, type) and not issubclass(found, nn.Module)):
+        return target
+    if not callable(target) or (isinstance(target, type) and not issubclass(target, nn.Module)):
         raise ConfigError(
-            f"{asked} is {_said(found)}; name a torch.nn.Module, or a function or a class that builds one"
+            f"{label} is {_describe(target)}; "
+            "name a torch.nn.Module, or a function or a class that builds one"
         )
-    _check_options(asked, found, options)
+    _check_options(label, target, options)
     try:
-        model = found(**options)
+        model = target(**options)
     except (Exception, SystemExit) as error:
-        raise ConfigError(mistake(asked, error, path)) from error
+        raise ConfigError(describe_error(label, error, path)) from error
     if not isinstance(model, nn.Module):
-        raise ConfigError(f"{asked} builds {_said(model)}, not a torch.nn.Module")
+        raise ConfigError(f"{label} builds {_describe(model)}, not a torch.nn.Module")
     return model
 
 
-def _check_options(asked: str, builder: Any, options: Mapping[str, Any]) -> None:
-    """Raises ConfigError for an option that the builder does not take, and for one that it needs and did not get."""
-    named, takes_any = _arguments(builder)
+def _check_options(label: str, builder: Any, options: Mapping[str, Any]) -> None:
+    """Raise ConfigError if an option is unknown or a required one is missing."""
+    named, accepts_any = _accepted_options(builder)
     for name in options:
-        if name not in named and not takes_any:
-            raise ConfigError(unknown(f"option of {asked}", name, named))
-    needed = [
+        if name not in named and not accepts_any:
+            raise ConfigError(describe_unknown(f"option of {label}", name, named))
+    missing = [
         name
         for name, default in named.items()
         if default is Parameter.empty and name not in options
     ]
-    if needed:
-        raise ConfigError(
-            f"{asked} needs {', '.join(needed)}; give {' '.join(f'--set {name}=VALUE' for name in needed)}"
-        )
+    if missing:
+        assignments = " ".join(f"--set {name}=VALUE" for name in missing)
+        raise ConfigError(f"{label} needs {', '.join(missing)}; give {assignments}")
 
 
-def _arguments(builder: Any) -> tuple[dict[str, Any], bool]:
-    """What is taken by name, with defaults, and whether any name is taken."""
+def _accepted_options(builder: Any) -> tuple[dict[str, Any], bool]:
+    """Return keyword argument -> default, and whether any other keyword is accepted."""
     try:
-        takes = signature(builder).parameters.values()
-    except (TypeError, ValueError):  # no builder, or one that is written in C: calling it will tell
+        parameters = signature(builder).parameters.values()
+    except (TypeError, ValueError):  # not callable, or written in C: calling it will report errors
         return {}, True
     named = {
-        one.name: one.default
-        for one in takes
-        if one.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     }
-    return named, any(one.kind is Parameter.VAR_KEYWORD for one in takes)
+    return named, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def _said(value: Any) -> str:
-    """What a value is, for a sentence."""
+def _describe(value: Any) -> str:
+    """Describe a value in a few words, for a message."""
     if value is None:
         return "None"
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if isinstance(value, ModuleType):
         return f"the module {value.__name__}"
-    return (
-        f"of type {type(value).__name__}"
-        if callable(value)
-        else f"a value of type {type(value).__name__}"
-    )
+    type_name = type(value).__name__
+    return f"of type {type_name}" if callable(value) else f"a value of type {type_name}"

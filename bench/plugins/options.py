@@ -1,4 +1,7 @@
-"""Options from a user's table onto a frozen dataclass (a method, a task, a recipe): names and types are checked, nothing is guessed."""
+"""Turn a user's table of options into a frozen dataclass: a method, a task or a recipe.
+
+Names and types are checked; no value is guessed.
+"""
 
 import tomllib
 import types
@@ -10,11 +13,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from bench.contract import Task
 from bench.errors import ConfigError
 from bench.files.schema import check
-from bench.plugins.registry import TASKS, unknown
+from bench.plugins.registry import TASKS, describe_unknown
 from bench.records import Cell
 
 T = TypeVar("T")
-WORDS = {
+TYPE_NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -23,46 +26,58 @@ WORDS = {
 }
 
 
-def configured(cls: type[T], options: Mapping[str, Any], what: str) -> T:
-    """An instance of the dataclass `cls` with these options.
+def configure(cls: type[T], options: Mapping[str, Any], what: str) -> T:
+    """Return an instance of the dataclass `cls` with these options.
 
     Args:
         cls: its fields are the options.
-        options: name -> value as TOML or JSON gives it.
-        what: names it in messages, "method mosp".
+        options: name -> value, from TOML or JSON.
+        what: what is configured, for messages: "method mosp".
 
     Raises:
-        ConfigError: an unknown option, a value of another type, or one that the class refuses.
+        ConfigError: an unknown option, a value of a wrong type, or one that the class rejects.
     """
-    values = checked(cls, options, what)
+    values = check_options(cls, options, what)
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{what}: {error}") from error
 
 
-def cell_task(cell: Cell) -> Task:
-    """The task of a cell, with its options."""
-    return configured(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
+def build_task(cell: Cell) -> Task:
+    """Return the task of a cell, with the cell's options."""
+    return configure(TASKS.get(cell.task), cell.task_options, f"task {cell.task}")
 
 
-def checked(cls: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """The options, each as its field has it (whole numbers as float where one is asked, lists as tuples). Raises ConfigError."""
+def check_options(cls: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return the options with the types of their fields: lists as tuples, whole numbers as float.
+
+    Args:
+        cls: the dataclass whose fields are the options.
+        options: name -> value, from TOML or JSON.
+        what: what is configured, for messages: "method mosp".
+
+    Raises:
+        ConfigError: an unknown option or a value of a wrong type.
+    """
     hints = typing.get_type_hints(cls)
     known = {entry.name: hints[entry.name] for entry in fields(cls)}
     for name in options:
         if name not in known:
-            raise ConfigError(unknown(f"option of {what}", name, known))
+            raise ConfigError(describe_unknown(f"option of {what}", name, known))
     return {
-        name: _fitted(value, known[name], f"{what}: option {name}")
+        name: _convert(value, known[name], f"{what}: option {name}")
         for name, value in options.items()
     }
 
 
-def assigned(texts: Sequence[str]) -> dict[str, Any]:
-    """ "width=16" and the like as option -> value; what is no TOML value is taken as text.
+def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """Parse texts such as "width=16" into option -> value.
 
-    Raises ConfigError.
+    A value that is not valid TOML is taken as text.
+
+    Raises:
+        ConfigError: a text without "=" or without a name before it.
     """
     options: dict[str, Any] = {}
     for text in texts:
@@ -71,24 +86,25 @@ def assigned(texts: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--set {text} is not of the form OPTION=VALUE; write for example --set width=16"
             )
-        options[name] = toml_value(value)
+        options[name] = parse_toml_value(value)
     return options
 
 
-def toml_value(text: str) -> Any:
-    """A value as TOML writes it; what is none is taken as text."""
+def parse_toml_value(text: str) -> Any:
+    """Parse a TOML value; return the text itself if it is not valid TOML."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text.strip()
 
 
-def plain(instance: Any) -> dict[str, Any]:
-    """All fields of a dataclass instance, defaults included."""
+def option_values(instance: Any) -> dict[str, Any]:
+    """Return the options of a method or task with their values, defaults included."""
     return asdict(instance)
 
 
-def _fitted(value: Any, hint: Any, what: str) -> Any:
+def _convert(value: Any, hint: Any, what: str) -> Any:
+    """Return the value with the type of the annotation `hint`; raise ConfigError if impossible."""
     try:
         check(value, Any, what)
     except ValueError as error:
@@ -103,19 +119,19 @@ def _fitted(value: Any, hint: Any, what: str) -> Any:
             return float(value)
         elif (get_origin(alternative) or alternative) is tuple and isinstance(value, list | tuple):
             return tuple(value)
-        elif alternative not in WORDS or type(value) is alternative:
+        elif alternative not in TYPE_NAMES or type(value) is alternative:
             return value
-    raise ConfigError(
-        f"{what} = {value!r} cannot be used; give {' or '.join(map(_words, _alternatives(hint)))}"
-    )
+    accepted = " or ".join(map(_describe_type, _alternatives(hint)))
+    raise ConfigError(f"{what} = {value!r} cannot be used; give {accepted}")
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union, without None; of any other annotation, itself."""
     union = get_origin(hint) in (types.UnionType, typing.Union)
     return tuple(kind for kind in get_args(hint) if kind is not type(None)) if union else (hint,)
 
 
-def _words(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(repr(choice) for choice in get_args(kind))
-    return WORDS.get(get_origin(kind) or kind, str(kind))
+    return TYPE_NAMES.get(get_origin(kind) or kind, str(kind))

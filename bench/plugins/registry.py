@@ -1,14 +1,14 @@
-"""Methods, tasks and backbones by name, and the plugins that bring them.
+"""Register methods, tasks and backbones by name, and load the plugins that do so.
 
     @method("mosp")
     @dataclass(frozen=True)
     class Mosp(Method): ...
 
-A name is bound by the decorator when its module is imported. `discover()` imports every module of
-the packages `methods` and `tasks`, then what installed packages offer in the entry-point groups
-`prunebench.methods`, `prunebench.tasks` and `prunebench.backbones`; `load_plugin` adds a file. The
-core imports none of them by name. A plugin that cannot be loaded is named on stderr, and the others
-go on.
+The decorator registers the name when its module is imported. `discover()` imports every module of
+the packages `methods` and `tasks`, then the entry points of installed packages in the groups
+`prunebench.methods`, `prunebench.tasks` and `prunebench.backbones`. `load_plugin` runs a file. The
+core imports no method or task by name. A plugin that cannot be loaded is reported on stderr and
+skipped; the others are still loaded.
 """
 
 import difflib
@@ -29,203 +29,246 @@ from torch import nn
 from bench.contract import Method, Task
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.files.log import LOG
-from bench.plugins.interface import faults_of_backbone, faults_of_method, faults_of_task
-from bench.plugins.user_file import ENDING, beside, mistake, run_file
+from bench.plugins.interface import find_backbone_faults, find_method_faults, find_task_faults
+from bench.plugins.user_file import PYTHON_SUFFIX, describe_error, importable_from, run_file
 
 T = TypeVar("T")
+MethodClass = TypeVar("MethodClass", bound=type[Method])
+TaskClass = TypeVar("TaskClass", bound=type[Task])
+Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 KINDS = ("method", "task", "backbone")
 PACKAGES = ("methods", "tasks")
-NOWHERE = Path(__file__) / "nowhere"  # of an entry point the place in its code is not told
-BROKEN: dict[str, str] = {}  # where a plugin is -> why it could not be loaded
-_PLUGINS: list[Path] = []  # files that were asked for, in that order
-_origin: ContextVar[str] = ContextVar("origin", default="")  # of what is being loaded
+NOWHERE = Path(__file__) / "nowhere"  # no file is in it: errors of entry points name no line
+BROKEN: dict[str, str] = {}  # origin of a plugin -> why it could not be loaded
+_PLUGINS: list[Path] = []  # files given to load_plugin, in that order
+_origin: ContextVar[str] = ContextVar("origin", default="")  # of the plugin that is being loaded
 
 
 class Registry(Generic[T]):
-    """What there is of one kind, by name. A name is bound once.
+    """All objects of one kind, by name.
 
     Args:
-        kind: the word for error messages, "method", "task" or "backbone".
-        faults: what is wrong with something that wants to be registered, in words.
+        kind: "method", "task" or "backbone", for messages.
+        find_faults: yields a sentence for each reason why an object cannot be registered.
     """
 
-    def __init__(self, kind: str, faults: Callable[[Any], Iterable[str]] = lambda one: ()) -> None:
+    def __init__(
+        self, kind: str, find_faults: Callable[[Any], Iterable[str]] = lambda candidate: ()
+    ) -> None:
         self.kind = kind
-        self._faults = faults
+        self._find_faults = find_faults
         self._known: dict[str, T] = {}
         self._origins: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that binds `name`.
+        """Return a decorator that registers a class or function under a name.
 
-        Raises PluginError if something else has it, or if it cannot be what it says.
+        Raises:
+            PluginError: another object has this name, or the object has a wrong interface.
         """
 
-        def bind(one: T) -> T:
-            taken: Any = self._known.get(name)
-            here: Any = one
-            if taken is not None and (taken.__module__, taken.__qualname__) != (
-                here.__module__,
-                here.__qualname__,
-            ):
+        def bind(target: T) -> T:
+            present: Any = self._known.get(name)
+            candidate: Any = target
+            if present is not None and _qualified_name(present) != _qualified_name(candidate):
                 raise PluginError(
-                    f"{self.kind} '{name}' is already the name of one in {self._origins[name]}; choose another"
+                    f"{self.kind} '{name}' exists already, in {self._origins[name]}; "
+                    "choose another name"
                 )
-            if isinstance(one, type) and one.__module__ != "builtins":
-                here.name = name
-            for fault in self._faults(one):
+            if isinstance(target, type) and target.__module__ != "builtins":
+                candidate.name = name
+            for fault in self._find_faults(target):
                 raise PluginError(f"{self.kind} '{name}': {fault}")
-            self._known[name] = one
-            self._origins[name] = _origin.get() or here.__module__
-            return one
+            self._known[name] = target
+            self._origins[name] = _origin.get() or candidate.__module__
+            return target
 
         return bind
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """Return all names, sorted, after discovery."""
         discover()
         return sorted(self._known)
 
     def get(self, name: str) -> T:
-        """What has that name.
+        """Return the object with a name, after discovery.
 
-        Raises ConfigError with the nearest known name, and with what could not be loaded.
+        Raises:
+            ConfigError: no object has this name; the message has the nearest known name and the
+                plugins that could not be loaded.
         """
         discover()
         if name not in self._known:
             broken = "".join(f"; not loaded: {origin}" for origin in BROKEN)
-            raise ConfigError(unknown(self.kind, name, self._known) + broken)
+            raise ConfigError(describe_unknown(self.kind, name, self._known) + broken)
         return self._known[name]
 
     def items(self) -> list[tuple[str, T]]:
-        """What has been registered so far."""
+        """Return (name, object) of everything registered so far."""
         return list(self._known.items())
 
     def __contains__(self, name: str) -> bool:
-        """Whether that has been registered so far."""
+        """Return whether a name has been registered so far."""
         return name in self._known
 
     def origin(self, name: str) -> str:
-        """Where it comes from: a module of ours, an installed package, or a file."""
+        """Return where an object comes from: a module of ours, an installed package, or a file."""
         return self._origins[name]
 
-    def named_in(self, origin: str) -> list[str]:
-        """The names that come from there."""
+    def names_from(self, origin: str) -> list[str]:
+        """Return the names that an origin registered, sorted."""
         return sorted(name for name, where in self._origins.items() if where == origin)
 
-    def has(self, loaded: object) -> bool:
-        """Whether that object, or something of that module, has a name here."""
-        home = loaded.__name__ if isinstance(loaded, ModuleType) else None
-        return any(one is loaded or one.__module__ == home for one in self._known.values())
+    def registers(self, loaded: object) -> bool:
+        """Return whether an object, or anything defined in a module, is registered."""
+        module = loaded.__name__ if isinstance(loaded, ModuleType) else None
+        return any(known is loaded or known.__module__ == module for known in self._known.values())
 
     def forget(self, origin: str) -> None:
-        """Takes away all names that come from there."""
-        for name in self.named_in(origin):
+        """Remove all names that an origin registered."""
+        for name in self.names_from(origin):
             del self._known[name], self._origins[name]
 
 
-METHODS: Registry[type[Method]] = Registry("method", faults_of_method)
-TASKS: Registry[type[Task]] = Registry("task", faults_of_task)
-BACKBONES: Registry[Callable[..., nn.Module]] = Registry(
-    "backbone", faults_of_backbone
-)  # for every task; a task has its own besides
-ALL: tuple[Registry[Any], ...] = (METHODS, TASKS, BACKBONES)
-method = METHODS.register
-task = TASKS.register
-backbone = BACKBONES.register
+METHODS: Registry[type[Method]] = Registry("method", find_method_faults)
+TASKS: Registry[type[Task]] = Registry("task", find_task_faults)
+# Backbones of plugins, for every task; a task has its own besides.
+BACKBONES: Registry[Callable[..., nn.Module]] = Registry("backbone", find_backbone_faults)
+REGISTRIES: tuple[Registry[Any], ...] = (METHODS, TASKS, BACKBONES)
 
 
-def unknown(kind: str, asked: str, known: Iterable[str]) -> str:
-    """The sentence for a name that is not known: what was asked, the nearest known, all known."""
+def method(name: str) -> Callable[[MethodClass], MethodClass]:
+    """Register the decorated class, a frozen dataclass derived from `Method`, as the method `name`.
+
+    Raises:
+        PluginError: the name is taken, or the class breaks the contract.
+    """
+    return METHODS.register(name)  # type: ignore[return-value]
+
+
+def task(name: str) -> Callable[[TaskClass], TaskClass]:
+    """Register the decorated class, a frozen dataclass derived from `Task`, as the task `name`.
+
+    Raises:
+        PluginError: the name is taken, or the class breaks the contract.
+    """
+    return TASKS.register(name)  # type: ignore[return-value]
+
+
+def backbone(name: str) -> Callable[[Builder], Builder]:
+    """Register the decorated function or class, which builds a network, as the backbone `name`.
+
+    It is available for every task; its parameters are its options.
+
+    Raises:
+        PluginError: the name is taken, or the object cannot build a `torch.nn.Module`.
+    """
+    return BACKBONES.register(name)  # type: ignore[return-value]
+
+
+def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for an unknown name: the name, the nearest known one, all known ones."""
     names = sorted(known)
-    near = difflib.get_close_matches(asked, names, n=1)
-    guess = f"did you mean '{near[0]}'? " if near else ""
-    return f"unknown {kind} '{asked}'; {guess}known: {', '.join(names) or 'none'}"
+    nearest = difflib.get_close_matches(name, names, n=1)
+    guess = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return f"unknown {kind} '{name}'; {guess}known: {', '.join(names) or 'none'}"
+
+
+def _qualified_name(target: Any) -> tuple[str, str]:
+    return target.__module__, target.__qualname__
 
 
 @cache
 def discover() -> None:
-    """Imports every module of `methods` and `tasks`, and the entry points, once.
+    """Import every module of `methods` and `tasks`, and the entry points, once.
 
     Raises:
-        ConfigError: another package of the user's shadows `methods` or `tasks`.
+        ConfigError: a package of the user hides our `methods` or `tasks`.
     """
     for package_name in PACKAGES:
         package = importlib.import_module(package_name)
         ours = Path(__file__).resolve().parents[2] / package_name
-        found = Path(package.__file__ or next(iter(package.__path__))).resolve()
-        if ours not in (found, *found.parents):
+        imported = Path(package.__file__ or next(iter(package.__path__))).resolve()
+        if ours not in (imported, *imported.parents):
             raise ConfigError(
-                f"'{package_name}' is taken by {found}, which shadows prunebench's own in {ours}; rename it or run from another folder"
+                f"'{package_name}' is taken by {imported}, which shadows prunebench's own in "
+                f"{ours}; rename it or run from another folder"
             )
         for module in pkgutil.walk_packages(
             package.__path__, f"{package_name}.", onerror=lambda name: None
         ):
-            with _loading(module.name, ours):
+            with _record_origin(module.name, ours):
                 importlib.import_module(module.name)
-    for point in (point for kind in KINDS for point in entry_points(group=f"prunebench.{kind}s")):
-        with _loading(_home(point)):
-            _check_named(point.load())
+    for kind in KINDS:
+        for point in entry_points(group=f"prunebench.{kind}s"):
+            with _record_origin(_describe_entry_point(point)):
+                _check_registrations(point.load())
 
 
 def load_plugin(path: str | Path) -> str:
-    """Runs a file that registers something, once; returns where its names are from.
+    """Run a file that registers something, once; return the origin of its names.
 
-    A file that cannot be run is named in BROKEN.
+    If the file cannot be run, BROKEN says why.
 
     Raises:
         ConfigError: there is no such file.
     """
     discover()
     file = Path(path).resolve()
-    if file.suffix != ENDING or not file.is_file():
+    if file.suffix != PYTHON_SUFFIX or not file.is_file():
         raise ConfigError(f"there is no Python file {path} to load as a plugin")
     if file not in _PLUGINS:
         _PLUGINS.append(file)
-        with _loading(str(file), file.parent), beside(file.parent):
-            _check_named(run_file(file, "it"))
+        with _record_origin(str(file), file.parent), importable_from(file.parent):
+            _check_registrations(run_file(file, "it"))
     return str(file)
 
 
 def plugin_files() -> tuple[Path, ...]:
-    """The files that were loaded as plugins: another process must load them too."""
+    """Return the files that were loaded as plugins; worker processes must load them too."""
     return tuple(_PLUGINS)
 
 
 @contextmanager
-def _loading(origin: str, folder: Path | None = None) -> Iterator[None]:
-    """What is registered inside comes from there; if it raises, nothing does, and the reason is kept and told."""
+def _record_origin(origin: str, folder: Path | None = None) -> Iterator[None]:
+    """Record `origin` as the origin of everything that the block registers.
+
+    If the block raises, remove what it registered, note the reason in BROKEN and warn.
+
+    Args:
+        origin: a module, an installed package or a file.
+        folder: the folder of its files, to name the line of an error.
+    """
     token = _origin.set(origin)
     try:
         yield
     except BenchError as error:
         BROKEN[origin] = str(error)
     except (Exception, SystemExit) as error:
-        BROKEN[origin] = mistake("it", error, (folder or NOWHERE) / "plugin")
+        BROKEN[origin] = describe_error("it", error, (folder or NOWHERE) / "plugin")
     finally:
         _origin.reset(token)
     if origin in BROKEN:
-        for registry in ALL:
+        for registry in REGISTRIES:
             registry.forget(origin)
-        if multiprocessing.parent_process() is None:  # workers would say it again
+        if multiprocessing.parent_process() is None:  # workers would repeat it
             LOG.warning("prunebench: the plugin %s is left out: %s", origin, BROKEN[origin])
 
 
-def _check_named(loaded: object) -> None:
-    """Raises PluginError if a plugin registered nothing, or a backbone with the name of a task's."""
+def _check_registrations(loaded: object) -> None:
+    """Raise PluginError if a plugin registers nothing, or takes the name of a task's backbone."""
     for task_name, cls in TASKS.items():
-        for name in (name for name in cls.backbones if name in BACKBONES):
-            raise PluginError(
-                f"backbone '{name}' is already the name of one of task {task_name}; choose another"
-            )
-    if not any(registry.has(loaded) for registry in ALL):
+        for name in cls.backbones:
+            if name in BACKBONES:
+                raise PluginError(
+                    f"backbone '{name}' exists already, in task {task_name}; choose another name"
+                )
+    if not any(registry.registers(loaded) for registry in REGISTRIES):
         decorators = ", ".join(f'@{kind}("NAME")' for kind in KINDS)
-        raise PluginError(
-            f"it registers nothing; use one of {decorators} from bench.plugins.registry"
-        )
+        raise PluginError(f"it registers nothing; use one of {decorators} from prunebench")
 
 
-def _home(point: EntryPoint) -> str:
-    """Where an entry point is: its package and version, and what it points to."""
+def _describe_entry_point(point: EntryPoint) -> str:
+    """Return the package of an entry point with its version, and what it points to."""
     package = f"{point.dist.name} {point.dist.version}, " if point.dist else ""
     return f"{package}{point.value}"

@@ -1,7 +1,7 @@
-"""A Python file of the user's, run as Python would run it, with its folder first on the path.
+"""Run a Python file of the user, with its folder first on the import path.
 
-Nothing is written next to the file, what it prints goes to stderr, and its mistakes become one line
-that names the place.
+No byte code is written next to the file, its output goes to stderr, and an exception in it becomes
+one line with the file and line number.
 """
 
 import hashlib
@@ -15,14 +15,18 @@ from types import ModuleType
 
 from bench.errors import BenchError, ConfigError
 
-ENDING = ".py"
-OURS = ("bench", "methods", "tasks")
+PYTHON_SUFFIX = ".py"
+OUR_PACKAGES = ("bench", "methods", "tasks")
 
 
 @contextmanager
-def beside(folder: Path) -> Iterator[None]:
-    """While it lasts, the folder's modules can be imported, without byte code written there; what they print goes to stderr."""
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+def importable_from(folder: Path) -> Iterator[None]:
+    """Make the folder's modules importable within the block.
+
+    No byte code is written there, and what they print goes to stderr.
+    """
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
     try:
         with redirect_stdout(sys.stderr):
@@ -33,21 +37,22 @@ def beside(folder: Path) -> Iterator[None]:
             sys.path.remove(str(folder))
 
 
-def run_file(path: Path, called: str = "") -> ModuleType:
-    """The file as a module, under a name that no other module has.
+def run_file(path: Path, label: str = "") -> ModuleType:
+    """Run a file as a module with a name of its own and return the module.
 
     Args:
-        path: of the file.
-        called: in messages; by default the path.
+        path: the file.
+        label: the name of the file in messages; by default its path.
 
     Raises:
-        ConfigError: its code raises; an error of ours passes through.
+        ConfigError: the file cannot be read, or its code raises.
+        BenchError: its code raises one of prunebench's own errors.
     """
     spec = spec_from_file_location(module_name(path), path.resolve())
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} cannot be read as a Python file")
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickling look their module up there
+    sys.modules[spec.name] = module  # dataclasses and pickle look up modules there
     try:
         spec.loader.exec_module(module)
     except BenchError:
@@ -55,40 +60,48 @@ def run_file(path: Path, called: str = "") -> ModuleType:
         raise
     except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
-        raise ConfigError(mistake(called or str(path), error, path)) from error
+        raise ConfigError(describe_error(label or str(path), error, path)) from error
     return module
 
 
 def module_name(path: Path) -> str:
-    """The name of the module of a file: one for each place, so that files of the same name do not take each other's."""
-    return f"prunebench_file_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    """Return the module name of a file, a different one for each folder."""
+    path_hash = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    return f"prunebench_file_{path.stem}_{path_hash}"
 
 
-def mistake(what: str, error: BaseException, path: Path) -> str:
-    """The exception that the user's code raised, and where, in one line."""
-    folder, text = path.parent.resolve(), str(error).strip()
-    said = f": {text.splitlines()[0]}" if text else ""
+def describe_error(label: str, error: BaseException, path: Path) -> str:
+    """Return one line about an exception that the user's code raised, and where.
+
+    Args:
+        label: the name of the file in the line.
+        error: the exception.
+        path: the file; the line number is that of a file in its folder.
+    """
+    folder = path.parent.resolve()
+    text = str(error).strip()
+    reason = f": {text.splitlines()[0]}" if text else ""
     hidden = [
-        name for name in OURS if (folder / name).is_dir() or (folder / f"{name}.py").is_file()
+        name
+        for name in OUR_PACKAGES
+        if (folder / name).is_dir() or (folder / f"{name}.py").is_file()
     ]
-    hint = (
-        f" ('{hidden[0]}' there is hidden by prunebench's own package of that name)"
-        if hidden and isinstance(error, ImportError)
-        else ""
-    )
-    return f"{what} raises {type(error).__name__}{_place(error, folder)}{said}{hint}"
+    hint = ""
+    if hidden and isinstance(error, ImportError):
+        hint = f" ('{hidden[0]}' there is hidden by prunebench's own package of that name)"
+    location = _error_location(error, folder)
+    return f"{label} raises {type(error).__name__}{location}{reason}{hint}"
 
 
-def _place(error: BaseException, folder: Path) -> str:
-    """The last line of the user's own files that was reached."""
+def _error_location(error: BaseException, folder: Path) -> str:
+    """Return " in line N of FILE": the innermost line in the user's folder; "" if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" in line {error.lineno} of {Path(error.filename).name}"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if folder in Path(frame.filename).parents
+        if folder in Path(frame.filename).parents and "site-packages" not in frame.filename
     ]
-    own = [frame for frame in frames if "site-packages" not in frame.filename]
-    return (
-        f" in line {own[-1].lineno} of {Path(own[-1].filename).relative_to(folder)}" if own else ""
-    )
+    if not frames:
+        return ""
+    return f" in line {frames[-1].lineno} of {Path(frames[-1].filename).relative_to(folder)}"

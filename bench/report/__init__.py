@@ -1,1 +1,1 @@
-"""Tables and figures, made from Records alone."""
+"""Tables and figures of a run, made from its records alone."""

@@ -1,47 +1,47 @@
-"""Whether the ranking of methods changes when the budget is counted under another ruler.
+"""Comparison of rankings under several conventions of the budget.
 
-For tables that differ in nothing but the convention of the budget: at each ratio, how many pairs of
-rows stand in the same order of PSNR.
+For tables that differ in nothing but the convention: the number of pairs of rows, at each ratio,
+that are in the same order of PSNR under both conventions.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
-from bench.report.frame import section
-from bench.report.statistics import same_order
-
-Row = Mapping[str, Any]
+from bench.report.frame import Row, section_key
+from bench.report.statistics import count_same_order
 
 
-def agreement(merged: Sequence[Row]) -> list[str]:
-    """One sentence, without full stop, for each ratio that has finished rows under several conventions."""
-    found: dict[tuple[str, str, float], dict[str, dict[str, float]]] = {}
-    for row in merged:
+def describe_agreement(rows: Sequence[Row]) -> list[str]:
+    """Return a sentence, without full stop, for each ratio and pair of conventions to compare."""
+    scores: dict[tuple[str, str, float], dict[str, dict[str, float]]] = {}
+    for row in rows:
         if row["status"] == "done" and row["ratio"] < 1:
-            place = (
-                section(dict(row) | {"convention": ""}),
+            key = (
+                section_key(dict(row) | {"convention": ""}),
                 f"{row['task']} with {row['backbone']}",
                 row["ratio"],
             )
-            found.setdefault(place, {}).setdefault(row["convention"], {})[row["label"]] = row[
-                "psnr_db"
-            ]
+            by_label = scores.setdefault(key, {}).setdefault(row["convention"], {})
+            by_label[row["label"]] = row["psnr_db"]
     return [
-        f"{what} at {ratio:g}: {_sentence(one, other, scores)}"
-        for (_, what, ratio), scores in found.items()
-        for one, other in combinations(scores, 2)
-        if len(scores[one].keys() & scores[other].keys()) > 1
+        f"{subject} at {ratio:g}: {_compare(first, second, by_convention)}"
+        for (_, subject, ratio), by_convention in scores.items()
+        for first, second in combinations(by_convention, 2)
+        if len(by_convention[first].keys() & by_convention[second].keys()) > 1
     ]
 
 
-def _sentence(one: str, other: str, scores: Mapping[str, Mapping[str, float]]) -> str:
-    """How two rulers agree; ties have no order."""
-    ours, theirs = scores[one], scores[other]
-    common = [label for label in ours if label in theirs]
-    same, pairs = same_order([ours[label] for label in common], [theirs[label] for label in common])
-    best = {name: max(common, key=scores[name].__getitem__) for name in (one, other)}
+def _compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Describe how the rankings of two conventions agree; tied rows have no order.
+
+    `scores`: convention -> label -> PSNR.
+    """
+    labels = [label for label in scores[first] if label in scores[second]]
+    same, pairs = count_same_order(
+        [scores[first][label] for label in labels], [scores[second][label] for label in labels]
+    )
+    best = {name: max(labels, key=scores[name].__getitem__) for name in (first, second)}
     return (
-        f"{same} of {pairs} pairs of rows stand in the same order under {one} and {other} budgets; "
-        f"the best row is {best[one]} under {one} and {best[other]} under {other}"
+        f"{same} of {pairs} pairs of rows stand in the same order under {first} and {second} "
+        f"budgets; the best row is {best[first]} under {first} and {best[second]} under {second}"
     )

@@ -1,9 +1,9 @@
 """The trade-off curve: PSNR against peak memory, one line per label (Fig. 1 of the MOSP paper).
 
-The x of a point is the peak that was reached, in the convention of the budget, not the budget. The
-unpruned network is a dashed line: what pruning started from; a pale line joins the points that
-nothing beats in both (Pareto front). With several seeds a point is the mean and its bar the 95 %
-interval of the mean. One panel for each section of `frame` (task, network, input, convention).
+The x of a point is the peak of the pruned network in the convention of the budget, not the budget.
+A dashed line is the unpruned network, from which pruning started; a pale line joins the points of
+the Pareto front. Over several seeds a point is the mean, and its bar the 95 % interval of the mean.
+Each section has one panel (task, network, input, convention).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,91 +12,94 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
-from bench.records import UNPRUNED, Record
-from bench.report.frame import rows, section
-from bench.report.style import NEUTRAL, drawn, line, styles
-from bench.report.table import title
+from bench.records import UNPRUNED
+from bench.report.frame import Row, section_key
+from bench.report.results import RunResults
+from bench.report.style import NEUTRAL, draw_line, label_styles, open_figure
+from bench.report.table import section_title
 from bench.units import mib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Row = Mapping[str, Any]
-FRONT = "Pareto front"
+FRONT_LABEL = "Pareto front"
 PANEL_INCHES = (7.0, 4.5)
 
 
-def draw(records: Sequence[Record], path: Path | str) -> Path:
-    """Writes the curve; the ending of `path` chooses the format (png, svg, pdf). Returns the path.
+def draw(results: RunResults, path: Path | str) -> Path:
+    """Write the curve as png, svg or pdf, by the suffix of `path`; return the path.
 
     Raises:
         ConfigError: no record has a PSNR, so there is nothing to draw.
     """
-    found = panels(records)
-    if not found:
+    panels = select_panels(results)
+    if not panels:
         raise ConfigError(
-            "there is no finished record with a PSNR, so there is no curve to draw; run the study first"
+            "there is no finished record with a PSNR, so there is no curve to draw; "
+            "run the study first"
         )
-    look = styles(
-        list(
-            dict.fromkeys(
-                row["label"] for panel in found for row in panel if row["method"] != UNPRUNED
-            )
-        )
+    labels = dict.fromkeys(
+        row["label"] for panel in panels for row in panel if row["method"] != UNPRUNED
     )
-    with drawn(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(found))) as figure:
-        for axes, panel in zip(
-            figure.subplots(len(found), 1, squeeze=False)[:, 0], found, strict=True
-        ):
-            _panel(axes, panel, look)
+    styles = label_styles(list(labels))
+    with open_figure(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(panels))) as figure:
+        all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for axes, panel in zip(all_axes, panels, strict=True):
+            _draw_panel(axes, panel, styles)
     return Path(path)
 
 
-def panels(records: Sequence[Record]) -> list[list[Row]]:
-    """The rows that have a PSNR and a peak, section by section."""
+def select_panels(results: RunResults) -> list[list[Row]]:
+    """Return the rows that have a PSNR and a peak, section by section."""
     measured = [
         row
-        for row in rows(records)
-        if row["psnr_db"] is not None and reached_bytes(row) is not None
+        for row in results.rows
+        if row["psnr_db"] is not None and budgeted_peak_bytes(row) is not None
     ]
-    return [list(group) for _, group in groupby(measured, key=section)]
+    return [list(rows) for _, rows in groupby(measured, key=section_key)]
 
 
-def reached_bytes(row: Row) -> int | None:
-    """The peak in the convention of the budget."""
+def budgeted_peak_bytes(row: Row) -> int | None:
+    """Return the peak of a row in the convention of its budget."""
     peak: int | None = row["peak_bytes_eager" if row["convention"] == "eager" else "peak_bytes"]
     return peak
 
 
-def pareto(panel: Sequence[Row]) -> list[Row]:
-    """The rows that no other row of the panel beats, with less or equal peak and a higher PSNR; from the smallest peak to the largest."""
+def pareto_front(panel: Sequence[Row]) -> list[Row]:
+    """Return the rows on the Pareto front, by rising peak.
+
+    No other row of the panel has a peak that is not larger and a PSNR that is higher.
+    """
     front: list[Row] = []
-    for row in sorted(panel, key=lambda row: (reached_bytes(row) or 0, -row["psnr_db"])):
+    for row in sorted(panel, key=lambda row: (budgeted_peak_bytes(row) or 0, -row["psnr_db"])):
         if not front or row["psnr_db"] > front[-1]["psnr_db"]:
             front.append(row)
     return front
 
 
-def _panel(axes: "Axes", panel: Sequence[Row], look: Mapping[str, Mapping[str, Any]]) -> None:
-    """One line per label, the unpruned network, axes and legend."""
+def _draw_panel(
+    axes: "Axes", panel: Sequence[Row], styles: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Draw one line per label, the unpruned network, the axes and the legend."""
     pruned = [row for row in panel if row["method"] != UNPRUNED]
-    lines = {
-        label: [row for row in pruned if row["label"] == label]
-        for label in dict.fromkeys(row["label"] for row in pruned)
-    }
-    for label, points in lines.items():
-        ordered = sorted(points, key=lambda row: reached_bytes(row) or 0)
-        line(axes, label, [mib(reached_bytes(row) or 0) for row in ordered], ordered, look[label])
+    for label in dict.fromkeys(row["label"] for row in pruned):
+        rows = [row for row in pruned if row["label"] == label]
+        rows.sort(key=lambda row: budgeted_peak_bytes(row) or 0)
+        draw_line(axes, label, [_peak_mib(row) for row in rows], rows, styles[label])
     for row in panel:
         if row["method"] == UNPRUNED:
-            _unpruned(axes, row)
-    _front(axes, pareto(panel))
-    _dress(axes, panel)
+            _draw_unpruned(axes, row)
+    _draw_front(axes, pareto_front(panel))
+    _label_axes(axes, panel)
 
 
-def _unpruned(axes: "Axes", row: Row) -> None:
-    """Where pruning started: a dashed line at its PSNR, a star at its peak."""
-    peak_mib, psnr_db = mib(reached_bytes(row) or 0), row["psnr_db"]
+def _peak_mib(row: Row) -> float:
+    return mib(budgeted_peak_bytes(row) or 0)
+
+
+def _draw_unpruned(axes: "Axes", row: Row) -> None:
+    """Draw the unpruned network: a dashed line at its PSNR and a star at its peak."""
+    peak_mib, psnr_db = _peak_mib(row), row["psnr_db"]
     axes.axhline(psnr_db, color=NEUTRAL, linestyle="--", linewidth=1, zorder=1)
     if row["psnr_db_half95"]:
         axes.errorbar(
@@ -120,48 +123,48 @@ def _unpruned(axes: "Axes", row: Row) -> None:
     )
 
 
-def _front(axes: "Axes", front: Sequence[Row]) -> None:
-    """A wide pale line behind the points that nothing beats."""
-    x, y = [mib(reached_bytes(row) or 0) for row in front], [row["psnr_db"] for row in front]
+def _draw_front(axes: "Axes", front: Sequence[Row]) -> None:
+    """Draw a wide pale line behind the points of the Pareto front."""
     axes.plot(
-        x,
-        y,
+        [_peak_mib(row) for row in front],
+        [row["psnr_db"] for row in front],
         color="0.85",
         linewidth=5,
         solid_capstyle="round",
         solid_joinstyle="round",
         zorder=0.5,
-        label=FRONT,
+        label=FRONT_LABEL,
     )
 
 
-def _dress(axes: "Axes", panel: Sequence[Row]) -> None:
-    """Title, axis labels, budgets and legend."""
-    first, seeds = panel[0], max(row["seeds"] for row in panel)
+def _label_axes(axes: "Axes", panel: Sequence[Row]) -> None:
+    """Add title, axis labels, budgets and legend."""
+    first = panel[0]
+    seeds = max(row["seeds"] for row in panel)
     averaged = f", mean and 95 % interval over {seeds} seeds" if seeds > 1 else ""
-    axes.set_title(title(first) + averaged, loc="left", pad=18)
+    axes.set_title(section_title(first) + averaged, loc="left", pad=18)
     axes.set_xlabel(f"peak memory ({first['convention']}) at {first['measured_at']}, MiB")
     axes.set_ylabel("PSNR, dB")
     axes.margins(x=0.04, y=0.08)
     axes.grid(visible=False, axis="x")
-    _budgets(axes, panel)
-    _legend(axes, panel)
+    _draw_budgets(axes, panel)
+    _add_legend(axes, panel)
 
 
-def _budgets(axes: "Axes", panel: Sequence[Row]) -> None:
-    """A dotted line at each budget, with its ratio on top."""
-    for ratio, budget_bytes in {
-        row["ratio"]: row["budget_bytes"] for row in panel if row["budget_bytes"]
-    }.items():
+def _draw_budgets(axes: "Axes", panel: Sequence[Row]) -> None:
+    """Draw a dotted line at each budget, with its ratio on top."""
+    budgets = {row["ratio"]: row["budget_bytes"] for row in panel if row["budget_bytes"]}
+    for ratio, budget_bytes in budgets.items():
         axes.axvline(mib(budget_bytes), color="0.8", linestyle=":", linewidth=1, zorder=0)
-        place: Any = {
-            "xy": (mib(budget_bytes), 1),
-            "xycoords": ("data", "axes fraction"),
-            "xytext": (0, 3),
-            "textcoords": "offset points",
-        }
         axes.annotate(
-            f"{ratio:g}" if ratio < 1 else "1", **place, ha="center", fontsize=8.5, color=NEUTRAL
+            f"{ratio:g}" if ratio < 1 else "1",
+            (mib(budget_bytes), 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8.5,
+            color=NEUTRAL,
         )
     axes.annotate(
         "ratio",
@@ -175,11 +178,11 @@ def _budgets(axes: "Axes", panel: Sequence[Row]) -> None:
     )
 
 
-def _legend(axes: "Axes", panel: Sequence[Row]) -> None:
-    """Outside, so that it hides nothing; in the order of the lines' points at the largest ratio."""
+def _add_legend(axes: "Axes", panel: Sequence[Row]) -> None:
+    """Add a legend outside the axes, in the order of the PSNR at the largest ratio."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    height = {row["label"]: row["psnr_db"] for row in sorted(panel, key=lambda row: row["ratio"])}
-    order = sorted(handles, key=lambda label: -height.get(label, 0))
+    heights = {row["label"]: row["psnr_db"] for row in sorted(panel, key=lambda row: row["ratio"])}
+    order = sorted(handles, key=lambda label: -heights.get(label, 0))
     axes.legend(
         [handles[label] for label in order],
         order,

@@ -1,13 +1,13 @@
-"""Records as a table in memory: the only door to pandas.
+"""Records as table rows: the only adapter to pandas.
 
-`frame` has one row per record. `rows` has one row per question: the records that differ in nothing
-but the seed are averaged, and a cell that has no record yet is a row that says "pending". Two
-records whose recipes, data or method sources differ answer different questions and are never
-averaged.
+`build_frame` makes one row per record. `merge_rows` makes one row per question: records that differ
+in nothing but the seed are averaged, and a cell without a record becomes a row with the status
+"pending". Records whose recipes, data or method sources differ answer different questions and are
+never averaged.
 
-Over several seeds: peaks are the largest of the seeds (a budget binds every seed), all other
-numbers are means; beside them the sample standard deviation (n - 1) and half of the 95 % interval
-of the mean. Only finished records count. The status is the worst one.
+Over several seeds, peaks are the maximum over the seeds (a budget binds every seed), and all other
+numbers are means, with the sample standard deviation (n - 1) and half of the 95 % interval of the
+mean. Only finished records count. The status is the worst one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,79 +16,79 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.files.hashing import digest
 from bench.records import NOT_IN_KEY, Cell, Record
-from bench.report.statistics import half_width
+from bench.report.statistics import interval_half_width
 from bench.units import format_shape
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 Item = TypeVar("Item")
-REFERENCE = "mosp"  # the method that the others are compared with
+Row = Mapping[str, Any]  # of a table, from `merge_rows`
+REFERENCE_METHOD = "mosp"  # the method that the others are compared with
 NOT_IN_QUESTION = ("seed", *NOT_IN_KEY)
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
-EXECUTORS = {
-    "measured": "pytorch",
-    "lean": "lean",
-    "onnx": "onnx",
-}  # how columns begin -> what ran the network (bench.runner.measure)
-MEASURED = tuple(f"{name}_bytes" for name in EXECUTORS)
-TIMED = tuple(f"{name}_image_seconds" for name in EXECUTORS)
-LARGEST = ("budget_bytes", "peak_bytes", "peak_bytes_eager", *MEASURED)
-COSTS = ("steps", "samples", "forward_passes", "seconds")  # all phases after the shared pretraining
-WHOLE = (*LARGEST, "parameters", "parameters_stored", "macs", "pretrain_steps_spent", *COSTS[:3])
-AVERAGED = (
-    "psnr_db",
-    "ssim",
-    "input_psnr_db",
-    "input_ssim",
-    "seconds",
-    *TIMED,
-    *WHOLE[len(LARGEST) :],
+# Prefix of a column -> the executor that ran the network (bench.runner.measure).
+EXECUTORS = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}
+MEMORY_FIELDS = tuple(f"{prefix}_bytes" for prefix in EXECUTORS)
+TIME_FIELDS = tuple(f"{prefix}_image_seconds" for prefix in EXECUTORS)
+MAX_FIELDS = ("budget_bytes", "peak_bytes", "peak_bytes_eager", *MEMORY_FIELDS)
+COST_FIELDS = ("steps", "samples", "forward_passes", "seconds")  # after the shared pretraining
+COUNT_FIELDS = (
+    *("parameters", "parameters_stored", "macs", "pretrain_steps_spent"),
+    *COST_FIELDS[:3],
 )
-SPREAD = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COSTS)
-SAME = (
-    "question",
+INTEGER_FIELDS = (*MAX_FIELDS, *COUNT_FIELDS)
+SCORE_FIELDS = ("psnr_db", "ssim", "input_psnr_db", "input_ssim")
+MEAN_FIELDS = (*SCORE_FIELDS, "seconds", *TIME_FIELDS, *COUNT_FIELDS)
+SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FIELDS)
+EQUAL_FIELDS = (  # of all records of a question
+    *("question", "task", "backbone", "method", "label", "ratio", "convention", "measured_at"),
+    *("compute", "data", "data_fingerprint"),
+)
+EQUAL_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
+SECTION_FIELDS = (  # of rows that may be compared
     "task",
+    "task_options",
     "backbone",
-    "method",
-    "label",
-    "ratio",
-    "convention",
+    "backbone_options",
     "measured_at",
-    "compute",
-    "data",
-    "data_fingerprint",
+    "convention",
 )
-SAME_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
 
 
-def frame(records: Iterable[Record], pending: Iterable[Cell] = ()) -> "DataFrame":
-    """One row per record, and one per pending cell: the fields of its cell, what was measured, the totals of what was spent.
+def build_frame(records: Iterable[Record], pending: Iterable[Cell] = ()) -> "DataFrame":
+    """Return one row per record and one per pending cell.
 
-    Bytes and counts are nullable integers, `psnr_db`, `ssim`, `input_psnr_db` and `input_ssim` the
+    A row has the fields of the cell, the measured numbers, and the total costs of all phases. Bytes
+    and counts are nullable integers; `psnr_db`, `ssim`, `input_psnr_db` and `input_ssim` are the
     means of the record.
     """
     import pandas as pd
 
-    table = pd.DataFrame(
-        [_row(record.cell, record) for record in records] + [_row(cell, None) for cell in pending]
-    )
-    return table.astype({name: "Int64" for name in WHOLE if name in table})
+    rows = [_frame_row(record.cell, record) for record in records]
+    rows += [_frame_row(cell, None) for cell in pending]
+    table = pd.DataFrame(rows)
+    return table.astype({name: "Int64" for name in INTEGER_FIELDS if name in table})
 
 
-def asked(cell: Cell) -> dict[str, Any]:
-    """The fields of a cell, as a row has them."""
+def cell_fields(cell: Cell) -> dict[str, Any]:
+    """Return the fields of a cell in the form that rows have."""
     return asdict(cell) | {"measured_at": format_shape(cell.measured_at)}
 
 
-def question(cell: Cell) -> str:
-    """Equal for cells that differ in nothing but the seed."""
-    return digest(cell.content(NOT_IN_QUESTION))
+def cell_section_key(cell: Cell) -> str:
+    """Return the section key of the rows that a cell belongs to."""
+    return section_key(cell_fields(cell))
 
 
-def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
-    """One line of the frame; without a record its numbers are None."""
-    nothing = dict.fromkeys((*LARGEST, *AVERAGED)) | {
+def question_key(cell: Cell) -> str:
+    """Return a key that is equal for cells that differ in nothing but the seed."""
+    return digest(cell.to_json(NOT_IN_QUESTION))
+
+
+def _frame_row(cell: Cell, record: Record | None) -> dict[str, Any]:
+    """Return one row of the frame; without a record its numbers are None."""
+    pending = dict.fromkeys((*MAX_FIELDS, *MEAN_FIELDS)) | {
         "status": "pending",
         "reason": "",
         "phase": "",
@@ -96,93 +96,91 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "measured_on": "",
     }
     return (
-        {"key": cell.key, "question": question(cell)}
-        | asked(cell)
-        | (_answer(record) if record else nothing)
+        {"key": cell.key, "question": question_key(cell)}
+        | cell_fields(cell)
+        | (_record_fields(record) if record else pending)
     )
 
 
-def _answer(record: Record) -> dict[str, Any]:
-    """What a record adds to its cell."""
-    done = record.status == "done"
-    peaks = ("budget_bytes", "peak_bytes", "peak_bytes_eager")
-    figures = {
-        name: getattr(record, name)
-        for name in (*peaks, "parameters", "parameters_stored", "macs", "status", "reason", "phase")
-    }
+def _record_fields(record: Record) -> dict[str, Any]:
+    """Return the fields that a record adds to those of its cell."""
+    names = (
+        *("budget_bytes", "peak_bytes", "peak_bytes_eager", "parameters", "parameters_stored"),
+        *("macs", "status", "reason", "phase"),
+    )
+    fields = {name: getattr(record, name) for name in names}
     scores = {name: record.means.get(name) for name in ("psnr_db", "ssim")}
-    degraded = {f"input_{name}": record.input_means.get(name) for name in ("psnr_db", "ssim")}
-    spent: dict[str, float | None] = {
+    input_scores = {f"input_{name}": record.input_means.get(name) for name in ("psnr_db", "ssim")}
+    costs: dict[str, float | None] = {
         "pretrain_steps_spent": record.steps.get("pretrain", 0),
         "forward_passes": record.forward_passes,
     }
-    spent |= {name: sum(getattr(record, name).values()) for name in ("steps", "samples", "seconds")}
-    if not done:
-        spent = dict.fromkeys(spent)
+    costs |= {name: sum(getattr(record, name).values()) for name in ("steps", "samples", "seconds")}
+    if record.status != "done":
+        costs = dict.fromkeys(costs)
     note = str(record.environment.get("note", ""))
-    return figures | _measured(record) | scores | degraded | spent | {"note": note}
+    return fields | _measured_fields(record) | scores | input_scores | costs | {"note": note}
 
 
-def _measured(record: Record) -> dict[str, Any]:
-    """What real runs of its network took; None where there was none."""
-    found = {begin: record.measured.get(executor, {}) for begin, executor in EXECUTORS.items()}
-    figures = {f"{begin}_bytes": one.get("peak_bytes") for begin, one in found.items()}
-    seconds = {f"{begin}_image_seconds": one.get("image_seconds") for begin, one in found.items()}
-    places = dict.fromkeys(str(one["on"]) for one in found.values() if one)
-    return figures | seconds | {"measured_on": "; ".join(places)}
+def _measured_fields(record: Record) -> dict[str, Any]:
+    """Return peak and time of real runs of the network; None for executors that did not run it."""
+    figures = {prefix: record.measured.get(executor, {}) for prefix, executor in EXECUTORS.items()}
+    peaks = {f"{prefix}_bytes": run.get("peak_bytes") for prefix, run in figures.items()}
+    seconds = {
+        f"{prefix}_image_seconds": run.get("image_seconds") for prefix, run in figures.items()
+    }
+    machines = dict.fromkeys(str(run["on"]) for run in figures.values() if run)
+    return peaks | seconds | {"measured_on": "; ".join(machines)}
 
 
-def rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[dict[str, Any]]:
-    """One plain dictionary per question, sorted by task and backbone, then ratio (largest first), then label.
+def merge_rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[dict[str, Any]]:
+    """Return one dictionary per question, sorted by section, falling ratio and label.
 
-    Tasks, backbones and labels keep the order of `cells` (or of the records). `seeds` counts the
-    finished records, `seeds_asked` all; `statuses` counts records by status; a name that ends in
-    `_std` is a standard deviation, one in `_half95` half of an interval, both None for fewer than
-    two seeds.
+    Sections and labels keep the order of `cells` (or of the records). `seeds` counts the finished
+    records, `seeds_asked` all; `statuses` counts records by status. A name that ends in `_std` is a
+    standard deviation, one in `_half95` half of an interval; both are None for fewer than two
+    seeds.
 
     Args:
-        records: what has been answered.
-        cells: what has been asked; those without a record are pending.
+        records: of the cells that have a result.
+        cells: of the study; those without a record become pending.
     """
-    answered = {record.key for record in records}
-    table = frame(records, [cell for cell in cells if cell.key not in answered])
+    finished = {record.key for record in records}
+    table = build_frame(records, [cell for cell in cells if cell.key not in finished])
     if table.empty:
         return []
-    place = {
-        key: index
-        for index, key in enumerate(
-            dict.fromkeys([cell.key for cell in cells] + [record.key for record in records])
-        )
-    }
-    table = table.assign(place=table["key"].map(place)).sort_values("place", kind="stable")
-    merged = [_merge(group) for _, group in table.groupby(["question", "label"], sort=False)]
-    return _sorted(merged)
+    keys = dict.fromkeys([cell.key for cell in cells] + [record.key for record in records])
+    positions = {key: position for position, key in enumerate(keys)}
+    table = table.assign(position=table["key"].map(positions))
+    table = table.sort_values("position", kind="stable")
+    groups = table.groupby(["question", "label"], sort=False)
+    return _sort([_merge(group) for _, group in groups])
 
 
 def _merge(group: "DataFrame") -> dict[str, Any]:
-    """The rows of one question as one."""
+    """Merge the rows of one question into one."""
     first = group.iloc[0]
     done = group[group["status"] == "done"]
     counts = group["status"].value_counts()
     status = next(name for name in WORST_FIRST if name in counts)
-    merged: dict[str, Any] = {name: _plain(first[name]) for name in SAME} | {
-        name: dict(first[name]) for name in SAME_OPTIONS
+    merged: dict[str, Any] = {name: _to_python(first[name]) for name in EQUAL_FIELDS} | {
+        name: dict(first[name]) for name in EQUAL_OPTIONS
     }
     merged |= {
         "seeds": len(done),
         "seeds_asked": len(group),
         "seed_values": [int(seed) for seed in group["seed"]],
     }
-    merged |= {name: _plain((done if len(done) else group)[name].max()) for name in LARGEST}
-    merged |= {name: _mean(done[name], name in WHOLE) for name in AVERAGED}
-    merged |= {
-        f"{name}_std": _plain(done[name].astype("Float64").std()) if len(done) > 1 else None
-        for name in SPREAD
+    merged |= {name: _to_python((done if len(done) else group)[name].max()) for name in MAX_FIELDS}
+    merged |= {name: _mean(done[name], name in INTEGER_FIELDS) for name in MEAN_FIELDS}
+    deviations = {
+        name: _to_python(done[name].astype("Float64").std()) if len(done) > 1 else None
+        for name in SPREAD_FIELDS
     }
-    spread = {name: merged[f"{name}_std"] for name in SPREAD}
+    merged |= {f"{name}_std": deviation for name, deviation in deviations.items()}
     merged |= {
-        f"{name}_half95": None if std is None else half_width(std, len(done))
-        for name, std in spread.items()
+        f"{name}_half95": None if deviation is None else interval_half_width(deviation, len(done))
+        for name, deviation in deviations.items()
     }
     worst = (
         group[group["status"] == status]
@@ -190,21 +188,23 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
         .iloc[0]
     )
     merged |= {"status": status, "reason": str(worst["reason"]), "phase": str(worst["phase"])}
-    merged["note"] = "; ".join(dict.fromkeys(str(note) for note in group["note"] if note))
-    merged["measured_on"] = "; ".join(
-        dict.fromkeys(str(where) for where in group["measured_on"] if where)
-    )
+    merged |= {name: _join_distinct(group[name]) for name in ("note", "measured_on")}
     return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}
 
 
-def _mean(column: Any, whole: bool) -> float | int | None:
-    """The mean of what is there; of counts, rounded."""
-    mean = _plain(column.astype("Float64").mean())
-    return None if mean is None else round(mean) if whole else float(mean)
+def _join_distinct(texts: Iterable[Any]) -> str:
+    """Join texts with semicolons, without empty texts and repetitions."""
+    return "; ".join(dict.fromkeys(str(text) for text in texts if text))
 
 
-def _plain(value: Any) -> Any:
-    """A pandas scalar as Python's own; missing is None."""
+def _mean(column: Any, is_integer: bool) -> float | int | None:
+    """Return the mean of the values that exist, rounded for integers; None without values."""
+    mean = _to_python(column.astype("Float64").mean())
+    return None if mean is None else round(mean) if is_integer else float(mean)
+
+
+def _to_python(value: Any) -> Any:
+    """Return a scalar of pandas as one of Python; a missing one as None."""
     import pandas as pd
 
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
@@ -213,45 +213,40 @@ def _plain(value: Any) -> Any:
 
 
 def row_name(label: str, ratio: float | None) -> str:
-    """A row in words: its label, and its ratio where that is below 1."""
+    """Return the label of a row, with its ratio if that is below 1."""
     return label if ratio in (None, 1.0) else f"{label}, ratio {ratio:g}"
 
 
-def grouped(items: Iterable[Item], key: Callable[[Item], Any]) -> list[list[Item]]:
-    """Items of equal keys together, in the order in which they and their keys come."""
+def group_by(items: Iterable[Item], key: Callable[[Item], Any]) -> list[list[Item]]:
+    """Group items of equal keys; groups and items keep the order in which they come."""
     groups: dict[Any, list[Item]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())
 
 
-def first_of_each(items: Iterable[Item], key: Callable[[Item], Any]) -> list[Item]:
-    """The first item of each key."""
-    return [group[0] for group in grouped(items, key)]
+def first_per_key(items: Iterable[Item], key: Callable[[Item], Any]) -> list[Item]:
+    """Return the first item of each key."""
+    return [group[0] for group in group_by(items, key)]
 
 
-def section(row: Mapping[str, Any]) -> str:
-    """Rows of equal sections may be compared: same task, network, input and convention of the budget."""
-    return digest(
-        [
-            row[name]
-            for name in (
-                "task",
-                "task_options",
-                "backbone",
-                "backbone_options",
-                "measured_at",
-                "convention",
-            )
-        ]
-    )
+def section_key(row: Row) -> str:
+    """Return a key that is equal for rows that may be compared.
+
+    They have the same task, network, input, and convention of the budget.
+    """
+    return digest([row[name] for name in SECTION_FIELDS])
 
 
-def _sorted(merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By section, falling ratio, label; sections and labels in the order in which they come."""
-    sections = list(dict.fromkeys(section(row) for row in merged))
-    labels = list(dict.fromkeys(row["label"] for row in merged))
+def _sort(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort by section, falling ratio and label; sections and labels keep their order."""
+    sections = list(dict.fromkeys(section_key(row) for row in rows))
+    labels = list(dict.fromkeys(row["label"] for row in rows))
     return sorted(
-        merged,
-        key=lambda row: (sections.index(section(row)), -row["ratio"], labels.index(row["label"])),
+        rows,
+        key=lambda row: (
+            sections.index(section_key(row)),
+            -row["ratio"],
+            labels.index(row["label"]),
+        ),
     )

@@ -1,8 +1,8 @@
-"""The figures of the page, to hover over and to choose from: the only door to plotly.
+"""Figures of the page, to hover over and to choose from: the only adapter to plotly.
 
-They show what the printed figures show, from the same functions: the trade-off curve, the memory of
-every time step, the pattern. Each function gives an HTML fragment; the page brings plotly's script
-once.
+They show the same data as the printed figures, from the same functions: the trade-off curve, the
+memory of every time step, the pattern. Each function returns an HTML fragment; the page includes
+plotly's script once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,11 +10,12 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from bench.records import UNPRUNED, Record
-from bench.report.curve import FRONT, Row, pareto, reached_bytes
-from bench.report.pattern import Panel, shown
+from bench.report.curve import FRONT_LABEL, budgeted_peak_bytes, pareto_front
+from bench.report.frame import Row
+from bench.report.pattern import Panel, format_unit
 from bench.report.skips import Panel as SkipsPanel
-from bench.report.skips import share
-from bench.report.style import styles
+from bench.report.skips import kept_share
+from bench.report.style import label_styles
 from bench.report.table import MISSING
 from bench.units import mib
 
@@ -22,99 +23,107 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 GREY, PALE = "#595959", "#d0d0d0"
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x",
-           "<": "triangle-left", ">": "triangle-right", "p": "pentagon"}  # fmt: skip
+SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "x",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "p": "pentagon",
+}
 DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+UNPRUNED_STYLE = {
+    "line": {"color": GREY},
+    "marker": {"color": GREY, "symbol": "star", "size": 13},
+}
 FONT = {"family": "system-ui, sans-serif", "size": 13}
-LIVE_SHOWN = 6
+MAX_LIVE_VALUES = 6  # that are named when hovering over a time step
 
 
-def script() -> str:
-    """Plotly's own JavaScript."""
+def plotly_script() -> str:
+    """Return plotly's JavaScript."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
 
 
-def curve(panel: Sequence[Row], name: str) -> str:
-    """PSNR against peak memory; hovering shows the cell.
+def render_curve(panel: Sequence[Row], div_id: str) -> str:
+    """Render PSNR against peak memory; hovering shows the cell.
 
-    `panel` is one of `bench.report.curve.panels`.
+    `panel` is one of `bench.report.curve.select_panels`.
     """
     import plotly.graph_objects as go
 
-    figure, look = go.Figure(), _looks(row["label"] for row in panel if row["method"] != UNPRUNED)
-    front = pareto(panel)
-    wide = {"color": PALE, "width": 8}
+    figure = go.Figure()
+    styles = _plotly_styles(row["label"] for row in panel if row["method"] != UNPRUNED)
+    front = pareto_front(panel)
     figure.add_scatter(
         x=[_peak_mib(row) for row in front],
         y=[row["psnr_db"] for row in front],
-        name=FRONT,
+        name=FRONT_LABEL,
         mode="lines",
-        line=wide,
+        line={"color": PALE, "width": 8},
         hoverinfo="skip",
     )
     for label in dict.fromkeys(row["label"] for row in panel):
-        points = sorted((row for row in panel if row["label"] == label), key=_peak_mib)
-        drawn = look.get(
-            label,
-            {"line": {"color": GREY}, "marker": {"color": GREY, "symbol": "star", "size": 13}},
-        )
-        _line(figure, label, points, _peak_mib, drawn)
+        rows = sorted((row for row in panel if row["label"] == label), key=_peak_mib)
+        _add_line(figure, label, rows, _peak_mib, styles.get(label, UNPRUNED_STYLE))
     figure.update_xaxes(title=f"peak memory ({panel[0]['convention']}), MiB", rangemode="tozero")
     figure.update_yaxes(title="PSNR, dB")
-    return _fragment(figure, name, 620)
+    return _to_html(figure, div_id, 620)
 
 
-def timelines(records: Sequence[Record], name: str) -> str:
-    """Bytes alive at each time step, one line per record: those of ratio 1 always, others for one ratio at a time."""
-    import plotly.graph_objects as go
+def render_timelines(records: Sequence[Record], div_id: str) -> str:
+    """Render the bytes alive at each time step, one line per record.
 
-    figure, look = (
-        go.Figure(),
-        _looks(record.cell.label for record in records if record.cell.method != UNPRUNED),
-    )
-    whole = [record for record in records if record.cell.ratio == 1]
-    ratios = sorted({record.cell.ratio for record in records} - {1.0})
-    shown_at = []
-    for record in [
-        *whole,
-        *(record for ratio in ratios for record in records if record.cell.ratio == ratio),
-    ]:
-        line = (
-            look[record.cell.label]["line"]
-            if record.cell.label in look
-            else {"color": GREY, "width": 3}
-        )
-        figure.add_scatter(
-            x=[step["step"] for step in record.timeline],
-            y=[mib(step["bytes"]) for step in record.timeline],
-            name=escape(record.cell.label),
-            mode="lines",
-            line=dict(line, shape="hvh"),
-            customdata=[
-                f"<b>{escape(record.cell.label)}</b><br>{_alive(step)}" for step in record.timeline
-            ],
-            hovertemplate="%{customdata}<extra></extra>",
-        )
-        shown_at.append(record.cell.ratio)
-    if ratios:
-        _choose(
-            figure,
-            {f"ratio {ratio:g}": [at in (1.0, ratio) for at in shown_at] for ratio in ratios},
-        )
-    figure.update_xaxes(title="time step")
-    figure.update_yaxes(title="alive, MiB", rangemode="tozero")
-    return _fragment(figure, name, 620)
-
-
-def skips(panel: SkipsPanel, name: str) -> str:
-    """PSNR against the share that each long skip keeps, when it alone is narrowed."""
+    Records at ratio 1 are always visible, others for one ratio at a time.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for label, look in _looks(panel.lines).items():
-        _line(figure, label, panel.lines[label], share, look)
+    styles = _plotly_styles(
+        record.cell.label for record in records if record.cell.method != UNPRUNED
+    )
+    ratios = sorted({record.cell.ratio for record in records} - {1.0})
+    ordered = [
+        record for ratio in (1.0, *ratios) for record in records if record.cell.ratio == ratio
+    ]
+    for record in ordered:
+        label = record.cell.label
+        line = styles[label]["line"] if label in styles else {"color": GREY, "width": 3}
+        figure.add_scatter(
+            x=[step["step"] for step in record.timeline],
+            y=[mib(step["bytes"]) for step in record.timeline],
+            name=escape(label),
+            mode="lines",
+            line=dict(line, shape="hvh"),
+            customdata=[
+                f"<b>{escape(label)}</b><br>{_describe_step(step)}" for step in record.timeline
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    if ratios:
+        choices = {
+            f"ratio {ratio:g}": [record.cell.ratio in (1.0, ratio) for record in ordered]
+            for ratio in ratios
+        }
+        _add_menu(figure, choices)
+    figure.update_xaxes(title="time step")
+    figure.update_yaxes(title="alive, MiB", rangemode="tozero")
+    return _to_html(figure, div_id, 620)
+
+
+def render_skips(panel: SkipsPanel, div_id: str) -> str:
+    """Render PSNR against the kept share of each long skip, when it alone is narrowed."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for label, style in _plotly_styles(panel.lines).items():
+        _add_line(figure, label, panel.lines[label], kept_share, style)
     if panel.whole is not None:
         figure.add_hline(
             panel.whole["psnr_db"],
@@ -123,11 +132,11 @@ def skips(panel: SkipsPanel, name: str) -> str:
         )
     figure.update_xaxes(title="share of its channels that the skip keeps", rangemode="tozero")
     figure.update_yaxes(title="PSNR, dB")
-    return _fragment(figure, name, 480)
+    return _to_html(figure, div_id, 480)
 
 
-def pattern(panels: Mapping[float, Panel], name: str) -> str:
-    """The share of its channels that each unit keeps, for one ratio at a time.
+def render_pattern(panels: Mapping[float, Panel], div_id: str) -> str:
+    """Render the kept share of each unit, for one ratio at a time.
 
     `panels`: ratio -> panel.
     """
@@ -135,10 +144,9 @@ def pattern(panels: Mapping[float, Panel], name: str) -> str:
 
     figure = go.Figure()
     for panel in panels.values():
-        grid = [[shares.get(unit) for unit in panel.units] for shares in panel.shares.values()]
         figure.add_heatmap(
-            z=grid,
-            x=[escape(shown(unit)) for unit in panel.units],
+            z=[[shares.get(unit) for unit in panel.units] for shares in panel.shares.values()],
+            x=[escape(format_unit(unit)) for unit in panel.units],
             y=[escape(label) for label in panel.shares],
             zmin=0,
             zmax=1,
@@ -148,80 +156,91 @@ def pattern(panels: Mapping[float, Panel], name: str) -> str:
             hovertemplate="%{y}<br>%{x}: %{z:.0%} kept<extra></extra>",
             colorbar={"thickness": 12, "tickformat": ".0%"},
         )
-    _choose(figure, {f"ratio {ratio:g}": [other == ratio for other in panels] for ratio in panels})
+    choices = {f"ratio {ratio:g}": [other == ratio for other in panels] for ratio in panels}
+    _add_menu(figure, choices)
     figure.update_yaxes(autorange="reversed", tickfont={"size": 11})
     figure.update_xaxes(tickangle=-90, tickfont={"size": 11})
-    return _fragment(figure, name, 240 + 22 * max(len(panel.shares) for panel in panels.values()))
+    height = 240 + 22 * max(len(panel.shares) for panel in panels.values())
+    return _to_html(figure, div_id, height)
 
 
-def _looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The printed figures' colours, markers and lines, in plotly's words."""
-    looks = {}
-    for label, look in styles(list(dict.fromkeys(labels))).items():
-        colour = "#" + "".join(f"{round(255 * part):02x}" for part in look["color"])
+def _plotly_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the colours, markers and lines of the printed figures in the terms of plotly."""
+    styles = {}
+    for label, style in label_styles(list(dict.fromkeys(labels))).items():
+        colour = "#" + "".join(f"{round(255 * part):02x}" for part in style["color"])
         marker = {
             "color": colour,
-            "symbol": SYMBOLS[look["marker"]],
+            "symbol": SYMBOLS[style["marker"]],
             "size": 9,
             "line": {"color": "white", "width": 1},
         }
-        looks[label] = {
-            "line": {"color": colour, "dash": DASHES[look["linestyle"]], "width": 2},
+        styles[label] = {
+            "line": {"color": colour, "dash": DASHES[style["linestyle"]], "width": 2},
             "marker": marker,
         }
-    return looks
+    return styles
 
 
 def _peak_mib(row: Row) -> float:
-    return mib(reached_bytes(row) or 0)
+    return mib(budgeted_peak_bytes(row) or 0)
 
 
-def _line(
+def _add_line(
     figure: "Figure",
     label: str,
-    points: Sequence[Row],
+    rows: Sequence[Row],
     x: Callable[[Row], float],
-    look: Mapping[str, Any],
+    style: Mapping[str, Any],
 ) -> None:
-    """PSNR of some rows against something, with half of the 95 % interval over seeds where there are several; hovering shows the cell."""
-    halves = [row["psnr_db_half95"] or 0 for row in points]
+    """Add the PSNR of rows against `x`; hovering shows the cell.
+
+    Bars are half of the 95 % interval over seeds, for rows of several seeds.
+    """
+    halves = [row["psnr_db_half95"] or 0 for row in rows]
     figure.add_scatter(
-        x=[x(row) for row in points],
-        y=[row["psnr_db"] for row in points],
+        x=[x(row) for row in rows],
+        y=[row["psnr_db"] for row in rows],
         error_y={"array": halves, "visible": any(halves)},
         name=escape(label),
         mode="lines+markers",
-        customdata=[_cell(row) for row in points],
+        customdata=[_describe_cell(row) for row in rows],
         hovertemplate="%{customdata}<extra></extra>",
-        **look,
+        **style,
     )
 
 
-def _cell(row: Row) -> str:
-    """What hovering over a point says."""
+def _describe_cell(row: Row) -> str:
+    """Return the text that is shown when hovering over a point."""
     spread = "" if row["psnr_db_half95"] is None else f" ± {row['psnr_db_half95']:.2f}"
     ssim = MISSING if row["ssim"] is None else f"{row['ssim']:.4f}"
     return (
-        f"<b>{escape(row['label'])}</b>, ratio {row['ratio']:g}<br>{row['psnr_db']:.2f}{spread} dB, SSIM {ssim}"
-        f"<br>peak {_peak_mib(row):.1f} MiB, {row['parameters']:,} parameters<br>{row['steps']:,} steps, {row['seconds']:,.0f} s"
+        f"<b>{escape(row['label'])}</b>, ratio {row['ratio']:g}<br>"
+        f"{row['psnr_db']:.2f}{spread} dB, SSIM {ssim}<br>"
+        f"peak {_peak_mib(row):.1f} MiB, {row['parameters']:,} parameters<br>"
+        f"{row['steps']:,} steps, {row['seconds']:,.0f} s"
     )
 
 
-def _alive(step: Mapping[str, Any]) -> str:
-    """What hovering over a time step says."""
+def _describe_step(step: Mapping[str, Any]) -> str:
+    """Return the text that is shown when hovering over a time step."""
     live = sorted(step["live"].items(), key=lambda item: -item[1])
-    lines = [f"{escape(name)}: {mib(size):.1f}" for name, size in live[:LIVE_SHOWN]]
-    more = [f"{len(live) - LIVE_SHOWN} smaller ones"] if len(live) > LIVE_SHOWN else []
+    lines = [f"{escape(name)}: {mib(size):.1f}" for name, size in live[:MAX_LIVE_VALUES]]
+    rest = len(live) - MAX_LIVE_VALUES
+    more = [f"{rest} smaller ones"] if rest > 0 else []
     return "<br>".join([f"{escape(step['op'])}: {mib(step['bytes']):.1f} MiB", *lines, *more])
 
 
-def _choose(figure: "Figure", choices: Mapping[str, Sequence[bool]]) -> None:
-    """A menu of which traces are seen; the first choice is on."""
-    for trace, on in zip(figure.data, next(iter(choices.values())), strict=True):
-        trace.visible = on
+def _add_menu(figure: "Figure", choices: Mapping[str, Sequence[bool]]) -> None:
+    """Add a menu of visible traces; the first choice is selected.
+
+    `choices`: text -> whether each trace is visible.
+    """
+    for trace, is_visible in zip(figure.data, next(iter(choices.values())), strict=True):
+        trace.visible = is_visible
     buttons = [
-        {"label": text, "method": "update", "args": [{"visible": list(seen)}]}
-        for text, seen in choices.items()
+        {"label": text, "method": "update", "args": [{"visible": list(visible)}]}
+        for text, visible in choices.items()
     ]
     menu = {
         "buttons": buttons,
@@ -235,8 +254,8 @@ def _choose(figure: "Figure", choices: Mapping[str, Sequence[bool]]) -> None:
     figure.update_layout(updatemenus=[menu])
 
 
-def _fragment(figure: "Figure", name: str, height: int) -> str:
-    """HTML without the script; the legend below, so that narrow screens keep their width."""
+def _to_html(figure: "Figure", div_id: str, height: int) -> str:
+    """Return HTML without the script; the legend is below, so that narrow screens keep width."""
     from plotly.io import to_html
 
     figure.update_layout(
@@ -254,4 +273,5 @@ def _fragment(figure: "Figure", name: str, height: int) -> str:
         "displaylogo": False,
         "modeBarButtonsToRemove": ["select2d", "lasso2d"],
     }
-    return str(to_html(figure, full_html=False, include_plotlyjs=False, div_id=name, config=config))
+    html = to_html(figure, full_html=False, include_plotlyjs=False, div_id=div_id, config=config)
+    return str(html)

@@ -1,89 +1,91 @@
-"""Memory per time step before and after pruning, stacked by live value, on one scale (Fig. 3a of the MOSP paper).
+"""Memory per time step before and after pruning, on one scale (Fig. 3a of the MOSP paper).
 
-One pair of panels for each section of `frame`: the unpruned network, and the first row of MOSP, or
-of whatever method comes first, at the smallest ratio and the first seed that has a finished record.
+Each section has one pair of panels: the unpruned network, and the first row of MOSP, or of the
+first method without MOSP, at the smallest ratio and the first seed that has a finished record.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile, TimeStep
 from bench.records import UNPRUNED, Record
-from bench.report.frame import REFERENCE, asked, grouped, row_name, section
-from bench.report.style import drawn
-from bench.report.table import title
-from bench.report.timeline_plot import DOTS_PER_INCH, INCHES, panel
+from bench.report.frame import (
+    REFERENCE_METHOD,
+    cell_fields,
+    cell_section_key,
+    group_by,
+    row_name,
+)
+from bench.report.results import RunResults
+from bench.report.style import open_figure
+from bench.report.table import section_title
+from bench.report.timeline_plot import DOTS_PER_INCH, INCHES, draw_panel
 
 
 class Pair(NamedTuple):
-    """What is drawn of a section: its title, the record before pruning and the one after."""
+    """The title of a section, and its records before and after pruning."""
 
     title: str
     before: Record
     after: Record
 
 
-def draw(records: Sequence[Record], path: Path | str) -> Path:
-    """Writes the figure; the ending of `path` chooses the format (png, svg, pdf). Returns the path.
+def draw(results: RunResults, path: Path | str) -> Path:
+    """Write the figure as png, svg or pdf, by the suffix of `path`; return the path.
 
     Raises:
-        ConfigError: no section has finished records before and after pruning that know their time
+        ConfigError: no section has finished records before and after pruning that hold their time
             steps.
     """
-    found = pairs(records)
-    if not found:
+    pairs = find_pairs(results)
+    if not pairs:
         raise ConfigError(
-            "there is no pair of finished records, unpruned and pruned, that know their time steps; run the study again"
+            "there is no pair of finished records, unpruned and pruned, "
+            "that know their time steps; run the study again"
         )
-    with drawn(Path(path), (INCHES[0], 2 * INCHES[1] * len(found)), DOTS_PER_INCH) as figure:
-        for place, pair in enumerate(found):
-            for below, record in enumerate((pair.before, pair.after)):
-                axes = figure.add_subplot(2 * len(found), 1, 2 * place + below + 1)
-                panel(
-                    axes,
-                    f"{pair.title}: {name(record)}, planned",
-                    profile_of(record),
-                    profile_of(pair.before).peak_bytes,
-                )
+    panels = [(pair, record) for pair in pairs for record in (pair.before, pair.after)]
+    inches = (INCHES[0], INCHES[1] * len(panels))
+    with open_figure(Path(path), inches, DOTS_PER_INCH) as figure:
+        for number, (pair, record) in enumerate(panels, 1):
+            draw_panel(
+                figure.add_subplot(len(panels), 1, number),
+                f"{pair.title}: {record_name(record)}, planned",
+                record_profile(record),
+                record_profile(pair.before).peak_bytes,
+            )
     return Path(path)
 
 
-def pairs(records: Sequence[Record]) -> list[Pair]:
-    """Before and after, in the order of the sections."""
-    result = []
-    known = [record for record in records if record.status == "done" and record.timeline]
-    for members in grouped(known, lambda record: section(asked(record.cell))):
+def find_pairs(results: RunResults) -> list[Pair]:
+    """Return the records before and after pruning, in the order of the sections."""
+    pairs = []
+    finished = [record for record in results.records if record.status == "done" and record.timeline]
+    for section in group_by(finished, lambda record: cell_section_key(record.cell)):
         before = [
             record
-            for record in members
+            for record in section
             if record.cell.method == UNPRUNED and record.cell.ratio == 1
         ]
-        after = [record for record in members if record.cell.ratio < 1]
+        after = [record for record in section if record.cell.ratio < 1]
         if before and after:
-            chosen = [record for record in after if record.cell.method == REFERENCE]
-            chosen = chosen or [
+            candidates = [record for record in after if record.cell.method == REFERENCE_METHOD] or [
                 record for record in after if record.cell.label == after[0].cell.label
             ]
-            result.append(
-                Pair(
-                    title(asked(members[0].cell)),
-                    before[0],
-                    min(chosen, key=lambda record: record.cell.ratio),
-                )
-            )
-    return result
+            smallest = min(candidates, key=lambda record: record.cell.ratio)
+            title = section_title(cell_fields(section[0].cell))
+            pairs.append(Pair(title, before[0], smallest))
+    return pairs
 
 
-def profile_of(record: Record) -> MemoryProfile:
-    """The planned profile that a record keeps."""
+def record_profile(record: Record) -> MemoryProfile:
+    """Return the planned memory profile that a record holds."""
     steps = tuple(TimeStep(**step) for step in record.timeline)
     return MemoryProfile(
         record.cell.measured_at, "planned", steps, record.parameters or 0, record.macs or 0
     )
 
 
-def name(record: Record) -> str:
-    """The row of a record in words."""
+def record_name(record: Record) -> str:
+    """Return the name of the row of a record."""
     return row_name(record.cell.label, record.cell.ratio)

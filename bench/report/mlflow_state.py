@@ -1,6 +1,6 @@
-"""What of a run folder has been copied to which MLflow: one small file per tracking URI.
+"""The note of what was copied to MLflow: one small file per tracking URI in the run folder.
 
-It is a note, MLflow itself knows better.
+It saves time only: MLflow itself is asked if there is no note.
 """
 
 import os
@@ -17,34 +17,38 @@ from bench.records import SCHEMA
 SQLITE = "sqlite:///"
 
 
-def sqlite_file(where: str) -> Path | None:
-    """The file of a sqlite URI; None for a server."""
-    return Path(where.removeprefix(SQLITE).partition("?")[0]) if where.startswith(SQLITE) else None
+def sqlite_path(uri: str) -> Path | None:
+    """Return the file of a sqlite URI; None for a server."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
 
 
-def check_writable(where: str) -> None:
-    """Raises DiskError for a sqlite file that cannot be written, which MLflow itself would try for minutes."""
-    file = sqlite_file(where)
+def check_writable(uri: str) -> None:
+    """Raise DiskError for a sqlite file that cannot be written.
+
+    MLflow itself would try for minutes.
+    """
+    file = sqlite_path(uri)
     if file is not None:
-        found = next(place for place in (file, *file.resolve().parents) if place.exists())
-        if not os.access(found, os.W_OK):
-            raise DiskError(f"{found} cannot be written")
+        existing = next(path for path in (file, *file.resolve().parents) if path.exists())
+        if not os.access(existing, os.W_OK):
+            raise DiskError(f"{existing} cannot be written")
 
 
-def read_note(folder: Path, where: str) -> dict[str, Any]:
-    """What was copied to this URI: the parent's run id, the table's content, run id and content of each key.
+def read_note(folder: Path, uri: str) -> dict[str, Any]:
+    """Return what was copied to a URI: parent run id, table digest, run id and digest of each key.
 
-    Where there is no note, or it is damaged, or its sqlite file is gone, nothing is known: MLflow
-    itself is asked.
+    The note is empty if there is none, if it is damaged, or if its sqlite file does not exist any
+    more.
     """
     empty: dict[str, Any] = {
         "schema": SCHEMA,
-        "uri": where,
+        "uri": uri,
         "parent": None,
         "table": None,
         "records": {},
     }
-    path, file = _note_path(folder, where), sqlite_file(where)
+    path = _note_path(folder, uri)
+    file = sqlite_path(uri)
     if not path.is_file() or (file is not None and not file.is_file()):
         return empty
     try:
@@ -56,10 +60,10 @@ def read_note(folder: Path, where: str) -> dict[str, Any]:
         return empty
 
 
-def write_note(folder: Path, where: str, note: Mapping[str, Any]) -> None:
-    """Keeps it. Raises DiskError."""
-    checked_json.write(_note_path(folder, where), note)
+def write_note(folder: Path, uri: str, note: Mapping[str, Any]) -> None:
+    """Write the note of a URI. Raises DiskError."""
+    checked_json.write(_note_path(folder, uri), note)
 
 
-def _note_path(folder: Path, where: str) -> Path:
-    return folder / f"mlflow-{digest(where)[:12]}.json"
+def _note_path(folder: Path, uri: str) -> Path:
+    return folder / f"mlflow-{digest(uri)[:12]}.json"

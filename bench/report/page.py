@@ -1,9 +1,9 @@
-"""The page: a study as one HTML file that needs no network, to read, sort, hover over and compare pictures.
+"""The page: a study as one HTML file that needs no network.
 
-It holds what the folder holds: the table, the curve, the memory of every time step, the pattern,
-the crops, and what produced them. It can be made while the study runs, and says what is missing.
-Jinja2 fills `page.html`, plotly draws, DataTables (as itables packs it) sorts and filters; crops
-and scripts are inside the file.
+It is for reading, sorting, hovering over points and comparing pictures. It holds the table, the
+curve, the memory of every time step, the pattern, the crops, and how they were made. It can be
+written while the study runs, and then says what is missing. Jinja2 fills `page.html`, plotly draws,
+DataTables (as packed by itables) sorts and filters; crops and scripts are inside the file.
 """
 
 from base64 import b64encode
@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import atomic
-from bench.records import Cell, Record
+from bench.records import Record
 from bench.report import curve, interactive, page_table, pattern, skips
-from bench.report.convention_agreement import agreement
-from bench.report.frame import REFERENCE, asked, first_of_each, rows, section
-from bench.report.significance import versus
-from bench.report.table import caption, reasons, title
-from bench.report.visual import View, views
+from bench.report.convention_agreement import describe_agreement
+from bench.report.frame import REFERENCE_METHOD, first_per_key
+from bench.report.results import RunResults
+from bench.report.significance import compare_with_reference
+from bench.report.table import row_notes, section_caption, section_title
+from bench.report.visual import View, collect_views
 from bench.study.store import Store
 
 TEMPLATE = "page.html"
 TABLE_SCRIPT = "itables"  # packs DataTables, its script and its style, as two files
 
 
-def write_page(store: Store, path: Path) -> Path:
-    """Writes the page of a run folder. Returns the path."""
+def write_page(store: Store, results: RunResults, path: Path) -> Path:
+    """Write the page of a run folder; return the path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -39,140 +40,135 @@ def write_page(store: Store, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    atomic.write(path, environment.get_template(TEMPLATE).render(content(store)).encode())
+    html = environment.get_template(TEMPLATE).render(page_content(store, results))
+    atomic.write(path, html.encode())
     return path
 
 
-def content(store: Store) -> dict[str, Any]:
-    """What the template shows."""
-    records, cells = store.records(), store.cells()
-    merged, (script, style) = rows(records, cells), _table_files()
+def page_content(store: Store, results: RunResults) -> dict[str, Any]:
+    """Return the variables of the template."""
+    script, style = _read_table_files()
     return {
         "name": store.name(),
-        "sections": _sections(store, records, merged),
-        "asked": len(cells) or len(records),
-        "rulers": agreement(merged),
-        "counts": _counts(records, cells),
-        "facts": _facts(store, records, cells),
-        "plotly": interactive.script(),
+        "sections": [
+            _build_section(store, section, index)
+            for index, section in enumerate(results.split_sections())
+        ],
+        "cell_count": len(results.cells) or len(results.records),
+        "agreement": describe_agreement(results.rows),
+        "counts": _count_statuses(results),
+        "facts": _collect_facts(store, results),
+        "plotly": interactive.plotly_script(),
         "table_script": b64encode(script).decode(),
         "table_style": style.decode(),
     }
 
 
-def _table_files() -> tuple[bytes, bytes]:
-    """Script and style of DataTables.
+def _read_table_files() -> tuple[bytes, bytes]:
+    """Read script and style of DataTables.
 
-    Read as files: importing the package would bring a notebook's ways with it.
+    The package is not imported, because importing it would set up a notebook.
     """
-    found = find_spec(TABLE_SCRIPT)
-    folder = Path(str(found.origin)).parent / "html" if found else Path()
+    package = find_spec(TABLE_SCRIPT)
+    folder = Path(str(package.origin)).parent / "html" if package else Path()
     return (folder / "dt_bundle.js").read_bytes(), (folder / "dt_bundle.css").read_bytes()
 
 
-def _sections(
-    store: Store, records: Sequence[Record], merged: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """One entry per section of `frame`."""
-    curves = {section(panel[0]): panel for panel in curve.panels(records)}
-    result = []
-    for place, (key, group) in enumerate(groupby(merged, key=section)):
-        block = list(group)
-        mine = [record for record in records if section(asked(record.cell)) == key]
-        reference = next((row["label"] for row in block if row["method"] == REFERENCE), None)
-        compared = versus(reference, block, mine) if reference else block
-        result.append(
-            {
-                "title": title(block[0]),
-                "anchor": f"section{place}",
-                "headers": page_table.headers(compared),
-                "lines": page_table.lines(compared),
-                "notes": caption(block) + page_table.notes(compared) + reasons(block),
-                "summary": _summary(block, mine),
-                "curve": interactive.curve(curves[key], f"curve{place}") if key in curves else None,
-                "timelines": _timelines(mine, place),
-                "pattern": _pattern(mine, place),
-                "skips": next(
-                    (interactive.skips(panel, f"skips{place}") for panel in skips.panels(mine)),
-                    None,
-                ),
-                "views": [_view(view, reference) for view in views(store, _first_seeds(mine))],
-            }
-        )
-    return result
+def _build_section(store: Store, section: RunResults, index: int) -> dict[str, Any]:
+    """Return the variables of one section."""
+    rows, records = section.rows, section.records
+    reference = next((row["label"] for row in rows if row["method"] == REFERENCE_METHOD), None)
+    compared = compare_with_reference(reference, rows, records) if reference else rows
+    first_seeds = _select_first_seeds(records)
+    curve_panels = curve.select_panels(section)
+    pattern_panels = {panel.ratio: panel for panel in pattern.build_panels(section)}
+    skips_panels = skips.build_panels(section)
+    timelines = [record for record in first_seeds if record.timeline]
+    return {
+        "title": section_title(rows[0]),
+        "anchor": f"section{index}",
+        "headers": page_table.table_headers(compared),
+        "lines": page_table.table_lines(compared),
+        "notes": section_caption(rows) + page_table.comparison_notes(compared) + row_notes(rows),
+        "summary": _summarize(section),
+        "curve": interactive.render_curve(curve_panels[0], f"curve{index}")
+        if curve_panels
+        else None,
+        "timelines": interactive.render_timelines(timelines, f"timelines{index}")
+        if timelines
+        else None,
+        "pattern": interactive.render_pattern(pattern_panels, f"pattern{index}")
+        if pattern_panels
+        else None,
+        "skips": interactive.render_skips(skips_panels[0], f"skips{index}")
+        if skips_panels
+        else None,
+        "views": [_encode_view(view, reference) for view in collect_views(store, first_seeds)],
+    }
 
 
-def _summary(block: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> list[str]:
-    """The best of every ratio, in words, and whether what is next could as well be."""
-    lines = []
-    for ratio, group in groupby(block, key=lambda row: row["ratio"]):
+def _summarize(section: RunResults) -> list[str]:
+    """Name the best row of each ratio, and doubt a difference whose interval contains zero."""
+    sentences = []
+    for ratio, block in groupby(section.rows, key=lambda row: row["ratio"]):
         done = sorted(
-            (row for row in group if row["status"] == "done" and row["psnr_db"] is not None),
+            (row for row in block if row["status"] == "done" and row["psnr_db"] is not None),
             key=lambda row: -row["psnr_db"],
         )
         if ratio < 1 and len(done) > 1:
-            best, next_best = done[:2]
-            ahead = f"{best['psnr_db'] - next_best['psnr_db']:.2f} dB ahead of {next_best['label']}"
-            interval = versus(next_best["label"], [best, next_best], records)[0]["interval_db"]
-            doubt = (
-                "; the interval of that difference holds zero"
-                if interval and interval[0] <= 0 <= interval[1]
-                else ""
+            best, second = done[:2]
+            comparison = compare_with_reference(second["label"], [best, second], section.records)
+            interval = comparison[0]["interval_db"]
+            has_doubt = interval and interval[0] <= 0 <= interval[1]
+            doubt = "; the interval of that difference holds zero" if has_doubt else ""
+            sentences.append(
+                f"At {ratio:g} of the peak, {best['label']} keeps the most: "
+                f"{best['psnr_db']:.2f} dB, {best['psnr_db'] - second['psnr_db']:.2f} dB ahead of "
+                f"{second['label']}{doubt}."
             )
-            lines.append(
-                f"At {ratio:g} of the peak, {best['label']} keeps the most: {best['psnr_db']:.2f} dB, {ahead}{doubt}."
-            )
-    return lines
+    return sentences
 
 
-def _first_seeds(records: Sequence[Record]) -> list[Record]:
-    """Of each row and ratio the first record that is finished."""
+def _select_first_seeds(records: Sequence[Record]) -> list[Record]:
+    """Return the first finished record of each row and ratio."""
     done = [record for record in records if record.status == "done"]
-    return first_of_each(done, lambda record: (record.cell.label, record.cell.ratio))
+    return first_per_key(done, lambda record: (record.cell.label, record.cell.ratio))
 
 
-def _timelines(records: Sequence[Record], place: int) -> str | None:
-    known = [record for record in _first_seeds(records) if record.timeline]
-    return interactive.timelines(known, f"timelines{place}") if known else None
+def _encode_view(view: View, reference: str | None) -> dict[str, Any]:
+    """Return one photograph with its crops as data URLs.
 
-
-def _pattern(records: Sequence[Record], place: int) -> str | None:
-    found = {panel.ratio: panel for panel in pattern.panels(records)}
-    return interactive.pattern(found, f"pattern{place}") if found else None
-
-
-def _view(view: View, reference: str | None) -> dict[str, Any]:
-    """One photograph with its crops inside; at first MOSP at the smallest ratio is seen beside the degraded one."""
+    `seen` is the crop that is shown beside the degraded one at first: that of the reference at the
+    smallest ratio.
+    """
     tiles = [
         {
             "name": tile.name,
-            "figures": tile.figures,
+            "figures": tile.scores,
             "image": f"data:image/png;base64,{b64encode(tile.path.read_bytes()).decode()}",
         }
         for tile in view.tiles
     ]
-    seen = max(
-        range(len(tiles)),
-        key=lambda place: (view.tiles[place].label == reference, -(view.tiles[place].ratio or 1)),
-    )
+    ranks = [(tile.label == reference, -(tile.ratio or 1)) for tile in view.tiles]
+    seen = ranks.index(max(ranks))
     return {"name": f"{view.test_set}: {view.photograph}", "tiles": tiles, "seen": seen}
 
 
-def _counts(records: Sequence[Record], cells: Sequence[Cell]) -> dict[str, int]:
-    """How many cells are in which state; pending is what was asked and has no record."""
-    found = {
-        status: sum(record.status == status for record in records)
+def _count_statuses(results: RunResults) -> dict[str, int]:
+    """Return status -> number of cells; a cell without a record is pending."""
+    counts = {
+        status: sum(record.status == status for record in results.records)
         for status in ("done", "infeasible", "failed")
     }
-    return found | {"pending": max(0, len(cells) - len(records))}
+    return counts | {"pending": max(0, len(results.cells) - len(results.records))}
 
 
-def _facts(store: Store, records: Sequence[Record], cells: Sequence[Cell]) -> dict[str, str]:
-    """What produced the numbers."""
-    first = next((record for record in records if record.status == "done"), None)
-    environment = first.environment if first else {}
-    asked_cells = cells or [record.cell for record in records]
-    recipe = asdict(asked_cells[0].recipe) if asked_cells else {}
+def _collect_facts(store: Store, results: RunResults) -> dict[str, str]:
+    """Return how the numbers were made: command, versions, machine, data and recipe."""
+    first = next((record for record in results.records if record.status == "done"), None)
+    environment: Mapping[str, Any] = first.environment if first else {}
+    cells = results.cells or [record.cell for record in results.records]
+    recipe = asdict(cells[0].recipe) if cells else {}
     facts = {
         "command": store.command() or "not recorded",
         "versions": ", ".join(
@@ -185,7 +181,7 @@ def _facts(store: Store, records: Sequence[Record], cells: Sequence[Cell]) -> di
         ),
         "threads": str(environment.get("threads", "")),
         "data": ", ".join(
-            dict.fromkeys(f"{cell.data} ({cell.data_fingerprint[:16]})" for cell in asked_cells)
+            dict.fromkeys(f"{cell.data} ({cell.data_fingerprint[:16]})" for cell in cells)
         ),
         "recipe of the first cell": ", ".join(f"{name} {value}" for name, value in recipe.items()),
     }

@@ -1,9 +1,10 @@
-"""Our rows beside the paper's tables (Shi et al., AAAI 2023: U-Net of width 32 on SIDD), which lie in `paper/` as printed.
+"""Comparison with the paper's tables (Shi et al., AAAI 2023: U-Net of width 32 on SIDD).
 
-Table 1, methods: the first row of a method, in the order of the study, stands for the paper's row
-of that method; variants have no counterpart. Where a study varies MOSP's outer or inner stride, its
-rows stand beside Table 2 or 3. Ranks are among the rows that both tables have at a ratio, 1 for the
-best PSNR. Absolute PSNR of different data cannot be compared; order can.
+The folder `paper/` holds the tables as printed. In Table 1 (methods) the paper's row of a method is
+compared with the first row of that method in the order of the study; variants have no counterpart.
+If a study varies the outer or inner stride of MOSP, its rows are compared with Table 2 or 3. Ranks
+are among the rows that both tables have at a ratio, 1 for the best PSNR. Absolute PSNR on different
+data cannot be compared; order can.
 """
 
 import csv
@@ -14,30 +15,51 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench.records import Cell, Record
-from bench.report.frame import rows, section
-from bench.report.statistics import same_order
-from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
+from bench.report.frame import Row, section_key
+from bench.report.results import RunResults
+from bench.report.statistics import count_same_order
+from bench.report.table import (
+    MISSING,
+    Markup,
+    TableLayout,
+    format_mean,
+    format_status,
+    render_rows,
+)
 
-PAPER = Path(__file__).parent / "paper"
-VARIED = {
-    "outer_stride": "table2",
-    "inner_stride": "table3",
-}  # an option that a study varies -> the table that does
-SAME_QUESTION = {"task": "denoising", "backbone": "unet"}
+PAPER_FOLDER = Path(__file__).parent / "paper"
+# An option of MOSP -> the table that varies it.
+TABLE_OF_OPTION = {"outer_stride": "table2", "inner_stride": "table3"}
+PAPER_SETTING = {"task": "denoising", "backbone": "unet"}
 UNITS = {"M": 10**6, "K": 10**3}
 HEADERS = (
-    "label", "ratio", "params, paper", "share", "params, here", "share", "PSNR, paper", "PSNR, here", "rank, paper", "rank, here",
-    "difference", "status",
-)  # fmt: skip
+    "label",
+    "ratio",
+    "params, paper",
+    "share",
+    "params, here",
+    "share",
+    "PSNR, paper",
+    "PSNR, here",
+    "rank, paper",
+    "rank, here",
+    "difference",
+    "status",
+)
 RANKS = (("paper_rank", "d"), ("rank", "d"), ("rank_difference", "+d"))
 
 
 @dataclass(frozen=True)
-class Published:
-    """One row of the paper: parameters (cut off after two decimals, not rounded; "" for none) and PSNR as printed.
+class PaperRow:
+    """One row of a table of the paper.
 
-    `option` and `value` are what a table of variants varies.
+    Args:
+        ratio: of the budget.
+        method: by its name here.
+        params: parameters as printed, cut off after two decimals, not rounded; "" for none.
+        psnr: in dB, as printed.
+        option: that the table varies; "" for none.
+        value: of the option.
     """
 
     ratio: float
@@ -49,156 +71,164 @@ class Published:
 
     @property
     def parameters(self) -> float:
-        """The printed number."""
-        return count(self.params)
+        """The printed number of parameters."""
+        return parse_count(self.params)
 
     @property
     def psnr_db(self) -> float:
-        """The printed number."""
+        """The printed PSNR."""
         return float(self.psnr)
 
-    def is_of(self, row: Row) -> bool:
-        """Whether a row answers the same question."""
+    def matches(self, row: Row) -> bool:
+        """Return whether a row has the same method and option."""
         return row["method"] == self.method and (
             not self.option or row["method_options"].get(self.option) == self.value
         )
 
 
-def count(printed: str) -> float:
-    """ "0.48M" as a number."""
+def parse_count(printed: str) -> float:
+    """Return a printed count such as "0.48M" as a number."""
     return float(printed[:-1]) * UNITS[printed[-1]]
 
 
 @cache
-def published(table: str = "table1") -> tuple[Published, ...]:
-    """A table of the paper; 2 and 3 are at half of the peak memory, of MOSP."""
-    with (PAPER / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+def read_paper_table(table: str = "table1") -> tuple[PaperRow, ...]:
+    """Read a table of the paper; Tables 2 and 3 are of MOSP at half of the peak memory."""
+    with (PAPER_FOLDER / f"{table}.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    option = next((name for name, place in VARIED.items() if place == table), "")
+    option = next((name for name, of_table in TABLE_OF_OPTION.items() if of_table == table), "")
     if option:
         return tuple(
-            Published(0.5, "mosp", "", line["psnr_db"], option, line[option]) for line in lines
+            PaperRow(0.5, "mosp", "", line["psnr_db"], option, line[option]) for line in lines
         )
     return tuple(
-        Published(float(line["scale"]), line["method"], line["params"], line["psnr_db"])
+        PaperRow(float(line["scale"]), line["method"], line["params"], line["psnr_db"])
         for line in lines
     )
 
 
-def _table_of(block: Sequence[Row]) -> str:
-    """The paper's table that asks what the rows ask."""
-    ours = [row["method_options"] for row in block if row["method"] == "mosp"]
+def _choose_paper_table(block: Sequence[Row]) -> str:
+    """Return the table that varies the same option of MOSP as the rows, else Table 1."""
+    variants = [row["method_options"] for row in block if row["method"] == "mosp"]
     return next(
         (
             table
-            for option, table in VARIED.items()
-            if len({str(options.get(option)) for options in ours}) > 1
+            for option, table in TABLE_OF_OPTION.items()
+            if len({str(options.get(option)) for options in variants}) > 1
         ),
         "table1",
     )
 
 
-def render_against(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:
-    """Our table with the paper's numbers and ranks, without a newline at its end.
+def render_paper_comparison(results: RunResults, fmt: str = "md") -> str:
+    """Return the table with the paper's numbers and ranks, without a newline at its end.
 
-    Raises ConfigError for an unknown format.
+    Args:
+        results: of the run.
+        fmt: "md", "csv", "tex" or "json".
+
+    Raises:
+        ConfigError: the format is unknown.
     """
-    return render_rows(beside(rows(records, cells)), fmt, Face(HEADERS, _columns, _caption))
+    layout = TableLayout(HEADERS, _format_row, _caption)
+    return render_rows(add_paper_values(results.rows), fmt, layout)
 
 
-def has_counterparts(records: Sequence[Record], cells: Sequence[Cell] = ()) -> bool:
-    """Whether the paper has a figure for at least two rows that are pruned."""
-    return (
-        sum(
-            row["paper_psnr"] is not None and row["ratio"] < 1
-            for row in beside(rows(records, cells))
-        )
-        > 1
-    )
+def has_counterparts(results: RunResults) -> bool:
+    """Return whether the paper has a PSNR for at least two pruned rows."""
+    rows = add_paper_values(results.rows)
+    return sum(row["paper_psnr"] is not None and row["ratio"] < 1 for row in rows) > 1
 
 
-def beside(merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with the paper's parameters (as printed) and PSNR, both ranks, and their difference (ours - paper's); None for none."""
+def add_paper_values(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with the paper's parameters and PSNR, both ranks and their difference.
+
+    The difference is our rank minus the paper's; fields that do not exist are None.
+    """
     empty = dict.fromkeys(
         ("paper_parameters", "paper_psnr", "paper_psnr_db", *(name for name, _ in RANKS))
     )
-    result = [row | empty for row in merged]
-    for _, group in groupby(result, key=section):
-        _pair(list(group))
+    result = [row | empty for row in rows]
+    for _, section in groupby(result, key=section_key):
+        for ratio, block in groupby(list(section), key=lambda row: row["ratio"]):
+            _add_block_values(ratio, list(block))
     return result
 
 
-def _pair(group: list[dict[str, Any]]) -> None:
-    """Adds the paper's numbers and both ranks to the rows of one section."""
-    for ratio, members in groupby(group, key=lambda row: row["ratio"]):
-        block = list(members)
-        found = [
-            (next(filter(one.is_of, block), None), one)
-            for one in published(_table_of(block))
-            if one.ratio == ratio
-        ]
-        pairs = [(row, one) for row, one in found if row is not None]
-        pairs = [
-            (row, one)
-            for row, one in pairs
-            if all(row[name] == value for name, value in SAME_QUESTION.items())
-        ]
-        ranked = [(row, one) for row, one in pairs if row["psnr_db"] is not None]
-        for row, one in pairs:
-            row.update(
-                paper_parameters=one.params or None, paper_psnr=one.psnr, paper_psnr_db=one.psnr_db
-            )
-        for row, one in ranked if len(ranked) > 1 else []:
-            row["paper_rank"] = 1 + sum(other.psnr_db > one.psnr_db for _, other in ranked)
-            row["rank"] = 1 + sum(other["psnr_db"] > row["psnr_db"] for other, _ in ranked)
-            row["rank_difference"] = row["rank"] - row["paper_rank"]
+def _add_block_values(ratio: float, block: Sequence[dict[str, Any]]) -> None:
+    """Add the paper's numbers and both ranks to the rows of one section and ratio."""
+    pairs = []
+    for paper_row in read_paper_table(_choose_paper_table(block)):
+        row = next(filter(paper_row.matches, block), None)
+        if (
+            paper_row.ratio == ratio
+            and row is not None
+            and all(row[name] == value for name, value in PAPER_SETTING.items())
+        ):
+            pairs.append((row, paper_row))
+    for row, paper_row in pairs:
+        row.update(
+            paper_parameters=paper_row.params or None,
+            paper_psnr=paper_row.psnr,
+            paper_psnr_db=paper_row.psnr_db,
+        )
+    ranked = [(row, paper_row) for row, paper_row in pairs if row["psnr_db"] is not None]
+    if len(ranked) < 2:
+        return
+    for row, paper_row in ranked:
+        row["paper_rank"] = 1 + sum(other.psnr_db > paper_row.psnr_db for _, other in ranked)
+        row["rank"] = 1 + sum(other["psnr_db"] > row["psnr_db"] for other, _ in ranked)
+        row["rank_difference"] = row["rank"] - row["paper_rank"]
 
 
-def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
-    """The cells of one row, in the order of HEADERS."""
-    whole = next(
+def _format_row(section: Sequence[Row], row: Row, markup: Markup) -> list[str]:
+    """Format the cells of one row, in the order of HEADERS."""
+    unpruned = next(
         (
             other["parameters_stored"]
-            for other in group
+            for other in section
             if other["ratio"] == 1 and other["parameters_stored"]
         ),
         None,
     )
-    unpruned = next(one.parameters for one in published() if one.ratio == 1)
+    paper_unpruned = next(
+        paper_row.parameters for paper_row in read_paper_table() if paper_row.ratio == 1
+    )
     stored, printed = row["parameters_stored"], row["paper_parameters"]
     return [
-        marks.escape(row["label"]),
+        markup.escape(row["label"]),
         f"{row['ratio']:g}",
         printed or MISSING,
-        _share(count(printed) / unpruned, marks) if printed else MISSING,
-        number(row, "parameters_stored", ",d", marks),
-        _share(stored / whole, marks) if stored and whole else MISSING,
+        _format_share(parse_count(printed) / paper_unpruned, markup) if printed else MISSING,
+        format_mean(row, "parameters_stored", ",d", markup),
+        _format_share(stored / unpruned, markup) if stored and unpruned else MISSING,
         row["paper_psnr"] or MISSING,
-        number(row, "psnr_db", ".2f", marks),
+        format_mean(row, "psnr_db", ".2f", markup),
         *(MISSING if row[name] is None else f"{row[name]:{form}}" for name, form in RANKS),
-        marks.escape(status_text(row)),
+        markup.escape(format_status(row)),
     ]
 
 
-def _share(share: float, marks: Marks) -> str:
-    return marks.escape(f"{share:.2%}" if share < 0.01 else f"{share:.0%}")
+def _format_share(share: float, markup: Markup) -> str:
+    return markup.escape(f"{share:.2%}" if share < 0.01 else f"{share:.0%}")
 
 
-def _caption(group: Sequence[Row]) -> list[str]:
-    """What may be compared, and how many pairs of methods stand in the paper's order."""
-    lines = [
-        "Paper: Shi et al., AAAI 2023, U-Net of width 32 on SIDD, 80 epochs of pretraining and 20 of fine-tuning; "
-        "here other data, widths and steps: compare the order, not the decibels",
-        "Parameters are those that must be stored, share is of the unpruned network; rank 1 is the best PSNR among the rows of both "
-        "tables; difference is rank here minus rank in the paper",
+def _caption(section: Sequence[Row]) -> list[str]:
+    """Return sentences on what may be compared and how many pairs are in the paper's order."""
+    sentences = [
+        "Paper: Shi et al., AAAI 2023, U-Net of width 32 on SIDD, 80 epochs of pretraining and 20 "
+        "of fine-tuning; here other data, widths and steps: compare the order, not the decibels",
+        "Parameters are those that must be stored, share is of the unpruned network; rank 1 is "
+        "the best PSNR among the rows of both tables; difference is rank here minus rank in the "
+        "paper",
     ]
-    for ratio, block in groupby(group, key=lambda row: row["ratio"]):
+    for ratio, block in groupby(section, key=lambda row: row["ratio"]):
         ranked = [row for row in block if row["rank"] is not None]
-        agree, pairs = same_order(
+        same, pairs = count_same_order(
             [row["rank"] for row in ranked], [row["paper_rank"] for row in ranked]
         )
         if pairs:
-            lines.append(
-                f"Ratio {ratio:g}: {agree} of {pairs} pairs of methods stand in the paper's order"
+            sentences.append(
+                f"Ratio {ratio:g}: {same} of {pairs} pairs of methods stand in the paper's order"
             )
-    return lines
+    return sentences

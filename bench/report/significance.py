@@ -1,10 +1,10 @@
-"""Whether one method is better than another, by photograph.
+"""Comparison of each row with a reference row, photograph by photograph.
 
     d[s, i] = PSNR of a row at seed s and photograph i, minus that of the reference row
 
-The mean of d has a bootstrap interval, and is tested against zero, corrected for all rows of a
-ratio (bench.report.statistics). Tiles of one photograph are not independent; what a test set names
-apart counts as apart.
+The mean of d has a bootstrap interval and is tested against zero; the p values are corrected for
+all rows of a ratio (`bench.report.statistics`). Tiles of one photograph are not independent:
+photographs with different names in a test set are taken to be independent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,25 @@ from typing import Any
 import numpy as np
 
 from bench.errors import ConfigError
-from bench.plugins.registry import unknown
-from bench.records import Cell, Record
-from bench.report.frame import question, rows, section
-from bench.report.statistics import CONFIDENCE, LEAST_PHOTOGRAPHS, holm, interval, p_value
-from bench.report.table import MISSING, Face, Marks, Row, number, render_rows, status_text
+from bench.plugins.registry import describe_unknown
+from bench.records import Record
+from bench.report.frame import Row, question_key, section_key
+from bench.report.results import RunResults
+from bench.report.statistics import (
+    CONFIDENCE,
+    MIN_PHOTOGRAPHS,
+    bootstrap_interval,
+    correct_holm,
+    wilcoxon_p_value,
+)
+from bench.report.table import (
+    MISSING,
+    Markup,
+    TableLayout,
+    format_mean,
+    format_status,
+    render_rows,
+)
 
 HEADERS = (
     "label",
@@ -31,140 +45,152 @@ HEADERS = (
     "p, Holm",
     "verdict",
 )
+COMPARISON_FIELDS = ("difference_db", "interval_db", "photographs", "paired_seeds", "p_value")
+Scores = Mapping[tuple[int, str], float]  # (seed, test set/photograph) -> PSNR
 
 
-def render_versus(
-    reference: str, records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()
-) -> str:
-    """Every row beside the row `reference`, without a newline at its end.
+def render_reference_comparison(results: RunResults, reference: str, fmt: str = "md") -> str:
+    """Return the table of a comparison with one row, without a newline at its end.
 
-    Raises ConfigError for a label or format that is not there.
+    Args:
+        results: of the run.
+        reference: label of the row that all others are compared with.
+        fmt: "md", "csv", "tex" or "json".
+
+    Raises:
+        ConfigError: the label or the format is unknown.
     """
-    merged = rows(records, cells)
-    labels = dict.fromkeys(row["label"] for row in merged)
+    labels = dict.fromkeys(row["label"] for row in results.rows)
     if reference not in labels:
-        raise ConfigError(unknown("row", reference, labels))
-    return render_rows(
-        versus(reference, merged, records),
-        fmt,
-        Face(HEADERS, _columns, lambda group: _caption(reference, group)),
-    )
+        raise ConfigError(describe_unknown("row", reference, labels))
+    rows = compare_with_reference(reference, results.rows, results.records)
+    layout = TableLayout(HEADERS, _format_row, lambda section: _caption(reference))
+    return render_rows(rows, fmt, layout)
 
 
-def versus(
-    reference: str, merged: Sequence[Row], records: Sequence[Record]
+def compare_with_reference(
+    reference: str, rows: Sequence[Row], records: Sequence[Record]
 ) -> list[dict[str, Any]]:
-    """The rows with `difference_db`, `interval_db`, `photographs`, `paired_seeds`, `p_value` (corrected), and `versus`; None for none.
+    """Return the rows with the fields of their comparison with a reference row.
 
-    A row is compared with the row of the label `reference` that has its ratio, recipe and data.
+    The fields are `difference_db`, `interval_db`, `photographs`, `paired_seeds` and `p_value`
+    (corrected), all None for rows that are not compared, and `versus`, the label of the reference.
+
+    Args:
+        reference: label; a row is compared with the row of this label that has its ratio, recipe,
+            compute and data.
+        rows: of a run.
+        records: with the scores of the rows.
     """
-    scores = _scores(records)
+    scores = _collect_scores(records)
     result: list[dict[str, Any]] = []
-    for _, group in groupby(merged, key=lambda row: (section(row), row["ratio"])):
+    for _, group in groupby(rows, key=lambda row: (section_key(row), row["ratio"])):
         block = [dict(row) for row in group]
         for row in block:
-            other = next(
-                (
-                    other
-                    for other in block
-                    if other["label"] == reference and _conditions(other) == _conditions(row)
-                ),
-                None,
-            )
-            row |= {"versus": reference} | _compared(
-                scores.get(_name(row), {}), scores.get(_name(other), {}) if other else {}
+            partner = _find_reference(reference, row, block)
+            row |= {"versus": reference} | _compare_scores(
+                scores.get(_row_key(row), {}), scores.get(_row_key(partner), {}) if partner else {}
             )
         tested = [row for row in block if row["p_value"] is not None]
-        for row, corrected in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
-            row["p_value"] = corrected
+        p_values = correct_holm([row["p_value"] for row in tested])
+        for row, p_value in zip(tested, p_values, strict=True):
+            row["p_value"] = p_value
         result += block
     return result
 
 
-def _conditions(row: Row) -> tuple[Any, ...]:
-    """What two rows must share to be compared, within a section and ratio."""
+def _find_reference(reference: str, row: Row, block: Sequence[Row]) -> Row | None:
+    """Return the row of the label `reference` that a row may be compared with."""
+    return next(
+        (
+            other
+            for other in block
+            if other["label"] == reference
+            and _comparison_conditions(other) == _comparison_conditions(row)
+        ),
+        None,
+    )
+
+
+def _comparison_conditions(row: Row) -> tuple[Any, ...]:
+    """Return the fields that are equal in two comparable rows of a section and ratio."""
     return row["recipe"], row["compute"], row["data_fingerprint"]
 
 
-def _compared(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> dict[str, Any]:
-    """What is known of two rows, from the photographs and seeds that both have."""
+def _compare_scores(ours: Scores, theirs: Scores) -> dict[str, Any]:
+    """Compare two rows on the photographs and seeds that both have."""
     common = ours.keys() & theirs.keys()
-    seeds, photographs = (
-        sorted({seed for seed, _ in common}),
-        sorted({photo for _, photo in common}),
-    )
+    seeds = sorted({seed for seed, _ in common})
+    photographs = sorted({photograph for _, photograph in common})
     if not common or len(common) < len(seeds) * len(photographs) or ours is theirs:
-        return dict.fromkeys(
-            ("difference_db", "interval_db", "photographs", "paired_seeds", "p_value")
-        )
+        return dict.fromkeys(COMPARISON_FIELDS)
     differences = np.array(
-        [[ours[seed, photo] - theirs[seed, photo] for photo in photographs] for seed in seeds]
+        [
+            [ours[seed, photograph] - theirs[seed, photograph] for photograph in photographs]
+            for seed in seeds
+        ]
     )
     return {
         "difference_db": float(differences.mean()),
-        "interval_db": list(interval(differences)),
+        "interval_db": list(bootstrap_interval(differences)),
         "photographs": len(photographs),
         "paired_seeds": len(seeds),
-        "p_value": p_value(differences),
+        "p_value": wilcoxon_p_value(differences),
     }
 
 
-def _scores(records: Sequence[Record]) -> dict[tuple[str, str], dict[Any, float]]:
-    """Row -> (seed, test set/photograph) -> PSNR."""
-    found: dict[tuple[str, str], dict[Any, float]] = {}
+def _collect_scores(
+    records: Sequence[Record],
+) -> dict[tuple[str, str], dict[tuple[int, str], float]]:
+    """Return the scores of each row, by its key."""
+    scores: dict[tuple[str, str], dict[tuple[int, str], float]] = {}
     for record in records:
-        photos = [
-            (f"{name}/{photo}", score)
-            for name, each in record.scores.items()
-            for photo, score in each.items()
-        ]
-        known = {
-            (record.cell.seed, photo): score["psnr_db"]
-            for photo, score in photos
-            if "psnr_db" in score
-        }
-        found.setdefault((question(record.cell), record.cell.label), {}).update(known)
-    return found
+        row_scores = scores.setdefault((question_key(record.cell), record.cell.label), {})
+        for test_set, photographs in record.scores.items():
+            for photograph, score in photographs.items():
+                if "psnr_db" in score:
+                    row_scores[record.cell.seed, f"{test_set}/{photograph}"] = score["psnr_db"]
+    return scores
 
 
-def _name(row: Row) -> tuple[str, str]:
+def _row_key(row: Row) -> tuple[str, str]:
     return row["question"], row["label"]
 
 
-def _columns(group: Sequence[Row], row: Row, marks: Marks) -> list[str]:
-    """The cells of one row, in the order of HEADERS."""
-    known = row["difference_db"] is not None
+def _format_row(_: Sequence[Row], row: Row, markup: Markup) -> list[str]:
+    """Format the cells of one row, in the order of HEADERS."""
+    compared = row["difference_db"] is not None
     return [
-        marks.escape(row["label"]),
+        markup.escape(row["label"]),
         f"{row['ratio']:g}",
-        number(row, "psnr_db", ".2f", marks),
-        f"{row['difference_db']:+.2f}" if known else MISSING,
-        "{:+.2f} to {:+.2f}".format(*row["interval_db"]) if known else MISSING,
-        str(row["photographs"]) if known else MISSING,
-        str(row["paired_seeds"]) if known else MISSING,
+        format_mean(row, "psnr_db", ".2f", markup),
+        f"{row['difference_db']:+.2f}" if compared else MISSING,
+        "{:+.2f} to {:+.2f}".format(*row["interval_db"]) if compared else MISSING,
+        str(row["photographs"]) if compared else MISSING,
+        str(row["paired_seeds"]) if compared else MISSING,
         MISSING if row["p_value"] is None else f"{row['p_value']:.2g}",
-        marks.escape(verdict(row)),
+        markup.escape(format_verdict(row)),
     ]
 
 
-def verdict(row: Row) -> str:
-    """The comparison of a row in words."""
+def format_verdict(row: Row) -> str:
+    """Format the result of a comparison in words."""
     if row["status"] != "done":
-        return status_text(row)
+        return format_status(row)
     if row["difference_db"] is None:
         return "reference" if row["label"] == row["versus"] else "not compared"
     if row["p_value"] is None:
         return "too few images for a test"
-    return (
-        ("better" if row["difference_db"] > 0 else "worse")
-        if row["p_value"] < 1 - CONFIDENCE
-        else "not significant"
-    )
+    if row["p_value"] >= 1 - CONFIDENCE:
+        return "not significant"
+    return "better" if row["difference_db"] > 0 else "worse"
 
 
-def _caption(reference: str, group: Sequence[Row]) -> list[str]:
+def _caption(reference: str) -> list[str]:
     return [
-        f"Difference: PSNR minus that of '{reference}', mean over the photographs and seeds that both rows have",
+        f"Difference: PSNR minus that of '{reference}', mean over the photographs and seeds "
+        "that both rows have",
         "Interval: 95 % bootstrap over photographs, then seeds",
-        f"p: Wilcoxon's signed ranks over photographs, from {LEAST_PHOTOGRAPHS} on; Holm's correction over the rows of a ratio",
+        f"p: Wilcoxon's signed ranks over photographs, from {MIN_PHOTOGRAPHS} on; "
+        "Holm's correction over the rows of a ratio",
     ]

@@ -1,56 +1,52 @@
-"""Quality against the share of its channels that each long skip keeps, when it alone is narrowed (Fig. 3b of the MOSP paper).
+"""PSNR against the kept share of each long skip, when it alone is narrowed (Fig. 3b of the paper).
 
-One line per skip, from the rows of the method `one_skip` at the largest ratio that they have; the
-dashed line is the network with all its channels, trained as long where the study has such a row.
-With several seeds a point is the mean and its bar the 95 % interval.
+One line per skip, from the rows of the method `one_skip` at the largest ratio that they have. The
+dashed line is the network with all its channels, trained as long as the others if the study has
+such a row. Over several seeds a point is the mean, and its bar the 95 % interval of the mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.errors import ConfigError
-from bench.records import UNPRUNED, Record
-from bench.report.frame import rows, section
-from bench.report.style import NEUTRAL, drawn, line, styles
-from bench.report.table import Row, title
+from bench.records import UNPRUNED
+from bench.report.frame import Row, section_key
+from bench.report.results import RunResults
+from bench.report.style import NEUTRAL, draw_line, label_styles, open_figure
+from bench.report.table import section_title
 
 PROBE = "one_skip"
 PANEL_INCHES = (7.0, 4.2)
 
 
 class Panel(NamedTuple):
-    """What is drawn of a section: its title, the row of the whole network, and of each skip its rows by rising share."""
+    """One panel: title, row of the whole network, and the rows of each skip by rising share."""
 
     title: str
     whole: Row | None
     lines: dict[str, list[Row]]
 
 
-def draw(records: Sequence[Record], path: Path | str) -> Path:
-    """Writes the figure; the ending of `path` chooses the format (png, svg, pdf). Returns the path.
+def draw(results: RunResults, path: Path | str) -> Path:
+    """Write the figure as png, svg or pdf, by the suffix of `path`; return the path.
 
     Raises:
         ConfigError: no skip was narrowed alone.
     """
-    found = panels(records)
-    if not found:
+    panels = build_panels(results)
+    if not panels:
         raise ConfigError(
-            "no finished record narrows one skip alone, so there is nothing to draw; run the study 'skips' first"
+            "no finished record narrows one skip alone, so there is nothing to draw; "
+            "run the study 'skips' first"
         )
-    with drawn(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(found))) as figure:
-        for axes, panel in zip(
-            figure.subplots(len(found), 1, squeeze=False)[:, 0], found, strict=True
-        ):
-            for label, look in styles(list(panel.lines)).items():
-                line(
-                    axes,
-                    label,
-                    [share(row) for row in panel.lines[label]],
-                    panel.lines[label],
-                    look,
-                )
+    with open_figure(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(panels))) as figure:
+        all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for axes, panel in zip(all_axes, panels, strict=True):
+            for label, style in label_styles(list(panel.lines)).items():
+                rows = panel.lines[label]
+                draw_line(axes, label, [kept_share(row) for row in rows], rows, style)
             if panel.whole is not None:
                 axes.axhline(
                     panel.whole["psnr_db"],
@@ -66,40 +62,38 @@ def draw(records: Sequence[Record], path: Path | str) -> Path:
     return Path(path)
 
 
-def panels(records: Sequence[Record]) -> list[Panel]:
-    """The sections in which a skip was narrowed alone."""
-    result = []
-    for _, group in groupby(rows(records), key=section):
-        done = [row for row in group if row["psnr_db"] is not None]
-        probed = [
-            row for row in done if row["method"] == PROBE and _names_a_skip(row["method_options"])
+def build_panels(results: RunResults) -> list[Panel]:
+    """Return a panel for each section in which a skip was narrowed alone."""
+    panels = []
+    for _, section in groupby(results.rows, key=section_key):
+        done = [row for row in section if row["psnr_db"] is not None]
+        probes = [
+            row for row in done if row["method"] == PROBE and _is_probe(row["method_options"])
         ]
-        probed = sorted(
-            (row for row in probed if row["ratio"] == max(other["ratio"] for other in probed)),
-            key=share,
-        )
+        if not probes:
+            continue
+        largest_ratio = max(row["ratio"] for row in probes)
+        probes = sorted((row for row in probes if row["ratio"] == largest_ratio), key=kept_share)
         whole = [row for row in done if row["method"] == UNPRUNED]
-        skips = sorted({row["method_options"]["skip"] for row in probed})
-        lines: dict[str, list[Row]] = {
-            f"skip {skip}": [row for row in probed if row["method_options"]["skip"] == skip]
-            for skip in skips
-        }
-        if lines:
-            result.append(
-                Panel(
-                    title(probed[0]),
-                    max(whole, key=lambda row: row["steps"] or 0, default=None),
-                    lines,
-                )
+        skips = sorted({row["method_options"]["skip"] for row in probes})
+        panels.append(
+            Panel(
+                section_title(probes[0]),
+                max(whole, key=lambda row: row["steps"] or 0, default=None),
+                {
+                    f"skip {skip}": [row for row in probes if row["method_options"]["skip"] == skip]
+                    for skip in skips
+                },
             )
-    return result
+        )
+    return panels
 
 
-def _names_a_skip(options: Mapping[str, Any]) -> bool:
-    """Whether the options of a record are those of this method."""
+def _is_probe(options: Mapping[str, Any]) -> bool:
+    """Return whether options are those of the method that narrows one skip."""
     return isinstance(options.get("skip"), int) and isinstance(options.get("keep"), float | int)
 
 
-def share(row: Row) -> float:
-    """The share of its channels that the skip keeps."""
+def kept_share(row: Row) -> float:
+    """Return the share of its channels that the skip of a row keeps."""
     return float(row["method_options"]["keep"])

@@ -1,10 +1,10 @@
-"""What is known of a mean: the reports' door to scipy.
+"""Intervals and tests of means: the adapter of the reports to scipy.
 
 Over seeds, Student's interval of the mean: t(n - 1) s / sqrt(n), with the sample standard deviation
-s. Over photographs and seeds together, the bootstrap: photographs are drawn with replacement, then
-seeds, 4,000 times, from a fixed seed. Whether a mean differs from zero is tested by Wilcoxon's
-signed ranks over photographs; below ten of them there is no test: too few signs to be sure of
-anything.
+s. Over photographs and seeds together, the bootstrap: photographs and then seeds are drawn with
+replacement, 4,000 times, from a fixed seed. Wilcoxon's signed-rank test over photographs tests
+whether a mean differs from zero; below ten photographs there is no test, because there are too few
+signs.
 """
 
 from collections.abc import Sequence
@@ -13,56 +13,70 @@ from itertools import combinations
 import numpy as np
 
 CONFIDENCE = 0.95
-LEAST_PHOTOGRAPHS = 10
+MIN_PHOTOGRAPHS = 10  # for a test
 DRAWS = 4000
 Differences = np.ndarray  # (seeds, photographs), dB
 
 
-def same_order(ours: Sequence[float], theirs: Sequence[float]) -> tuple[int, int]:
-    """How many pairs of items stand in the same order in both, and of how many; a tie in either has no order and does not count."""
+def count_same_order(ours: Sequence[float], theirs: Sequence[float]) -> tuple[int, int]:
+    """Count the pairs of items that have the same order in both sequences, and all pairs.
+
+    A pair that is tied in either sequence has no order and is not counted.
+    """
     signs = [
         (a - b) * (c - d) for (a, c), (b, d) in combinations(zip(ours, theirs, strict=True), 2)
     ]
     return sum(sign > 0 for sign in signs), sum(sign != 0 for sign in signs)
 
 
-def half_width(deviation: float, count: int) -> float:
-    """Half of the 95 % interval of the mean of `count` values, two or more, with that sample standard deviation."""
+def interval_half_width(deviation: float, count: int) -> float:
+    """Return half of the 95 % interval of a mean.
+
+    Args:
+        deviation: sample standard deviation of the values.
+        count: number of values, at least two.
+    """
     from scipy.stats import t
 
     return float(t.ppf(0.5 + CONFIDENCE / 2, count - 1) * deviation / count**0.5)
 
 
-def interval(differences: Differences) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean, photographs and seeds drawn with replacement."""
+def bootstrap_interval(differences: Differences) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean over photographs and seeds."""
     seeds, photographs = differences.shape
     random = np.random.default_rng(0)
-    drawn_seeds = random.integers(seeds, size=(DRAWS, seeds, 1))
-    drawn_photographs = random.integers(photographs, size=(DRAWS, 1, photographs))
+    seed_draws = random.integers(seeds, size=(DRAWS, seeds, 1))
+    photograph_draws = random.integers(photographs, size=(DRAWS, 1, photographs))
     means = [
-        differences[one, other].mean()
-        for one, other in zip(drawn_seeds, drawn_photographs, strict=True)
+        differences[seed_indices, photograph_indices].mean()
+        for seed_indices, photograph_indices in zip(seed_draws, photograph_draws, strict=True)
     ]
     low, high = np.quantile(means, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
     return float(low), float(high)
 
 
-def p_value(differences: Differences) -> float | None:
-    """Wilcoxon's, of the photographs' means over seeds; None below ten photographs.
+def wilcoxon_p_value(differences: Differences) -> float | None:
+    """Return the p value of Wilcoxon's test on the photographs' means over seeds.
 
-    Equal everywhere is 1.
+    It is None below ten photographs, and 1 if all means are zero.
     """
     from scipy.stats import wilcoxon
 
-    each = differences.mean(0)
-    if len(each) < LEAST_PHOTOGRAPHS:
+    means = differences.mean(0)
+    if len(means) < MIN_PHOTOGRAPHS:
         return None
-    return float(wilcoxon(each).pvalue) if each.any() else 1.0
+    return float(wilcoxon(means).pvalue) if means.any() else 1.0
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrected for their number (Holm 1979): the k-th smallest of m times m - k + 1, never below one before it, at most 1."""
-    corrected, least = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = corrected[place] = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+def correct_holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for their number (Holm 1979).
+
+    The k-th smallest of m values is multiplied by m - k + 1, is at least as large as the corrected
+    value before it, and at most 1.
+    """
+    corrected = [0.0] * len(p_values)
+    previous = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        adjusted = min(1.0, (len(p_values) - rank) * p_values[index])
+        previous = corrected[index] = max(previous, adjusted)
     return corrected

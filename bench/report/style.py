@@ -1,7 +1,8 @@
-"""How figures look: one colour and one marker per label, told apart by people who see colours differently and in print.
+"""The style of figures: colours, markers and lines that can be told apart.
 
-Colours are seaborn's "colorblind" palette, in the order of the labels; beyond its ten the line
-style changes as well.
+Each label has one colour and one marker, which people with other colour vision and prints in grey
+can tell apart. Colours are seaborn's "colorblind" palette, in the order of the labels; after its
+ten colours the line style changes as well.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.files import atomic
+from bench.report.frame import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 200
-ENDINGS = (".png", ".svg", ".pdf")
+SUFFIXES = (".png", ".svg", ".pdf")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-LINES = ("-", "--", "-.", ":")
-NEUTRAL = "0.35"  # grey, for what is not a method: the unpruned network, budgets
+LINE_STYLES = ("-", "--", "-.", ":")
+NEUTRAL = "0.35"  # grey, for everything that is not a method: the unpruned network, budgets
 RC: Any = {
     "font.size": 9.5,
     "axes.labelsize": 10,
@@ -37,71 +39,69 @@ RC: Any = {
     "svg.hashsalt": "prunebench",
     "figure.dpi": 100,
 }
+# Without a date inside, equal figures give equal files.
+UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
-def styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Line properties of each label: colour, marker, line style."""
+def label_styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the line properties of each label: colour, marker and line style."""
     import seaborn
 
     palette = seaborn.color_palette("colorblind")
-    looks = {}
-    for place, label in enumerate(labels):
-        line = LINES[place // len(palette) % len(LINES)]
-        looks[label] = {
-            "color": palette[place % len(palette)],
-            "marker": MARKERS[place % len(MARKERS)],
-            "linestyle": line,
+    return {
+        label: {
+            "color": palette[index % len(palette)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "linestyle": LINE_STYLES[index // len(palette) % len(LINE_STYLES)],
         }
-    return looks
+        for index, label in enumerate(labels)
+    }
 
 
-def line(
-    axes: "Axes",
-    label: str,
-    x: Sequence[float],
-    points: Sequence[Mapping[str, Any]],
-    look: Mapping[str, Any],
+def draw_line(
+    axes: "Axes", label: str, x: Sequence[float], rows: Sequence[Row], style: Mapping[str, Any]
 ) -> None:
-    """PSNR of rows at places `x`, with half of the 95 % interval over seeds as bars where there are several."""
-    y, bars = [row["psnr_db"] for row in points], [row["psnr_db_half95"] or 0.0 for row in points]
+    """Draw the PSNR of rows at positions `x`.
+
+    Bars are half of the 95 % interval over seeds, for rows of several seeds.
+    """
+    y = [row["psnr_db"] for row in rows]
+    bars = [row["psnr_db_half95"] or 0.0 for row in rows]
     if any(bars):
-        axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=look["color"], capsize=3, elinewidth=1.1)
-    axes.plot(x, y, label=label, markeredgecolor="white", markeredgewidth=0.6, **look)
+        axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=style["color"], capsize=3, elinewidth=1.1)
+    axes.plot(x, y, label=label, markeredgecolor="white", markeredgewidth=0.6, **style)
 
 
 @contextmanager
-def drawn(
+def open_figure(
     path: Path,
     inches: tuple[float, float],
     dots_per_inch: int = DOTS_PER_INCH,
-    look: Mapping[str, Any] | None = None,
+    rc: Mapping[str, Any] | None = None,
 ) -> "Iterator[Figure]":
-    """A figure to draw on, in our look, that is written at the end.
+    """Yield a figure to draw on, and write it at the end.
 
-    It is its own, without pyplot: no global state is touched.
+    It is made without pyplot, so that no global state changes.
 
     Args:
-        path: its ending chooses the format.
+        path: its suffix chooses the format.
         inches: width and height.
-        look: what differs from RC.
+        dots_per_inch: of a png.
+        rc: settings of matplotlib that differ from RC.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(rc=RC | dict(look or {})):
+    with matplotlib.rc_context(rc=RC | dict(rc or {})):
         figure = Figure(figsize=inches, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        dated = {
-            ".svg": {"Date": None},
-            ".pdf": {"CreationDate": None},
-        }  # without a date inside, equal figures give equal files
         content = BytesIO()
         figure.savefig(
             content,
             format=path.suffix[1:] or None,
             dpi=dots_per_inch,
-            metadata=dated.get(path.suffix.lower()),
+            metadata=UNDATED.get(path.suffix.lower()),
         )
         atomic.write(path, content.getvalue())

@@ -1,33 +1,52 @@
-"""Records as a table: md for people (and terminals), tex with booktabs, csv and json with exact numbers for programs.
+"""The table of a run: md for people and terminals, tex with booktabs, csv and json for programs.
 
-md and tex have one table per question that may be compared (same task, network, input, convention),
-with the caption that such a table needs: what was equal, what was not. The best PSNR of each ratio
-is bold, the second best italic (md) or underlined (tex). Rows without an answer say why below the
-table.
+md and tex have one table per section (same task, network, input and convention: rows that may be
+compared), with a caption on what was equal and what was not. The best PSNR of each ratio is bold,
+the second best italic (md) or underlined (tex). Below the table stands why rows have no result. csv
+and json have exact numbers.
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from bench.errors import ConfigError, one_line
-from bench.records import Cell, Record, refusal
-from bench.report.convention_agreement import agreement
-from bench.report.frame import COSTS, MEASURED, TIMED, rows, section
+from bench.records import describe_outcome
+from bench.report.convention_agreement import describe_agreement
+from bench.report.frame import COST_FIELDS, MEMORY_FIELDS, TIME_FIELDS, Row, section_key
+from bench.report.results import RunResults
 from bench.units import mib
 
-Row = Mapping[str, Any]
 FORMATS = ("md", "csv", "tex", "json")
 MISSING = "-"
+HEADERS = (
+    "parameters",
+    "stored",
+    "PSNR dB",
+    "SSIM",
+    "steps",
+    "samples",
+    "passes",
+    "seconds",
+    "status",
+)
+MEASUREMENT_HEADERS = {
+    "budget MiB": "budget_bytes",
+    "peak MiB": "peak_bytes",
+    "eager MiB": "peak_bytes_eager",
+    **dict(zip(("measured MiB", "lean MiB", "ONNX MiB"), MEMORY_FIELDS, strict=True)),
+    **dict(zip(("s/image", "lean s/image", "ONNX s/image"), TIME_FIELDS, strict=True)),
+}
+RANK_MARKS = ("bold", "second")
 
 
 @dataclass(frozen=True)
-class Marks:
-    """How a format writes emphasis, a spread and plain text."""
+class Markup:
+    """The syntax of a format for emphasis, a spread and plain text."""
 
     bold: str
     second: str
@@ -36,79 +55,71 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Face:
-    """What a table for people shows of the rows.
+class TableLayout:
+    """The content of a table for people.
 
     Args:
         headers: the first and the last column are texts, the others numbers.
-        columns: the texts of one row of a section, in the order of the headers.
-        caption: sentences, without full stop, on a section.
+        format_row: returns the texts of one row of a section, in the order of the headers.
+        caption: returns sentences, without full stop, on a section.
     """
 
     headers: Sequence[str]
-    columns: Callable[[Sequence[Row], Row, Marks], list[str]]
+    format_row: Callable[[Sequence[Row], Row, Markup], list[str]]
     caption: Callable[[Sequence[Row]], list[str]]
 
 
-def render(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:
-    """The table as text, without a newline at its end.
+def render_table(results: RunResults, fmt: str = "md") -> str:
+    """Return the table of a run as text, without a newline at its end.
 
     Args:
-        records: what has been answered.
+        results: of the run.
         fmt: "md", "csv", "tex" or "json".
-        cells: what has been asked; those without a record are shown as pending.
 
     Raises:
-        ConfigError: an unknown format.
+        ConfigError: the format is unknown.
     """
-    merged = rows(records, cells)
-    peaks = peak_columns(merged)
-    headers = ("label", "ratio", *peaks, *HEADERS)
-    text = render_rows(
-        merged,
-        fmt,
-        Face(
-            headers, lambda group, row, marks: _columns(group, row, marks, peaks.values()), caption
-        ),
+    columns = measurement_columns(results.rows)
+    layout = TableLayout(
+        ("label", "ratio", *columns, *HEADERS),
+        lambda section, row, markup: _format_row(section, row, markup, columns.values()),
+        section_caption,
     )
-    return (
-        "\n".join([text, "", *(f"- {_line(line)}" for line in agreed)])
-        if fmt == "md" and (agreed := agreement(merged))
-        else text
-    )
+    text = render_rows(results.rows, fmt, layout)
+    agreement = describe_agreement(results.rows) if fmt == "md" else []
+    if not agreement:
+        return text
+    return "\n".join([text, "", *(f"- {_escape_markdown(line)}" for line in agreement)])
 
 
-def render_rows(merged: list[dict[str, Any]], fmt: str, face: Face) -> str:
-    """The same for rows; csv and json have all of their fields, whatever the face.
+def render_rows(rows: Sequence[dict[str, Any]], fmt: str, layout: TableLayout) -> str:
+    """Return rows as a table; csv and json have all their fields, whatever the layout.
 
     Raises ConfigError for an unknown format.
     """
-    writers: dict[str, Callable[[list[dict[str, Any]], Face], str]] = {
-        "md": _markdown,
-        "csv": _csv,
-        "tex": _latex,
-        "json": _json,
+    writers: dict[str, Callable[[Sequence[dict[str, Any]], TableLayout], str]] = {
+        "md": _format_markdown,
+        "csv": _format_csv,
+        "tex": _format_latex,
+        "json": _format_json,
     }
     if fmt not in writers:
         raise ConfigError(f"unknown table format '{fmt}'; choose one of {', '.join(FORMATS)}")
-    return writers[fmt](merged, face)
+    return writers[fmt](rows, layout)
 
 
-def _json(merged: list[dict[str, Any]], _: Face) -> str:
-    """A list of rows; bytes and counts are integers."""
-    return json.dumps(merged, indent=1)
+def _format_json(rows: Sequence[dict[str, Any]], _: TableLayout) -> str:
+    """Return a list of rows; bytes and counts are integers."""
+    return json.dumps(rows, indent=1)
 
 
-def _csv(merged: list[dict[str, Any]], _: Face) -> str:
-    """One line per row; options and recipe as JSON."""
+def _format_csv(rows: Sequence[dict[str, Any]], _: TableLayout) -> str:
+    """Return one line per row, with options and recipe as JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text,
-        list(merged[0]) if merged else ["task", "backbone", "method", "label"],
-        lineterminator="\n",
-    )
+    columns = list(rows[0]) if rows else ["task", "backbone", "method", "label"]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    for row in merged:
+    for row in rows:
         writer.writerow(
             {
                 name: json.dumps(value) if isinstance(value, dict | list) else value
@@ -118,61 +129,76 @@ def _csv(merged: list[dict[str, Any]], _: Face) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _markdown(merged: list[dict[str, Any]], face: Face) -> str:
-    """A heading, an aligned table, a caption and the reasons, per section."""
+def _format_markdown(rows: Sequence[Row], layout: TableLayout) -> str:
+    """Return a heading, an aligned table, a caption and notes for each section."""
     from tabulate import tabulate
 
-    parts, marks = [], Marks("**{}**", "*{}*", " ± ", _escaped)
-    for group in _sections(merged):
-        columns, align = (
-            [face.columns(group, row, marks) for row in group],
-            ["left", *["right"] * (len(face.headers) - 2), "left"],
-        )
+    parts = []
+    markup = Markup("**{}**", "*{}*", " ± ", _escape_markdown_cell)
+    align = ["left", *["right"] * (len(layout.headers) - 2), "left"]
+    for section in _split_sections(rows):
         table = tabulate(
-            columns, face.headers, tablefmt="pipe", disable_numparse=True, colalign=align
+            [layout.format_row(section, row, markup) for row in section],
+            layout.headers,
+            tablefmt="pipe",
+            disable_numparse=True,
+            colalign=align,
         )
-        notes = [f"- {_line(line)}" for line in face.caption(group) + reasons(group)]
-        parts.append("\n".join([f"### {_line(title(group[0]))}", "", table, "", *notes]))
+        sentences = layout.caption(section) + row_notes(section)
+        notes = [f"- {_escape_markdown(sentence)}" for sentence in sentences]
+        heading = f"### {_escape_markdown(section_title(section[0]))}"
+        parts.append("\n".join([heading, "", table, "", *notes]))
     return "\n\n".join(parts) or "No records and no cells: nothing has been asked here yet."
 
 
-def _escaped(text: str) -> str:
-    """Plain text for a cell of a Markdown table."""
-    return _line(text).replace("|", "\\|")
+def _escape_markdown_cell(text: str) -> str:
+    """Escape plain text for a cell of a Markdown table."""
+    return _escape_markdown(text).replace("|", "\\|")
 
 
-def _line(text: str) -> str:
-    """Plain text for a line of Markdown: what could begin an element of HTML does not."""
+def _escape_markdown(text: str) -> str:
+    """Escape plain text for a line of Markdown, so that it cannot begin an HTML element."""
     return one_line(text).replace("<", "&lt;")
 
 
-def _latex(merged: list[dict[str, Any]], face: Face) -> str:
-    """A table environment per section, with a rule between the ratios; needs \\usepackage{booktabs}."""
-    parts, marks, align = (
-        [],
-        Marks("\\textbf{{{}}}", "\\underline{{{}}}", " $\\pm$ ", _tex),
-        f"l{'r' * (len(face.headers) - 2)}l",
-    )
-    for group in _sections(merged):
-        blocks = [list(block) for _, block in groupby(group, key=lambda row: row["ratio"])]
-        lines = [[_tex_line(face.columns(group, row, marks)) for row in block] for block in blocks]
-        body = "\n\\midrule\n".join("\n".join(block) for block in lines)
-        text = " ".join(
-            _tex(f"{line}.") for line in [title(group[0]), *face.caption(group), *reasons(group)]
-        )
-        head = f"\\begin{{table}}\n\\centering\n\\caption{{{text}}}\n\\begin{{tabular}}{{{align}}}\n\\toprule\n"
-        parts.append(
-            f"{head}{_tex_line(face.headers)}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}"
-        )
+def _format_latex(rows: Sequence[Row], layout: TableLayout) -> str:
+    r"""Return a table environment per section, with a rule between the ratios.
+
+    It needs \usepackage{booktabs}.
+    """
+    parts = []
+    markup = Markup("\\textbf{{{}}}", "\\underline{{{}}}", " $\\pm$ ", _escape_latex)
+    align = f"l{'r' * (len(layout.headers) - 2)}l"
+    for section in _split_sections(rows):
+        blocks = []
+        for _, block in groupby(section, key=lambda row: row["ratio"]):
+            lines = [_latex_line(layout.format_row(section, row, markup)) for row in block]
+            blocks.append("\n".join(lines))
+        sentences = [section_title(section[0]), *layout.caption(section), *row_notes(section)]
+        caption = " ".join(_escape_latex(f"{sentence}.") for sentence in sentences)
+        lines = [
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{caption}}}",
+            f"\\begin{{tabular}}{{{align}}}",
+            "\\toprule",
+            _latex_line(layout.headers),
+            "\\midrule",
+            "\n\\midrule\n".join(blocks),
+            "\\bottomrule",
+            "\\end{tabular}",
+            "\\end{table}",
+        ]
+        parts.append("\n".join(lines))
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts)
 
 
-def _tex_line(columns: Sequence[str]) -> str:
+def _latex_line(columns: Sequence[str]) -> str:
     return " & ".join(columns) + " \\\\"
 
 
-def _tex(text: str) -> str:
-    """Plain text for LaTeX."""
+def _escape_latex(text: str) -> str:
+    """Escape plain text for LaTeX."""
     special = {
         "\\": "\\textbackslash{}",
         "~": "\\textasciitilde{}",
@@ -186,185 +212,171 @@ def _tex(text: str) -> str:
     )
 
 
-def _sections(merged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    return [list(group) for _, group in groupby(merged, key=section)]
+def _split_sections(rows: Sequence[Row]) -> list[list[Row]]:
+    return [list(section) for _, section in groupby(rows, key=section_key)]
 
 
-HEADERS = (
-    "parameters",
-    "stored",
-    "PSNR dB",
-    "SSIM",
-    "steps",
-    "samples",
-    "passes",
-    "seconds",
-    "status",
-)
-PEAKS = {
-    "budget MiB": "budget_bytes",
-    "peak MiB": "peak_bytes",
-    "eager MiB": "peak_bytes_eager",
-    **dict(zip(("measured MiB", "lean MiB", "ONNX MiB"), MEASURED, strict=True)),
-    **dict(zip(("s/image", "lean s/image", "ONNX s/image"), TIMED, strict=True)),
-}
-PLACES = ("bold", "second")
+def measurement_columns(rows: Sequence[Row]) -> dict[str, str]:
+    """Return header -> field of the memory and time columns.
 
-
-def peak_columns(merged: Sequence[Row]) -> dict[str, str]:
-    """Header -> field of the rulers; measured only where it was taken."""
+    Columns of real runs are included only if a row has such a measurement.
+    """
     return {
-        head: name
-        for head, name in PEAKS.items()
-        if name not in (*MEASURED, *TIMED) or any(row[name] for row in merged)
+        header: name
+        for header, name in MEASUREMENT_HEADERS.items()
+        if name not in (*MEMORY_FIELDS, *TIME_FIELDS) or any(row[name] for row in rows)
     }
 
 
-def ruler_text(row: Row, name: str) -> str:
-    """One figure of `peak_columns`: MiB, or seconds."""
+def format_measurement(row: Row, name: str) -> str:
+    """Format one field of `measurement_columns`: in MiB, or in seconds."""
     if row[name] is None:
         return MISSING
-    return f"{row[name]:.2f}" if name in TIMED else f"{mib(row[name]):.1f}"
+    return f"{row[name]:.2f}" if name in TIME_FIELDS else f"{mib(row[name]):.1f}"
 
 
-def _columns(group: Sequence[Row], row: Row, marks: Marks, peaks: Iterable[str]) -> list[str]:
-    """The cells of one row: label, ratio, the fields of the rulers, and the rest in the order of HEADERS."""
-    psnr, place = number(row, "psnr_db", ".2f", marks), place_among(group, row)
+def _format_row(
+    section: Sequence[Row], row: Row, markup: Markup, measurements: Iterable[str]
+) -> list[str]:
+    """Format the cells of one row: label, ratio, measurements, and the columns of HEADERS."""
+    psnr = format_mean(row, "psnr_db", ".2f", markup)
+    rank = psnr_rank(section, row)
+    has_own_stored = row["parameters_stored"] != row["parameters"]
     return [
-        marks.escape(row["label"]),
+        markup.escape(row["label"]),
         f"{row['ratio']:g}",
-        *(ruler_text(row, name) for name in peaks),
-        number(row, "parameters", ",d", marks),
-        number(row, "parameters_stored", ",d", marks)
-        if row["parameters_stored"] != row["parameters"]
-        else MISSING,
-        psnr if place is None else getattr(marks, PLACES[place]).format(psnr),
-        number(row, "ssim", ".4f", marks),
-        *(number(row, name, ",d", marks) for name in COSTS[:3]),
-        number(row, "seconds", ",.0f", marks),
-        marks.escape(status_text(row)),
+        *(format_measurement(row, name) for name in measurements),
+        format_mean(row, "parameters", ",d", markup),
+        format_mean(row, "parameters_stored", ",d", markup) if has_own_stored else MISSING,
+        psnr if rank is None else getattr(markup, RANK_MARKS[rank]).format(psnr),
+        format_mean(row, "ssim", ".4f", markup),
+        *(format_mean(row, name, ",d", markup) for name in COST_FIELDS[:3]),
+        format_mean(row, "seconds", ",.0f", markup),
+        markup.escape(format_status(row)),
     ]
 
 
-def number(row: Row, name: str, form: str, marks: Marks) -> str:
-    """A mean, with half of its 95 % interval if there are several seeds and they differ."""
+def format_mean(row: Row, name: str, form: str, markup: Markup) -> str:
+    """Format a mean, with half of its 95 % interval if there are several seeds and they differ."""
     if row[name] is None:
         return MISSING
     spread = row.get(f"{name}_half95")
     half = "" if spread is None else format(round(spread) if form == ",d" else spread, form)
-    return format(row[name], form) + (marks.plus_minus + half if half not in ("", "0") else "")
+    return format(row[name], form) + (markup.plus_minus + half if half not in ("", "0") else "")
 
 
-def place_among(group: Sequence[Row], row: Row) -> int | None:
-    """0 for the best PSNR of its ratio among finished rows, to the decimals shown, 1 for the second best; a row without rivals has none."""
-    done = [other for other in group if other["status"] == "done" and other["psnr_db"] is not None]
+def psnr_rank(section: Sequence[Row], row: Row) -> int | None:
+    """Return 0 if a row has the best PSNR of its ratio, 1 for the second best, else None.
+
+    Only finished rows have a rank, to the decimals shown, and only if the ratio has several.
+    """
+    done = [
+        other for other in section if other["status"] == "done" and other["psnr_db"] is not None
+    ]
     rivals = [round(other["psnr_db"], 2) for other in done if other["ratio"] == row["ratio"]]
-    best = sorted(set(rivals), reverse=True)[: len(PLACES)]
-    own = (
-        round(row["psnr_db"], 2)
-        if any(row is other for other in done) and len(rivals) > 1
-        else None
-    )
+    if len(rivals) < 2 or not any(row is other for other in done):
+        return None
+    best = sorted(set(rivals), reverse=True)[: len(RANK_MARKS)]
+    own = round(row["psnr_db"], 2)
     return best.index(own) if own in best else None
 
 
-def status_text(row: Row) -> str:
-    """ "done", or what became of how many seeds: "1 of 3 pending"."""
+def format_status(row: Row) -> str:
+    """Format the status of a row: "done", or with the number of its seeds "1 of 3 pending"."""
     if row["status"] == "done" or row["seeds_asked"] == 1:
         return str(row["status"])
     count = row["statuses"][row["status"]]
-    return (
-        row["status"]
-        if count == row["seeds_asked"]
-        else f"{count} of {row['seeds_asked']} {row['status']}"
-    )
+    if count == row["seeds_asked"]:
+        return str(row["status"])
+    return f"{count} of {row['seeds_asked']} {row['status']}"
 
 
-def title(row: Row) -> str:
-    """Names the section of a row: "denoising · unet (width 8)"."""
-    named = [f"{name} {value}" for name, value in row["backbone_options"].items()]
-    counted = "" if row["convention"] == "planned" else f", {row['convention']} budget"
-    return (
-        f"{row['task']} · {row['backbone']}" + (f" ({', '.join(named)})" if named else "") + counted
-    )
+def section_title(row: Row) -> str:
+    """Return the title of the section of a row: "denoising · unet (width 8)"."""
+    options = ", ".join(f"{name} {value}" for name, value in row["backbone_options"].items())
+    convention = "" if row["convention"] == "planned" else f", {row['convention']} budget"
+    return f"{row['task']} · {row['backbone']}" + (f" ({options})" if options else "") + convention
 
 
-def caption(group: Sequence[Row]) -> list[str]:
-    """Sentences, without full stop, on what is equal in a section and what the columns mean."""
-    first = group[0]
-    seeds = sorted({seed for row in group for seed in row["seed_values"]})
+def section_caption(section: Sequence[Row]) -> list[str]:
+    """Return sentences, without full stop, on what is equal in a section and on the columns."""
+    first = section[0]
+    seeds = sorted({seed for row in section for seed in row["seed_values"]})
     several = (
-        "; peaks are the largest over the seeds, other numbers mean ± half of the 95 % interval of the mean (Student)"
+        "; peaks are the largest over the seeds, other numbers mean ± half of the 95 % interval "
+        "of the mean (Student)"
         if len(seeds) > 1
         else ""
     )
-    lines = [
-        f"Budget and ratio: {first['convention']} peak memory of the activations at an input of {first['measured_at']}; "
-        "weights are not counted; peak MiB is planned, eager MiB what the operators as written need",
-        f"Data {_named(group, 'data')}; {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}{several}",
-        _training(group),
+    sentences = [
+        f"Budget and ratio: {first['convention']} peak memory of the activations at an input of "
+        f"{first['measured_at']}; weights are not counted; peak MiB is planned, eager MiB what "
+        "the operators as written need",
+        f"Data {_join_values(section, 'data')}; {'seeds' if len(seeds) > 1 else 'seed'} "
+        f"{', '.join(map(str, seeds))}{several}",
+        _describe_training(section),
     ]
-    if any((row["parameters_stored"] or 0) > (row["parameters"] or 0) for row in group):
-        lines.append(
-            "Parameters are those that are executed; stored: where more must be stored, because several widths share them"
+    if any((row["parameters_stored"] or 0) > (row["parameters"] or 0) for row in section):
+        sentences.append(
+            "Parameters are those that are executed; stored: where more must be stored, because "
+            "several widths share them"
         )
-    places = dict.fromkeys(row["measured_on"] for row in group if row["measured_on"])
-    if places:
-        lines.append(
-            f"Measured: what one forward pass of PyTorch, of the lean executor, of ONNX Runtime allocated, on {'; '.join(places)}"
+    machines = dict.fromkeys(row["measured_on"] for row in section if row["measured_on"])
+    if machines:
+        sentences.append(
+            "Measured: what one forward pass of PyTorch, of the lean executor, of ONNX Runtime "
+            f"allocated, on {'; '.join(machines)}"
         )
-    degraded = [row for row in group if row["input_psnr_db"] is not None]
-    if degraded:
-        psnr_db, ssim = degraded[0]["input_psnr_db"], degraded[0]["input_ssim"] or 0
-        lines.append(f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}")
-    lines.append(
-        "Samples, forward passes and seconds: all phases after the shared pretraining, whatever network ran; the tests count in the "
-        "seconds alone, and work that serves several budgets counts at each"
+    scored = [row for row in section if row["input_psnr_db"] is not None]
+    if scored:
+        psnr_db, ssim = scored[0]["input_psnr_db"], scored[0]["input_ssim"] or 0
+        sentences.append(
+            f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}"
+        )
+    sentences.append(
+        "Samples, forward passes and seconds: all phases after the shared pretraining, whatever "
+        "network ran; the tests count in the seconds alone, and work that serves several budgets "
+        "counts at each"
     )
-    marked = any(place_among(group, row) is not None for row in group)
-    return lines + (
-        [
-            "Bold: the best PSNR of a ratio among finished rows; italic or underlined: the second best"
-        ]
-        if marked
-        else []
-    )
+    if any(psnr_rank(section, row) is not None for row in section):
+        sentences.append(
+            "Bold: the best PSNR of a ratio among finished rows; italic or underlined: "
+            "the second best"
+        )
+    return sentences
 
 
-def _named(group: Sequence[Row], name: str) -> str:
-    return ", ".join(dict.fromkeys(str(row[name]) for row in group))
+def _join_values(section: Sequence[Row], name: str) -> str:
+    return ", ".join(dict.fromkeys(str(row[name]) for row in section))
 
 
-def _training(group: Sequence[Row]) -> str:
-    """How much training a row had, as recorded, and whether it was equal."""
-    shared = ", ".join(dict.fromkeys(f"{row['recipe']['pretrain_steps']:,}" for row in group))
+def _describe_training(section: Sequence[Row]) -> str:
+    """Describe how many training steps rows had, as recorded, and whether they were equal."""
+    shared = ", ".join(dict.fromkeys(f"{row['recipe']['pretrain_steps']:,}" for row in section))
     text = f"Steps: training steps spent after the shared pretraining of {shared}"
-    spent = {
+    steps = {
         row["steps"] - row["pretrain_steps_spent"]
-        for row in group
+        for row in section
         if row["steps"] and row["ratio"] < 1
     }
-    if len(spent) == 1:
-        text += f"; equal training: {spent.pop():,} for every pruned row"
-    elif spent:
-        text += f"; not equal: {min(spent):,} to {max(spent):,}"
-    scratch = any(row["pretrain_steps_spent"] for row in group)
-    return text + (
-        "; rows trained from scratch repeat the pretraining, and their steps include it"
-        if scratch
-        else ""
-    )
+    if len(steps) == 1:
+        text += f"; equal training: {steps.pop():,} for every pruned row"
+    elif steps:
+        text += f"; not equal: {min(steps):,} to {max(steps):,}"
+    if any(row["pretrain_steps_spent"] for row in section):
+        text += "; rows trained from scratch repeat the pretraining, and their steps include it"
+    return text
 
 
-def reasons(group: Sequence[Row]) -> list[str]:
-    """Why rows have no answer, and what is special about the others, one sentence for each."""
+def row_notes(section: Sequence[Row]) -> list[str]:
+    """Return a sentence for each row that has no result or that carries a note."""
     refused = [
-        f"{_place(row)} {refusal(row['status'], row['phase'], row['reason'])}"
-        for row in group
+        f"{_locate(row)} {describe_outcome(row['status'], row['phase'], row['reason'])}"
+        for row in section
         if row["reason"] and row["status"] != "done"
     ]
-    return refused + [f"{_place(row)}: {row['note']}" for row in group if row["note"]]
+    return refused + [f"{_locate(row)}: {row['note']}" for row in section if row["note"]]
 
 
-def _place(row: Row) -> str:
+def _locate(row: Row) -> str:
     return f"{row['label']} at {row['ratio']:g}"

@@ -1,8 +1,9 @@
-"""A memory profile as a picture: what is alive at each time step, stacked, so that a value that waits is seen as a band.
+"""A memory profile as a picture: the live values at each time step, stacked.
 
-The longer a value lives, the lower it lies: a band stays level while short-lived values come and go
-on top of it. What is alive at the peak and the longest bands have colours and a place in the
-legend, all others are grey. Drawn without pyplot, so that no global state is touched.
+A value that waits appears as a level band: the longer a value lives, the lower it lies, so that
+short-lived values come and go on top of it. The values at the peak and the longest bands have
+colours and stand in the legend; all others are grey. Drawn without pyplot, so that no global state
+changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,28 +13,34 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile
-from bench.report.style import ENDINGS, NEUTRAL, drawn
+from bench.report.style import NEUTRAL, SUFFIXES, open_figure
 from bench.units import format_mib, format_shape, mib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.patches import Patch
 
 INCHES = (9.6, 4.3)
-DOTS_PER_INCH = 140  # large areas of one colour, which stay sharp, in a small file
-LETTERS = 26  # of a name; the end of a path says more than its beginning
-NAMED_STEPS = 48  # with more, names of operators below the axis cannot be read
-WAITING_STEPS, WAITING_SHARE = (
-    4,
-    0.05,
-)  # a value that is alive for so many steps, and for this share of all, is a band
-COLOURED_AT_PEAK, COLOURED_WAITING = 5, 4
+DOTS_PER_INCH = 140  # enough for large areas of one colour, and small files
+MAX_NAME_LENGTH = 26  # characters; the end of a path says more than its beginning
+MAX_NAMED_STEPS = 48  # with more steps, names of operators below the axis cannot be read
+# A value that is alive for at least so many steps, and this share of all steps, is a band.
+WAITING_STEPS, WAITING_SHARE = 4, 0.05
+COLOURED_AT_PEAK, COLOURED_WAITING = 5, 4  # numbers of values
 GREYS = ("0.82", "0.89")
-SOFTNESS = 0.2  # how far a colour is moved towards white
+SOFTNESS = 0.2  # share by which a colour is moved towards white
 
 
 @dataclass(frozen=True)
 class Band:
-    """One live value: its bytes, the steps at which it is alive, and the bytes that lie below it at each of them."""
+    """One live value.
+
+    Args:
+        name: of the value.
+        size_bytes: of the value.
+        first: time step from which it is alive.
+        below: bytes that lie below it, at each time step of its life.
+    """
 
     name: str
     size_bytes: int
@@ -46,184 +53,208 @@ class Band:
         return self.size_bytes * len(self.below)
 
 
-def check_ending(path: Path) -> None:
-    """Raises ConfigError if a picture cannot be written under that name."""
-    if path.suffix.lower() not in ENDINGS:
+def check_suffix(path: Path) -> None:
+    """Raise ConfigError if a picture cannot be written to a path."""
+    if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(
-            f"{path} cannot be drawn: the ending chooses the format, one of {', '.join(ENDINGS)}"
+            f"{path} cannot be drawn: the ending chooses the format, one of {', '.join(SUFFIXES)}"
         )
     if not path.parent.is_dir():
         raise ConfigError(f"{path} cannot be drawn: there is no folder {path.parent}")
 
 
-def draw(name: str, measured: MemoryProfile, path: Path) -> Path:
-    """Writes the timeline of a network as .png, .svg or .pdf. Returns the path.
+def draw_timeline(name: str, profile: MemoryProfile, path: Path) -> Path:
+    """Write the timeline of a network as png, svg or pdf, by the suffix of `path`.
 
     Args:
         name: of the network.
-        measured: its profile.
-        path: its ending chooses the format.
+        profile: of the network.
+        path: of the file.
+
+    Returns:
+        The path.
 
     Raises:
-        ConfigError: another ending.
+        ConfigError: the suffix is unknown or the folder does not exist.
     """
-    check_ending(path)
-    with drawn(path, INCHES, DOTS_PER_INCH) as figure:
-        panel(
-            figure.subplots(),
-            f"{Path(name).name} at {format_shape(measured.shape)}, convention {measured.convention}",
-            measured,
-        )
+    check_suffix(path)
+    shape = format_shape(profile.shape)
+    title = f"{Path(name).name} at {shape}, convention {profile.convention}"
+    with open_figure(path, INCHES, DOTS_PER_INCH) as figure:
+        draw_panel(figure.subplots(), title, profile)
     return path
 
 
-def panel(
-    axes: "Axes", title: str, measured: MemoryProfile, highest_bytes: int | None = None
+def draw_panel(
+    axes: "Axes", title: str, profile: MemoryProfile, scale_bytes: int | None = None
 ) -> None:
-    """One profile on axes; `highest_bytes` is the top of the scale where several must be compared."""
-    stacked = bands(measured)
-    colours = _colours(stacked, measured)
-    for band in stacked:
-        _fill(axes, band, colours.get(band.name, GREYS[band.first % 2]), len(measured.timeline))
-    _outline(axes, measured)
-    _dress(axes, title, measured, highest_bytes or measured.peak.bytes)
-    _legend(axes, stacked, colours, measured)
+    """Draw one profile on axes.
+
+    Args:
+        axes: to draw on.
+        title: of the axes.
+        profile: of a network.
+        scale_bytes: the top of the scale, if several panels are compared; by default the peak.
+    """
+    bands = stack_bands(profile)
+    colours = _choose_colours(bands, profile)
+    for band in bands:
+        colour = colours.get(band.name, GREYS[band.first % 2])
+        _draw_band(axes, band, colour, len(profile.timeline))
+    _draw_outline(axes, profile)
+    _label_axes(axes, title, profile, scale_bytes or profile.peak.bytes)
+    _add_legend(axes, bands, colours, profile)
 
 
-def bands(measured: MemoryProfile) -> list[Band]:
-    """All live values, from the one that lives longest, and lies lowest, to the one that lives shortest."""
+def stack_bands(profile: MemoryProfile) -> list[Band]:
+    """Stack all live values, the longest-lived at the bottom."""
     lives: dict[str, list[int]] = {}
-    for step in measured.timeline:
+    for step in profile.timeline:
         for name in step.live:
             lives.setdefault(name, []).append(step.step)
-    height = [0] * len(measured.timeline)
-    found = []
-    for name, places in sorted(lives.items(), key=lambda item: -len(item[1])):
-        size = measured.timeline[places[0]].live[name]
-        found.append(Band(name, size, places[0], tuple(height[place] for place in places)))
-        for place in places:
-            height[place] += size
-    return found
+    heights = [0] * len(profile.timeline)
+    bands = []
+    for name, numbers in sorted(lives.items(), key=lambda item: -len(item[1])):
+        size = profile.timeline[numbers[0]].live[name]
+        below = tuple(heights[number] for number in numbers)
+        bands.append(Band(name, size, numbers[0], below))
+        for number in numbers:
+            heights[number] += size
+    return bands
 
 
-def _colours(stacked: Sequence[Band], measured: MemoryProfile) -> dict[str, Any]:
-    """Colours of the largest values at the peak and of the largest that wait elsewhere, in the order of the stack."""
+def _choose_colours(bands: Sequence[Band], profile: MemoryProfile) -> dict[str, Any]:
+    """Return the colours of the largest values at the peak and of the largest that wait elsewhere.
+
+    The colours follow the order of the stack.
+    """
     import seaborn
 
-    at_peak = [band for band in stacked if band.name in measured.peak.live]
-    long = max(WAITING_STEPS, WAITING_SHARE * len(measured.timeline))
+    at_peak = [band for band in bands if band.name in profile.peak.live]
+    min_steps = max(WAITING_STEPS, WAITING_SHARE * len(profile.timeline))
     waiting = [
-        band for band in stacked if band.name not in measured.peak.live and len(band.below) >= long
+        band
+        for band in bands
+        if band.name not in profile.peak.live and len(band.below) >= min_steps
     ]
-    chosen = sorted(at_peak, key=lambda band: -band.size_bytes)[:COLOURED_AT_PEAK]
-    chosen += sorted(waiting, key=lambda band: -band.area)[:COLOURED_WAITING]
-    vivid = [
-        colour for colour in seaborn.color_palette("colorblind") if len(set(colour)) > 1
-    ]  # grey is taken
+    coloured = sorted(at_peak, key=lambda band: -band.size_bytes)[:COLOURED_AT_PEAK]
+    coloured += sorted(waiting, key=lambda band: -band.area)[:COLOURED_WAITING]
+    # Grey is for all other values.
+    vivid = [colour for colour in seaborn.color_palette("colorblind") if len(set(colour)) > 1]
     palette = [tuple(part + SOFTNESS * (1 - part) for part in colour) for colour in vivid]
-    return dict(zip([band.name for band in stacked if band in chosen], palette, strict=False))
+    return dict(zip([band.name for band in bands if band in coloured], palette, strict=False))
 
 
-def _fill(axes: "Axes", band: Band, colour: Any, steps: int) -> None:
-    edges = [band.first - 0.5 + place for place in range(len(band.below) + 1)]
-    low = [mib(below) for below in band.below]
-    high = [mib(below + band.size_bytes) for below in band.below]
+def _draw_band(axes: "Axes", band: Band, colour: Any, steps: int) -> None:
     axes.stairs(
-        high,
-        edges,
-        baseline=low,
+        [mib(below + band.size_bytes) for below in band.below],
+        [band.first - 0.5 + step for step in range(len(band.below) + 1)],
+        baseline=[mib(below) for below in band.below],
         fill=True,
         facecolor=colour,
         edgecolor="white",
-        linewidth=0.6 if steps <= NAMED_STEPS else 0.2,
+        linewidth=0.6 if steps <= MAX_NAMED_STEPS else 0.2,
     )
 
 
-def _outline(axes: "Axes", measured: MemoryProfile) -> None:
-    """The sum of all bytes, and the peak with its name."""
-    total, peak = [mib(step.bytes) for step in measured.timeline], measured.peak
-    width = 1.1 if len(total) <= NAMED_STEPS else 0.6
+def _draw_outline(axes: "Axes", profile: MemoryProfile) -> None:
+    """Draw the sum of all bytes, and the peak with its name."""
+    peak = profile.peak
+    totals = [mib(step.bytes) for step in profile.timeline]
     axes.stairs(
-        total,
-        [step - 0.5 for step in range(len(total) + 1)],
+        totals,
+        [step - 0.5 for step in range(len(totals) + 1)],
         baseline=None,
         color="0.25",
-        linewidth=width,
+        linewidth=1.1 if len(totals) <= MAX_NAMED_STEPS else 0.6,
     )
     axes.axhline(mib(peak.bytes), color=NEUTRAL, linestyle="--", linewidth=0.9, zorder=1)
-    side = "left" if peak.step < len(total) / 2 else "right"
-    place: Any = {"xy": (peak.step, mib(peak.bytes)), "textcoords": "offset points", "color": "0.1"}
-    axes.annotate("\N{BLACK DOWN-POINTING TRIANGLE}", xytext=(0, 2), ha="center", **place)
-    equal = sum(step.bytes == peak.bytes for step in measured.timeline)
-    words = f"peak {format_mib(peak.bytes)} in {peak.op}" + (
-        f", the first of {equal} equal ones" if equal > 1 else ""
-    )
-    axes.annotate(words, xytext=(9 if side == "left" else -9, 3), ha=side, weight="bold", **place)
+    at_peak: Any = {
+        "xy": (peak.step, mib(peak.bytes)),
+        "textcoords": "offset points",
+        "color": "0.1",
+    }
+    axes.annotate("\N{BLACK DOWN-POINTING TRIANGLE}", xytext=(0, 2), ha="center", **at_peak)
+    equal = sum(step.bytes == peak.bytes for step in profile.timeline)
+    text = f"peak {format_mib(peak.bytes)} in {peak.op}"
+    if equal > 1:
+        text += f", the first of {equal} equal ones"
+    side = "left" if peak.step < len(totals) / 2 else "right"
+    offset = (9 if side == "left" else -9, 3)
+    axes.annotate(text, xytext=offset, ha=side, weight="bold", **at_peak)
 
 
-def _dress(axes: "Axes", title: str, measured: MemoryProfile, highest_bytes: int) -> None:
-    """Title, axis labels, and the operators' names where there is room."""
-    steps = measured.timeline
+def _label_axes(axes: "Axes", title: str, profile: MemoryProfile, scale_bytes: int) -> None:
+    """Add title, axis labels, and the names of operators if there is room."""
+    steps = profile.timeline
     axes.set_title(title, loc="left")
     axes.set_ylabel("alive, MiB")
     axes.set_xlim(-0.5, len(steps) - 0.5)
-    axes.set_ylim(0, 1.12 * mib(highest_bytes))
+    axes.set_ylim(0, 1.12 * mib(scale_bytes))
     axes.grid(visible=False, axis="x")
-    if len(steps) <= NAMED_STEPS:
-        axes.set_xticks(
-            range(len(steps)), [_short(step.op) for step in steps], rotation=90, fontsize=7.5
-        )
-        axes.get_xticklabels()[measured.peak.step].set_fontweight("bold")
+    if len(steps) <= MAX_NAMED_STEPS:
+        names = [_shorten(step.op) for step in steps]
+        axes.set_xticks(range(len(steps)), names, rotation=90, fontsize=7.5)
+        axes.get_xticklabels()[profile.peak.step].set_fontweight("bold")
         axes.tick_params(axis="x", length=0)
     else:
         axes.set_xlabel("time step")
 
 
-def _legend(
-    axes: "Axes", stacked: Sequence[Band], colours: Mapping[str, Any], measured: MemoryProfile
+def _add_legend(
+    axes: "Axes", bands: Sequence[Band], colours: Mapping[str, Any], profile: MemoryProfile
 ) -> None:
-    """Outside, in the order of the stack: above what is alive at the peak, below what waits at other times, and the rest."""
+    """Add a legend outside the axes, in the order of the stack.
+
+    Its upper part names values that are alive at the peak, its lower part values that wait at other
+    times and the rest.
+    """
     from matplotlib.patches import Patch
 
-    def patches(at_peak: bool) -> list[Patch]:
-        named = [
-            band
-            for band in reversed(stacked)
-            if band.name in colours and (band.name in measured.peak.live) is at_peak
-        ]
-        return [
-            Patch(
-                facecolor=colours[band.name],
-                label=f"{_short(band.name)}  {format_mib(band.size_bytes)}",
-            )
-            for band in named
-        ]
-
-    look: Any = {
+    coloured = [band for band in reversed(bands) if band.name in colours]
+    at_peak = [band for band in coloured if band.name in profile.peak.live]
+    waiting = [band for band in coloured if band.name not in profile.peak.live]
+    style: Any = {
         "frameon": False,
         "fontsize": 8.5,
         "title_fontsize": 8.5,
         "alignment": "left",
         "borderaxespad": 0,
     }
-    above = axes.legend(
-        handles=patches(True),
+    upper = axes.legend(
+        handles=_legend_patches(at_peak, colours),
         title="alive at the peak",
         loc="upper left",
         bbox_to_anchor=(1.02, 1),
-        **look,
+        **style,
     )
-    axes.add_artist(above).set_clip_on(False)  # what is clipped gets no room in the layout
-    waiting, rest = (
-        patches(False),
-        [Patch(facecolor=GREYS[0], label="all others")] if len(colours) < len(stacked) else [],
-    )
-    if waiting or rest:
-        title = "waiting at other times" if waiting else None
+    axes.add_artist(upper).set_clip_on(False)  # a clipped legend gets no room in the layout
+    handles = _legend_patches(waiting, colours)
+    if len(colours) < len(bands):
+        handles.append(Patch(facecolor=GREYS[0], label="all others"))
+    if handles:
         axes.legend(
-            handles=waiting + rest, title=title, loc="lower left", bbox_to_anchor=(1.02, 0), **look
+            handles=handles,
+            title="waiting at other times" if waiting else None,
+            loc="lower left",
+            bbox_to_anchor=(1.02, 0),
+            **style,
         )
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LETTERS else f"\N{HORIZONTAL ELLIPSIS}{name[1 - LETTERS :]}"
+def _legend_patches(bands: Sequence[Band], colours: Mapping[str, Any]) -> "list[Patch]":
+    from matplotlib.patches import Patch
+
+    return [
+        Patch(
+            facecolor=colours[band.name],
+            label=f"{_shorten(band.name)}  {format_mib(band.size_bytes)}",
+        )
+        for band in bands
+    ]
+
+
+def _shorten(name: str) -> str:
+    if len(name) <= MAX_NAME_LENGTH:
+        return name
+    return f"\N{HORIZONTAL ELLIPSIS}{name[1 - MAX_NAME_LENGTH :]}"

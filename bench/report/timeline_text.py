@@ -1,71 +1,81 @@
-"""A memory profile as text: one line per time step, the peak marked, and below it what is alive at the peak."""
+"""A memory profile as text: one line per time step, and the live values at the peak."""
 
 from collections.abc import Sequence
 
 from bench.memory.profile import MemoryProfile, TimeStep
 from bench.units import format_mib, format_shape
 
-BAR_LETTERS = 32
-LIVE_LINES = 12
+BAR_WIDTH = 32  # characters
+MAX_LIVE_LINES = 12
 
 
-def text(name: str, measured: MemoryProfile, top: int | None = None) -> str:
-    """The timeline of a network for a person.
+def format_timeline(name: str, profile: MemoryProfile, top: int | None = None) -> str:
+    """Format the timeline of a network, with a mark at its peak.
 
     Args:
         name: of the backbone.
-        measured: its profile.
-        top: how many of the time steps with the most bytes are shown; all by default.
+        profile: of the network.
+        top: number of time steps that are shown, those with the most bytes; by default all.
     """
-    peak, steps = measured.peak, _largest(measured.timeline, top)
-    left_out = len(measured.timeline) - len(steps)
+    peak = profile.peak
+    steps = _select_largest(profile.timeline, top)
+    total = len(profile.timeline)
     note = (
-        f", the {len(steps)} of {len(measured.timeline)} time steps with the most bytes"
-        if left_out
+        f", the {len(steps)} of {total} time steps with the most bytes"
+        if len(steps) < total
         else ""
     )
     return "\n".join(
         [
-            f"{name} at {format_shape(measured.shape)}, convention {measured.convention}{note}",
+            f"{name} at {format_shape(profile.shape)}, convention {profile.convention}{note}",
             "",
-            _table(
-                [_line(step, peak) for step in steps],
+            _format_columns(
+                [_format_step(step, peak) for step in steps],
                 ("step", "operator", "alive", ""),
                 ("right", "left", "right", "left"),
             ),
             "",
-            _table(_alive(peak), ("alive at the peak", "", "share"), ("left", "right", "right")),
+            _format_columns(
+                _list_live_values(peak),
+                ("alive at the peak", "", "share"),
+                ("left", "right", "right"),
+            ),
             "",
-            f"peak        {format_mib(peak.bytes)} ({peak.bytes:,} bytes) at step {peak.step}, {peak.op}",
-            f"parameters  {measured.parameters:,}",
-            f"MACs        {measured.macs:,}",
+            f"peak        {format_mib(peak.bytes)} ({peak.bytes:,} bytes) "
+            f"at step {peak.step}, {peak.op}",
+            f"parameters  {profile.parameters:,}",
+            f"MACs        {profile.macs:,}",
         ]
     )
 
 
-def _largest(timeline: Sequence[TimeStep], top: int | None) -> list[TimeStep]:
-    """The steps with the most bytes, in the order of time."""
+def _select_largest(timeline: Sequence[TimeStep], top: int | None) -> list[TimeStep]:
+    """Return the steps with the most bytes, in the order of time."""
     largest = sorted(timeline, key=lambda step: -step.bytes)[:top]
     return sorted(largest, key=lambda step: step.step)
 
 
-def _line(step: TimeStep, peak: TimeStep) -> tuple[object, ...]:
-    bar = "#" * round(BAR_LETTERS * step.bytes / peak.bytes)
+def _format_step(step: TimeStep, peak: TimeStep) -> tuple[object, ...]:
+    bar = "#" * round(BAR_WIDTH * step.bytes / peak.bytes)
     return step.step, step.op, format_mib(step.bytes), f"{bar}  <- peak" if step is peak else bar
 
 
-def _alive(peak: TimeStep) -> list[tuple[str, str, str]]:
-    """Name, size and share of each live value, largest first; many small ones as one line."""
+def _list_live_values(peak: TimeStep) -> list[tuple[str, str, str]]:
+    """Return name, size and share of each live value, largest first.
+
+    If there are many, the smallest are summed up in one line.
+    """
     live = sorted(peak.live.items(), key=lambda item: -item[1])
-    shown, rest = (
-        (live, []) if len(live) <= LIVE_LINES else (live[: LIVE_LINES - 1], live[LIVE_LINES - 1 :])
-    )
-    if rest:
-        shown = [*shown, (f"{len(rest)} smaller ones", sum(size for _, size in rest))]
-    return [(value, format_mib(size), f"{size / peak.bytes:.0%}") for value, size in shown]
+    if len(live) > MAX_LIVE_LINES:
+        rest = live[MAX_LIVE_LINES - 1 :]
+        summed = (f"{len(rest)} smaller ones", sum(size for _, size in rest))
+        live = [*live[: MAX_LIVE_LINES - 1], summed]
+    return [(name, format_mib(size), f"{size / peak.bytes:.0%}") for name, size in live]
 
 
-def _table(lines: Sequence[Sequence[object]], head: Sequence[str], sides: Sequence[str]) -> str:
+def _format_columns(
+    lines: Sequence[Sequence[object]], headers: Sequence[str], align: Sequence[str]
+) -> str:
     from tabulate import tabulate
 
-    return tabulate(lines, head, tablefmt="plain", colalign=sides, disable_numparse=True)
+    return tabulate(lines, headers, tablefmt="plain", colalign=align, disable_numparse=True)

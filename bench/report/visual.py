@@ -1,8 +1,9 @@
-"""Crops of restored photographs side by side, with the figures of the whole photograph beneath (Fig. 4 of the MOSP paper).
+"""Crops of restored photographs side by side, above the scores of the whole photograph.
 
-Which photographs and which part of them is a rule of bench.training.sample_crops that is blind to
-every method. Shown are the clean and the degraded crop, and every row at the smallest ratio and its
-first seed, for the first photograph of each test set.
+This is Fig. 4 of the MOSP paper. A rule that is blind to every method selects the photographs and
+the crops (`bench.training.sample_crops`). The figure shows the clean and the degraded crop, and the
+crop of every row at the smallest ratio and its first seed, for the first photograph of each test
+set.
 """
 
 from collections.abc import Sequence
@@ -11,31 +12,42 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import ConfigError
 from bench.records import Record
-from bench.report.frame import asked, first_of_each, grouped, row_name, section
-from bench.report.style import drawn
-from bench.report.table import title
+from bench.report.frame import (
+    cell_fields,
+    cell_section_key,
+    first_per_key,
+    group_by,
+    row_name,
+)
+from bench.report.results import RunResults
+from bench.report.style import open_figure
+from bench.report.table import section_title
 from bench.study.store import Store
-from bench.training.sample_crops import is_whole, patch_path
+from bench.training.sample_crops import crop_path, is_intact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
-TILES_A_LINE = 6
+TILES_PER_LINE = 6
 TILE_INCHES = (1.75, 2.3)
 HEADING_INCHES = 0.45
 
 
 class Tile(NamedTuple):
-    """One crop: whose it is, None for the ratio of what no network made, its file, the figures beneath."""
+    """One crop: label and ratio of its row, path, and scores of the whole photograph as text.
+
+    The clean and the degraded crop have no ratio.
+    """
 
     label: str
     ratio: float | None
     path: Path
-    figures: str
+    scores: str
 
     @property
     def name(self) -> str:
-        """The row in words."""
+        """The name of the row."""
         return row_name(self.label, self.ratio)
 
 
@@ -48,121 +60,120 @@ class View(NamedTuple):
     tiles: list[Tile]
 
 
-def draw(store: Store, records: Sequence[Record], path: Path | str) -> Path:
-    """Writes the figure; the ending of `path` chooses the format (png, svg, pdf). Returns the path.
+def draw(store: Store, results: RunResults, path: Path | str) -> Path:
+    """Write the figure as png, svg or pdf, by the suffix of `path`; return the path.
 
     Raises:
         ConfigError: no crops are stored.
     """
-    found = shown(store, records)
-    if not found:
+    views = select_views(store, results)
+    if not views:
         raise ConfigError(
-            "there are no crops of restored photographs, so there is nothing to show; run the study again"
+            "there are no crops of restored photographs, so there is nothing to show; "
+            "run the study again"
         )
-    lines = [-(-len(view.tiles) // TILES_A_LINE) for view in found]
+    lines = [-(-len(view.tiles) // TILES_PER_LINE) for view in views]
     heights = [HEADING_INCHES + TILE_INCHES[1] * count for count in lines]
-    with drawn(
-        Path(path), (TILE_INCHES[0] * TILES_A_LINE, sum(heights)), look={"axes.grid": False}
-    ) as figure:
-        for part, view, count in zip(
-            figure.subfigures(len(found), 1, squeeze=False, height_ratios=heights)[:, 0],
-            found,
-            lines,
-            strict=True,
-        ):
-            least = min(tile.ratio or 1.0 for tile in view.tiles)
-            part.suptitle(
-                f"{view.title} · {view.test_set}: {view.photograph}, ratio {least:g}",
-                x=0.01,
-                ha="left",
-                fontsize=10,
-            )
-            places = part.subplots(count, TILES_A_LINE, squeeze=False).ravel()
-            for axes in places:
-                axes.set_axis_off()
-            for axes, tile in zip(places, view.tiles, strict=False):
-                _tile(axes, tile)
+    inches = (TILE_INCHES[0] * TILES_PER_LINE, sum(heights))
+    with open_figure(Path(path), inches, rc={"axes.grid": False}) as figure:
+        parts = figure.subfigures(len(views), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, view, count in zip(parts, views, lines, strict=True):
+            _draw_view(part, view, count)
     return Path(path)
 
 
-def shown(store: Store, records: Sequence[Record]) -> list[View]:
-    """What the figure shows."""
-    return first_of_each(
-        views(store, smallest_ratio(records)), lambda view: (view.title, view.test_set)
-    )
+def select_views(store: Store, results: RunResults) -> list[View]:
+    """Return the first photograph of each test set, with the rows at the smallest ratio."""
+    views = collect_views(store, select_smallest_ratio(results.records))
+    return first_per_key(views, lambda view: (view.title, view.test_set))
 
 
-def smallest_ratio(records: Sequence[Record]) -> list[Record]:
-    """The unpruned network and, place by place, the finished records of the smallest ratio, at the first seed of each."""
+def select_smallest_ratio(records: Sequence[Record]) -> list[Record]:
+    """Return the finished records at ratio 1 and at the smallest ratio, one seed of each row.
+
+    The smallest ratio is that of the records that restored the same photographs.
+    """
     done = [record for record in records if record.status == "done"]
-    least: dict[str, float] = {}
+    smallest: dict[str, float] = {}
     for record in done:
-        least[_place(record)] = min(least.get(_place(record), 1.0), record.cell.ratio)
-    chosen = [record for record in done if record.cell.ratio in (1.0, least[_place(record)])]
-    return first_of_each(
-        chosen, lambda record: (_place(record), record.cell.label, record.cell.ratio)
+        key = _photographs_key(record)
+        smallest[key] = min(smallest.get(key, 1.0), record.cell.ratio)
+    selected = [
+        record for record in done if record.cell.ratio in (1.0, smallest[_photographs_key(record)])
+    ]
+    return first_per_key(
+        selected,
+        lambda record: (_photographs_key(record), record.cell.label, record.cell.ratio),
     )
 
 
-def _place(record: Record) -> str:
-    """Equal for records that restored the same photographs and stand in one section."""
-    return section(asked(record.cell)) + record.cell.data_fingerprint
+def _photographs_key(record: Record) -> str:
+    """Return a key that is equal for records of one section that restored the same photographs."""
+    return cell_section_key(record.cell) + record.cell.data_fingerprint
 
 
-def views(store: Store, records: Sequence[Record]) -> list[View]:
-    """Every photograph that has crops, with the tiles of the records that have one; place by place."""
-    result = []
-    for members in grouped((record for record in records if record.status == "done"), _place):
-        for test_set, photos in members[0].scores.items():
-            found = [
-                View(
-                    title(asked(members[0].cell)),
-                    test_set,
-                    photo,
-                    _tiles(store, members, test_set, photo),
-                )
-                for photo in photos
-            ]
-            result += [view for view in found if len(view.tiles) > 2]
-    return result
+def collect_views(store: Store, records: Sequence[Record]) -> list[View]:
+    """Return every photograph that has crops, with the crops of all records that have one."""
+    done = [record for record in records if record.status == "done"]
+    views = []
+    for group in group_by(done, _photographs_key):
+        title = section_title(cell_fields(group[0].cell))
+        for test_set, photographs in group[0].scores.items():
+            for photograph in photographs:
+                tiles = _collect_tiles(store, group, test_set, photograph)
+                if len(tiles) > 2:  # more than clean and degraded
+                    views.append(View(title, test_set, photograph, tiles))
+    return views
 
 
-def _tiles(store: Store, records: Sequence[Record], test_set: str, photo: str) -> list[Tile]:
-    """Clean, degraded, and every record, as far as their files are there and whole."""
-    shared = store.patch_folders(records[0].cell)[1]
+def _collect_tiles(
+    store: Store, records: Sequence[Record], test_set: str, photograph: str
+) -> list[Tile]:
+    """Return the clean, the degraded and every restored crop whose file is intact."""
+    shared_folder = store.crop_folders(records[0].cell)[1]
     tiles = [
-        Tile(kind, None, patch_path(shared / kind, test_set, photo), "")
+        Tile(kind, None, crop_path(shared_folder / kind, test_set, photograph), "")
         for kind in ("clean", "degraded")
     ]
     for record in records:
-        score = record.scores.get(test_set, {}).get(photo, {})
-        figures = " / ".join(
+        score = record.scores.get(test_set, {}).get(photograph, {})
+        scores = " / ".join(
             f"{score[metric]:{form}}"
             for metric, form in (("psnr_db", ".2f"), ("ssim", ".4f"))
             if metric in score
         )
-        tiles.append(
-            Tile(
-                record.cell.label,
-                record.cell.ratio,
-                patch_path(store.patch_folders(record.cell)[0], test_set, photo),
-                figures,
-            )
-        )
-    return [tile for tile in tiles if is_whole(tile.path)]
+        path = crop_path(store.crop_folders(record.cell)[0], test_set, photograph)
+        tiles.append(Tile(record.cell.label, record.cell.ratio, path, scores))
+    return [tile for tile in tiles if is_intact(tile.path)]
 
 
-def _tile(axes: "Axes", tile: Tile) -> None:
+def _draw_view(part: "SubFigure", view: View, lines: int) -> None:
+    """Draw a heading and the tiles of one photograph."""
+    ratio = min(tile.ratio or 1.0 for tile in view.tiles)
+    part.suptitle(
+        f"{view.title} · {view.test_set}: {view.photograph}, ratio {ratio:g}",
+        x=0.01,
+        ha="left",
+        fontsize=10,
+    )
+    all_axes = part.subplots(lines, TILES_PER_LINE, squeeze=False).ravel()
+    for axes in all_axes:
+        axes.set_axis_off()
+    for axes, tile in zip(all_axes, view.tiles, strict=False):
+        _draw_tile(axes, tile)
+
+
+def _draw_tile(axes: "Axes", tile: Tile) -> None:
     from matplotlib.image import imread
 
     try:
         axes.imshow(imread(tile.path), interpolation="nearest")
-    except (OSError, SyntaxError, ValueError) as error:  # what decoders raise
+    except (OSError, SyntaxError, ValueError) as error:  # that decoders raise
         raise ConfigError(f"{tile.path} cannot be read as a crop ({error}); remove it") from error
     axes.text(
         0.5,
         -0.03,
-        f"{tile.label}\n{tile.figures}",
+        f"{tile.label}\n{tile.scores}",
         transform=axes.transAxes,
         ha="center",
         va="top",

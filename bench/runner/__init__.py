@@ -1,1 +1,1 @@
-"""Running the jobs of a study: from question to record, on one machine or many."""
+"""Running the jobs of a study: from cells to records, on one machine or many."""

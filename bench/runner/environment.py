@@ -6,29 +6,30 @@ from typing import Any
 
 import torch
 
+PACKAGES = ("prunebench", "torch", "torch-pruning", "scikit-image", "numpy")
 
-def surroundings(device: str) -> dict[str, Any]:
-    """As a record keeps them.
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Return the environment as it is stored in a record.
 
     Args:
-        device: on which networks are trained.
+        device: where networks are trained.
     """
+    if device.startswith("cuda"):
+        device_name = torch.cuda.get_device_name(device)
+    else:
+        device_name = f"{device} {platform.machine()}"
     return {
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device)
-        if device.startswith("cuda")
-        else f"{device} {platform.machine()}",
+        "device": device_name,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {
-            name: version_of(name)
-            for name in ("prunebench", "torch", "torch-pruning", "scikit-image", "numpy")
-        },
+        "versions": {name: installed_version(name) for name in PACKAGES},
     }
 
 
-def version_of(name: str) -> str | None:
-    """Of a distribution, as it is installed; None if it is not."""
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

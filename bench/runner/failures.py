@@ -1,9 +1,9 @@
-"""What went wrong, as rows: the record of a cell that failed, and what becomes of a job whose worker was lost.
+"""Failures as rows: the record of a failed cell, and what follows when a worker is lost.
 
-A process can be killed from outside, most often by the system for want of memory. Its job is run
-again once, for the cells that have no record yet; if that worker is lost too, those cells are
-failed rows. All other jobs go on. Every executor whose workers can be lost keeps one `Attempt` for
-each job in their hands.
+A process can be killed from outside, most often by the system because memory has run out. Its job
+is run again once, for the cells that have no record yet; if that worker is lost too, those cells
+become failed rows. All other jobs continue. An executor whose workers can be lost keeps one
+`Attempt` for each job that a worker has.
 """
 
 import signal
@@ -18,102 +18,105 @@ import torch
 
 from bench.contract import Budget
 from bench.errors import BenchError, PluginError, one_line
-from bench.records import Cell, Record, refusal
+from bench.records import Cell, Record, describe_outcome
 from bench.runner.progress import Progress
-from bench.runner.time_limit import OutOfTime
+from bench.runner.time_limit import TimeLimitExceeded
 
-LATE_SECONDS = 10.0  # above a time limit that the worker itself should have kept
-LONGEST_ENTRY = 10_000  # letters of a traceback's entry: an error may quote anything
-TOLD = 3  # of the reasons, in a summary
-PHASE = "prunebench_phase"  # where an error says in which phase it was raised
-NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
+GRACE_SECONDS = 10.0  # after a time limit that the worker itself should have enforced
+MAX_ENTRY_LETTERS = 10_000  # of one traceback entry: an error may quote anything
+MAX_REASONS = 3  # in a summary
+PHASE_ATTRIBUTE = "prunebench_phase"  # attribute of an error: the phase in which it was raised
+NO_MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "bad_alloc")
 
 
 class Phases:
-    """What is being done, for the rows of cells that fail.
+    """The phase that a job is in, for the rows of cells that fail.
 
     Args:
-        progress: is told too, so that an executor knows where a worker was lost.
+        progress: told too, so that an executor knows in which phase a worker was lost.
     """
 
     def __init__(self, progress: Progress) -> None:
-        self._open, self._progress = [""], progress
+        self._open = [""]
+        self._progress = progress
 
     @contextmanager
-    def during(self, name: str) -> Iterator[None]:
-        """What is raised inside belongs to this phase, or to one that is opened inside."""
+    def enter_phase(self, name: str) -> Iterator[None]:
+        """Mark errors raised inside the block with this phase, unless an inner block did."""
         self._open.append(name)
-        self._progress.phase(name)
+        self._progress.on_phase(name)
         try:
             yield
         except BaseException as error:
-            vars(error).setdefault(PHASE, name)
+            vars(error).setdefault(PHASE_ATTRIBUTE, name)
             raise
         finally:
             self._open.pop()
-            self._progress.phase(self._open[-1])
+            self._progress.on_phase(self._open[-1])
 
 
-def failed(
+def failed_record(
     cell: Cell, error: BaseException, budget: Budget | None = None, phase: str = ""
 ) -> Record:
-    """The row of a cell that ended in an error.
+    """Return the record of a cell that ended in an error.
 
     Args:
-        cell: the question.
-        error: what it ended in.
-        budget: in bytes, if it was known.
-        phase: in which it happened, unless the error says so.
+        cell: the cell.
+        error: the error.
+        budget: the budget in bytes, if known.
+        phase: where the error was raised, unless the error itself names the phase.
     """
     reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-    if wants_memory(error):
+    if is_out_of_memory(error):
         reason = f"out of memory ({reason}); a smaller patch or batch of the recipe needs less"
-    said = getattr(error, PHASE, "") or getattr(error.__cause__, PHASE, "") or phase
-    lines = [
-        line[:LONGEST_ENTRY].encode(errors="replace").decode()
-        for line in traceback.format_exception(error)
+    marked = getattr(error, PHASE_ATTRIBUTE, "") or getattr(error.__cause__, PHASE_ATTRIBUTE, "")
+    entries = [
+        entry[:MAX_ENTRY_LETTERS].encode(errors="replace").decode()
+        for entry in traceback.format_exception(error)
     ]
     return Record(
         cell,
         "failed",
         one_line(reason),
-        said,
+        marked or phase,
         budget_bytes=budget.peak_bytes if budget else None,
-        environment={"traceback": lines},
+        environment={"traceback": entries},
     )
 
 
-def wants_memory(error: BaseException) -> bool:
-    """Whether an error says that there is no memory left: PyTorch has a class of its own for that only on a GPU."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory has run out.
+
+    PyTorch has a class of its own for that only on a GPU.
+    """
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY_TEXTS)
 
 
-def summary(records: Sequence[Record]) -> str:
-    """How many have failed and the first of them, as one line; nothing if none has."""
+def summarize_failures(records: Sequence[Record]) -> str:
+    """Return one line with the number of failed cells and the first of them; "" if none failed."""
     reasons = [
-        f"{_place(record.cell)}{refusal('', record.phase, record.reason)}"
+        f"{_name_cell(record.cell)}{describe_outcome('', record.phase, record.reason)}"
         for record in records
         if record.status == "failed"
     ]
-    more = f"; and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
-    return (
-        f"{len(reasons)} of {len(records)} cells failed: {'; '.join(reasons[:TOLD])}{more}"
-        if reasons
-        else ""
-    )
+    if not reasons:
+        return ""
+    more = f"; and {len(reasons) - MAX_REASONS} more" if len(reasons) > MAX_REASONS else ""
+    first = "; ".join(reasons[:MAX_REASONS])
+    return f"{len(reasons)} of {len(records)} cells failed: {first}{more}"
 
 
-def _place(cell: Cell) -> str:
+def _name_cell(cell: Cell) -> str:
     return f"{cell.label} ratio {cell.ratio:g} seed {cell.seed}"
 
 
-def how_it_ended(exit_code: int | None) -> str:
-    """Why a worker is no longer there.
+def describe_exit(exit_code: int | None) -> str:
+    """Return a sentence that says how a worker ended.
 
     Args:
-        exit_code: of its process: below 0 the signal that killed it.
+        exit_code: of its process; below 0 the signal that killed it.
     """
     if exit_code is None or exit_code >= 0:
         return f"the worker ended by itself with exit code {exit_code}"
@@ -123,74 +126,79 @@ def how_it_ended(exit_code: int | None) -> str:
 
 @dataclass
 class Attempt:
-    """A job in the hands of a worker.
+    """A job that a worker is running.
 
     Args:
-        job: the whole; its `cells`, if it has any, want a record each.
-        allowed: how many workers it may take.
-        number: 1 for the first.
-        answered: keys of the cells whose records have arrived.
-        phase: what the worker is doing.
-        limit: the cell whose time runs, how long that is, and when it will be well past; None where
-            no time runs.
+        job: the whole job; each of its `cells`, if it has any, needs a record.
+        max_attempts: the number of workers that the job may use up.
+        number: 1 for the first attempt.
+        answered_keys: keys of the cells whose records have arrived.
+        phase: the phase that the worker is in.
+        limit: the cell whose time runs, its time limit in seconds, and the clock time at which the
+            worker is overdue; None while no time runs.
     """
 
     job: Any
-    allowed: int = 2
+    max_attempts: int = 2
     number: int = 1
-    answered: set[str] = field(default_factory=set)
+    answered_keys: set[str] = field(default_factory=set)
     phase: str = ""
     limit: tuple[Cell, float, float] | None = None
 
-    def hears(self, kind: str, content: Any) -> bool:
-        """Keeps what a worker says of itself; whether that was all there is to it."""
+    def absorb(self, kind: str, content: Any) -> bool:
+        """Note a message of the worker; return whether it is for the attempt only."""
         if kind == "phase":
             self.phase = content
+        elif kind == "limited" and content is None:
+            self.limit = None
         elif kind == "limited":
-            self.limit = (
-                None if content is None else (*content[:2], monotonic() + content[2] + LATE_SECONDS)
-            )
+            cell, limit_seconds, left_seconds = content
+            self.limit = (cell, limit_seconds, monotonic() + left_seconds + GRACE_SECONDS)
         elif kind == "record":
-            self.answered.add(content.key)
+            self.answered_keys.add(content.key)
         return kind in ("phase", "limited")
 
     @property
-    def is_late(self) -> bool:
-        """Whether a time limit is well past that the worker should have kept."""
+    def is_overdue(self) -> bool:
+        """Whether the worker is well past a time limit that it should have enforced itself."""
         return self.limit is not None and monotonic() > self.limit[2]
 
     @property
-    def unanswered(self) -> tuple[Cell, ...]:
-        """The cells without a record, largest ratio first, as a sweep serves them."""
+    def unanswered_cells(self) -> tuple[Cell, ...]:
+        """The cells without a record, largest ratio first, as in a sweep."""
         cells: Sequence[Cell] = getattr(self.job, "cells", ())
-        return tuple(
-            sorted(
-                (cell for cell in cells if cell.key not in self.answered),
-                key=lambda cell: -cell.ratio,
-            )
-        )
+        left = (cell for cell in cells if cell.key not in self.answered_keys)
+        return tuple(sorted(left, key=lambda cell: -cell.ratio))
 
     @property
-    def rest(self) -> Any:
-        """The job that is to be run now."""
-        return replace(self.job, cells=self.unanswered) if self.answered else self.job
+    def remaining_job(self) -> Any:
+        """The job with the cells that have no record yet."""
+        return replace(self.job, cells=self.unanswered_cells) if self.answered_keys else self.job
 
-    def lost(self, why: str) -> tuple["Attempt | None", list[Record]]:
-        """The worker is gone, and `why`: the attempt that comes next, or the failed records of the cells that are left."""
-        if getattr(self.job, "cells", ()) and not self.unanswered:
+    def after_loss(self, why: str) -> tuple["Attempt | None", list[Record]]:
+        """Return the next attempt, or the failed records of the remaining cells.
+
+        Args:
+            why: how the worker was lost.
+        """
+        if getattr(self.job, "cells", ()) and not self.unanswered_cells:
             return None, []
-        if self.number < self.allowed:
-            return Attempt(self.job, self.allowed, self.number + 1, self.answered), []
-        error = PluginError(f"{why}; {'twice' if self.number == 2 else f'{self.number} times'}")
-        return None, [failed(cell, error, phase=self.phase) for cell in self.unanswered]
+        if self.number < self.max_attempts:
+            return replace(self, number=self.number + 1, phase="", limit=None), []
+        times = "twice" if self.number == 2 else f"{self.number} times"
+        error = PluginError(f"{why}; {times}")
+        records = [failed_record(cell, error, phase=self.phase) for cell in self.unanswered_cells]
+        return None, records
 
-    def late(self) -> tuple["Attempt | None", list[Record]]:
-        """The worker is killed, for a cell is late: the attempt at the others, and the failed record of this one."""
+    def after_timeout(self) -> tuple["Attempt | None", list[Record]]:
+        """Return the attempt at the other cells, and the failed record of the overdue cell.
+
+        The worker has been killed because the cell was overdue.
+        """
         if self.limit is None:
             return self, []
         cell, limit_seconds, _ = self.limit
-        self.answered.add(cell.key)
-        rest = (
-            Attempt(self.job, self.allowed, self.number, self.answered) if self.unanswered else None
-        )
-        return rest, [failed(cell, OutOfTime(limit_seconds), phase=self.phase)]
+        self.answered_keys.add(cell.key)
+        record = failed_record(cell, TimeLimitExceeded(limit_seconds), phase=self.phase)
+        rest = replace(self, phase="", limit=None) if self.unanswered_cells else None
+        return rest, [record]

@@ -1,8 +1,9 @@
-"""What a study will cost, before it starts: training steps from the recipe, seconds from a few timed steps of the unpruned network.
+"""The expected cost of a study: training steps from the recipe, seconds from a few timed steps.
 
-A smaller network trains faster; a step at ratio r is taken to last 0.3 + 0.7 r of an unpruned one.
-Tests, searches and what makes a step of a method dearer than plain training are in the forecast
-where the store has records of the same row, at any ratio or seed; a run corrects it as it goes.
+The steps of the unpruned network are timed. A smaller network trains faster; a step at ratio r is
+taken to last 0.3 + 0.7 r of an unpruned one. Tests, searches, and all that makes a step of a method
+slower than plain training are in the forecast if the store has records of the same row, at any
+ratio or seed; a run corrects the forecast while it works.
 """
 
 from collections.abc import Iterable
@@ -13,22 +14,24 @@ import torch
 
 from bench.files.hashing import digest
 from bench.files.log import LOG
-from bench.plugins.backbones import of_cell
-from bench.plugins.options import cell_task, configured
+from bench.plugins.backbones import build_for_cell
+from bench.plugins.options import build_task, configure
 from bench.plugins.registry import METHODS
 from bench.records import Cell, Record
 from bench.study.store import Store
-from bench.training.pretrained import PACKAGED, find, pretrained_key
+from bench.study.study import NETWORK_FIELDS
+from bench.training.pretrained import PACKAGED, find_weights, pretrained_key
 from bench.training.trainer import TaskTrainer
 
 TIMED_STEPS = 4
 FIXED_SHARE = 0.3
-HARMLESS_RATE = 1e-6
+TIMING_RATE = 1e-6  # a learning rate at which no network diverges
+METHOD_FIELDS = ("method", "method_options")
 
 
 @dataclass(frozen=True)
-class Foreseen:
-    """One cell that will run: how many training steps after pretraining, and about how many seconds."""
+class CellForecast:
+    """A cell that will run: its training steps after pretraining, and about how many seconds."""
 
     cell: Cell
     steps: int
@@ -37,22 +40,21 @@ class Foreseen:
 
 @dataclass(frozen=True)
 class Forecast:
-    """All that will run.
+    """The cost of all that will run.
 
     Args:
-        cells: those whose record is missing, in the order of the table.
+        cells: the cells without a record, in the order of the table.
         pretraining: (what, steps, seconds) of each unpruned network that must be trained first.
     """
 
-    cells: tuple[Foreseen, ...]
+    cells: tuple[CellForecast, ...]
     pretraining: tuple[tuple[str, int, float], ...]
 
     @property
     def steps(self) -> int:
-        """Training steps of everything."""
-        return sum(entry.steps for entry in self.cells) + sum(
-            steps for _, steps, _ in self.pretraining
-        )
+        """Training steps in all."""
+        pretraining = sum(steps for _, steps, _ in self.pretraining)
+        return sum(entry.steps for entry in self.cells) + pretraining
 
     @property
     def pretraining_seconds(self) -> float:
@@ -61,98 +63,87 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Seconds of everything."""
+        """Seconds in all."""
         return sum(entry.seconds for entry in self.cells) + self.pretraining_seconds
 
 
-def foresee(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecast:
-    """The cost of these cells, given what the store has of their unpruned networks."""
+def forecast_cells(cells: Iterable[Cell], store: Store, device: str = "cpu") -> Forecast:
+    """Forecast the cost of cells, given the unpruned networks and records in the store."""
     timed: dict[str, float] = {}
 
     def step_seconds(cell: Cell) -> float:
-        if (kind := _kind(cell)) not in timed:
-            timed[kind] = timed_step_seconds(cell, device)
+        kind = _step_kind(cell)
+        if kind not in timed:
+            timed[kind] = time_training_step(cell, device)
         return timed[kind]
 
-    known = _known_step_seconds(store.records(), device)
+    recorded = _recorded_step_seconds(store.records(), device)
     pretraining: dict[str, tuple[str, int, float]] = {}
-    foreseen = []
+    entries = []
     for cell in cells:
         key = pretrained_key(cell)
-        if key not in pretraining and find(cell, (store.pretrained_folder, PACKAGED)) is None:
+        folders = (store.pretrained_folder, PACKAGED)
+        if key not in pretraining and find_weights(cell, folders) is None:
+            what = f"unpruned {cell.backbone}, seed {cell.seed}"
             steps = cell.recipe.pretrain_steps
-            pretraining[key] = (
-                f"unpruned {cell.backbone}, seed {cell.seed}",
-                steps,
-                steps * step_seconds(cell),
-            )
-        steps = foreseen_steps(cell)
-        seconds = (
-            steps
-            * (known.get(_kind(cell, "method", "method_options")) or step_seconds(cell))
-            * _share(cell)
-        )
-        foreseen.append(Foreseen(cell, steps, seconds))
-    return Forecast(tuple(foreseen), tuple(pretraining.values()))
+            pretraining[key] = (what, steps, steps * step_seconds(cell))
+        steps = expected_steps(cell)
+        unpruned_seconds = recorded.get(_step_kind(cell, METHOD_FIELDS)) or step_seconds(cell)
+        seconds = steps * unpruned_seconds * _relative_step_time(cell)
+        entries.append(CellForecast(cell, steps, seconds))
+    return Forecast(tuple(entries), tuple(pretraining.values()))
 
 
-def _kind(cell: Cell, *more: str) -> str:
-    """Cells of one kind have steps of one length, but for their ratio."""
-    names = ("task", "task_options", "backbone", "backbone_options", "backbone_source", *more)
-    return digest(
-        [
-            *(getattr(cell, name) for name in names),
-            cell.recipe.patch,
-            cell.recipe.batch,
-            cell.recipe.threads,
-        ]
-    )
+def _step_kind(cell: Cell, more_fields: tuple[str, ...] = ()) -> str:
+    """Return a key of cells whose training steps take equally long, apart from their ratio."""
+    fields = [getattr(cell, name) for name in (*NETWORK_FIELDS, *more_fields)]
+    return digest([*fields, cell.recipe.patch, cell.recipe.batch, cell.recipe.threads])
 
 
-def _share(cell: Cell) -> float:
-    """Of the time of an unpruned step."""
+def _relative_step_time(cell: Cell) -> float:
+    """Return the time of a step as a share of that of the unpruned network."""
     return FIXED_SHARE + (1 - FIXED_SHARE) * cell.ratio
 
 
-def _known_step_seconds(records: Iterable[Record], device: str) -> dict[str, float]:
-    """Kind of row -> seconds of everything for one unpruned step, from what finished cells took on such a device."""
-    taken: dict[str, list[float]] = {}
+def _recorded_step_seconds(records: Iterable[Record], device: str) -> dict[str, float]:
+    """Return kind of row -> all seconds per unpruned step, from finished cells on such a device."""
+    totals: dict[str, list[float]] = {}
     for record in records:
-        place = str(record.environment.get("device", "")).split(" ")[0]
-        if (
-            record.status == "done"
-            and record.steps
-            and (place if place in ("cpu", "mps") else "cuda") == device.split(":")[0]
-        ):
-            total = taken.setdefault(_kind(record.cell, "method", "method_options"), [0.0, 0.0])
-            total[0] += sum(record.seconds.values())
-            total[1] += sum(record.steps.values()) * _share(record.cell)
-    return {kind: seconds / steps for kind, (seconds, steps) in taken.items()}
+        name = str(record.environment.get("device", "")).split(" ")[0]
+        kind_of_device = name if name in ("cpu", "mps") else "cuda"
+        if record.status != "done" or not record.steps or kind_of_device != device.split(":")[0]:
+            continue
+        total = totals.setdefault(_step_kind(record.cell, METHOD_FIELDS), [0.0, 0.0])
+        total[0] += sum(record.seconds.values())
+        total[1] += sum(record.steps.values()) * _relative_step_time(record.cell)
+    return {kind: seconds / steps for kind, (seconds, steps) in totals.items()}
 
 
-def foreseen_steps(cell: Cell) -> int:
-    """Training steps after pretraining, as the method expects them."""
-    steps: int = configured(
-        METHODS.get(cell.method), cell.method_options, f"method {cell.method}"
-    ).expected_steps(cell.trained_by)
+def expected_steps(cell: Cell) -> int:
+    """Return the training steps after pretraining, as the method expects them."""
+    method = configure(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
+    steps: int = method.expected_steps(cell.effective_recipe)
     return steps
 
 
-def timed_step_seconds(cell: Cell, device: str) -> float:
-    """Seconds of one training step of the unpruned network, from a few; 0 if it cannot be trained, which its rows will say."""
+def time_training_step(cell: Cell, device: str) -> float:
+    """Return the seconds of one training step of the unpruned network, from a few steps.
+
+    0 if the network cannot be trained; its rows will say why.
+    """
     try:
-        return _timed_step_seconds(cell, device)
+        return _measure_step_seconds(cell, device)
     except Exception as error:
         LOG.info("no forecast for %s: %s", cell.backbone, error)
         return 0.0
 
 
-def _timed_step_seconds(cell: Cell, device: str) -> float:
+def _measure_step_seconds(cell: Cell, device: str) -> float:
     torch.set_num_threads(cell.recipe.threads)
-    task = cell_task(cell)
-    recipe = replace(cell.recipe, pretrain_rate=HARMLESS_RATE)
-    trainer = TaskTrainer(task, cell.data, recipe, cell.seed, device, stream="timing")
-    model = of_cell(task, cell)
+    task = build_task(cell)
+    recipe = replace(cell.recipe, pretrain_rate=TIMING_RATE)
+    trainer = TaskTrainer(task, cell.data, recipe, cell.seed, device=device, stream="timing")
+    model = build_for_cell(task, cell)
     if not cell.backbone_source:
         trainer.reinitialise(model)
     trainer.fit(model, 1, phase="pretrain")

@@ -1,21 +1,20 @@
-"""One job: a network, a method, some budgets; a record for each.
+"""One job: a network, a method, some budgets; a record for each cell.
 
     for each budget, pruned of method.sweep(copy of model, budgets, trainer):
         referee: peak <= budget, a plain network, the same output shape
-        finish as the method asked; evaluate; Record
+        finish as the method asks; evaluate; Record
 
-The referee measures, the method never reports its own score. What goes wrong in a method is a row
-(`failed`, `infeasible`) and the others go on; a sweep that breaks is started again for the budgets
-that it still owed. A disk that keeps nothing more is no fault of the method: it stops the run. What
-the method spent is read from its meter as it hands over a network, so it is the cost of that budget
-alone.
+The referee measures; the method never reports its own score. An error in a method becomes a row
+(status `failed` or `infeasible`) and the other cells continue; a sweep that raises is started again
+for the budgets that it has not answered. A disk that accepts no more data is no fault of the
+method: it stops the run. The method's cost is read from its meter when it yields a network, so it
+is the cost of that budget alone.
 """
 
 import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,24 +25,25 @@ from torch import nn
 from bench.contract import Budget, Kept, Method, Pruned, Task, largest_first
 from bench.errors import DiskError, Infeasible, PluginError, one_line
 from bench.export import saved
-from bench.files.schema import LARGEST_FLOAT
+from bench.files.schema import MAX_FLOAT
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
-from bench.plugins.options import cell_task, configured
+from bench.plugins.options import build_task, configure
 from bench.plugins.registry import METHODS
 from bench.records import Cell, Record
-from bench.runner.environment import surroundings
-from bench.runner.failures import Phases, failed
+from bench.runner.environment import describe_environment
+from bench.runner.failures import Phases, failed_record
+from bench.runner.method_call import call_method, take_over
 from bench.runner.progress import Progress
 from bench.runner.referee import referee
-from bench.runner.time_limit import Allowance
+from bench.runner.time_limit import Deadline
 from bench.study.store import Store
 from bench.study.study import Job
 from bench.training.evaluation import evaluate, input_scores, means
-from bench.training.pretrained import PACKAGED, pretrained
-from bench.training.sample_crops import keeping
-from bench.training.trainer import TaskTrainer, derived_seed
+from bench.training.pretrained import PACKAGED, load_or_train
+from bench.training.sample_crops import crop_writer
+from bench.training.trainer import TaskTrainer, derive_seed
 from bench.units import format_mib
 
 
@@ -54,7 +54,7 @@ def run_job(
     progress: Progress | None = None,
     time_limit_seconds: float | None = None,
 ) -> Iterator[Record]:
-    """The records of one job, largest budget first.
+    """Yield the records of one job, largest budget first.
 
     Writes networks to the store, but no records.
     """
@@ -62,18 +62,20 @@ def run_job(
     torch.set_num_threads(job.cells[0].recipe.threads)
     left = list(job.cells)
     try:
-        for record in _records(_prepare(job, store, device, progress, time_limit_seconds)):
+        context = _prepare_job(job, store, device, progress, time_limit_seconds)
+        for record in _records(context):
             left.remove(record.cell)
             yield record
     except DiskError:
         raise
-    except Exception as error:  # of a network that cannot be trained, or of the user's own that cannot be built: a row for each cell
-        yield from (failed(cell, error) for cell in left)
+    except Exception as error:
+        # The network cannot be trained, or the user's own network cannot be built.
+        yield from (failed_record(cell, error) for cell in left)
 
 
 @dataclass(frozen=True)
-class _Contest:
-    """What the cells of a job share."""
+class _JobContext:
+    """All that the cells of a job share."""
 
     task: Task
     method: Method
@@ -83,135 +85,141 @@ class _Contest:
     device: str
     progress: Progress
     phases: Phases
-    time: Allowance
+    deadline: Deadline
 
     @property
-    def first(self) -> Cell:
+    def first_cell(self) -> Cell:
         return next(iter(self.cells.values()))[0]
 
-    def trainer(self, stream: str) -> TaskTrainer:
-        """A trainer with its own random streams and meter."""
-        cell = self.first
-        new_weights = initialise if cell.backbone_source else None
-        where = (
-            self.device,
-            self.progress.step,
-            stream,
-            new_weights,
-            self.store.checkpoints(cell),
-            self.phases.during,
+    def make_trainer(self, stream: str) -> TaskTrainer:
+        """Return a trainer with its own random streams and meter."""
+        cell = self.first_cell
+        return TaskTrainer(
+            self.task,
+            cell.data,
+            cell.effective_recipe,
+            cell.seed,
+            device=self.device,
+            progress=self.progress.on_step,
+            stream=stream,
+            initialise=initialise if cell.backbone_source else None,
+            checkpoints=self.store.checkpoints(cell),
+            enter_phase=self.phases.enter_phase,
         )
-        return TaskTrainer(self.task, cell.data, cell.trained_by, cell.seed, *where)
 
 
-def _prepare(
+def _prepare_job(
     job: Job, store: Store, device: str, progress: Progress, time_limit_seconds: float | None
-) -> _Contest:
-    cell, phases = job.cells[0], Phases(progress)
-    task = cell_task(cell)
-    method = configured(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
-    with phases.during("pretrain"):
-        model = pretrained(
+) -> _JobContext:
+    cell = job.cells[0]
+    phases = Phases(progress)
+    task = build_task(cell)
+    method = configure(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
+    with phases.enter_phase("pretrain"):
+        model = load_or_train(
             task,
             cell,
             (store.pretrained_folder, PACKAGED),
-            device,
-            progress.step,
-            store.checkpoint_seconds,
+            device=device,
+            progress=progress.on_step,
+            checkpoint_seconds=store.checkpoint_seconds,
         )
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
-    for each in job.cells:
-        cells.setdefault(
-            Budget(int(each.ratio * peak_bytes), cell.measured_at, cell.convention), []
-        ).append(each)
-    return _Contest(
-        task,
-        method,
-        model,
-        cells,
-        store,
-        device,
-        progress,
-        phases,
-        Allowance(time_limit_seconds, progress),
+    for cell in job.cells:
+        budget = Budget(int(cell.ratio * peak_bytes), cell.measured_at, cell.convention)
+        cells.setdefault(budget, []).append(cell)
+    return _JobContext(
+        task=task,
+        method=method,
+        model=model,
+        cells=cells,
+        store=store,
+        device=device,
+        progress=progress,
+        phases=phases,
+        deadline=Deadline(time_limit_seconds, progress),
     )
 
 
-def _records(contest: _Contest) -> Iterator[Record]:
-    trainer = contest.trainer("method")
-    for budget, outcome in _outcomes(contest, trainer):
-        for cell in contest.cells[budget]:
-            yield _answer(contest, trainer, cell, budget, outcome)
-        del outcome  # an error holds on to all networks that its traceback can see
+def _records(context: _JobContext) -> Iterator[Record]:
+    trainer = context.make_trainer("method")
+    for budget, outcome in _sweep_outcomes(context, trainer):
+        for cell in context.cells[budget]:
+            yield _make_record(context, trainer, cell, budget, outcome)
+        del outcome  # an error keeps all networks alive that its traceback can reach
 
 
-def _outcomes(contest: _Contest, trainer: TaskTrainer) -> Iterator[tuple[Budget, Any]]:
-    """For every budget what the method gave back, or the exception that it ended in."""
-    waiting, cell = largest_first(list(contest.cells)), contest.first
+def _sweep_outcomes(context: _JobContext, trainer: TaskTrainer) -> Iterator[tuple[Budget, Any]]:
+    """Yield for every budget what the method gave back, or the exception that it raised."""
+    waiting = largest_first(list(context.cells))
+    cell = context.first_cell
     while waiting:
-        root = trainer.prepare(deepcopy(contest.model))
-        torch.manual_seed(derived_seed(cell.seed, "torch"))
-        with trainer.branch(), trainer.count_calls(root):
-            items = iter(contest.method.sweep(root, list(waiting), trainer))
+        with call_method(context.model, trainer, derive_seed(cell.seed, "torch")) as root:
+            items = iter(context.method.sweep(root, list(waiting), trainer))
             while waiting:
-                contest.progress.working(f"{cell.label}, seed {cell.seed}")
+                context.progress.on_work(f"{cell.label}, seed {cell.seed}")
                 try:
-                    first = contest.cells[waiting[0]][0]
-                    with (
-                        contest.time.running(first),
-                        contest.phases.during("search"),
-                        trainer.meter.during("search"),
-                    ):
-                        budget, outcome = next(
-                            items,
-                            (
-                                waiting[0],
-                                PluginError(f"the sweep of {cell.method} left out this budget"),
-                            ),
-                        )
-                    if budget not in waiting:
-                        raise PluginError(
-                            f"the sweep of {cell.method} answered a budget that was not asked, or one twice: {budget}"
-                        )
+                    budget, outcome = _next_outcome(context, trainer, items, waiting)
                 except DiskError:
                     raise
                 except Exception as error:
                     yield waiting.pop(0), error
                     break
                 waiting.remove(budget)
-                drawn = torch.get_rng_state()
+                draws = torch.get_rng_state()
                 yield budget, outcome
-                torch.set_rng_state(
-                    drawn
-                )  # what the harness drew meanwhile must not touch the method
+                # Draws of the harness in between must not change those of the method.
+                torch.set_rng_state(draws)
             getattr(items, "close", lambda: None)()
 
 
-def _answer(
-    contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, outcome: Any
+def _next_outcome(
+    context: _JobContext,
+    trainer: TaskTrainer,
+    items: Iterator[tuple[Budget, Any]],
+    waiting: Sequence[Budget],
+) -> tuple[Budget, Any]:
+    """Return the next item of a sweep. Raises PluginError if its budget is not waiting."""
+    method = context.first_cell.method
+    missing = PluginError(f"the sweep of {method} left out this budget")
+    with (
+        context.deadline.enforce(context.cells[waiting[0]][0]),
+        context.phases.enter_phase("search"),
+        trainer.meter.enter_phase("search"),
+    ):
+        budget, outcome = next(items, (waiting[0], missing))
+    if budget not in waiting:
+        raise PluginError(
+            f"the sweep of {method} answered a budget that was not asked, or one twice: {budget}"
+        )
+    return budget, outcome
+
+
+def _make_record(
+    context: _JobContext, trainer: TaskTrainer, cell: Cell, budget: Budget, outcome: Any
 ) -> Record:
     try:
         if isinstance(outcome, Infeasible):
-            return _readable(_infeasible(contest, cell, budget, outcome))
+            return _check_readable(_infeasible_record(context, cell, budget, outcome))
         if isinstance(outcome, Exception):
             raise outcome
         if not isinstance(outcome, Pruned):
             raise PluginError(f"{cell.method} gave back a {type(outcome).__name__}, not a Pruned")
-        with contest.time.running(cell):
-            return _readable(_done(contest, trainer, cell, budget, outcome))
+        with context.deadline.enforce(cell):
+            return _check_readable(_finish_and_evaluate(context, trainer, cell, budget, outcome))
     except DiskError:
         raise
     except Exception as error:
-        return failed(cell, error, budget, "search")
+        return failed_record(cell, error, budget, "search")
     finally:
-        contest.time.renew()
+        context.deadline.reset()
 
 
-def _readable(record: Record) -> Record:
-    """The record.
+def _check_readable(record: Record) -> Record:
+    """Return the record.
 
-    Raises PluginError for one that could not be read again, so that its cell would be run for ever.
+    Raises PluginError if it could not be read again: its cell would then be run for ever.
     """
     try:
         Record.from_json(json.loads(json.dumps(record.to_json())))
@@ -222,91 +230,84 @@ def _readable(record: Record) -> Record:
     return record
 
 
-def _done(
-    contest: _Contest, trainer: TaskTrainer, cell: Cell, budget: Budget, pruned: Pruned
+def _finish_and_evaluate(
+    context: _JobContext, trainer: TaskTrainer, cell: Cell, budget: Budget, outcome: Pruned
 ) -> Record:
-    """Referee, finish, evaluate, keep."""
-    spent = trainer.meter.spent()
-    contest.progress.working(f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}")
-    model = deepcopy(
-        pruned.model
-    ).cpu()  # what is trained here must not reach into the method's own networks
-    trainer.uncount(model)
-    during, finisher = contest.phases.during, contest.trainer("finish")
-    with during("check"):
-        measured = figures(model, contest.model, budget, pruned, cell.method, cell.recipe.min_width)
-        kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
-    with during("evaluate"), finisher.branch():
-        calibration_loss = finisher.loss(model)
-    note = finish(finisher, model, pruned, spent.steps)
-    with during("evaluate"), finisher.meter.during("evaluate"):
-        scores = evaluate(
-            contest.task,
-            model,
-            cell.data,
-            contest.device,
-            keeping(contest.task, *contest.store.patch_folders(cell)),
+    """Referee, finish, evaluate and save a network, and return its record."""
+    spent = trainer.meter.cost()
+    context.progress.on_work(f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}")
+    pruned = take_over(outcome, trainer)
+    model = pruned.model
+    enter_phase = context.phases.enter_phase
+    finisher = context.make_trainer("finish")
+    with enter_phase("check"):
+        fields = measure_pruned_network(
+            pruned, context.model, budget, method=cell.method, min_width=cell.recipe.min_width
         )
+        kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
+    with enter_phase("evaluate"), finisher.branch():
+        calibration_loss = finisher.loss(model)
+    note = finish(finisher, pruned, spent.steps)
+    with enter_phase("evaluate"), finisher.meter.enter_phase("evaluate"):
+        write_crops = crop_writer(context.task, *context.store.crop_folders(cell))
+        scores = evaluate(context.task, model, cell.data, context.device, on_image=write_crops)
         _check_numbers(means(scores))
-    with during("save"):
-        _save(contest, cell, model, kept, pruned.inserted)
+    with enter_phase("save"):
+        _save_network(context, cell, model, kept, pruned.inserted)
+    # Before its finish a network may have any loss.
+    has_loss = abs(calibration_loss) <= MAX_FLOAT
     return Record(
         cell=cell,
         status="done",
         scores=scores,
         means=means(scores),
-        input_means=_input_means(contest.task, cell.data, cell.data_fingerprint),
-        calibration_loss=calibration_loss
-        if abs(calibration_loss) <= LARGEST_FLOAT
-        else None,  # before it is finished it may be anything
+        input_means=_input_means(context.task, cell.data, cell.data_fingerprint),
+        calibration_loss=calibration_loss if has_loss else None,
         kept=kept,
         inserted=tuple(pruned.inserted),
         trace=tuple(
             {"peak_bytes": step.peak_bytes, "widths": dict(step.widths), "note": step.note}
             for step in pruned.trace
         ),
-        environment=surroundings(contest.device) | {"note": note, "finish": pruned.finish},
-        **measured,
-        **(spent + finisher.meter.spent()).figures(),
+        environment=describe_environment(context.device) | {"note": note, "finish": pruned.finish},
+        **fields,
+        **(spent + finisher.meter.cost()).to_fields(),
     )
 
 
 def _check_numbers(scores: Mapping[str, float]) -> None:
+    """Raise PluginError if a score is not a number."""
     wrong = [f"{name} {value}" for name, value in scores.items() if math.isnan(value)]
     if wrong:
         raise PluginError(f"the network gives no numbers: its scores are {', '.join(wrong)}")
 
 
-def _save(
-    contest: _Contest, cell: Cell, model: nn.Module, kept: Kept, inserted: Sequence[str]
+def _save_network(
+    context: _JobContext, cell: Cell, model: nn.Module, kept: Kept, inserted: Sequence[str]
 ) -> None:
-    place = {
-        name: getattr(cell, name)
-        for name in ("task", "task_options", "backbone", "backbone_options")
-    }
+    names = ("task", "task_options", "backbone", "backbone_options")
+    origin = {name: getattr(cell, name) for name in names}
     if cell.backbone_source:
-        saved.check_kept(model, contest.model, kept, inserted, cell.measured_at[1])
-    saved.save(contest.store.model_folder(cell.key), model, **place, kept=kept, inserted=inserted)
+        saved.check_kept(model, context.model, kept, inserted, cell.measured_at[1])
+    folder = context.store.model_folder(cell.key)
+    saved.save(folder, model, **origin, kept=kept, inserted=inserted)
 
 
-def figures(
-    model: nn.Module,
-    unpruned: nn.Module,
-    budget: Budget,
-    pruned: Pruned,
-    method: str,
-    min_width: int,
+def measure_pruned_network(
+    pruned: Pruned, unpruned: nn.Module, budget: Budget, *, method: str, min_width: int
 ) -> dict[str, Any]:
-    """The referee's figures, as fields of the Record. Raises PluginError.
+    """Return the referee's figures as fields of the Record. Raises PluginError.
 
     Args:
-        model: a copy of the network that a method gave back. unpruned: what it was made from.
-        budget, pruned: what was asked, and all that was given back.
-        method: named in messages.
-        min_width: at which a unit counts as being at the floor.
+        pruned: what the method gave back, after `take_over`.
+        unpruned: the network that it was made from.
+        budget: the budget that was asked for.
+        method: name for messages.
+        min_width: the width at which a unit counts as being at the floor.
     """
-    planned, eager = referee(model, unpruned, budget, method)
-    widths = peak_model(model, budget.input_shape, budget.convention).widths
+    planned, eager = referee(pruned.model, unpruned, budget, method)
+    widths = peak_model(pruned.model, budget.input_shape, budget.convention).widths
+    stored_parameters = pruned.stored_parameters
     return {
         "budget_bytes": budget.peak_bytes,
         "peak_bytes": planned.peak_bytes,
@@ -314,60 +315,61 @@ def figures(
         "peak_step": planned.peak_step,
         "timeline": tuple(vars(step) for step in planned.timeline),
         "parameters": planned.parameters,
-        "parameters_stored": planned.parameters
-        if pruned.stored_parameters is None
-        else pruned.stored_parameters,
+        "parameters_stored": (
+            planned.parameters if stored_parameters is None else stored_parameters
+        ),
         "macs": planned.macs,
         "widths": dict(widths),
         "units_at_floor": sum(width <= min_width for width in widths.values()),
     }
 
 
-def finish(trainer: TaskTrainer, model: nn.Module, pruned: Pruned, spent: Counter[str]) -> str:
-    """Trains as the method asked and the trainer's recipe allows; returns a note, or nothing.
+def finish(trainer: TaskTrainer, pruned: Pruned, spent: Counter[str]) -> str:
+    """Train a pruned network in place, as its method asks and the recipe allows.
 
     Args:
-        trainer: of the finish.
-        model: trained in place.
-        pruned: what the method gave back.
-        spent: its steps by phase; they count where the recipe has matched steps. Pretraining is
-            free: every network has had it.
+        trainer: the trainer of the finish.
+        pruned: what the method gave back, after `take_over`.
+        spent: the method's steps by phase; they are deducted where the recipe has matched steps.
+            Pretraining is not counted: every network has had it.
+
+    Returns:
+        A note for the record if the method took more steps than every row gets, else "".
     """
     if pruned.finish == "none":
         return ""
+    model = pruned.model
     if pruned.finish == "scratch":
         trainer.reinitialise(model)
         trainer.fit(model, trainer.recipe.pretrain_steps, phase="pretrain")
-    steps, matched = trainer.recipe.tuning_steps, trainer.recipe.matched_steps
+    steps = trainer.recipe.tuning_steps
+    matched = trainer.recipe.matched_steps
     if matched:
         steps -= sum(count for phase, count in spent.items() if phase != "pretrain")
     trainer.fit(model, max(0, steps), phase="finetune")
-    return (
-        f"the method alone took {-steps} steps more than the {matched} that every row gets"
-        if steps < 0
-        else ""
-    )
+    if steps < 0:
+        return f"the method alone took {-steps} steps more than the {matched} that every row gets"
+    return ""
 
 
-def _infeasible(contest: _Contest, cell: Cell, budget: Budget, impossible: Infeasible) -> Record:
-    least_bytes = impossible.least_bytes
+def _infeasible_record(
+    context: _JobContext, cell: Cell, budget: Budget, error: Infeasible
+) -> Record:
+    """Return the record of a cell for which no network fits; its reason names the least peak."""
+    least_bytes = error.least_bytes
     if least_bytes is None:
-        least_bytes = peak_model(contest.model, budget.input_shape, budget.convention).least_bytes(
-            cell.recipe.min_width
-        )
+        model = peak_model(context.model, budget.input_shape, budget.convention)
+        least_bytes = model.least_bytes(cell.recipe.min_width)
     least = format_mib(least_bytes)
-    reason = (
-        str(impossible)
-        if least in str(impossible)
-        else f"{impossible}; the least peak that is possible is {least}"
-    )
-    environment = surroundings(contest.device) | {"least_bytes": least_bytes}
+    reason = str(error)
+    if least not in reason:
+        reason = f"{reason}; the least peak that is possible is {least}"
     return Record(
         cell,
         "infeasible",
         one_line(reason),
         budget_bytes=budget.peak_bytes,
-        environment=environment,
+        environment=describe_environment(context.device) | {"least_bytes": least_bytes},
     )
 
 

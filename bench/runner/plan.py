@@ -1,6 +1,6 @@
-"""What a study would cost on one, two, four, ... devices, before anybody pays for it.
+"""The expected time of a study on one, two, four, ... devices.
 
-The unpruned networks come first, then the jobs, each whole on one device; the longest begin first,
+The unpruned networks come first, then the jobs, each whole on one device. The longest start first,
 so the longest job bounds the time. A device is what one job has for itself: a GPU, its share of
 one, or the cores of `recipe.threads`.
 """
@@ -16,8 +16,8 @@ from bench.units import format_duration
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What one device does in one go: an unpruned network (no ratios) or a job."""
+class PlanEntry:
+    """A piece of work that runs on one device: an unpruned network (no ratios) or a job."""
 
     what: str
     ratios: int
@@ -30,81 +30,90 @@ class Plan:
     """All that would run.
 
     Args:
-        asked: cells of the study. missing: those that have no record.
-        pretraining, jobs: the longest first.
-        seconds: devices -> seconds from begin to end.
+        asked: number of cells of the study.
+        missing: number of cells without a record.
+        pretraining: unpruned networks, the longest first.
+        jobs: the longest first.
+        seconds: number of devices -> seconds from begin to end.
     """
 
     asked: int
     missing: int
-    pretraining: tuple[Piece, ...]
-    jobs: tuple[Piece, ...]
+    pretraining: tuple[PlanEntry, ...]
+    jobs: tuple[PlanEntry, ...]
     seconds: dict[int, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists, numbers and strings."""
+        """Return plain dictionaries, lists, numbers and strings."""
         return asdict(self)
 
 
-def plan(study: Study, forecast: Forecast, devices: Iterable[int]) -> Plan:
-    """The jobs of what is missing, and the time on so many devices."""
-    foreseen = {entry.cell.key: entry for entry in forecast.cells}
+def make_plan(study: Study, forecast: Forecast, devices: Iterable[int]) -> Plan:
+    """Return the jobs of the missing cells, and the time on each number of devices."""
+    forecasts = {entry.cell.key: entry for entry in forecast.cells}
     jobs = []
     for job in study.jobs(entry.cell for entry in forecast.cells):
-        cell, entries = job.cells[0], [foreseen[one.key] for one in job.cells]
-        what = f"{cell.task} {cell.backbone}, {cell.label}, seed {cell.seed}"
+        cell = job.cells[0]
+        entries = [forecasts[cell.key] for cell in job.cells]
         jobs.append(
-            Piece(
-                what,
-                len(entries),
-                sum(one.steps for one in entries),
-                sum(one.seconds for one in entries),
+            PlanEntry(
+                what=f"{cell.task} {cell.backbone}, {cell.label}, seed {cell.seed}",
+                ratios=len(entries),
+                steps=sum(entry.steps for entry in entries),
+                seconds=sum(entry.seconds for entry in entries),
             )
         )
-    waves = [
-        [Piece(what, 0, steps, seconds) for what, steps, seconds in forecast.pretraining],
-        jobs,
-    ]
-    pretraining, rows = (tuple(sorted(wave, key=lambda piece: -piece.seconds)) for wave in waves)
+    networks = [PlanEntry(what, 0, steps, seconds) for what, steps, seconds in forecast.pretraining]
+    waves = [_sort_longest_first(networks), _sort_longest_first(jobs)]
     total = {
-        count: sum(
-            makespan([piece.seconds for piece in wave], count) for wave in (pretraining, rows)
-        )
+        count: sum(makespan([entry.seconds for entry in wave], count) for wave in waves)
         for count in devices
     }
-    return Plan(len(study.cells()), len(foreseen), pretraining, rows, total)
+    return Plan(len(study.cells()), len(forecasts), waves[0], waves[1], total)
+
+
+def _sort_longest_first(entries: Iterable[PlanEntry]) -> tuple[PlanEntry, ...]:
+    return tuple(sorted(entries, key=lambda entry: -entry.seconds))
 
 
 def makespan(seconds: Sequence[float], devices: int) -> float:
-    """When the last piece ends if the next one, in this order, always goes to the device that is free first."""
+    """Return when the last entry ends if each, in this order, goes to the first free device.
+
+    Args:
+        seconds: duration of each entry.
+        devices: number of devices.
+    """
     free = [0.0] * devices
-    for one in seconds:
-        heapq.heapreplace(free, free[0] + one)
+    for duration in seconds:
+        heapq.heapreplace(free, free[0] + duration)
     return max(free)
 
 
-def text(made: Plan, folder: object) -> str:
-    """For a person."""
-    lines = [f"{piece.what}: {_cost(piece)}" for piece in made.pretraining]
-    for piece in made.jobs:
-        lines.append(
-            f"{piece.what}: {piece.ratios} {'ratio' if piece.ratios == 1 else 'ratios'}, {_cost(piece)}"
-        )
-    steps = sum(piece.steps for piece in (*made.pretraining, *made.jobs))
-    total = f"{made.missing} of {made.asked} cells to run in {len(made.jobs)} jobs, {steps:,} training steps"
-    lines.append(
-        f"{total}; the others are stored in {folder}" if made.missing < made.asked else total
+def format_plan(plan: Plan, folder: object) -> str:
+    """Return a text for the terminal.
+
+    Args:
+        plan: the plan.
+        folder: the run folder, which has the records of the other cells.
+    """
+    lines = [f"{entry.what}: {_format_cost(entry)}" for entry in plan.pretraining]
+    for entry in plan.jobs:
+        noun = "ratio" if entry.ratios == 1 else "ratios"
+        lines.append(f"{entry.what}: {entry.ratios} {noun}, {_format_cost(entry)}")
+    steps = sum(entry.steps for entry in (*plan.pretraining, *plan.jobs))
+    total = (
+        f"{plan.missing} of {plan.asked} cells to run in {len(plan.jobs)} jobs, "
+        f"{steps:,} training steps"
     )
-    return "\n".join(
-        [
-            *lines,
-            *(
-                f"{count} at a time: about {format_duration(seconds)}"
-                for count, seconds in made.seconds.items()
-            ),
-        ]
-    )
+    if plan.missing < plan.asked:
+        total += f"; the others are stored in {folder}"
+    lines.append(total)
+    lines += [
+        f"{count} at a time: about {format_duration(seconds)}"
+        for count, seconds in plan.seconds.items()
+    ]
+    return "\n".join(lines)
 
 
-def _cost(piece: Piece) -> str:
-    return f"{piece.steps:,} steps, about {format_duration(piece.seconds)}"
+def _format_cost(entry: PlanEntry) -> str:
+    return f"{entry.steps:,} steps, about {format_duration(entry.seconds)}"

@@ -1,8 +1,8 @@
-"""What a run says while it goes: what is running, how many cells are left, and the time they will take.
+"""What a run reports while it works: what is running, how many cells are left, the time they take.
 
-`Progress` is the neutral member and says nothing. `TextProgress` writes to stderr: one line a cell,
-and in a terminal one line that is rewritten. The remaining time is the forecast of the cells that
-are left, corrected by how long the finished ones really took.
+`Progress` reports nothing. `TextProgress` writes to stderr: one line for each cell, and in a
+terminal one line that is rewritten. The remaining time is the forecast of the cells that are left,
+corrected by how long the finished ones really took.
 """
 
 import sys
@@ -10,55 +10,57 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import TextIO
 
-from bench.records import Cell, Record, refusal
+from bench.records import Cell, Record, describe_outcome
 from bench.units import format_duration
 
 QUIET_SECONDS = 15.0
+CLEAR_LINE = "\r\x1b[K"
 
 
 class Progress:
-    """Listens to a run. This one is silent."""
+    """Listens to a run. This class reports nothing."""
 
-    def begin(
-        self, present: int, foreseen_seconds: Mapping[str, float], shared_seconds: float
+    def on_begin(
+        self, present: int, expected_seconds: Mapping[str, float], shared_seconds: float
     ) -> None:
         """A study starts.
 
         Args:
-            present: cells whose records are there already.
-            foreseen_seconds: key -> forecast, for each cell that will run.
+            present: number of cells that have a record already.
+            expected_seconds: key -> forecast, for each cell that will run.
             shared_seconds: forecast of the pretraining that comes first.
         """
 
-    def working(self, what: str) -> None:
-        """Something else is being worked on from now, or nothing that has a name."""
+    def on_work(self, what: str) -> None:
+        """Work on something else starts; `what` may be empty."""
 
-    def phase(self, name: str) -> None:
-        """The work is in this phase from now."""
+    def on_phase(self, name: str) -> None:
+        """The work enters a phase."""
 
-    def limited(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
-        """From now, time runs for this cell.
+    def on_limit(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
+        """The time of a cell starts to run.
 
         Args:
-            cell: that is worked for.
-            limit_seconds: what it had. left_seconds: what is left of it.
+            cell: the cell.
+            limit_seconds: its time limit.
+            left_seconds: what is left of it.
         """
 
-    def unlimited(self) -> None:
-        """It does no longer run."""
+    def on_limit_end(self) -> None:
+        """The time of the cell stops to run."""
 
-    def step(self, phase: str, done: int, steps: int) -> None:
-        """A training phase moves on."""
+    def on_step(self, phase: str, done: int, steps: int) -> None:
+        """A training has done some of its steps."""
 
-    def finished(self, record: Record) -> None:
+    def on_record(self, record: Record) -> None:
         """A record was written."""
 
 
 class TextProgress(Progress):
-    """Lines for a person.
+    """Writes lines for the terminal.
 
     Args:
-        stream: where to; stderr by default.
+        stream: where they are written; stderr by default.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -67,78 +69,79 @@ class TextProgress(Progress):
         self._left: dict[str, float] = {}
         self._done = self._total = 0
         self._what = ""
-        self._foreseen = self._shared = self._taken = 0.0
-        self._since = self._said = perf_counter()
+        self._expected = self._shared = self._taken = 0.0
+        self._since = self._written = perf_counter()
 
-    def begin(
-        self, present: int, foreseen_seconds: Mapping[str, float], shared_seconds: float
+    def on_begin(
+        self, present: int, expected_seconds: Mapping[str, float], shared_seconds: float
     ) -> None:
-        """Says how much there is to do."""
-        self._left, self._shared = dict(foreseen_seconds), shared_seconds
-        self._done, self._total = present, present + len(foreseen_seconds)
+        """Write how many cells will run."""
+        self._left = dict(expected_seconds)
+        self._shared = shared_seconds
+        self._done = present
+        self._total = present + len(expected_seconds)
         self._since = perf_counter()
         if self._left:
-            self._line(
-                f"{len(self._left)} of {self._total} cells to run, about {format_duration(self._remaining())}"
-            )
+            duration = format_duration(self._remaining_seconds())
+            self._write(f"{len(self._left)} of {self._total} cells to run, about {duration}")
         else:
-            self._line(f"all {self._total} cells are stored")
+            self._write(f"all {self._total} cells are stored")
 
-    def working(self, what: str) -> None:
-        """Names what runs now."""
+    def on_work(self, what: str) -> None:
+        """Show what runs now."""
         self._what = what
         if what:
-            self._status(what)
+            self._show_status(what)
 
-    def step(self, phase: str, done: int, steps: int) -> None:
-        """Shows the phase and how far it is."""
-        self._status(
-            f"{self._what}: {phase} {done}/{steps}" if self._what else f"{phase} {done}/{steps}"
-        )
+    def on_step(self, phase: str, done: int, steps: int) -> None:
+        """Show the phase and its steps."""
+        work = f"{self._what}: {phase}" if self._what else phase
+        self._show_status(f"{work} {done}/{steps}")
 
-    def finished(self, record: Record) -> None:
-        """One line a record."""
+    def on_record(self, record: Record) -> None:
+        """Write one line for the record."""
         now = perf_counter()
-        self._foreseen += self._left.pop(record.key, 0.0) + self._shared
-        self._taken, self._since, self._shared = self._taken + now - self._since, now, 0.0
+        self._expected += self._left.pop(record.key, 0.0) + self._shared
+        self._taken += now - self._since
+        self._since = now
+        self._shared = 0.0
         self._done += 1
         cell = record.cell
-        means = ", ".join(f"{name} {value:.3f}" for name, value in record.means.items())
-        outcome = (
-            f"done: {means}"
-            if record.status == "done"
-            else refusal(record.status, record.phase, record.reason)
-        )
-        answer = f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}: {outcome}"
-        self._line(f"[{self._done}/{self._total}] {answer}{self._outlook()}")
-
-    def _remaining(self) -> float:
-        """Seconds; the forecast of what is left, times how slow the finished cells were, less what the present one has taken."""
-        slowness = self._taken / self._foreseen if self._foreseen > 0 else 1.0
-        return max(
-            0.0,
-            (sum(self._left.values()) + self._shared) * slowness - (perf_counter() - self._since),
+        if record.status == "done":
+            means = ", ".join(f"{name} {value:.3f}" for name, value in record.means.items())
+            outcome = f"done: {means}"
+        else:
+            outcome = describe_outcome(record.status, record.phase, record.reason)
+        self._write(
+            f"[{self._done}/{self._total}] {cell.label}, ratio {cell.ratio:g}, seed {cell.seed}: "
+            f"{outcome}{self._format_remaining_time()}"
         )
 
-    def _outlook(self) -> str:
-        return (
-            f" ({len(self._left)} left, about {format_duration(self._remaining())})"
-            if self._left
-            else ""
-        )
+    def _remaining_seconds(self) -> float:
+        """Return the forecast of what is left, corrected by the time that finished cells took.
 
-    def _status(self, text: str) -> None:
+        What the present cell has taken so far is subtracted.
+        """
+        slowness = self._taken / self._expected if self._expected > 0 else 1.0
+        expected = (sum(self._left.values()) + self._shared) * slowness
+        return max(0.0, expected - (perf_counter() - self._since))
+
+    def _format_remaining_time(self) -> str:
+        if not self._left:
+            return ""
+        return f" ({len(self._left)} left, about {format_duration(self._remaining_seconds())})"
+
+    def _show_status(self, text: str) -> None:
+        """Rewrite the line of a terminal; elsewhere write a line now and then."""
         now = perf_counter()
+        count = f"[{self._done}/{self._total}] " if self._total else ""
         if self._live:
-            self._stream.write(f"\r\x1b[K{self._count()}{text}{self._outlook()}")
+            self._stream.write(f"{CLEAR_LINE}{count}{text}{self._format_remaining_time()}")
             self._stream.flush()
-        elif now - self._said > QUIET_SECONDS:
-            self._line(f"{self._count()}{text}{self._outlook()}")
+        elif now - self._written > QUIET_SECONDS:
+            self._write(f"{count}{text}{self._format_remaining_time()}")
 
-    def _count(self) -> str:
-        return f"[{self._done}/{self._total}] " if self._total else ""
-
-    def _line(self, text: str) -> None:
-        self._said = perf_counter()
-        self._stream.write(("\r\x1b[K" if self._live else "") + text + "\n")
+    def _write(self, text: str) -> None:
+        self._written = perf_counter()
+        self._stream.write((CLEAR_LINE if self._live else "") + text + "\n")
         self._stream.flush()

@@ -1,8 +1,8 @@
-"""Jobs to hand out, each to one process alone, also where several share a run folder.
+"""A queue of jobs: each is given to one process only, also where several share a run folder.
 
-A job is claimed by a lock on FOLDER/KEY.lock, which ends with its process, so no claim is ever
-stale. What has been answered meanwhile is looked up once a job is claimed, so that no cell is
-computed twice.
+A job is taken by a lock on FOLDER/KEY.lock, which ends with its process, so no lock is ever stale.
+Once a job is locked, its results that other processes have stored meanwhile are looked up, so that
+no cell is computed twice.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,48 +11,53 @@ from typing import Generic, Protocol, TypeVar
 
 from bench.files.lock import Lock
 
-WAITING = "waiting for another run of this study"  # what an executor does while nothing that is left can be taken
+# What an executor reports while other processes hold all jobs that are left.
+WAITING = "waiting for another run of this study"
 
 
 class Keyed(Protocol):
-    """What can be claimed."""
+    """A job that can be locked."""
 
     @property
     def key(self) -> str:
-        """Its name, the same for everybody who would do this work."""
+        """Its key, the same in every process that would run this job."""
 
 
-Work = TypeVar("Work", bound=Keyed)
+KeyedJob = TypeVar("KeyedJob", bound=Keyed)
 
 
-class Claims(Generic[Work]):
-    """Jobs that wait for somebody who is free; as a context manager, it lets go at the end of what is claimed and not done.
+class JobQueue(Generic[KeyedJob]):
+    """Jobs that wait for a free worker; as a context manager, it releases all locks at its end.
 
     Args:
-        jobs: in the order in which they should begin.
+        jobs: in the order in which they should start.
         folder: of the locks; made when the first job is taken.
-        remaining: what is left to do of a job that has been claimed; None for nothing.
-        finished: called with each job that is done, before others may claim it.
+        trim: returns the part of a locked job that is still to be done; None if it is done.
+        on_done: called with each job that is done, before others may lock it.
     """
 
     def __init__(
         self,
-        jobs: Iterable[Work],
+        jobs: Iterable[KeyedJob],
         folder: Path,
-        remaining: Callable[[Work], Work | None],
-        finished: Callable[[Work], None] = lambda job: None,
+        trim: Callable[[KeyedJob], KeyedJob | None],
+        on_done: Callable[[KeyedJob], None] = lambda job: None,
     ) -> None:
         self._waiting = list(jobs)
-        self._folder, self._remaining, self._finished = folder, remaining, finished
-        self._held: dict[str, Lock] = {}
+        self._folder = folder
+        self._trim = trim
+        self._on_done = on_done
+        self._locks: dict[str, Lock] = {}
 
     @property
-    def left(self) -> int:
-        """How many jobs wait, here or because another process works on them."""
+    def waiting_count(self) -> int:
+        """The number of jobs that are not taken here; other processes may be running them."""
         return len(self._waiting)
 
-    def take(self) -> Work | None:
-        """The next job; None if there is none, or if all that wait are being worked on by other processes: ask again later.
+    def take(self) -> KeyedJob | None:
+        """Lock and return the next job.
+
+        None if no job is left, or if other processes are running all the rest: try again later.
 
         Raises:
             DiskError: the locks cannot be written.
@@ -62,21 +67,21 @@ class Claims(Generic[Work]):
             if not lock.acquire():
                 continue
             self._waiting.remove(job)
-            rest = self._remaining(job)
+            rest = self._trim(job)
             if rest is not None:
-                self._held[job.key] = lock
+                self._locks[job.key] = lock
                 return rest
             lock.release()
         return None
 
-    def __enter__(self) -> "Claims[Work]":
+    def __enter__(self) -> "JobQueue[KeyedJob]":
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._held:  # whatever interrupted us, others may go on
-            self._held.popitem()[1].release()
+        while self._locks:  # after an interruption too, so that other processes may go on
+            self._locks.popitem()[1].release()
 
-    def done(self, job: Work) -> None:
-        """Its answers are stored, so others may look for them."""
-        self._finished(job)
-        self._held.pop(job.key).release()
+    def mark_done(self, job: KeyedJob) -> None:
+        """Release the lock of a job whose results are stored."""
+        self._on_done(job)
+        self._locks.pop(job.key).release()

@@ -1,10 +1,10 @@
-"""How long a cell may take, kept by a timer of the system, whose signal reaches the main thread of the process that works.
+"""The time limit of a cell, kept by a timer of the system.
 
-Time runs while a method or the harness works for a cell: the work that a sweep shares counts for
-the budget that waits for it, the pretraining of the unpruned network for none. What the timer
-raises is no `Exception`, so that no method takes it for an error of its own. A call of a library
-that never comes back to Python does not see it; `bench.runner.executors.processes` kills such a
-worker.
+The timer's signal reaches the main thread of the process that works. Time is counted while a method
+or the harness works for a cell: work that a sweep shares counts for the budget that waits for it,
+the pretraining of the unpruned network for none. The timer raises an exception that is no
+`Exception`, so that no method takes it for an error of its own. A call of a library that never
+returns to Python does not notice it; `bench.runner.executors.processes` kills such a worker.
 """
 
 import signal
@@ -21,15 +21,16 @@ from bench.records import Cell
 from bench.runner.progress import Progress
 from bench.units import format_duration
 
-LEAST_SECONDS, MOST_SECONDS = 0.001, 1e8  # a timer of 0 is none, and one of many years an error
-AGAIN_SECONDS = 30.0  # it rings again: where Python cannot raise (in a destructor), a ring is lost
+MIN_TIMER_SECONDS = 0.001  # a timer of 0 is switched off
+MAX_TIMER_SECONDS = 1e8  # one of many years is an error
+REPEAT_SECONDS = 30.0  # a signal is lost where Python cannot raise, as in a destructor
 
 
-class OutOfTime(PluginError):
-    """A cell has used up its time.
+class TimeLimitExceeded(PluginError):
+    """A cell has taken more time than its limit.
 
     Args:
-        limit_seconds: that it had.
+        limit_seconds: its limit.
     """
 
     def __init__(self, limit_seconds: float) -> None:
@@ -37,63 +38,66 @@ class OutOfTime(PluginError):
         super().__init__(f"it ran past the time limit of {limit}")
 
 
-class Allowance:
-    """The time that a cell has left.
+class Deadline:
+    """Enforces the time limit of one cell after the other.
 
     Args:
-        limit_seconds: for each cell; None for any.
-        progress: is told when time begins and ceases to run.
+        limit_seconds: for each cell; None for no limit.
+        progress: told when the time of a cell starts and stops to run.
     """
 
     def __init__(self, limit_seconds: float | None, progress: Progress) -> None:
-        self._limit, self._left, self._progress = limit_seconds, limit_seconds or 0.0, progress
+        self._limit = limit_seconds
+        self._left = limit_seconds or 0.0
+        self._progress = progress
 
-    def renew(self) -> None:
-        """Another cell begins."""
+    def reset(self) -> None:
+        """Give the whole limit to the next cell."""
         self._left = self._limit or 0.0
 
     @contextmanager
-    def running(self, cell: Cell) -> Iterator[None]:
-        """Time runs inside. Raises OutOfTime when there is none left."""
+    def enforce(self, cell: Cell) -> Iterator[None]:
+        """Count the time of a cell inside the block.
+
+        Raises TimeLimitExceeded when none is left.
+        """
         if self._limit is None:
             yield
             return
         begun = monotonic()
-        self._progress.limited(cell, self._limit, self._left)
+        self._progress.on_limit(cell, self._limit, self._left)
         try:
             with _timer(self._left):
                 yield
-        except _Rings as rings:
-            raise OutOfTime(self._limit) from rings
+        except _TimerExpired as expired:
+            raise TimeLimitExceeded(self._limit) from expired
         finally:
             self._left = max(0.0, self._left - (monotonic() - begun))
-            self._progress.unlimited()
+            self._progress.on_limit_end()
 
 
-class _Rings(BaseException):
-    """The timer."""
+class _TimerExpired(BaseException):
+    """Raised by the timer; no `Exception`, so that methods do not catch it."""
 
 
 @contextmanager
 def _timer(seconds: float) -> Iterator[None]:
-    """Raises _Rings inside after so many seconds."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(
-        signal, "setitimer"
-    ):
-        _say_that_there_is_none()
+    """Raise _TimerExpired inside the block after some seconds."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or not hasattr(signal, "setitimer"):
+        _warn_no_timer()
         yield
         return
     armed = True
 
-    def ring(number: int, frame: FrameType | None) -> None:
+    def expire(number: int, frame: FrameType | None) -> None:
         if armed:
-            raise _Rings
+            raise _TimerExpired
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, expire)
+    first = min(max(seconds, MIN_TIMER_SECONDS), MAX_TIMER_SECONDS)
     try:
-        signal.setitimer(
-            signal.ITIMER_REAL, min(max(seconds, LEAST_SECONDS), MOST_SECONDS), AGAIN_SECONDS
-        )
+        signal.setitimer(signal.ITIMER_REAL, first, REPEAT_SECONDS)
         yield
     finally:
         armed = False
@@ -102,7 +106,8 @@ def _timer(seconds: float) -> Iterator[None]:
 
 
 @cache
-def _say_that_there_is_none() -> None:
+def _warn_no_timer() -> None:
     LOG.warning(
-        "the time limit is not kept here: it needs the timer signal of a Unix system, in the main thread of a process"
+        "the time limit is not kept here: it needs the timer signal of a Unix system, "
+        "in the main thread of a process"
     )

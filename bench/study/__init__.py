@@ -1,1 +1,1 @@
-"""A study: the grid of questions in a TOML file, and the store of its records."""
+"""Studies: the grid of cells that a TOML file asks for, and the store of their records."""

@@ -1,18 +1,20 @@
-"""Results on disk. A record is the truth; everything else is made from records.
+"""The store: the results of a study in one folder. Records are the source of everything else.
 
-    DIR/study.json               the cells of the study, in the order of its table, and the command that asked for them last
+    DIR/study.json               the cells of the study, in the order of its table, and the last
+                                 command that ran it
     DIR/records/KEY.json         one record
     DIR/models/KEY/              its network (bench.export.saved)
-    DIR/patches/                 crops to look at (bench.training.sample_crops)
+    DIR/patches/                 sample crops (bench.training.sample_crops)
     DIR/pretrained/              unpruned networks (bench.training.pretrained)
-    DIR/work/KEY/                what a killed job goes on from (checkpoints.py), until it is done; KEY is of the job, for all budgets
-    DIR/locks/KEY.lock           empty; locked while a job is worked on (bench.runner.queue)
+    DIR/work/KEY/                checkpoints from which a killed job resumes, until it is done;
+                                 KEY is that of the job, for all budgets
+    DIR/locks/KEY.lock           empty; locked while a worker has the job (bench.runner.queue)
 
-Files appear whole or not at all, and each carries or has beside it the checksum of its content,
-which is verified whenever it is read. To resume is to find the key there, whole; a damaged file is
-set aside and its cell is computed again. A file of a newer program is refused and left alone;
-answers of an older one have other keys, so they are computed anew. Nothing is created before there
-is something to write.
+Files are written whole or not at all. Each file has a checksum, inside or in a file beside it, that
+is verified whenever it is read. A run resumes by looking up keys: a cell with a whole record is
+done. A damaged file is set aside and its cell is computed again. A file of a newer program is an
+error and stays as it is. Records of an older one have other keys, so their cells are computed
+again. Nothing is created before there is something to write.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,118 +26,130 @@ from bench.files import atomic, checked_json
 from bench.files.hashing import digest
 from bench.files.log import LOG
 from bench.records import SCHEMA, Cell, Record
-from bench.training.checkpoints import EVERY_SECONDS, Checkpoints
+from bench.training.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
+READ_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class Store:
     """The results of one study in one folder.
 
     Args:
-        folder: made when first written to.
-        checkpoint_seconds: between two checkpoints of a training; None for the usual.
+        folder: created by the first write.
+        checkpoint_seconds: time between two checkpoints of a training; None for the default.
     """
 
     def __init__(self, folder: str | Path, checkpoint_seconds: float | None = None) -> None:
-        self.folder, self.checkpoint_seconds = Path(folder), checkpoint_seconds or EVERY_SECONDS
-        self._told_of_old = False
+        self.folder = Path(folder)
+        self.checkpoint_seconds = checkpoint_seconds or CHECKPOINT_SECONDS
+        self._has_warned = False  # of records of an older schema
 
     @property
     def pretrained_folder(self) -> Path:
-        """Where unpruned networks are."""
+        """The folder of unpruned networks."""
         return self.folder / "pretrained"
 
     def model_folder(self, key: str) -> Path:
-        """Where the network of a record is; not every record has one."""
+        """Return the folder of a record's network; not every record has one."""
         return self.folder / "models" / key
 
-    def patch_folders(self, cell: Cell) -> tuple[Path, Path]:
-        """Where the crops that a record restored are, and those that all records of its task and data share."""
+    def crop_folders(self, cell: Cell) -> tuple[Path, Path]:
+        """Return the folders of a cell's restored crops, and of the crops that records share.
+
+        All records of one task and data share the degraded and the clean crops.
+        """
         shared = digest([cell.task, cell.task_options, cell.data_fingerprint])
         return self.folder / "patches" / cell.key, self.folder / "patches" / shared
 
     def checkpoints(self, cell: Cell) -> Checkpoints:
-        """Of the job of a cell, whatever the budget."""
-        return Checkpoints(
-            self.folder / "work" / replace(cell, ratio=1.0).key, self.checkpoint_seconds
-        )
+        """Return the checkpoints of a cell's job, the same for all budgets."""
+        job_key = replace(cell, ratio=1.0).key
+        return Checkpoints(self.folder / "work" / job_key, self.checkpoint_seconds)
 
     @property
     def locks_folder(self) -> Path:
-        """Where those who share this store claim their jobs (bench.runner.queue)."""
+        """The folder of the locks by which processes share the jobs (bench.runner.queue)."""
         return self.folder / "locks"
 
     def version(self, key: str) -> tuple[int, int] | None:
-        """Which file the record of a key is: another one each time it is written, though it may say the same; None if it is not there."""
+        """Return a value that changes whenever the record of a key is written; None if missing."""
         path = self._record_path(key)
-        found = path.stat() if atomic.is_there(path) else None
-        return None if found is None else (found.st_ino, found.st_mtime_ns)
+        if not atomic.exists(path):
+            return None
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns
 
     def write(self, record: Record) -> None:
-        """Keeps a record, in place of an older one with its key."""
+        """Write a record; it replaces an older one with the same key."""
         checked_json.write(self._record_path(record.key), record.to_json())
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, if it is there, whole, and of this schema.
+        """Return the record of a key; None if it is missing, damaged or of an older schema.
 
-        Raises ConfigError for one of a newer program.
+        Raises:
+            ConfigError: it was written by a newer program.
         """
         path = self._record_path(key)
-        if not atomic.is_there(path):
+        if not atomic.exists(path):
             return None
         try:
             content = checked_json.read(path, SCHEMA)
-            if self._is_old(path, content):
+            if self._is_outdated(path, content):
                 return None
             record = Record.from_json(content)
             if record.key != key:
-                raise ValueError("it answers another cell than its name says")
-        except MALFORMED as error:
+                raise ValueError("it is the record of another cell than its name says")
+        except READ_ERRORS as error:
             atomic.set_aside(path, str(error).splitlines()[0] if str(error) else repr(error))
             return None
         return record
 
     def records(self) -> list[Record]:
-        """All whole records, in the order of the study and under its labels; without a study, by label, ratio and seed."""
+        """Return all whole records, in the order of the study and with its labels.
+
+        Without a study, they are sorted by label, ratio and seed.
+        """
         cells = self.cells()
         if cells:
-            found = ((cell, self.read(cell.key)) for cell in cells)
-            return [replace(record, cell=cell) for cell, record in found if record is not None]
+            pairs = ((cell, self.read(cell.key)) for cell in cells)
+            return [replace(record, cell=cell) for cell, record in pairs if record is not None]
         keys = [path.stem for path in sorted((self.folder / "records").glob("*.json"))]
-        loose = [record for record in map(self.read, keys) if record is not None]
+        records = [record for record in map(self.read, keys) if record is not None]
         return sorted(
-            loose, key=lambda record: (record.cell.label, record.cell.ratio, record.cell.seed)
+            records, key=lambda record: (record.cell.label, record.cell.ratio, record.cell.seed)
         )
 
     def write_study(self, name: str, cells: Iterable[Cell], command: str = "") -> None:
-        """Keeps which cells the table has; a file that says the same is left alone.
+        """Write which cells the table has; a file with the same content is not written again.
 
-        What killed runs left behind is removed.
+        Drafts that killed runs left behind are removed.
+
+        Raises:
+            ConfigError: the present study was written by a newer program.
         """
         atomic.clear_drafts(self.folder)
-        self._study()  # that of a newer program is not replaced
-        raw = checked_json.text(
+        self._study()  # raises ConfigError
+        raw = checked_json.serialize(
             {
                 "schema": SCHEMA,
                 "name": name,
                 "command": command,
-                "cells": [cell.content() for cell in cells],
+                "cells": [cell.to_json() for cell in cells],
             }
         )
-        if not atomic.is_there(self._study_path) or atomic.read(self._study_path) != raw:
+        if not atomic.exists(self._study_path) or atomic.read(self._study_path) != raw:
             atomic.write(self._study_path, raw)
 
     def cells(self) -> list[Cell]:
-        """The cells of the study, in the order of its table; none if no study was written."""
+        """Return the cells of the study, in the order of its table; [] if none was written."""
         return [Cell.from_json(cell) for cell in self._study().get("cells", [])]
 
     def name(self) -> str:
-        """The name of the study; that of the folder if none was written."""
+        """Return the name of the study; that of the folder if no study was written."""
         return str(self._study().get("name", self.folder.resolve().name))
 
     def command(self) -> str:
-        """The command that asked for the study last; empty if it was not by the command line."""
+        """Return the last command that ran the study; "" if it was not run by a command."""
         return str(self._study().get("command", ""))
 
     @property
@@ -146,28 +160,29 @@ class Store:
         return self.folder / "records" / f"{key}.json"
 
     def _study(self) -> dict[str, Any]:
-        if not atomic.is_there(self._study_path):
+        if not atomic.exists(self._study_path):
             return {}
         try:
             content = checked_json.read(self._study_path, SCHEMA)
             [Cell.from_json(cell) for cell in content["cells"]]
-        except MALFORMED as error:
+        except READ_ERRORS as error:
             atomic.set_aside(self._study_path, str(error), "written anew by the next run")
             return {}
-        self._is_old(self._study_path, content)
+        self._is_outdated(self._study_path, content)  # for its warning
         return content
 
-    def _is_old(self, path: Path, content: Mapping[str, Any]) -> bool:
-        """Whether it is of an older schema, of which its reader is told once."""
-        if content.get("schema", 0) == SCHEMA:
+    def _is_outdated(self, path: Path, content: Mapping[str, Any]) -> bool:
+        """Return whether a file is of an older schema; warn of the first one."""
+        written_in = content.get("schema", 0)
+        if written_in == SCHEMA:
             return False
-        if not self._told_of_old:
-            self._told_of_old = True
-            found = content.get("schema", 0)
+        if not self._has_warned:
+            self._has_warned = True
             LOG.warning(
-                "%s is of schema %s, and this program gives answers of schema %s: run the study again",
+                "%s is of schema %s, and this program computes results of schema %s: "
+                "run the study again",
                 path,
-                found,
+                written_in,
                 SCHEMA,
             )
         return True

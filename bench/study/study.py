@@ -1,8 +1,9 @@
-"""Study: a TOML file that asks a grid of questions; its cells in the order of the table; its jobs, the cells that share their work.
+"""Studies: the grid of cells that a TOML file asks for, and the jobs by which they are computed.
 
     tasks x conventions x backbones x methods (rows) x ratios x seeds
 
-The file is checked whole before anything runs (`bench.study.study_file`).
+The cells are in the order of the table. A job is the cells that share their work. The file is
+checked completely before anything runs (`bench.study.study_file`).
 """
 
 import ast
@@ -15,48 +16,51 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench.contract import Convention, Shape
+from bench.contract import Convention, Shape, Task
 from bench.errors import ConfigError
-from bench.files.checked_json import content_of
+from bench.files.checked_json import read_limited
 from bench.files.hashing import digest
-from bench.plugins.backbones import belongs, completed, placed
-from bench.plugins.options import configured, plain
-from bench.plugins.registry import METHODS, TASKS, unknown
+from bench.plugins.backbones import cell_fields, complete_options, has_backbone
+from bench.plugins.options import configure, option_values
+from bench.plugins.registry import METHODS, TASKS, describe_unknown
 from bench.records import UNPRUNED, Cell
-from bench.study.study_file import MOST_BYTES, Row, checked_fields, override, parsed
+from bench.study.study_file import MAX_STUDY_BYTES, Row, apply_override, parse_fields, parse_toml
 
 PACKAGED = Path(__file__).parent.parent / "studies"
-OF_A_NETWORK = ("task", "task_options", "backbone", "backbone_options", "backbone_source")
-SHARED_BY_A_JOB = (*OF_A_NETWORK, "convention", "method", "method_options", "label", "seed")
+NETWORK_FIELDS = ("task", "task_options", "backbone", "backbone_options", "backbone_source")
+JOB_FIELDS = (*NETWORK_FIELDS, "convention", "method", "method_options", "label", "seed")
 
 
 @dataclass(frozen=True)
 class Job:
-    """Cells that differ in their ratio only: one sweep of the method serves them."""
+    """Cells that differ only in their ratio: one sweep of the method computes them."""
 
     cells: tuple[Cell, ...]
 
     @property
     def key(self) -> str:
-        """The same whatever ratios are asked."""
+        """A hash that is the same for all ratios."""
         return replace(self.cells[0], ratio=1.0).key
 
-    def foreseen(self, seconds: Mapping[str, float]) -> float:
-        """Seconds of its cells, by their keys."""
+    def expected_seconds(self, seconds: Mapping[str, float]) -> float:
+        """Return the sum of the expected seconds of its cells, given by cell key."""
         return sum(seconds.get(cell.key, 0.0) for cell in self.cells)
 
 
 @dataclass(frozen=True)
 class Study:
-    """A checked study.
+    """A study whose content has been checked.
 
     Args:
-        name: of the file.
-        tasks: (task, its options). backbones: (backbone, its options). rows: methods. ratios,
-            seeds: as in the file.
-        data: "embedded" or a folder. conventions: one table each. compute: see Cell. measured_at:
-            None for each task's own.
-        recipe: what differs from each task's own.
+        name: the name of the file.
+        tasks, backbones: (name, options).
+        rows: the methods, one for each row of the table.
+        ratios, seeds: each row is computed for all of them.
+        data: "embedded" or a folder.
+        conventions: one table for each.
+        compute: see Cell.
+        measured_at: the input (N, C, H, W) for peak memory; None for each task's own.
+        recipe: the values that differ from each task's own recipe.
     """
 
     name: str
@@ -72,19 +76,19 @@ class Study:
     recipe: Mapping[str, Any]
 
     def cells(self) -> list[Cell]:
-        """All questions, in the order of the table.
+        """Return all cells, in the order of the table.
 
-        Reads the data for its fingerprint; raises ConfigError if it cannot.
+        Raises:
+            ConfigError: the data, whose fingerprint is computed, cannot be read.
         """
         return list(self._cells)
 
     def jobs(self, cells: Iterable[Cell]) -> list[Job]:
-        """Cells grouped by what they share, in the order of their first."""
+        """Group cells into jobs, in the order of their first cells."""
         groups: dict[str, list[Cell]] = {}
         for cell in cells:
-            groups.setdefault(digest([getattr(cell, name) for name in SHARED_BY_A_JOB]), []).append(
-                cell
-            )
+            shared = digest([getattr(cell, name) for name in JOB_FIELDS])
+            groups.setdefault(shared, []).append(cell)
         return [Job(tuple(group)) for group in groups.values()]
 
     @cached_property
@@ -92,44 +96,50 @@ class Study:
         sources = {row.method: method_source(METHODS.get(row.method)) for row in self.rows}
         cells = []
         for name, options in self.tasks:
-            task = configured(TASKS.get(name), options, f"task {name}")
-            recipe = replace(task.recipe, **self.recipe)
-            if self.compute == "matched" and not recipe.matched_steps:
-                raise ConfigError(
-                    'compute = "matched" needs the steps that every row gets; set recipe.matched_steps above 0'
-                )
-            base: dict[str, Any] = {
-                "task": name,
-                "task_options": plain(task),
-                "recipe": recipe,
-                "compute": self.compute,
-            }
-            base |= {"data": self.data, "data_fingerprint": task.fingerprint(self.data)}
-            base |= {"measured_at": self.measured_at or task.measured_at}
+            task = configure(TASKS.get(name), options, f"task {name}")
+            task_fields = self._task_fields(name, task)
             for convention, (backbone, backbone_options) in product(
                 self.conventions, self.backbones
             ):
-                if not belongs(task, backbone):  # it is another task's
+                if not has_backbone(task, backbone):  # it is another task's
                     continue
-                chosen = completed(task, backbone, backbone_options)
-                place = (
-                    base
-                    | {"convention": convention, "backbone_options": chosen}
-                    | placed(backbone, chosen)
-                )
+                complete = complete_options(task, backbone, backbone_options)
+                network_fields: dict[str, Any] = {
+                    "convention": convention,
+                    "backbone_options": complete,
+                    **cell_fields(backbone, complete),
+                }
                 for row in self.rows:
-                    asked = place | {
+                    row_fields: dict[str, Any] = {
                         "method": row.method,
                         "method_options": dict(row.options),
                         "label": row.label,
+                        "method_source": sources[row.method],
                     }
-                    asked |= {"method_source": sources[row.method]}
                     cells += [
-                        Cell(**asked, ratio=ratio, seed=seed)
+                        Cell(**task_fields, **network_fields, **row_fields, ratio=ratio, seed=seed)
                         for ratio in self._ratios(row)
                         for seed in self.seeds
                     ]
         return tuple(cells)
+
+    def _task_fields(self, name: str, task: Task) -> dict[str, Any]:
+        """Return the fields that all cells of a task share."""
+        recipe = replace(task.recipe, **self.recipe)
+        if self.compute == "matched" and not recipe.matched_steps:
+            raise ConfigError(
+                'compute = "matched" needs the steps that every row gets; '
+                "set recipe.matched_steps above 0"
+            )
+        return {
+            "task": name,
+            "task_options": option_values(task),
+            "recipe": recipe,
+            "compute": self.compute,
+            "data": self.data,
+            "data_fingerprint": task.fingerprint(self.data),
+            "measured_at": self.measured_at or task.measured_at,
+        }
 
     def _ratios(self, row: Row) -> tuple[float, ...]:
         return (1.0,) if row.method == UNPRUNED else self.ratios
@@ -143,46 +153,58 @@ def load_study(
     seeds: Sequence[int] | None = None,
     convention: str | None = None,
 ) -> Study:
-    """A study from a file, checked.
+    """Read and check a study file.
 
     Args:
-        source: the name of a packaged study, or the path of a .toml.
+        source: the name of a packaged study, or the path of a .toml file.
         overrides: "recipe.finetune_steps=50", ...: values as in the file.
-        data, seeds, convention: in place of the file's.
+        data: replaces the file's value if not None.
+        seeds: replaces the file's value if not None.
+        convention: replaces the file's value if not None.
 
     Raises:
         ConfigError: no such study, broken TOML, or any key, name, option or value that cannot be
             used.
     """
     path = study_path(source)
-    content = _content(path)
-    for change in overrides:
-        override(content, change)
-    given = {
-        "data": data,
-        "seeds": list(seeds) if seeds is not None else None,
-        "convention": convention,
-    }
-    return Study(
-        path.stem,
-        **checked_fields(
-            content | {key: value for key, value in given.items() if value is not None}
-        ),
+    seed_list = None if seeds is None else list(seeds)
+    content = _read_study(path)
+    return study_from_values(
+        path.stem, content, overrides, data=data, seeds=seed_list, convention=convention
     )
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """What a file says, on top of the packaged study that it is `like`. Raises ConfigError."""
-    content = parsed(_bytes_of(path), str(path))
-    model = content.pop("like", None)
-    if model is None:
+def study_from_values(
+    name: str, content: Mapping[str, Any], overrides: Sequence[str] = (), **replacements: Any
+) -> Study:
+    """Return a study from plain values, checked like the content of a study file.
+
+    Args:
+        name: the name of the study.
+        content: the keys and values of a study file, without `like`; overrides change its tables.
+        overrides: "recipe.finetune_steps=50", ...: values as in the file.
+        **replacements: key -> value that replaces all others; None replaces nothing.
+
+    Raises:
+        ConfigError: a key, name, option or value cannot be used.
+    """
+    values = dict(content)
+    for assignment in overrides:
+        apply_override(values, assignment)
+    values |= {key: value for key, value in replacements.items() if value is not None}
+    return Study(name, **parse_fields(values))
+
+
+def _read_study(path: Path) -> dict[str, Any]:
+    """Return the content of a study file, merged into the packaged study that it is `like`."""
+    content = parse_toml(_read_bytes(path), str(path))
+    like = content.pop("like", None)
+    if like is None:
         return content
-    if model not in packaged_studies() or path == PACKAGED / f"{model}.toml":
-        raise ConfigError(
-            unknown("packaged study", str(model), packaged_studies())
-            + f"; {path} names it in 'like'"
-        )
-    base = _content(PACKAGED / f"{model}.toml")
+    if like not in packaged_studies() or path == PACKAGED / f"{like}.toml":
+        message = describe_unknown("packaged study", str(like), packaged_studies())
+        raise ConfigError(f"{message}; {path} names it in 'like'")
+    base = _read_study(PACKAGED / f"{like}.toml")
     tables = {
         key: base.get(key, {}) | content[key]
         for key in ("recipe", "options")
@@ -191,39 +213,46 @@ def _content(path: Path) -> dict[str, Any]:
     return base | content | tables
 
 
-def _bytes_of(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
-        return content_of(path, MOST_BYTES)
+        return read_limited(path, MAX_STUDY_BYTES)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as a study: {error}") from error
 
 
 def packaged_studies() -> list[str]:
-    """Names of the studies that come with the package."""
+    """Return the names of the studies that come with the package."""
     return sorted(path.stem for path in PACKAGED.glob("*.toml"))
 
 
 def study_path(source: str | Path) -> Path:
-    """Where a study's file is. Raises ConfigError."""
+    """Return the file of a study.
+
+    Args:
+        source: the name of a packaged study, or the path of a .toml file.
+
+    Raises:
+        ConfigError: there is no such study or file.
+    """
     text = str(source)
     if not text.endswith(".toml") and "/" not in text:
         if text not in packaged_studies():
-            raise ConfigError(
-                unknown("study", text, packaged_studies()) + "; or give the path of a .toml file"
-            )
+            message = describe_unknown("study", text, packaged_studies())
+            raise ConfigError(f"{message}; or give the path of a .toml file")
         return PACKAGED / f"{text}.toml"
     if not Path(text).is_file():
         raise ConfigError(
-            f"there is no study file {text}; give an existing .toml or one of {', '.join(packaged_studies())}"
+            f"there is no study file {text}; "
+            f"give an existing .toml or one of {', '.join(packaged_studies())}"
         )
     return Path(text)
 
 
 def method_source(cls: type) -> str:
-    """Hash of the source of a method: of its file or, where it lives in a package of its own, of all Python files of that folder.
+    """Return a hash of a method's code: of its file, or of all files of its package.
 
-    Only the code counts: comments, docstrings, formatting and the modules that names are imported
-    from may change.
+    Only the code counts: comments, docstrings, formatting and the modules from which names are
+    imported do not change the hash.
     """
     module = sys.modules[cls.__module__]
     path = Path(module.__file__ or "")
@@ -231,36 +260,32 @@ def method_source(cls: type) -> str:
     files = sorted(path.parent.rglob("*.py")) if own_package else [path]
     whole = hashlib.sha256()
     for file in files:
-        whole.update(
-            f"{file.relative_to(path.parent).as_posix()}\0".encode()
-            + hashlib.sha256(_code(file).encode()).digest()
-        )
+        name = file.relative_to(path.parent).as_posix()
+        code = hashlib.sha256(_normalize_code(file).encode()).digest()
+        whole.update(f"{name}\0".encode() + code)
     return whole.hexdigest()
 
 
-def _code(file: Path) -> str:
-    """A Python file without what does not change its answers, behind the names that it gives to what it imports."""
+def _normalize_code(file: Path) -> str:
+    """Return the aliases of a file's imports, then its code without imports and docstrings."""
     tree = ast.parse(file.read_bytes())
     imported = [
         alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
     ]
     renamed = sorted(f"{alias.name} as {alias.asname}" for alias in imported if alias.asname)
-    return "\n".join([*renamed, ast.unparse(_Stripped().visit(tree))])
+    return "\n".join([*renamed, ast.unparse(_CodeStripper().visit(tree))])
 
 
-class _Stripped(ast.NodeTransformer):
-    """Takes out imports and docstrings."""
+class _CodeStripper(ast.NodeTransformer):
+    """Remove imports and docstrings."""
 
     def visit_Import(self, node: ast.Import) -> None:
-        """Goes."""
+        """Remove the statement."""
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Goes."""
+        """Remove the statement."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        """Goes where it is only a text."""
-        return (
-            None
-            if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-            else node
-        )
+        """Remove the statement if it is only a text."""
+        value = node.value
+        return None if isinstance(value, ast.Constant) and isinstance(value.value, str) else node

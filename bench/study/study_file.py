@@ -1,6 +1,7 @@
-"""What a study file may say.
+"""Parse and check the content of a study file.
 
-Unknown keys, names and options are answered with the nearest known one; every message is one line.
+A message about an unknown key, name or option names the nearest known one. Every message is one
+line.
 """
 
 import tomllib
@@ -16,11 +17,11 @@ from bench.contract import Convention, Recipe, Task
 from bench.errors import ConfigError
 from bench.files.hashing import digest
 from bench.files.schema import check
-from bench.plugins.backbones import belongs, build, names
-from bench.plugins.network_file import is_file, is_own
-from bench.plugins.options import checked, configured, plain, toml_value
-from bench.plugins.registry import METHODS, TASKS, unknown
-from bench.records import LONGEST_LABEL
+from bench.plugins.backbones import backbone_names, build, has_backbone
+from bench.plugins.network_file import is_network_file, is_user_network
+from bench.plugins.options import check_options, configure, option_values, parse_toml_value
+from bench.plugins.registry import METHODS, TASKS, describe_unknown
+from bench.records import MAX_LABEL_LENGTH
 from bench.units import parse_shape
 
 KEYS = (
@@ -36,89 +37,103 @@ KEYS = (
     "recipe",
     "options",
 )
-GRID = ("tasks", "convention", "backbones", "methods", "ratios", "seeds")  # what is multiplied
+GRID = ("tasks", "convention", "backbones", "methods", "ratios", "seeds")  # multiplied
 COMPUTE = ("own", "matched")
 PATCH_MULTIPLE = 16
-MOST_BYTES = 2**17
-LONGEST_LINE = 2**12  # a dotted key takes time with the square of its length
-MOST_CELLS = 20_000
-LARGEST_SEED = 2**32
-LARGEST: dict[str, float] = {
+MAX_STUDY_BYTES = 2**17
+MAX_LINE_BYTES = 2**12  # the time to parse a dotted key grows with the square of its length
+MAX_CELLS = 20_000
+SEED_LIMIT = 2**32
+MAX_STEPS = 10**8
+MAX_RECIPE_VALUES: dict[str, float] = {  # for all others, MAX_STEPS
     "patch": 4096,
     "batch": 4096,
     "calibration_crops": 4096,
     "min_width": 2**16,
     "threads": 1024,
-}  # of a recipe
-LARGEST |= {
     "pretrain_rate": 1e30,
     "finetune_rate": 1e30,
     "pretrain_drops": 1000,
     "finetune_drops": 1000,
 }
-MOST_STEPS = 10**8
 MAY_BE_ZERO = ("pretrain_steps", "adapt_steps", "finetune_steps", "matched_steps")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method with its options and the name of its row."""
+    """A row of the table: a method with its options, and the label of the row."""
 
     method: str
     options: Mapping[str, Any]
     label: str
 
 
-def parsed(raw: bytes, where: str) -> dict[str, Any]:
-    """The content of a TOML file. Raises ConfigError with the place of the mistake."""
-    if (longest := max(map(len, raw.splitlines()), default=0)) > LONGEST_LINE:
+def parse_toml(raw: bytes, where: str) -> dict[str, Any]:
+    """Parse the content of a TOML file.
+
+    Args:
+        raw: the bytes of the file.
+        where: the name of the file, for messages.
+
+    Raises:
+        ConfigError: it is not valid TOML; the message has the line.
+    """
+    if (longest := max(map(len, raw.splitlines()), default=0)) > MAX_LINE_BYTES:
         raise ConfigError(
-            f"{where} has a line of {longest:,} bytes, more than {LONGEST_LINE:,}; break it"
+            f"{where} has a line of {longest:,} bytes, more than {MAX_LINE_BYTES:,}; break it"
         )
     try:
         return tomllib.loads(raw.decode())
     except RecursionError as error:
         raise ConfigError(f"{where} is nested too deeply for a study") from error
-    except ValueError as error:  # of TOML, of UTF-8, or of a number with thousands of digits
-        last = f" (the last line is {len(raw.splitlines())})" if "line" not in str(error) else ""
-        raise ConfigError(f"{where} is not valid TOML: {error}{last}") from error
+    except ValueError as error:  # invalid TOML, invalid UTF-8, or a number of thousands of digits
+        hint = "" if "line" in str(error) else f" (the last line is {len(raw.splitlines())})"
+        raise ConfigError(f"{where} is not valid TOML: {error}{hint}") from error
 
 
-def override(content: dict[str, Any], text: str) -> None:
-    """Sets one key, in place: "a.b=value"; a value that is no TOML is taken as text."""
+def apply_override(content: dict[str, Any], text: str) -> None:
+    """Set one key in place, from "a.b=value"; a value that is not valid TOML is taken as text.
+
+    Raises:
+        ConfigError: the text has another form, or `a` is a value and not a table.
+    """
     path, equals, value = text.partition("=")
     names = path.strip().split(".")
     if not equals or not all(names):
         raise ConfigError(
-            f"--set {text} is not of the form KEY=VALUE; write for example --set recipe.finetune_steps=50"
+            f"--set {text} is not of the form KEY=VALUE; "
+            "write for example --set recipe.finetune_steps=50"
         )
     table = content
     for name in names[:-1]:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {text}: '{name}' is a value, not a table")
-    table[names[-1]] = toml_value(value)
+    table[names[-1]] = parse_toml_value(value)
 
 
-def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file says, as the fields of a Study (but its name). Raises ConfigError."""
+def parse_fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the content of a study file; return the fields of Study, except its name.
+
+    Raises:
+        ConfigError: a key, name, option or value cannot be used.
+    """
     for key in content:
         if key not in KEYS:
-            raise ConfigError(unknown("study key", key, KEYS))
-        _check_plain(key, content[key])
-    check_count(content)
-    tasks, backbones = (
-        tuple(_entries(content, "tasks", "task")),
-        tuple(_entries(content, "backbones", "backbone")),
-    )
-    known_tasks = [configured(TASKS.get(task), options, f"task {task}") for task, options in tasks]
-    _check_one_file_of_a_name([backbone for backbone, _ in backbones])
+            raise ConfigError(describe_unknown("study key", key, KEYS))
+        _check_json_value(key, content[key])
+    check_grid_size(content)
+    tasks = tuple(_entries(content, "tasks", "task"))
+    backbones = tuple(_entries(content, "backbones", "backbone"))
+    built_tasks = [configure(TASKS.get(name), options, f"task {name}") for name, options in tasks]
+    _check_file_names([backbone for backbone, _ in backbones])
     for backbone, options in backbones:
-        _check_backbone(known_tasks, backbone, options)
-    for task in known_tasks:
-        if not any(belongs(task, backbone) for backbone, _ in backbones):
+        _check_backbone(built_tasks, backbone, options)
+    for task in built_tasks:
+        if not any(has_backbone(task, backbone) for backbone, _ in backbones):
             raise ConfigError(
-                f"no backbone of the study belongs to task {task.name}; add one of {', '.join(names(task))}"
+                f"no backbone of the study belongs to task {task.name}; "
+                f"add one of {', '.join(backbone_names(task))}"
             )
     data = content.get("data", "embedded")
     if not isinstance(data, str):
@@ -136,74 +151,88 @@ def checked_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "conventions": _conventions(content),
         "compute": _choice(content, "compute", COMPUTE),
         "measured_at": None if measured_at is None else parse_shape(str(measured_at)),
-        "recipe": checked_recipe(content.get("recipe", {})),
+        "recipe": parse_recipe(content.get("recipe", {})),
     }
 
 
-def _check_plain(key: str, value: Any) -> None:
-    """Raises ConfigError for a value that JSON has not (a date), that is not finite, or that is nested too deeply."""
+def _check_json_value(key: str, value: Any) -> None:
+    """Raise ConfigError for a value that JSON lacks, is not finite or is nested too deeply."""
     try:
         check(value, Any, key)
     except ValueError as error:
         raise ConfigError(f"the study cannot be used: {error}") from error
 
 
-def check_count(content: Mapping[str, Any]) -> None:
-    """Raises ConfigError, before anything is built, for a grid of too many cells."""
+def check_grid_size(content: Mapping[str, Any]) -> None:
+    """Raise ConfigError if the grid has too many cells; called before anything is built."""
     factors = [key for key in GRID if isinstance(content.get(key), list)]
     cells = prod(len(content[key]) for key in factors)
-    if cells > MOST_CELLS:
+    if cells > MAX_CELLS:
         sizes = " x ".join(f"{len(content[key]):,} {key}" for key in factors)
         raise ConfigError(
-            f"the study asks {cells:,} questions ({sizes}), and {MOST_CELLS:,} are the most; make several studies of it"
+            f"the study has {cells:,} cells ({sizes}), more than {MAX_CELLS:,}; "
+            "split it into several studies"
         )
 
 
 def _entries(content: Mapping[str, Any], key: str, word: str) -> list[tuple[str, dict[str, Any]]]:
-    """A list of names, or of tables with a name and options."""
+    """Return (name, options) of each entry of a list of names and tables.
+
+    Args:
+        content: the study file.
+        key: the key of the list, "methods".
+        word: the key of the name in a table, "method".
+    """
     entries = content.get(key, [])
     if not isinstance(entries, list) or not entries:
         raise ConfigError(
             f"the study needs {key} = [...], a list with at least one {word}; found {entries!r}"
         )
-    found = []
+    pairs: list[tuple[str, dict[str, Any]]] = []
     for entry in entries:
         table = {word: entry} if isinstance(entry, str) else entry
         if not isinstance(table, dict) or not isinstance(table.get(word), str):
             raise ConfigError(
-                f'{key} has the entry {entry!r}; give a name in quotes or a table {{{word} = "NAME", ...}}'
+                f"{key} has the entry {entry!r}; "
+                f'give a name in quotes or a table {{{word} = "NAME", ...}}'
             )
-        found.append((table[word], {name: value for name, value in table.items() if name != word}))
-        if key != "methods" and found[-1] in found[:-1]:
+        pairs.append((table[word], {name: value for name, value in table.items() if name != word}))
+        if key != "methods" and pairs[-1] in pairs[:-1]:
             raise ConfigError(f"{key} has the entry {entry!r} twice; remove one")
-    return found
+    return pairs
 
 
-def _check_one_file_of_a_name(backbones: Sequence[str]) -> None:
-    """Raises ConfigError for network files of one name in different folders: rows name them without the folder."""
+def _check_file_names(backbones: Sequence[str]) -> None:
+    """Raise ConfigError if network files in different folders have one name.
+
+    Tables show only the name.
+    """
     folders: dict[str, Path] = {}
-    for path in (Path(backbone).absolute() for backbone in backbones if is_file(backbone)):
-        other = folders.setdefault(path.name, path.parent)
-        if other != path.parent:
+    for path in (Path(backbone).absolute() for backbone in backbones if is_network_file(backbone)):
+        first = folders.setdefault(path.name, path.parent)
+        if first != path.parent:
             raise ConfigError(
-                f"two networks are called {path.name}, in {other} and in {path.parent}; rename one of the files"
+                f"two networks are called {path.name}, in {first} and in {path.parent}; "
+                "rename one of the files"
             )
 
 
 def _check_backbone(tasks: Sequence[Task], backbone: str, options: Mapping[str, Any]) -> None:
-    """Builds it once for each task that has it, a task's own without memory for its weights.
+    """Build a backbone once for each task that has it, without memory for a task's own weights.
 
-    Raises ConfigError, also if no task has it.
+    Raises:
+        ConfigError: no task has it, or it cannot be built.
     """
-    having = [task for task in tasks if belongs(task, backbone)]
-    if not having:
-        known = {name for task in tasks for name in names(task)}
-        raise ConfigError(
-            unknown(f"backbone of task {' or '.join(task.name for task in tasks)}", backbone, known)
-        )
+    users = [task for task in tasks if has_backbone(task, backbone)]
+    if not users:
+        known = {name for task in tasks for name in backbone_names(task)}
+        task_names = " or ".join(task.name for task in tasks)
+        raise ConfigError(describe_unknown(f"backbone of task {task_names}", backbone, known))
+    # On "meta", tensors have no memory. The file of a user may read weights, which needs memory.
+    device = "cpu" if is_user_network(backbone) else "meta"
     try:
-        with torch.device("cpu" if is_own(backbone) else "meta"):  # a file may read weights
-            for task in having:
+        with torch.device(device):
+            for task in users:
                 build(task, backbone, options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"backbone {backbone}: {error}") from error
@@ -216,46 +245,52 @@ def _rows(content: Mapping[str, Any]) -> tuple[Row, ...]:
     ):
         raise ConfigError("options must be tables; write [options.METHOD] and below it the options")
     for name, options in defaults.items():
-        checked(METHODS.get(name), options, f"method {name}")
+        check_options(METHODS.get(name), options, f"method {name}")
     rows = [
         _row(name, defaults.get(name, {}), dict(options))
         for name, options in _entries(content, "methods", "method")
     ]
-    labels: dict[str, Row] = {}
-    questions: dict[str, Row] = {}
+    _check_distinct(rows)
+    return tuple(rows)
+
+
+def _check_distinct(rows: Sequence[Row]) -> None:
+    """Raise ConfigError if two rows have one label, or the same method and options."""
+    labels: set[str] = set()
+    twins: dict[str, Row] = {}
     for row in rows:
         if row.label in labels:
             raise ConfigError(f"two rows are called '{row.label}'; give one of them another label")
-        twin = questions.get(digest([row.method, row.options]))
-        if twin is not None:
+        labels.add(row.label)
+        twin = twins.setdefault(digest([row.method, row.options]), row)
+        if twin is not row:
             raise ConfigError(
-                f"rows '{twin.label}' and '{row.label}' ask the same: {row.method} with equal options; remove one"
+                f"rows '{twin.label}' and '{row.label}' are the same: "
+                f"{row.method} with equal options; remove one"
             )
-        labels[row.label] = questions[digest([row.method, row.options])] = row
-    return tuple(rows)
 
 
 def _row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) -> Row:
     label = options.pop("label", None) or ", ".join(
         [name, *(f"{option}={value}" for option, value in options.items())]
     )
-    if not isinstance(label, str) or len(label) > LONGEST_LABEL:
+    if not isinstance(label, str) or len(label) > MAX_LABEL_LENGTH:
         raise ConfigError(
-            f"label = {label!r} of method {name} cannot be used; give text in quotes, at most {LONGEST_LABEL} letters"
+            f"label = {label!r} of method {name} cannot be used; "
+            f"give text in quotes, at most {MAX_LABEL_LENGTH} characters"
         )
-    return Row(
-        name, plain(configured(METHODS.get(name), {**defaults, **options}, f"method {name}")), label
-    )
+    method = configure(METHODS.get(name), {**defaults, **options}, f"method {name}")
+    return Row(name, option_values(method), label)
 
 
 def _conventions(content: Mapping[str, Any]) -> tuple[Any, ...]:
-    """One convention, or several in a list: each has a table of its own."""
-    asked = content.get("convention", "planned")
-    several = asked if isinstance(asked, list) and asked else [asked]
-    if len(set(map(str, several))) < len(several):
-        raise ConfigError(f"convention = {asked} names a value twice")
+    """Return the conventions: one, or several in a list."""
+    value = content.get("convention", "planned")
+    values = value if isinstance(value, list) and value else [value]
+    if len(set(map(str, values))) < len(values):
+        raise ConfigError(f"convention = {value} names a value twice")
     return tuple(
-        _choice({"convention": one}, "convention", get_args(Convention)) for one in several
+        _choice({"convention": entry}, "convention", get_args(Convention)) for entry in values
     )
 
 
@@ -265,13 +300,14 @@ def _numbers(content: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...
         raise ConfigError(f"the study needs {key} = [...], a list of numbers; found {values!r}")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{key} has the entry {value!r}, which is no number")
+            raise ConfigError(f"{key} has the entry {value!r}, which is not a number")
         if key == "ratios" and not 0 < value <= 1:
             raise ConfigError(
-                f"ratio {value} is outside (0, 1]; it is the share of the unpruned peak memory that may be used"
+                f"ratio {value} is outside (0, 1]; "
+                "it is the share of the unpruned peak memory that may be used"
             )
-        if key == "seeds" and (not isinstance(value, int) or not 0 <= value < LARGEST_SEED):
-            raise ConfigError(f"seed {value} is not a whole number from 0 to {LARGEST_SEED - 1}")
+        if key == "seeds" and (not isinstance(value, int) or not 0 <= value < SEED_LIMIT):
+            raise ConfigError(f"seed {value} is not a whole number from 0 to {SEED_LIMIT - 1}")
     if len(set(values)) < len(values):
         raise ConfigError(f"{key} = {values} names a value twice")
     return tuple(kind(value) for value in values)
@@ -280,26 +316,32 @@ def _numbers(content: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...
 def _choice(content: Mapping[str, Any], key: str, choices: Sequence[str]) -> Any:
     value = content.get(key, choices[0])
     if value not in choices:
-        raise ConfigError(unknown(key, str(value), choices))
+        raise ConfigError(describe_unknown(key, str(value), choices))
     return value
 
 
-def checked_recipe(table: Any) -> dict[str, Any]:
-    """What differs from a task's own recipe, as its fields. Raises ConfigError."""
+def parse_recipe(table: Any) -> dict[str, Any]:
+    """Check the values of a recipe that differ from a task's own; return them by field.
+
+    Raises:
+        ConfigError: the table is not a table, or a name or value cannot be used.
+    """
     if not isinstance(table, dict):
         raise ConfigError(
-            f"recipe = {table!r} must be a table; write [recipe] and below it what differs from the task's own"
+            f"recipe = {table!r} must be a table; "
+            "write [recipe] and below it what differs from the task's own"
         )
-    recipe = checked(Recipe, table, "recipe")
+    recipe = check_options(Recipe, table, "recipe")
     for name, value in recipe.items():
         if not (value >= 0 if name in MAY_BE_ZERO else value > 0):
-            raise ConfigError(
-                f"recipe: {name} = {value} is too small; it must be {'0 or more' if name in MAY_BE_ZERO else 'above 0'}"
-            )
-        if not value <= (most := LARGEST.get(name, MOST_STEPS)):
+            least = "0 or more" if name in MAY_BE_ZERO else "above 0"
+            raise ConfigError(f"recipe: {name} = {value} is too small; it must be {least}")
+        most = MAX_RECIPE_VALUES.get(name, MAX_STEPS)
+        if not value <= most:
             raise ConfigError(f"recipe: {name} = {value} is too large; it must be at most {most:,}")
     if recipe.get("patch", PATCH_MULTIPLE) % PATCH_MULTIPLE:
         raise ConfigError(
-            f"recipe: patch = {recipe['patch']} must be a multiple of {PATCH_MULTIPLE}: networks halve it four times"
+            f"recipe: patch = {recipe['patch']} must be a multiple of {PATCH_MULTIPLE}: "
+            "networks halve it four times"
         )
     return recipe

@@ -1,1 +1,1 @@
-"""Changing a model: units, removal of channels, masks, importance, compactors, fitting a budget."""
+"""Network surgery: masks, removal of channels, importance, compactors and search of widths."""

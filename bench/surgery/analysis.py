@@ -1,43 +1,57 @@
-"""What a method needs to know of a network before it cuts: its units, and what each of their channels costs at each time step."""
+"""Analysis of a network before pruning: its units, and the bytes of their channels at each step."""
 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from bench.channels.units import Layout, layout
+from bench.channels.units import Layout, channel_layout
 from bench.contract import Budget, Kept, Widths
 from bench.graph.lowering import trace
-from bench.memory.peak_model import PeakModel, peak_model_of
-from bench.surgery.importance import most_important
+from bench.memory.peak_model import PeakModel, peak_model_of_graph
+from bench.surgery.importance import select_most_important
 
 
 @dataclass(frozen=True)
 class NetworkAnalysis:
-    """The units of a network and its linear peak model at the budget's input shape, from one trace."""
+    """The units of a network and its linear memory model at a budget's input shape, from one trace.
+
+    Args:
+        layout: the units and the slots of their channels.
+        peaks: bytes of each time step as a linear function of the widths.
+    """
 
     layout: Layout
     peaks: PeakModel
 
     @property
     def widths(self) -> dict[str, int]:
-        """Unit -> channels before pruning."""
+        """Return the channels of each unit before pruning."""
         return self.layout.widths
 
     def keep(self, scores: dict[str, Tensor], widths: Widths) -> Kept:
-        """Unit -> indices of its most important channels, for the units that lose some."""
+        """Return the channels to keep: the most important ones of each unit that loses some.
+
+        Args:
+            scores: unit -> importance of each channel, (C,).
+            widths: unit -> channels that stay.
+
+        Returns:
+            Unit -> sorted indices of the kept channels; units that keep all channels are left out.
+        """
         return {
-            unit: most_important(scores[unit], width)
+            unit: select_most_important(scores[unit], width)
             for unit, width in widths.items()
             if width < self.widths[unit]
         }
 
 
 def analyze_network(model: nn.Module, budget: Budget) -> NetworkAnalysis:
-    """The anatomy of a network at the input and under the convention of a budget.
+    """Analyze a network at the input shape and under the memory convention of a budget.
 
-    Raises ConfigError if there is nothing to prune.
+    Raises:
+        ConfigError: no channel of the network can be removed.
     """
     graph = trace(model, budget.input_shape)
-    channels = layout(graph)
+    channels = channel_layout(graph)
     channels.check_prunable()
-    return NetworkAnalysis(channels, peak_model_of(graph, channels, budget.convention))
+    return NetworkAnalysis(channels, peak_model_of_graph(graph, channels, budget.convention))

@@ -1,20 +1,22 @@
-"""Compactors (MOSP): a 1x1 convolution on each long skip, so that the stored skip can shrink without the branch that made it.
+"""Compactors (MOSP): 1x1 convolutions on long skips, so that a stored skip can shrink by itself.
 
     x = conv_k2(...);  s = C(x);  pool(x);  ...;  concat(up, s)
 
-C starts as the identity with zero bias and has no activation: the network computes the same as
-before. What waits in memory is s; x dies once the pooling and C have read it. A skip is *long* when
-a concat reads it last and, while it waits, the network works at a lower resolution.
+The compactor C starts as the identity with zero bias and has no activation, so the network computes
+the same as before. The value that is stored until the concat is s; x is freed once the pooling and
+C have read it. So s can lose channels while the branch that computes x keeps all of its own. A skip
+is *long* when a concat reads it last and the network works at a lower resolution while it is
+stored.
 
-Skips that are added, not concatenated, stay tied: a narrower summand has nothing to be added to. A
-pair makes it one, if asked for: C behind the value, and an expander E, the same kind of layer,
-right before the addition.
+Skips that are added, not concatenated, stay tied to the other summand, because both must have the
+same number of channels. A pair of layers unties them on request: a compactor C behind the value,
+and an expander E, a layer of the same kind, right before the addition.
 
     s = C(x);  ...;  y + E(s)
 
-What waits is s, with channels of its own; E(s) is tied to y. A skip that is added is long when
-other additions happen while it waits, such as the one around all blocks of EDSR, or when the
-network works at a lower resolution.
+The stored value is s, with channels of its own; E(s) is tied to y. An added skip is long when other
+additions run while it is stored, as for the skip around all blocks of EDSR, or when the network
+works at a lower resolution meanwhile.
 """
 
 from collections.abc import Sequence
@@ -29,27 +31,27 @@ from bench.graph.ir import Graph, Op
 from bench.graph.lowering import trace
 from bench.graph.tracing import GraphModule, insert_layer, trace_module
 
-SUMS = ("add", "iadd")
+ADDITIONS = ("add", "iadd")
 
 
 def long_skips(model: nn.Module, input_shape: Inputs) -> list[str]:
-    """Names of the values that wait on a long skip for a concat, in the order of execution."""
+    """Return the values that wait on a long skip for a concat, in the order of execution."""
     graph = trace(model, input_shape)
-    return [value for value in graph.values if _concats(graph, value)]
+    return [value for value in graph.values if _find_concats(graph, value)]
 
 
-def long_sums(model: nn.Module, input_shape: Inputs) -> list[str]:
-    """Names of the values that wait on a long skip for an addition, in the order of execution."""
+def long_added_skips(model: nn.Module, input_shape: Inputs) -> list[str]:
+    """Return the values that wait on a long skip for an addition, in the order of execution."""
     graph = trace(model, input_shape)
-    return [value for value in graph.values if _sums(graph, value)]
+    return [value for value in graph.values if _find_sums(graph, value)]
 
 
-def insert(model: nn.Module, values: Sequence[str], input_shape: Inputs) -> GraphModule:
-    """A copy of the network with a compactor, or a pair, on each of the named skips; same outputs.
+def insert_compactors(model: nn.Module, values: Sequence[str], input_shape: Inputs) -> GraphModule:
+    """Return a copy of a network with a compactor, or a pair, on each named skip; same outputs.
 
     Args:
         model: left untouched.
-        values: names as `long_skips` and `long_sums` give them.
+        values: names from `long_skips` and `long_added_skips`.
         input_shape: an (N, C, H, W) that the network accepts.
 
     Raises:
@@ -58,70 +60,63 @@ def insert(model: nn.Module, values: Sequence[str], input_shape: Inputs) -> Grap
     graph = trace(model, input_shape)
     compacted = deepcopy(trace_module(model))
     for value in values:
-        concats, sums = (
-            (_concats(graph, value), _sums(graph, value)) if value in graph.values else ([], [])
-        )
+        concats = _find_concats(graph, value) if value in graph.values else []
+        sums = _find_sums(graph, value) if value in graph.values else []
         if not concats and not sums:
-            known = ", ".join([*long_skips(model, input_shape), *long_sums(model, input_shape)])
-            raise ConfigError(f"'{value}' is not a long skip; long skips are: {known or 'none'}")
-        width, like, name = (
-            graph.values[value].shape[1],
-            next(compacted.parameters()),
-            compactor_name(value),
-        )
-        insert_layer(compacted, value, name, _identity(width, like), concats or sums)
+            skips = [*long_skips(model, input_shape), *long_added_skips(model, input_shape)]
+            names = ", ".join(skips) or "none"
+            raise ConfigError(f"'{value}' is not a long skip; long skips are: {names}")
+        width = graph.values[value].shape[1]
+        like = next(compacted.parameters())
+        name = compactor_name(value)
+        insert_layer(compacted, value, name, _identity_convolution(width, like), concats or sums)
         if sums:
-            insert_layer(
-                compacted,
-                name,
-                name.replace("compactors", "expanders", 1),
-                _identity(width, like),
-                sums,
-                late=True,
-            )
+            expander = name.replace("compactors", "expanders", 1)
+            identity = _identity_convolution(width, like)
+            insert_layer(compacted, name, expander, identity, sums, late=True)
     return compacted
 
 
 def compactor_name(value: str) -> str:
-    """Path of the compactor on a skip, "compactors.encoder_0_act2"."""
+    """Return the module path of the compactor on a skip, "compactors.encoder_0_act2"."""
     return "compactors." + value.replace(".", "_").replace("#", "_")
 
 
-def _concats(graph: Graph, value: str) -> list[str]:
-    """The concats that end the long skip which this value waits on; none if it does not."""
-    between, last = _wait(graph, value)
+def _find_concats(graph: Graph, value: str) -> list[str]:
+    """Return the concat that ends the long skip on which a value waits, or an empty list."""
+    between, last = _find_wait(graph, value)
     if last is None or last.rule.channels != "concat":
         return []
     area = _area(graph, value)
     return [last.name] if any(_area(graph, op.name) < area for op in between) else []
 
 
-def _sums(graph: Graph, value: str) -> list[str]:
-    """The additions that end the long skip which this value waits on; none if it does not."""
-    between, last = _wait(graph, value)
-    made = (
-        value not in graph.inputs
-        and value not in graph.weights
-        and len(graph.values[value].shape) == 4
-    )
-    if not made or last is None or not _is_sum(last):
+def _find_sums(graph: Graph, value: str) -> list[str]:
+    """Return the addition that ends the long skip on which a value waits, or an empty list."""
+    between, last = _find_wait(graph, value)
+    is_computed = value not in graph.inputs and value not in graph.weights
+    is_image = len(graph.values[value].shape) == 4
+    if not is_computed or not is_image or last is None or not _is_sum(last):
         return []
     area = _area(graph, value)
     return [last.name] if any(_is_sum(op) or _area(graph, op.name) < area for op in between) else []
 
 
-def _wait(graph: Graph, value: str) -> tuple[Sequence[Op], Op | None]:
-    """What runs from the last reader but one to the last, and the last; nothing where a value has only one."""
-    places = graph.readers(value)
-    return (
-        (graph.ops[places[-2] : places[-1]], graph.ops[places[-1]])
-        if len(places) > 1
-        else ((), None)
-    )
+def _find_wait(graph: Graph, value: str) -> tuple[Sequence[Op], Op | None]:
+    """Return the operators that run before the last reader of a value, and that reader.
+
+    The operators start at the last reader but one. A value with a single reader does not wait:
+    no operators and None.
+    """
+    readers = graph.readers(value)
+    if len(readers) < 2:
+        return (), None
+    return graph.ops[readers[-2] : readers[-1]], graph.ops[readers[-1]]
 
 
 def _is_sum(op: Op) -> bool:
-    return op.layer is None and op.name.rstrip("_0123456789") in SUMS and len(set(op.reads)) == 2
+    is_addition = op.layer is None and op.name.rstrip("_0123456789") in ADDITIONS
+    return is_addition and len(set(op.reads)) == 2
 
 
 def _area(graph: Graph, value: str) -> int:
@@ -129,8 +124,8 @@ def _area(graph: Graph, value: str) -> int:
     return shape[-1] * shape[-2]
 
 
-def _identity(channels: int, like: nn.Parameter) -> nn.Conv2d:
-    """A 1x1 convolution (N, C, H, W) -> (N, C, H, W) that changes nothing."""
+def _identity_convolution(channels: int, like: nn.Parameter) -> nn.Conv2d:
+    """Return a 1x1 convolution (N, C, H, W) -> (N, C, H, W) that computes the identity."""
     layer = nn.Conv2d(channels, channels, 1, device=like.device, dtype=like.dtype)
     with torch.no_grad():
         layer.weight.copy_(torch.eye(channels)[:, :, None, None])

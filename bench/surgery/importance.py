@@ -1,14 +1,16 @@
-"""How much a channel matters: one score a channel, the least important has the lowest.
+"""Importance of channels: one score for each channel; the least important has the lowest.
 
-    l1, l2        norm of the weights that make the channel; over tied layers the root mean square
-    gradient      mean over photographs of |dL / dg|, g a gate of one on the channel where its consumers read it
+    l1, l2        norm of the weights that compute the channel; over tied layers the root mean
+                  square of the norms
+    gradient      mean over photographs of |dL / dg|, g a gate of one on the channel at the input of
+                  each layer that reads it
     fisher        mean over photographs of (dL / dg)**2
     activation    root mean square of the channel times the norm of the weights that read it
-    random        a seeded order, the control of every other one
+    random        seeded random numbers, the control of all other criteria
 
-Norms are a bad order in restoration networks (rank correlation with the measured loss of single
-channels -0.4 to 0.6 on a trained U-Net, about 0.9 for the gradient). Tied layers share a gate, so
-that their gradients are summed with sign before the absolute value.
+Norms order the channels of restoration networks badly: on a trained U-Net their rank correlation
+with the measured loss of single channels is -0.4 to 0.6, that of the gradient about 0.9. Tied
+layers share a gate, so their gradients are summed with sign before the absolute value.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.channels.units import Layout
-from bench.surgery.masks import channel_axis, input_slices, output_slices
+from bench.surgery.masks import channel_axis, weight_and_input_axis, weight_and_output_axis
 
 Scores = dict[str, Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -27,28 +29,37 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def channel_norms(model: nn.Module, channels: Layout, order: int = 2) -> Scores:
-    """Unit -> (C,): norm of each output channel's weights, biases excluded; over tied layers the root mean square."""
+    """Return the norm of the weights that compute each channel, without biases.
+
+    For tied layers it is the root mean square of their norms.
+
+    Args:
+        model: left untouched.
+        channels: its layout.
+        order: 1 or 2, of the norm.
+
+    Returns:
+        Unit -> (C,).
+    """
     squares, members = torch.zeros(2, channels.size + 1, dtype=torch.float64)
-    for layer, places in channels.makes.items():
-        norm, at = (
-            _norm(model.get_submodule(layer), order, len(places)).double(),
-            torch.from_numpy(places) % len(squares),
-        )
-        squares.index_add_(0, at, norm.square())
-        members.index_add_(0, at, torch.ones_like(norm))
-    return _by_unit(channels, (squares / members.clamp_min(1)).sqrt().float())
+    for layer, slots in channels.makes.items():
+        norm = _output_channel_norms(model.get_submodule(layer), order, len(slots)).double()
+        index = torch.from_numpy(slots) % len(squares)
+        squares.index_add_(0, index, norm.square())
+        members.index_add_(0, index, torch.ones_like(norm))
+    return _split_by_unit(channels, (squares / members.clamp_min(1)).sqrt().float())
 
 
 def fan_in(model: nn.Module, channels: Layout, unit: str) -> int:
-    """Weights that make one channel of a unit's first layer."""
-    weight, axis = output_slices(model.get_submodule(channels.units[unit].layers[0]))
+    """Return the number of weights that compute one channel of a unit's first layer."""
+    weight, axis = weight_and_output_axis(model.get_submodule(channels.units[unit].layers[0]))
     return weight.numel() // weight.shape[axis]
 
 
 def gate_gradients(
     model: nn.Module, channels: Layout, batches: Batches, criterion: Criterion, power: int = 1
 ) -> Scores:
-    """Unit -> (C,): mean over photographs of |dL / d gate| ** power, from one backward pass a batch.
+    """Return the mean over photographs of |dL / d gate| ** power, with one backward pass per batch.
 
     Args:
         model: put in eval mode.
@@ -56,25 +67,40 @@ def gate_gradients(
         batches: of (degraded, clean), each (N, C, H, W).
         criterion: mean loss over a batch.
         power: 1 for the absolute gradient, 2 for Fisher information.
+
+    Returns:
+        Unit -> (C,).
     """
     model.eval()
-    total, photographs = torch.zeros(channels.size), 0
+    total = torch.zeros(channels.size)
+    photographs = 0
     for degraded, clean in batches:
         count = len(degraded)
         gates = degraded.new_ones(count, channels.size).requires_grad_()
-        with torch.enable_grad(), _gated(model, channels, gates):
+        with torch.enable_grad(), _attach_gates(model, channels, gates):
             (gradient,) = torch.autograd.grad(criterion(model(degraded), clean) * count, gates)
         total += gradient.abs().pow(power).sum(0).cpu()
         photographs += count
-    return _by_unit(channels, total / photographs)
+    return _split_by_unit(channels, total / photographs)
 
 
-def activations(model: nn.Module, channels: Layout, batches: Batches) -> Scores:
-    """Unit -> (C,): root mean square of a channel times the norm of the weights that read it; the largest of its readers."""
+def activation_scores(model: nn.Module, channels: Layout, batches: Batches) -> Scores:
+    """Return the root mean square of each channel times the norm of the weights that read it.
+
+    Of several layers that read a channel, the largest product counts.
+
+    Args:
+        model: put in eval mode.
+        channels: its layout.
+        batches: of (degraded, clean), each (N, C, H, W).
+
+    Returns:
+        Unit -> (C,).
+    """
     squares: dict[str, list[Tensor]] = {layer: [] for layer in channels.reads}
     hooks = [
-        model.get_submodule(layer).register_forward_pre_hook(partial(_note_squares, squares[layer]))
-        for layer in channels.reads
+        model.get_submodule(layer).register_forward_pre_hook(partial(_record_squares, batch_means))
+        for layer, batch_means in squares.items()
     ]
     try:
         model.eval()
@@ -85,56 +111,66 @@ def activations(model: nn.Module, channels: Layout, batches: Batches) -> Scores:
         for hook in hooks:
             hook.remove()
     scores = torch.zeros(channels.size + 1)
-    for layer, seen in squares.items():
-        weight, axis = input_slices(model.get_submodule(layer))
-        reading = weight.detach().movedim(axis, 0).flatten(1).norm(dim=1).cpu()
-        places = torch.from_numpy(channels.reads[layer])
-        effect = torch.stack(seen).mean(0).sqrt().cpu() * reading.repeat(
-            len(places) // len(reading)
-        )  # once for each group
-        scores.scatter_reduce_(0, places % len(scores), effect, "amax")
-    return _by_unit(channels, scores)
+    for layer, batch_means in squares.items():
+        weight, axis = weight_and_input_axis(model.get_submodule(layer))
+        norms = weight.detach().movedim(axis, 0).flatten(1).norm(dim=1).cpu()
+        slots = torch.from_numpy(channels.reads[layer])
+        groups = len(slots) // len(norms)
+        effect = torch.stack(batch_means).mean(0).sqrt().cpu() * norms.repeat(groups)
+        scores.scatter_reduce_(0, slots % len(scores), effect, "amax")
+    return _split_by_unit(channels, scores)
 
 
 def random_scores(channels: Layout, seed: int) -> Scores:
-    """Unit -> (C,): seeded random numbers."""
+    """Return seeded random numbers as scores, unit -> (C,)."""
     generator = torch.Generator().manual_seed(seed)
     return {unit: torch.rand(full, generator=generator) for unit, full in channels.widths.items()}
 
 
-def most_important(scores: Tensor, count: int) -> list[int]:
-    """The sorted indices of the `count` channels with the highest scores; of equal ones the last stay."""
+def select_most_important(scores: Tensor, count: int) -> list[int]:
+    """Return the sorted indices of the `count` channels with the highest scores.
+
+    Of channels with equal scores, the last ones are selected.
+    """
     return sorted(torch.argsort(scores, stable=True)[len(scores) - count :].tolist())
 
 
-def _by_unit(channels: Layout, scores: Tensor) -> Scores:
-    """Scores of all places as (C,) of each unit."""
-    return {unit: scores[channels.places(unit)] for unit in channels.units}
+def _split_by_unit(channels: Layout, scores: Tensor) -> Scores:
+    """Return the scores of all slots as one (C,) for each unit."""
+    return {unit: scores[channels.slots(unit)] for unit in channels.units}
 
 
-def _note_squares(seen: list[Tensor], layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+def _record_squares(batch_means: list[Tensor], layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    """Append the mean square of each input channel of a layer, (C,), to a list."""
     axis = channel_axis(layer) % args[0].ndim
-    seen.append(args[0].square().mean([other for other in range(args[0].ndim) if other != axis]))
+    other_axes = [dim for dim in range(args[0].ndim) if dim != axis]
+    batch_means.append(args[0].square().mean(other_axes))
 
 
-def _norm(layer: nn.Module, order: int, channels_out: int) -> Tensor:
-    """(channels_out,): norm of the weights of each output channel."""
-    weight, axis = output_slices(layer)
+def _output_channel_norms(layer: nn.Module, order: int, channels_out: int) -> Tensor:
+    """Return the norm of the weights of each output channel, (channels_out,)."""
+    weight, axis = weight_and_output_axis(layer)
     norm = weight.detach().movedim(axis, 0).flatten(1).norm(p=order, dim=1).cpu()
     return norm.repeat(channels_out // len(norm))
 
 
 @contextmanager
-def _gated(model: nn.Module, channels: Layout, gates: Tensor) -> Iterator[None]:
-    """Inside, every layer reads its input times the gates (N, places) of its channels."""
-    places = {
-        layer: torch.from_numpy(row).to(gates.device)
-        for layer, row in channels.reads.items()
-        if (row >= 0).any()
+def _attach_gates(model: nn.Module, channels: Layout, gates: Tensor) -> Iterator[None]:
+    """Multiply, inside the context, the input of each layer by the gates of its channels.
+
+    Args:
+        model: gets hooks, which are removed at the end.
+        channels: its layout.
+        gates: (N, slots).
+    """
+    slots_of = {
+        layer: torch.from_numpy(slots).to(gates.device)
+        for layer, slots in channels.reads.items()
+        if (slots >= 0).any()
     }
     hooks = [
-        model.get_submodule(layer).register_forward_pre_hook(partial(_apply_gates, row, gates))
-        for layer, row in places.items()
+        model.get_submodule(layer).register_forward_pre_hook(partial(_apply_gates, slots, gates))
+        for layer, slots in slots_of.items()
     ]
     try:
         yield
@@ -144,16 +180,13 @@ def _gated(model: nn.Module, channels: Layout, gates: Tensor) -> Iterator[None]:
 
 
 def _apply_gates(
-    places: Tensor, gates: Tensor, layer: nn.Module, args: tuple[Tensor, ...]
+    slots: Tensor, gates: Tensor, layer: nn.Module, args: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    row = torch.where(places >= 0, gates[:, places.clamp_min(0)], 1.0)
-    row = row.repeat_interleave(
-        len(args[0]) // len(row), 0
-    )  # of a photograph that was cut into rows of pixels
+    """Return the inputs of a layer, the first one multiplied by the gates of its slots."""
+    row = torch.where(slots >= 0, gates[:, slots.clamp_min(0)], 1.0)
+    # A network may cut each photograph into rows of pixels, which lie along the batch axis.
+    row = row.repeat_interleave(len(args[0]) // len(row), 0)
     middle = [1] * (args[0].ndim - 2)
-    shaped = (
-        row.view(len(row), *middle, -1)
-        if channel_axis(layer) == -1
-        else row.view(len(row), -1, *middle)
-    )
-    return (args[0] * shaped, *args[1:])
+    channels_last = channel_axis(layer) == -1
+    shape = (len(row), *middle, -1) if channels_last else (len(row), -1, *middle)
+    return (args[0] * row.view(shape), *args[1:])

@@ -1,18 +1,18 @@
-"""Least squares: the weights that are left are moved so that every layer gives again what it gave before channels were removed.
+"""Least squares: adjust the weights of a pruned network so that each layer keeps its old output.
 
     d = argmin ||Y - (W + d) X||^2 + e ||d||^2          W becomes W + d
 
-Y is the output of a layer in the unpruned network at the channels that stay, X its input in the
-smaller network, W its weights and bias there. The ridge pulls towards the weights that surgery left
-and not towards zero: where nothing is removed nothing changes, and directions that the crops do not
-show stay as they are. e is a share of the mean energy that one weight sees, so it means the same in
-every layer.
+Y is the output of a layer of the unpruned network at the channels that stay, X the input of that
+layer in the smaller network, W its weights and bias there. The ridge term pulls towards the weights
+that surgery left, not towards zero: where nothing is removed nothing changes, and directions that
+do not occur in the crops stay as they are. e is a share of the mean energy that one weight sees, so
+it means the same in every layer.
 
-Layers are updated in the order of execution, in one pass: X is what the updated layers before make
-of the crops. Every layer that mixes channels is linear in its weights, whatever its stride, groups,
-padding or transposition, so the normal equations are solved by conjugate gradients, with products
-that the layer itself and its derivative give: no patches are unfolded, every position of every crop
-counts.
+Layers are updated in the order of execution, in one pass: X is what the updated layers before it
+compute from the crops. Every layer that mixes channels is linear in its weights, whatever its
+stride, groups, padding or transposition, so the normal equations are solved by conjugate gradients
+with products that the layer itself and its derivative give: no patches are unfolded, and every
+position of every crop counts.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ from torch.utils.hooks import RemovableHandle
 from bench.channels.units import Layout
 from bench.contract import Kept
 from bench.surgery.masks import channel_axis
-from bench.torch_state import evaluating
+from bench.torch_state import eval_mode
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 ITERATIONS = 10  # of conjugate gradients
@@ -37,16 +37,22 @@ Weights = dict[str, Tensor]
 
 
 def layer_outputs(model: nn.Module, inputs: Tensor) -> Outputs:
-    """Layer -> its output in eval mode, for the layers whose weights can be updated: trainable, and called once in a pass.
+    """Return the output in eval mode of each layer whose weights can be updated.
+
+    These are the layers that are trainable and called exactly once in a forward pass.
 
     Args:
         model: left untouched.
         inputs: degraded crops (N, C, H, W).
-    """
-    seen: dict[str, list[Tensor]] = {}
 
-    def note(name: str, layer: nn.Module, args: Any, output: Tensor) -> None:
-        seen.setdefault(name, []).append(output.clone())  # an activation behind it may overwrite it
+    Returns:
+        Layer -> its output.
+    """
+    outputs: dict[str, list[Tensor]] = {}
+
+    def record(name: str, layer: nn.Module, args: Any, output: Tensor) -> None:
+        # A copy, because an activation that follows may overwrite the output.
+        outputs.setdefault(name, []).append(output.clone())
 
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LAYERS)}
     trainable = [
@@ -54,12 +60,9 @@ def layer_outputs(model: nn.Module, inputs: Tensor) -> Outputs:
         for name, layer in layers.items()
         if all(weight.requires_grad for weight in layer.parameters())
     ]
-    _run(
-        model,
-        inputs,
-        [layers[name].register_forward_hook(partial(note, name)) for name in trainable],
-    )
-    return {name: outputs[0] for name, outputs in seen.items() if len(outputs) == 1}
+    hooks = [layers[name].register_forward_hook(partial(record, name)) for name in trainable]
+    _run_with_hooks(model, inputs, hooks)
+    return {name: calls[0] for name, calls in outputs.items() if len(calls) == 1}
 
 
 def update_weights(
@@ -71,53 +74,50 @@ def update_weights(
     ridge: float = RIDGE,
     iterations: int = ITERATIONS,
 ) -> None:
-    """Moves the weights of a smaller network, in place, towards the outputs of the unpruned one.
+    """Move the weights of a smaller network, in place, towards the outputs of the unpruned one.
 
     Args:
-        smaller: what surgery left.
+        smaller: the network after surgery.
         kept: unit -> channels that stayed.
         channels: the layout of the unpruned network.
         before: `layer_outputs` of the unpruned network.
-        inputs: the crops that gave them, (N, C, H, W).
+        inputs: the crops that gave these outputs, (N, C, H, W).
         ridge: e, as a share of the mean energy that a weight sees.
         iterations: of conjugate gradients.
     """
-    stays = torch.from_numpy(channels.stays(kept))
+    slot_mask = torch.from_numpy(channels.slot_mask(kept))
 
     def update(name: str, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        handles[name].remove()  # below, the layer runs on its own
-        places = channels.makes[name] if name in channels.makes else channels.follows[name][1]
-        rest = stays[places].nonzero()[:, 0].to(inputs.device)
-        target = before[name].index_select(channel_axis(layer), rest)
-        for weight, step in zip(
-            layer.parameters(),
-            _solved(layer, args[0], target, ridge, iterations).values(),
-            strict=True,
-        ):
+        handles[name].remove()  # the solver calls the layer itself
+        slots = channels.makes[name] if name in channels.makes else channels.followers[name][1]
+        kept_outputs = slot_mask[slots].nonzero()[:, 0].to(inputs.device)
+        target = before[name].index_select(channel_axis(layer), kept_outputs)
+        steps = _solve(layer, args[0], target, ridge, iterations)
+        for weight, step in zip(layer.parameters(), steps.values(), strict=True):
             weight.add_(step)
 
-    known = [name for name in before if name in channels.makes or name in channels.follows]
     handles = {
         name: smaller.get_submodule(name).register_forward_pre_hook(partial(update, name))
-        for name in known
+        for name in before
+        if name in channels.makes or name in channels.followers
     }
-    _run(smaller, inputs, handles.values())
+    _run_with_hooks(smaller, inputs, handles.values())
 
 
-def _solved(
+def _solve(
     layer: nn.Module, inputs: Tensor, target: Tensor, ridge: float, iterations: int
 ) -> Weights:
-    """d, by conjugate gradients on the normal equations (A'A + e) d = A' (Y - A W), beginning with d = 0."""
+    """Return d, by conjugate gradients on (A'A + e) d = A' (Y - A W), starting from d = 0."""
 
     def product(weights: Weights) -> Tensor:
-        output: Tensor = functional_call(layer, weights, inputs)
-        return output
+        result: Tensor = functional_call(layer, weights, inputs)
+        return result
 
     own = {name: weight.detach() for name, weight in layer.named_parameters()}
-    made, adjoint = vjp(product, own)[:2]
+    output, adjoint = vjp(product, own)[:2]
     energy = ridge * inputs.square().mean() * (target.numel() / target.shape[channel_axis(layer)])
     return _conjugate_gradients(
-        product, lambda residual: adjoint(residual)[0], target - made, energy, iterations
+        product, lambda residual: adjoint(residual)[0], target - output, energy, iterations
     )
 
 
@@ -128,33 +128,36 @@ def _conjugate_gradients(
     energy: Tensor,
     iterations: int,
 ) -> Weights:
-    """argmin ||residual - product(d)||^2 + energy ||d||^2."""
+    """Return argmin ||residual - product(d)||^2 + energy ||d||^2."""
     slope = adjoint(residual)
-    total, direction = {name: torch.zeros_like(part) for name, part in slope.items()}, slope
-    steepness = _square(slope)
+    total = {name: torch.zeros_like(part) for name, part in slope.items()}
+    direction = slope
+    steepness = _sum_squares(slope)
+    tiny = torch.finfo(residual.dtype).tiny
     for _ in range(iterations):
         change = product(direction)
-        length = steepness / (change.square().sum() + energy * _square(direction)).clamp_min(
-            torch.finfo(change.dtype).tiny
-        )
+        curvature = change.square().sum() + energy * _sum_squares(direction)
+        length = steepness / curvature.clamp_min(tiny)
         total = {name: part + length * direction[name] for name, part in total.items()}
         residual = residual - length * change
         slope = {name: part - energy * total[name] for name, part in adjoint(residual).items()}
-        before, steepness = steepness.clamp_min(torch.finfo(change.dtype).tiny), _square(slope)
+        before = steepness.clamp_min(tiny)
+        steepness = _sum_squares(slope)
         direction = {
             name: part + steepness / before * direction[name] for name, part in slope.items()
         }
     return total
 
 
-def _square(weights: Weights) -> Tensor:
+def _sum_squares(weights: Weights) -> Tensor:
+    """Return the sum of the squares of all weights, a scalar."""
     return torch.stack([part.square().sum() for part in weights.values()]).sum()
 
 
-def _run(model: nn.Module, inputs: Tensor, hooks: Iterable[RemovableHandle]) -> None:
-    """One pass in eval mode without gradient; the hooks go afterwards."""
+def _run_with_hooks(model: nn.Module, inputs: Tensor, hooks: Iterable[RemovableHandle]) -> None:
+    """Run the network once in eval mode without gradient, then remove the hooks."""
     try:
-        with evaluating(model), torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             model(inputs)
     finally:
         for hook in hooks:

@@ -1,10 +1,10 @@
-"""Pretending to remove channels: the input slices of every consumer are zeroed, and put back afterwards.
+"""Masks: remove channels temporarily, by zeroing what every consumer reads of them.
 
-A channel that nobody reads is gone, whatever its producer, bias or activation makes of it. Exact
-for all operators that keep channels apart, and cheaper than surgery. (Zeroing the producer's output
-is not exact: a sigmoid or a normalisation turns zeros into something.) A network that computes over
-all channels (a normalisation, a mean) has no mask that is equal to a removal, and is refused by
-name.
+A channel that no layer reads has no effect, whatever its producer, bias or activation computes. So
+this is exact for all operators that keep channels apart, and cheaper than surgery. (Zeroing the
+output of the producer is not exact: a sigmoid or a normalisation turns zeros into something else.)
+For a network that computes over all channels (a normalisation, a mean) no mask equals a removal; it
+is refused, and the error names the operator.
 """
 
 from collections.abc import Iterator
@@ -19,29 +19,32 @@ from bench.errors import ConfigError
 
 
 @contextmanager
-def masked(model: nn.Module, channels: Layout, kept: Kept) -> Iterator[None]:
-    """Inside, the network computes what it would with only the kept channels of the named units.
+def mask_channels(model: nn.Module, channels: Layout, kept: Kept) -> Iterator[None]:
+    """Make a network compute, inside the context, with only the kept channels of the named units.
+
+    Args:
+        model: its weights are changed, and restored at the end.
+        channels: its layout.
+        kept: unit -> channels that stay; units that are not named keep all.
 
     Raises:
         ConfigError: the network computes over all channels, or `kept` does not fit it.
     """
-    if channels.across:
+    if channels.cross_channel_ops:
         raise ConfigError(
-            f"'{channels.across[0]}' computes over all channels: no mask equals a removal; remove the channels and measure"
+            f"'{channels.cross_channel_ops[0]}' computes over all channels: "
+            "no mask equals a removal; remove the channels and measure"
         )
-    stays = torch.from_numpy(channels.stays(kept))
+    slot_mask = torch.from_numpy(channels.slot_mask(kept))
     undo: list[tuple[Tensor, int, Tensor, Tensor]] = []
     try:
         with torch.no_grad():
-            for layer in dict.fromkeys(
-                layer for unit in kept for layer in channels.consumers(unit)
-            ):
-                weight, axis = input_slices(model.get_submodule(layer))
-                gone = (
-                    (~stays[channels.reads[layer]][: weight.shape[axis]])
-                    .nonzero()[:, 0]
-                    .to(weight.device)
-                )  # alike in every group
+            consumers = [layer for unit in kept for layer in channels.consumers(unit)]
+            for layer in dict.fromkeys(consumers):
+                weight, axis = weight_and_input_axis(model.get_submodule(layer))
+                # All groups of a grouped convolution lose the same channels: the first one tells.
+                is_gone = ~slot_mask[channels.reads[layer]][: weight.shape[axis]]
+                gone = is_gone.nonzero()[:, 0].to(weight.device)
                 if len(gone):
                     undo.append((weight, axis, gone, weight.index_select(axis, gone)))
                     weight.index_fill_(axis, gone, 0.0)
@@ -53,16 +56,22 @@ def masked(model: nn.Module, channels: Layout, kept: Kept) -> Iterator[None]:
 
 
 def channel_axis(layer: nn.Module) -> int:
-    """The axis of channels in what a layer that mixes channels reads and makes, counted from the end."""
+    """Return the channel axis of the input and output of a layer that mixes channels.
+
+    It is counted from the end.
+    """
     return -1 if isinstance(layer, nn.Linear) else -3
 
 
-def input_slices(layer: nn.Module) -> tuple[Tensor, int]:
-    """The weight of a layer that mixes channels, and its axis of input channels (1, in transposed convolutions 0)."""
+def weight_and_input_axis(layer: nn.Module) -> tuple[Tensor, int]:
+    """Return the weight of a layer that mixes channels, and the weight's axis of input channels.
+
+    The axis is 1, for transposed convolutions 0.
+    """
     return layer.weight, 0 if isinstance(layer, nn.ConvTranspose2d) else 1  # type: ignore[return-value]
 
 
-def output_slices(layer: nn.Module) -> tuple[Tensor, int]:
-    """The weight of a layer that mixes channels, and its axis of output channels."""
-    weight, axis = input_slices(layer)
+def weight_and_output_axis(layer: nn.Module) -> tuple[Tensor, int]:
+    """Return the weight of a layer that mixes channels, and its axis of output channels."""
+    weight, axis = weight_and_input_axis(layer)
     return weight, 1 - axis

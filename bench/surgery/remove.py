@@ -1,13 +1,14 @@
-"""Removing channels for good. The only door to torch-pruning.
+"""Surgery: remove channels for good, in a copy of the network. An adapter to torch-pruning.
 
-What goes is decided by our layout of units, not by DependencyGraph, the library's own analysis
-(torch-pruning 1.6.1): it takes one of the r * r channels behind a channel of PixelShuffle, mixes up
-the halves of a chunk, misreads activations that overwrite their operand, and raised errors on 17 of
-43 random networks of the tests of which a channel can be removed. So the library takes the channels
-out of each layer, and where its analysis is right, tests compare the two.
+Which weights belong to a channel is decided by our layout of units, not by DependencyGraph, the
+library's own analysis (torch-pruning 1.6.1): it removes one of the r * r channels behind a channel
+of PixelShuffle, mixes up the halves of a chunk, misreads activations that overwrite their operand,
+and raised errors on 17 of the 43 random networks of the tests that have a removable channel. So the
+library only removes the given channels from each layer. Where its analysis is right, tests compare
+the two.
 
-Every surgery is verified on a random input: the smaller network gives what the masked one gives. A
-network that computes over all channels has no mask; for it, only that it runs is verified.
+Every surgery is verified on a random input: the smaller network must give what the masked one
+gives. For a network that computes over all channels there is no mask; it is only verified to run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,17 +22,17 @@ from torch.utils._pytree import tree_leaves
 from torch_pruning.ops import OPTYPE
 from torch_pruning.pruner.function import BasePruningFunc, PrunerBox
 
-from bench.channels.units import Layout, layout
+from bench.channels.units import Layout, channel_layout
 from bench.contract import Inputs, Kept, Shape
 from bench.errors import PluginError
 from bench.graph.lowering import trace
-from bench.surgery.masks import masked
-from bench.torch_state import evaluating
-from bench.units import shapes_of
+from bench.surgery.masks import mask_channels
+from bench.torch_state import eval_mode
+from bench.units import as_shapes
 
-PROBE = 64  # pixels a side at which a surgery is verified, where the network accepts that
-SAME = 1e-4  # of the largest value of the output: float32 sums in another order
-KINDS = {
+PROBE_SIZE = 64  # height and width of the input that verifies a surgery, if the network accepts it
+TOLERANCE = 1e-4  # relative to the largest output: float32 sums are taken in another order
+LAYER_TYPES = {
     nn.Conv2d: OPTYPE.CONV,
     nn.ConvTranspose2d: OPTYPE.CONV,
     nn.Linear: OPTYPE.LINEAR,
@@ -48,7 +49,7 @@ KINDS = {
 def remove_channels(
     model: nn.Module, kept: Kept, input_shape: Inputs, channels: Layout | None = None
 ) -> nn.Module:
-    """A copy of the network with fewer channels; weights of the kept ones are unchanged.
+    """Return a copy of a network with fewer channels; the weights of the kept ones are unchanged.
 
     Args:
         model: left untouched.
@@ -58,129 +59,141 @@ def remove_channels(
 
     Raises:
         ConfigError: a unit or a channel does not exist, or a unit would lose all channels.
-        PluginError: the network that comes out is not the one that was asked for.
+        PluginError: the smaller network does not run, or differs from the masked one.
     """
-    smaller, before = deepcopy(model), channels or layout(trace(model, input_shape))
-    stays = before.stays(kept)
-    if not stays.all():
-        for layer, places in before.reads.items():
-            _take(smaller.get_submodule(layer), ~stays[places], inputs=True)
-        for layer, places in before.makes.items():
-            _take(smaller.get_submodule(layer), ~stays[places])
-        for name, (axis, places) in before.follows.items():
-            _take_follower(smaller, name, axis, ~stays[places])
-        _verify(model, smaller, before, kept, input_shape)
+    smaller = deepcopy(model)
+    before = channels or channel_layout(trace(model, input_shape))
+    slot_mask = before.slot_mask(kept)
+    if not slot_mask.all():
+        for layer, slots in before.reads.items():
+            _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots], inputs=True)
+        for layer, slots in before.makes.items():
+            _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots])
+        for name, (axis, slots) in before.followers.items():
+            _remove_from_follower(smaller, name, axis, ~slot_mask[slots])
+        _verify_surgery(model, smaller, before, kept, input_shape)
     return smaller
 
 
 @contextmanager
-def pretended(
+def apply_temporarily(
     model: nn.Module, channels: Layout, kept: Kept, input_shape: Inputs
 ) -> Iterator[nn.Module]:
-    """A network that computes what is left with the kept channels: masked where a mask is exact, else a smaller copy."""
-    if channels.across:
+    """Give, inside the context, a network that computes with the kept channels only.
+
+    It is `model` with a mask where a mask is exact, otherwise a smaller copy.
+    """
+    if channels.cross_channel_ops:
         yield remove_channels(model, kept, input_shape, channels)
     else:
-        with masked(model, channels, kept):
+        with mask_channels(model, channels, kept):
             yield model
 
 
-def compose(outer: Kept, inner: Kept, channels: Mapping[str, int]) -> dict[str, list[int]]:
-    """The kept channels, in the numbering before both, of two removals one after the other.
+def compose_removals(outer: Kept, inner: Kept, channels: Mapping[str, int]) -> dict[str, list[int]]:
+    """Combine two successive removals into one, in the numbering before both.
 
     Args:
-        outer: of the first removal. inner: of the second, in the numbering after the first.
+        outer: kept channels of the first removal.
+        inner: kept channels of the second, in the numbering after the first.
         channels: unit -> channels before both.
     """
-    result = {}
+    composed = {}
     for unit, full in channels.items():
         first = outer.get(unit, range(full))
-        result[unit] = (
-            [int(first[index]) for index in inner[unit]]
-            if unit in inner
-            else [int(index) for index in first]
-        )
-    return result
+        second = inner.get(unit, range(len(first)))
+        composed[unit] = [int(first[index]) for index in second]
+    return composed
 
 
-def _take(
+def _remove_from_layer(
     layer: nn.Module, gone: np.ndarray, inputs: bool = False, depthwise: bool = False
 ) -> None:
-    """Takes output or input channels out of a layer."""
+    """Remove output or input channels from a layer, in place."""
     if not gone.any():
         return
-    pruner: BasePruningFunc = PrunerBox[OPTYPE.DEPTHWISE_CONV if depthwise else kind_of(layer)]
+    layer_type = OPTYPE.DEPTHWISE_CONV if depthwise else library_layer_type(layer)
+    pruner: BasePruningFunc = PrunerBox[layer_type]
     frozen = [
         name for name, weight in layer.named_parameters(recurse=False) if not weight.requires_grad
     ]
-    (pruner.prune_in_channels if inputs else pruner.prune_out_channels)(
-        layer, gone.nonzero()[0].tolist()
-    )
-    for name in frozen:  # the library makes new ones
+    remove = pruner.prune_in_channels if inputs else pruner.prune_out_channels
+    remove(layer, gone.nonzero()[0].tolist())
+    for name in frozen:  # the library creates new parameters, which are trainable
         layer.get_parameter(name).requires_grad_(False)
 
 
-def kind_of(layer: nn.Module) -> OPTYPE:
-    """What a layer is to the library; one with running statistics is cut like a BatchNorm."""
+def library_layer_type(layer: nn.Module) -> OPTYPE:
+    """Return the type by which the library handles a layer.
+
+    A layer with running statistics is handled like a BatchNorm.
+    """
     if getattr(layer, "running_mean", None) is not None:
         return OPTYPE.BN
-    return next(kind for cls, kind in KINDS.items() if isinstance(layer, cls))
+    return next(kind for cls, kind in LAYER_TYPES.items() if isinstance(layer, cls))
 
 
-def _take_follower(model: nn.Module, name: str, axis: int, gone: np.ndarray) -> None:
-    """The same for a layer or a weight that has an entry for each channel."""
-    owner, _, last = name.rpartition(".")
-    found = getattr(model.get_submodule(owner), last)
-    if isinstance(found, nn.Module):
-        _take(found, gone, depthwise=isinstance(found, nn.Conv2d | nn.ConvTranspose2d))
+def _remove_from_follower(model: nn.Module, name: str, axis: int, gone: np.ndarray) -> None:
+    """Remove channels from a layer or a weight that has one entry for each channel."""
+    owner, _, attribute = name.rpartition(".")
+    follower = getattr(model.get_submodule(owner), attribute)
+    if isinstance(follower, nn.Module):
+        depthwise = isinstance(follower, nn.Conv2d | nn.ConvTranspose2d)
+        _remove_from_layer(follower, gone, depthwise=depthwise)
     elif gone.any():
-        rest = found.detach().index_select(
-            axis, torch.from_numpy((~gone).nonzero()[0]).to(found.device)
-        )
-        smaller: Tensor = (
-            nn.Parameter(rest, found.requires_grad) if isinstance(found, nn.Parameter) else rest
-        )
-        setattr(model.get_submodule(owner), last, smaller)
+        kept = torch.from_numpy((~gone).nonzero()[0]).to(follower.device)
+        smaller: Tensor = follower.detach().index_select(axis, kept)
+        if isinstance(follower, nn.Parameter):
+            smaller = nn.Parameter(smaller, follower.requires_grad)
+        setattr(model.get_submodule(owner), attribute, smaller)
 
 
-def _verify(
+def _verify_surgery(
     model: nn.Module, smaller: nn.Module, before: Layout, kept: Kept, input_shape: Inputs
 ) -> None:
-    """Raises PluginError if the smaller network does not run, or computes something else than the masked one."""
-    with nullcontext() if before.across else masked(model, before, kept):
-        probes, expected = _accepted(model, shapes_of(input_shape))
+    """Check that the smaller network computes the same as the masked one.
+
+    Raises:
+        PluginError: it does not run, or its output differs.
+    """
+    with nullcontext() if before.cross_channel_ops else mask_channels(model, before, kept):
+        probes, expected = _run_smallest_inputs(model, as_shapes(input_shape))
     try:
-        found = _outputs(smaller, probes)
+        outputs = _run_random_inputs(smaller, probes)
     except RuntimeError as error:
         raise PluginError(
             f"surgery went wrong: the smaller network does not run: {error}"
         ) from error
-    if before.across:
+    if before.cross_channel_ops:
         return
-    for one, other in zip(expected, found, strict=True):
-        difference = float((one - other).abs().max())
-        if not difference <= SAME * max(float(one.abs().max()), 1e-6):
+    for masked, pruned in zip(expected, outputs, strict=True):
+        difference = float((masked - pruned).abs().max())
+        if not difference <= TOLERANCE * max(float(masked.abs().max()), 1e-6):
             raise PluginError(f"surgery went wrong: the smaller network is off by {difference:.2g}")
 
 
-def _accepted(
+def _run_smallest_inputs(
     model: nn.Module, shapes: tuple[Shape, ...]
 ) -> tuple[tuple[Shape, ...], list[Tensor]]:
-    """Shapes of small inputs, or of whole ones where the network does not accept those, and what it makes of them."""
+    """Run a network on small inputs, or on whole ones where it does not accept those.
+
+    Returns:
+        The shapes that it accepted, and its outputs.
+    """
     small = tuple(
-        (1, channels, min(height, PROBE), min(width, PROBE))
+        (1, channels, min(height, PROBE_SIZE), min(width, PROBE_SIZE))
         for _, channels, height, width in shapes
     )
     try:
-        return small, _outputs(model, small)
-    except Exception:  # whatever a user's network raises: too small for it
-        return shapes, _outputs(model, shapes)
+        return small, _run_random_inputs(model, small)
+    except Exception:  # a user's network may raise anything where an input is too small for it
+        return shapes, _run_random_inputs(model, shapes)
 
 
-def _outputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
-    """What a network makes of seeded random inputs, in eval mode; every tensor of it."""
-    like, draws = next(model.parameters()), torch.Generator().manual_seed(0)
-    with torch.no_grad(), evaluating(model):
-        return tree_leaves(
-            model(*[torch.rand(shape, generator=draws).to(like) for shape in shapes])
-        )
+def _run_random_inputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
+    """Run a network on seeded random inputs in eval mode; return every output tensor."""
+    like = next(model.parameters())
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.rand(shape, generator=generator).to(like) for shape in shapes]
+    with torch.no_grad(), eval_mode(model):
+        return tree_leaves(model(*inputs))

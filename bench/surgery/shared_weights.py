@@ -1,10 +1,11 @@
-"""One set of weights, many widths: a network that runs with the slices of its own weights that belong to some kept channels.
+"""Shared weights: run a network at any widths with slices of one set of weights.
 
-    restored = Sliced(model, channels)(kept, degraded)        gradients reach the whole weights, and are zero outside the slices
+    restored = SlicedNetwork(model, channels)(kept, degraded)
 
-The slices are those that surgery would leave: after a concat, the kept part of each segment; behind
-PixelShuffle, the r * r filters of each kept channel. So the output is that of `remove(model,
-kept)`, without copying the network, and its cost is that of the narrow one.
+Gradients reach the whole weights and are zero outside the slices. The slices are those that surgery
+would leave: after a concat, the kept part of each segment; behind PixelShuffle, the r * r filters
+of each kept channel. So the output is that of `remove_channels(model, kept, ...)`, without copying
+the network, and the cost is that of the narrow network.
 """
 
 from collections.abc import Iterator
@@ -18,11 +19,10 @@ from torch.func import functional_call
 
 from bench.channels.units import Layout
 from bench.contract import Kept
-from bench.surgery.masks import input_slices, output_slices
+from bench.surgery.masks import weight_and_input_axis, weight_and_output_axis
 
-COUNTS: dict[
-    type[nn.Module], str
-] = {  # layers that follow the channels of others and look at a number of their own
+# Layers that follow the channels of others and read the number of channels from an attribute.
+COUNT_ATTRIBUTES: dict[type[nn.Module], str] = {
     nn.Conv2d: "groups",
     nn.ConvTranspose2d: "groups",
     nn.LayerNorm: "normalized_shape",
@@ -31,7 +31,7 @@ COUNTS: dict[
 }
 
 
-class Sliced:
+class SlicedNetwork:
     """Runs a network at any widths.
 
     Args:
@@ -41,89 +41,98 @@ class Sliced:
 
     def __init__(self, model: nn.Module, channels: Layout) -> None:
         self.model, self.channels = model, channels
-        self.axes, self.counting = weight_axes(model, channels), _counting(model, channels)
+        self.axes = weight_axes(model, channels)
+        self.channel_counts = _find_channel_counts(model, channels)
 
     def __call__(self, kept: Kept, *inputs: Tensor) -> Tensor:
-        """What the network computes with the kept channels: `inputs` (N, C, H, W), in its present mode."""
-        stays = self.channels.stays(kept)
-        with self._told(stays):
-            restored: Tensor = functional_call(self.model, self._weights(stays), inputs)
+        """Run the network with the kept channels only, in its present mode.
+
+        Args:
+            kept: unit -> channels that stay.
+            inputs: of the network, (N, C, H, W).
+        """
+        slot_mask = self.channels.slot_mask(kept)
+        with self._set_channel_counts(slot_mask):
+            restored: Tensor = functional_call(self.model, self._slice_weights(slot_mask), inputs)
         return restored
 
-    def _weights(self, stays: np.ndarray) -> dict[str, Tensor]:
-        """Name -> the slice that is left of a weight or buffer, for those that lose something."""
-        own, left = (
-            dict(self.model.named_parameters()) | dict(self.model.named_buffers()),
-            dict[str, Tensor](),
-        )
+    def _slice_weights(self, slot_mask: np.ndarray) -> dict[str, Tensor]:
+        """Return the remaining slice of each weight or buffer that loses something."""
+        weights = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        slices: dict[str, Tensor] = {}
         for name, axes in self.axes.items():
-            for axis, places in axes.items():
-                if not (rest := stays[places]).all():
-                    index = torch.from_numpy(rest.nonzero()[0]).to(own[name].device)
-                    left[name] = left.get(name, own[name]).index_select(axis, index)
-        return left
+            for axis, slots in axes.items():
+                is_kept = slot_mask[slots]
+                if not is_kept.all():
+                    index = torch.from_numpy(is_kept.nonzero()[0]).to(weights[name].device)
+                    slices[name] = slices.get(name, weights[name]).index_select(axis, index)
+        return slices
 
     @contextmanager
-    def _told(self, stays: np.ndarray) -> Iterator[None]:
-        """Inside, layers that count their own channels know the kept ones."""
-        whole = [
-            (layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in self.counting
+    def _set_channel_counts(self, slot_mask: np.ndarray) -> Iterator[None]:
+        """Set, inside the context, the layers' own channel counts to the kept ones."""
+        before = [
+            (layer, attribute, getattr(layer, attribute))
+            for layer, attribute, _ in self.channel_counts
         ]
         try:
-            for layer, attribute, places in self.counting:
-                count = int(stays[places].sum())
-                if count < len(places):
-                    setattr(
-                        layer, attribute, (count,) if attribute == "normalized_shape" else count
-                    )
+            for layer, attribute, slots in self.channel_counts:
+                count = int(slot_mask[slots].sum())
+                if count < len(slots):
+                    value = (count,) if attribute == "normalized_shape" else count
+                    setattr(layer, attribute, value)
             yield
         finally:
-            for layer, attribute, value in whole:
-                setattr(layer, attribute, value)
+            for layer, attribute, old in before:
+                setattr(layer, attribute, old)
 
 
-def _counting(model: nn.Module, channels: Layout) -> list[tuple[nn.Module, str, np.ndarray]]:
-    """The layers that look at a number of channels of their own: layer, name of the number, places of its channels."""
+def _find_channel_counts(
+    model: nn.Module, channels: Layout
+) -> list[tuple[nn.Module, str, np.ndarray]]:
+    """Return the layers that count their own channels: layer, attribute, slots of its channels."""
     layers = [
-        (layer, channels.follows[name][1])
+        (layer, channels.followers[name][1])
         for name, layer in model.named_modules()
-        if name in channels.follows
+        if name in channels.followers
     ]
     return [
-        (layer, attribute, places)
-        for layer, places in layers
-        for kind, attribute in COUNTS.items()
+        (layer, attribute, slots)
+        for layer, slots in layers
+        for kind, attribute in COUNT_ATTRIBUTES.items()
         if isinstance(layer, kind)
     ]
 
 
 def weight_axes(model: nn.Module, channels: Layout) -> dict[str, dict[int, np.ndarray]]:
-    """Name of a weight or buffer -> axis -> places of its entries along it."""
+    """Return the slots along each axis of each weight or buffer.
+
+    Returns:
+        Name of the weight -> axis -> slots of its entries along that axis.
+    """
     axes: dict[str, dict[int, np.ndarray]] = {}
 
-    def note(name: str, tensor: Any, axis: int, places: np.ndarray) -> None:
+    def add_axis(name: str, tensor: Any, axis: int, slots: np.ndarray) -> None:
         if isinstance(tensor, Tensor) and tensor.ndim > axis and tensor.shape[axis] > 1:
-            axes.setdefault(name, {})[axis] = places[: tensor.shape[axis]]  # alike in every group
+            # All groups of a grouped convolution have the same slots: take those of the first.
+            axes.setdefault(name, {})[axis] = slots[: tensor.shape[axis]]
 
-    for layer, places in channels.reads.items():
-        note(f"{layer}.weight", *input_slices(model.get_submodule(layer)), places)
-    for layer, places in channels.makes.items():
+    for layer, slots in channels.reads.items():
+        add_axis(f"{layer}.weight", *weight_and_input_axis(model.get_submodule(layer)), slots)
+    for layer, slots in channels.makes.items():
         module = model.get_submodule(layer)
-        note(f"{layer}.weight", *output_slices(module), places)
-        note(f"{layer}.bias", module.bias, 0, places)
-    layers, loose = (
-        dict(model.named_modules()),
-        dict(model.named_parameters()) | dict(model.named_buffers()),
-    )
-    for name, (axis, places) in channels.follows.items():
-        owner = layers.get(name)
-        if owner is None:
-            note(name, loose.get(name), axis, places)
+        add_axis(f"{layer}.weight", *weight_and_output_axis(module), slots)
+        add_axis(f"{layer}.bias", module.bias, 0, slots)
+    modules = dict(model.named_modules())
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    for name, (axis, slots) in channels.followers.items():
+        follower = modules.get(name)
+        if follower is None:
+            add_axis(name, tensors.get(name), axis, slots)
             continue
-        for own, tensor in (
-            *owner.named_parameters(recurse=False),
-            *owner.named_buffers(recurse=False),
-        ):
-            if tensor.ndim and len(tensor) == len(places):
-                note(f"{name}.{own}", tensor, 0, places)
+        own = dict(follower.named_parameters(recurse=False))
+        own |= dict(follower.named_buffers(recurse=False))
+        for own_name, tensor in own.items():
+            if tensor.ndim and len(tensor) == len(slots):
+                add_axis(f"{name}.{own_name}", tensor, 0, slots)
     return axes

@@ -1,31 +1,33 @@
 """The importance classes of torch-pruning 1.6.1, on the units of our layout.
 
-A door to torch-pruning.
+An adapter to torch-pruning.
 
-    magnitude   squared norm of the weights that make and that read a channel     (Li et al. 2017, grouped as in DepGraph, CVPR 2023)
-    lamp        the same, over what is left of the unit when all smaller ones are gone     (Lee et al., ICLR 2021)
+    magnitude   squared norm of the weights that compute and that read a channel
+                (Li et al. 2017, grouped as in DepGraph, CVPR 2023)
+    lamp        the same, divided by what is left of the unit when all smaller ones are gone
+                (Lee et al., ICLR 2021)
     fpgm        sum of the distances to the other channels of the unit     (He et al., CVPR 2019)
     taylor      sum of |w dL/dw|     (Molchanov et al., CVPR 2019)
     hessian     sum of w**2 times the mean over photographs of (dL/dw)**2     (LeCun et al. 1990)
     random      uniform numbers
 
-The arithmetic is the library's own, with its defaults: each layer gives a number a channel, the
-mean over the layers of the group is taken, and a unit is divided by its own mean (lamp: by its
-tail). What belongs to a group is told by our layout, because the library's own analysis is wrong on
-many restoration networks (bench.surgery.remove); where it is right, tests compare the scores. Taken
-as it is: magnitude and hessian also count the scales of a BatchNorm, taylor does not; depthwise
-layers and bare weights never count.
+The arithmetic is the library's own, with its defaults: each layer gives one number for each
+channel, the mean over the layers of the group is taken, and a unit is divided by its own mean
+(lamp: by its tail). Our layout decides which layers belong to a group, because the library's own
+analysis is wrong on many restoration networks (bench.surgery.remove); where it is right, tests
+compare the scores. Kept as in the library: magnitude and hessian also count the scales of a
+BatchNorm, taylor does not; depthwise layers and bare weights never count.
 
-Where we differ, each time because the library would fail or mislead:
+Differences from the library, each because it would fail or mislead:
 
-    - several channels of a layer at one place (PixelShuffle, chunk, groups) are added up before the
-      unit is normalised; the library normalises over channels, which for groups comes to the same
+    - several channels of a layer in one slot (PixelShuffle, chunk, groups) are added up before the
+      unit is normalised; the library normalises over channels, which for groups gives the same
       except with lamp
-    - hessian: `accumulate_grad` of this version looks its sums up under another key than it stores
-      them, so that only the last photograph counts; the mean of the squares is handed over instead,
+    - hessian: `accumulate_grad` of this version reads its sums under another key than it stores
+      them, so that only the last photograph counts; instead, the mean of the squares is stored
       where the class reads it
-    - fpgm raises an error where a grouped convolution reads a channel: that item is left out
-    - a unit of which no channel matters at all (0 / 0) gets zeros
+    - fpgm raises an error where a grouped convolution reads a channel: that layer is left out
+    - a unit in which no channel matters at all (0 / 0) gets zeros
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,12 +41,12 @@ from torch_pruning.ops import OPTYPE
 from torch_pruning.pruner import importance as library
 from torch_pruning.pruner.function import PrunerBox
 
-from bench.channels.units import Layout, Places
+from bench.channels.units import Layout, Slots
 from bench.surgery.importance import Batches, Criterion, Scores
-from bench.surgery.remove import kind_of
+from bench.surgery.remove import library_layer_type
 
-Library = Literal["magnitude", "lamp", "fpgm", "taylor", "hessian", "random"]
-CLASSES = {
+LibraryCriterion = Literal["magnitude", "lamp", "fpgm", "taylor", "hessian", "random"]
+IMPORTANCE_CLASSES = {
     "magnitude": library.GroupMagnitudeImportance,
     "lamp": library.LAMPImportance,
     "fpgm": library.FPGMImportance,
@@ -52,40 +54,42 @@ CLASSES = {
     "hessian": library.GroupHessianImportance,
     "random": library.RandomImportance,
 }
-Member = tuple[
-    Node, Any, Places
-]  # a layer, what the library would do to it, the places of its channels
-FROM_GRADIENTS = ("taylor", "hessian")
+Member = tuple[Node, Any, Slots]  # a layer, the library's function that prunes it, its slots
+GRADIENT_CRITERIA = ("taylor", "hessian")
 
 
 def library_scores(
     model: nn.Module,
     channels: Layout,
-    importance: Library,
+    importance: LibraryCriterion,
     seed: int = 0,
     batches: Batches = (),
     criterion: Criterion = nn.functional.l1_loss,
 ) -> Scores:
-    """Unit -> (C,): what the library's class of that name makes of each channel.
+    """Return the score of each channel by one of the library's importance classes.
 
     Args:
         model: left untouched; a copy runs in eval mode.
         channels: its layout.
         importance: names the class.
         seed: of "random".
-        batches: of (degraded, clean), each (N, C, H, W); for those that need gradients.
+        batches: of (degraded, clean), each (N, C, H, W); for classes that need gradients.
         criterion: mean loss over a batch.
+
+    Returns:
+        Unit -> (C,).
     """
-    copy, scorer = deepcopy(model).eval().requires_grad_(), CLASSES[importance]()
-    if importance in FROM_GRADIENTS:
-        note_gradients(copy, batches, criterion, squared=importance == "hessian")
-    normaliser, scorer.normalizer = getattr(scorer, "normalizer", None), None
-    members = list(_members(copy, channels, grouped=importance != "fpgm"))
+    copy = deepcopy(model).eval().requires_grad_()
+    scorer = IMPORTANCE_CLASSES[importance]()
+    if importance in GRADIENT_CRITERIA:
+        set_mean_gradients(copy, batches, criterion, squared=importance == "hessian")
+    normaliser = getattr(scorer, "normalizer", None)
+    scorer.normalizer = None
+    members = list(_list_members(copy, channels, grouped=importance != "fpgm"))
 
     def scores(unit: str, width: int) -> Tensor:
-        raw = scorer(group(channels.places(unit), members))[
-            :width
-        ]  # as long as the channels of its first layer: the rest is empty
+        # The library's result is as long as the channels of the first layer; the rest is empty.
+        raw = scorer(build_group(channels.slots(unit), members))[:width]
         normalised: Tensor = scorer._normalize(raw, normaliser) if normaliser else raw
         return normalised.nan_to_num(0.0).cpu()
 
@@ -94,63 +98,68 @@ def library_scores(
         return {unit: scores(unit, width) for unit, width in channels.widths.items()}
 
 
-def group(unit: slice, members: Iterable[Member]) -> Any:
-    """The library's Group of a unit: each layer that has some of its channels, which these are, and their places in the unit.
+def build_group(unit: slice, members: Iterable[Member]) -> Any:
+    """Return the library's Group of a unit: its layers, their channels, and the slots of these.
 
     Args:
-        unit: its places.
-        members: all layers; those that make channels first.
+        unit: its slots.
+        members: all layers; those that compute channels first.
     """
-    found = Group()
-    for node, act, places in members:
-        at = ((places >= unit.start) & (places < unit.stop)).nonzero()[0]
-        if len(at):
-            found.add_dep(Dependency(act, act, node, node), at.tolist())
-            found[-1].root_idxs = (places[at] - unit.start).tolist()
-    return found
+    group = Group()
+    for node, prune, slots in members:
+        indices = ((slots >= unit.start) & (slots < unit.stop)).nonzero()[0]
+        if len(indices):
+            group.add_dep(Dependency(prune, prune, node, node), indices.tolist())
+            group[-1].root_idxs = (slots[indices] - unit.start).tolist()
+    return group
 
 
-def note_gradients(model: nn.Module, batches: Batches, criterion: Criterion, squared: bool) -> None:
-    """Sets `.grad` of each weight to the mean over photographs of its gradient, or of the square of it."""
-    weights, photographs = list(model.parameters()), 0
+def set_mean_gradients(
+    model: nn.Module, batches: Batches, criterion: Criterion, squared: bool
+) -> None:
+    """Set `.grad` of each weight to the mean over photographs of its gradient.
+
+    Args:
+        model: whose weights get gradients.
+        batches: of (degraded, clean), each (N, C, H, W).
+        criterion: mean loss over a batch.
+        squared: take the mean of the squared gradient instead.
+    """
+    weights = list(model.parameters())
+    photographs = 0
     totals = [torch.zeros_like(weight) for weight in weights]
     for degraded, clean in batches:
         size = 1 if squared else len(degraded)
-        for one, its in zip(degraded.split(size), clean.split(size), strict=True):
-            loss = criterion(model(one), its) * len(one)
-            for total, gradient in zip(
-                totals, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True
-            ):
+        for part, target in zip(degraded.split(size), clean.split(size), strict=True):
+            loss = criterion(model(part), target) * len(part)
+            gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
+            for total, gradient in zip(totals, gradients, strict=True):
                 total += gradient.square() if squared else gradient
-            photographs += len(one)
+            photographs += len(part)
     for weight, total in zip(weights, totals, strict=True):
         weight.grad = total / photographs
 
 
-def _members(model: nn.Module, channels: Layout, grouped: bool) -> Iterator[Member]:
-    """What the library's classes may score; with or without grouped convolutions as readers.
+def _list_members(model: nn.Module, channels: Layout, grouped: bool) -> Iterator[Member]:
+    """Yield the layers that the library's classes may score, those that compute channels first.
 
     Bare weights have no score.
+
+    Args:
+        model: owns the layers.
+        channels: its layout.
+        grouped: include grouped convolutions as readers of channels.
     """
     modules = dict(model.named_modules())
-    for name, places in channels.makes.items():
-        yield (
-            Node(modules[name], None, name),
-            PrunerBox[kind_of(modules[name])].prune_out_channels,
-            places,
-        )
-    for name, places in channels.reads.items():
+    for name, slots in channels.makes.items():
+        pruner = PrunerBox[library_layer_type(modules[name])]
+        yield Node(modules[name], None, name), pruner.prune_out_channels, slots
+    for name, slots in channels.reads.items():
         if grouped or getattr(modules[name], "groups", 1) == 1:
-            yield (
-                Node(modules[name], None, name),
-                PrunerBox[kind_of(modules[name])].prune_in_channels,
-                places,
-            )
-    for name in [name for name in channels.follows if name in modules]:
-        depthwise = isinstance(modules[name], nn.Conv2d | nn.ConvTranspose2d)
-        kind = OPTYPE.DEPTHWISE_CONV if depthwise else kind_of(modules[name])
-        yield (
-            Node(modules[name], None, name),
-            PrunerBox[kind].prune_out_channels,
-            channels.follows[name][1],
-        )
+            pruner = PrunerBox[library_layer_type(modules[name])]
+            yield Node(modules[name], None, name), pruner.prune_in_channels, slots
+    for name, (_, slots) in channels.followers.items():
+        if name in modules:
+            depthwise = isinstance(modules[name], nn.Conv2d | nn.ConvTranspose2d)
+            kind = OPTYPE.DEPTHWISE_CONV if depthwise else library_layer_type(modules[name])
+            yield Node(modules[name], None, name), PrunerBox[kind].prune_out_channels, slots

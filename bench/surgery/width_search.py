@@ -1,10 +1,13 @@
-"""Families of widths with one knob, each fitted exactly: the next position of its knob breaks the budget.
+"""Search of widths in families with one parameter, each as large as the budget allows.
 
-    uniform      w_u = max(w_min, floor(c_u k / n)),  n = min c_u,  k = 1 ... n          (quantum: one step of k)
-    one list     the channels of all units in one list by their scores, the shortest fitting prefix is removed     (quantum: one channel)
+    uniform           w_u = max(w_min, floor(c_u k / n)),  n = min c_u,  k = 1 ... n
+                      (quantum: one step of k)
+    global ranking    all channels of all units in one list by their scores; the shortest prefix
+                      whose removal fits is removed     (quantum: one channel)
 
-Of a monotone family (the peak never falls as the knob rises) the largest member that fits is found
-by bisection. No family tops up what is left of a budget by another criterion.
+The families are monotone: the peak never falls as the position rises. So the largest member that
+fits is found by bisection, and the next position breaks the budget. No family fills what is left of
+a budget by another criterion.
 """
 
 from collections.abc import Callable
@@ -12,76 +15,119 @@ from collections.abc import Callable
 import torch
 
 from bench.contract import Budget, Widths
-from bench.memory.peak_model import PeakModel, floor_widths, impossible
+from bench.memory.peak_model import PeakModel, floor_widths, infeasible_budget
 from bench.surgery.analysis import NetworkAnalysis
 from bench.surgery.importance import Scores
 
 
-def positions(body: NetworkAnalysis) -> int:
-    """n: the positions of the uniform knob.
+def count_positions(analysis: NetworkAnalysis) -> int:
+    """Return n, the number of positions of the uniform scale.
 
-    Where channels double from level to level, every width is an exact multiple.
+    It is the smallest width of a unit, so where channels double from level to level, every width
+    is an exact multiple.
     """
-    return min((width for width in body.widths.values() if width > 1), default=1)
+    return min((width for width in analysis.widths.values() if width > 1), default=1)
 
 
-def scaled(
-    body: NetworkAnalysis, position: int, min_width: int, of: int | None = None
+def scale_widths(
+    analysis: NetworkAnalysis, position: int, min_width: int, parts: int | None = None
 ) -> dict[str, int]:
-    """Unit -> width with `position` of n parts of its channels, or of `of` parts."""
-    parts = of or positions(body)
+    """Return the widths with a share `position` / `parts` of each unit's channels.
+
+    Args:
+        analysis: of the network, from `analyze_network`.
+        position: numerator of the share.
+        min_width: the least width of a unit.
+        parts: denominator of the share, `count_positions(analysis)` if not given.
+
+    Returns:
+        Unit -> width.
+    """
+    parts = parts or count_positions(analysis)
     return {
         unit: max(min(min_width, full), full * position // parts)
-        for unit, full in body.widths.items()
+        for unit, full in analysis.widths.items()
     }
 
 
-def uniform_widths(body: NetworkAnalysis, budget: Budget, min_width: int) -> dict[str, int]:
-    """The largest uniform scale that fits. Raises Infeasible if the smallest does not."""
-    knob = largest_fitting(
-        lambda index: scaled(body, index + 1, min_width), positions(body), body.peaks, budget
-    )
-    return scaled(body, knob + 1, min_width)
+def uniform_widths(analysis: NetworkAnalysis, budget: Budget, min_width: int) -> dict[str, int]:
+    """Return the widths of the largest uniform scale that fits.
+
+    Args:
+        analysis: of the network, from `analyze_network`.
+        budget: the peak memory that the widths must not exceed.
+        min_width: the least width of a unit.
+
+    Returns:
+        Unit -> width.
+
+    Raises:
+        Infeasible: the smallest scale does not fit.
+    """
+
+    def widths(index: int) -> dict[str, int]:
+        return scale_widths(analysis, index + 1, min_width)
+
+    size = count_positions(analysis)
+    return widths(find_largest_position(widths, size, analysis.peaks, budget))
 
 
 def global_ranking_widths(
-    scores: Scores, body: NetworkAnalysis, budget: Budget, min_width: int
+    scores: Scores, analysis: NetworkAnalysis, budget: Budget, min_width: int
 ) -> dict[str, int]:
-    """Widths after the shortest fitting prefix of one list over all units; a unit keeps its `min_width` best channels.
+    """Return the widths after removing the shortest prefix of one list of all channels that fits.
 
-    Ties go by unit, then by channel. Raises Infeasible if removing all but the floor does not fit.
+    Each unit keeps its `min_width` best channels. Ties go by unit, then by channel.
+
+    Args:
+        scores: unit -> importance of each channel, (C,).
+        analysis: of the network, from `analyze_network`.
+        budget: the peak memory that the widths must not exceed.
+        min_width: the least width of a unit.
+
+    Returns:
+        Unit -> width.
+
+    Raises:
+        Infeasible: the least widths do not fit.
     """
-    floor = floor_widths(body.widths, min_width)
-    queues = [removable(scores[unit], floor[unit]) for unit in body.widths]
-    owners = torch.cat([torch.full((len(queue),), column) for column, queue in enumerate(queues)])
-    order = owners[torch.cat(queues).argsort(stable=True)]
+    floor = floor_widths(analysis.widths, min_width)
+    queues = [removable_scores(scores[unit], floor[unit]) for unit in analysis.widths]
+    owners = torch.cat([torch.full((len(queue),), index) for index, queue in enumerate(queues)])
+    ranking = owners[torch.cat(queues).argsort(stable=True)]  # unit index, least important first
 
-    def widths(stay: int) -> dict[str, int]:
-        gone = order[: len(order) - stay].bincount(minlength=len(queues)).tolist()
+    def widths(kept_count: int) -> dict[str, int]:
+        removed = ranking[: len(ranking) - kept_count].bincount(minlength=len(queues)).tolist()
         return {
             unit: full - count
-            for (unit, full), count in zip(body.widths.items(), gone, strict=True)
+            for (unit, full), count in zip(analysis.widths.items(), removed, strict=True)
         }
 
-    return widths(largest_fitting(widths, len(order) + 1, body.peaks, budget))
+    return widths(find_largest_position(widths, len(ranking) + 1, analysis.peaks, budget))
 
 
-def removable(scores: torch.Tensor, floor: int) -> torch.Tensor:
-    """The scores of a unit, ascending, without the `floor` channels that must stay."""
+def removable_scores(scores: torch.Tensor, floor: int) -> torch.Tensor:
+    """Return the scores of a unit, ascending, without the `floor` channels that must stay."""
     return scores.sort().values[: len(scores) - floor]
 
 
-def largest_fitting(
+def find_largest_position(
     family: Callable[[int], Widths], size: int, peaks: PeakModel, budget: Budget
 ) -> int:
-    """The largest knob position in [0, size) whose widths fit the budget, by bisection.
+    """Return the largest position in [0, size) whose widths fit the budget, by bisection.
+
+    Args:
+        family: position -> widths; the peak never falls as the position rises.
+        size: number of positions.
+        peaks: the linear memory model of the network.
+        budget: the peak memory that the widths must not exceed.
 
     Raises:
         Infeasible: position 0 does not fit.
     """
     least = peaks.peak_bytes(family(0))
     if least > budget.peak_bytes:
-        raise impossible(budget, least)
+        raise infeasible_budget(budget, least)
     fits, exceeds = 0, size
     while exceeds - fits > 1:
         middle = (fits + exceeds) // 2

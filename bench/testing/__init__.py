@@ -1,1 +1,1 @@
-"""The contract suite: what every method and every task promises, as small named checks, and the beginning of a new method."""
+"""The contract suite: named checks of methods and tasks, and the template of a new method."""

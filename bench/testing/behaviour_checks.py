@@ -1,177 +1,195 @@
-"""Checks of how a method behaves: what it answers, whether it repeats itself, what it leaves behind."""
+"""Checks of a method's behaviour: its answers to budgets, its determinism, its side effects."""
+
+from collections.abc import Iterable
+from typing import Any
 
 from bench.contract import Budget, Pruned, largest_first
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
-from bench.plugins.options import plain
+from bench.plugins.options import option_values
 from bench.runner.referee import check_peak
-from bench.testing.check_runner import Broken, needs, raised
+from bench.testing.check_runner import CheckFailed, describe_exception, require
 from bench.testing.class_checks import options_are_typed
 from bench.testing.fixtures import SHAPE
-from bench.testing.method_runs import MIDDLE, RATIOS, Call, Evidence, same_weights
-from bench.testing.network_checks import fits_the_budget, networks, refereed
+from bench.testing.method_runs import MIDDLE, RATIOS, MethodCall, MethodEvidence, have_same_weights
+from bench.testing.network_checks import apply_rule, fits_the_budget, require_networks
 
 
-def sweep_answers_every_budget(evidence: Evidence) -> None:
-    """A sweep answers every budget once, the largest first, with a Pruned, or with an Infeasible where there is no network."""
-    needs(options_are_typed, evidence)
-    _check_answers(evidence.swept, largest_first(evidence.budgets), evidence)
-    for budget, outcome in evidence.swept.outcomes:
+def sweep_answers_every_budget(evidence: MethodEvidence) -> None:
+    """A sweep yields one Pruned or Infeasible for every budget, the largest budget first."""
+    require(options_are_typed, evidence)
+    _check_answers(evidence.sweep_call, largest_first(evidence.budgets), evidence)
+    for budget, outcome in evidence.sweep_call.outcomes:
         if isinstance(outcome, Infeasible):
             share = budget.peak_bytes / peak_memory(evidence.network, SHAPE)
-            raise Broken(
-                f"a budget of {share:.0%} of the peak was called impossible ({outcome}); on this network it is possible"
+            raise CheckFailed(
+                f"a budget of {share:.0%} of the peak was called impossible ({outcome}); "
+                "on this network it is possible"
             )
 
 
-def refuses_the_impossible(evidence: Evidence) -> None:
-    """A budget below what any network needs ends in Infeasible, and the other budgets of a sweep go on."""
-    needs(sweep_answers_every_budget, evidence)
-    error = evidence.refused.error
+def refuses_the_impossible(evidence: MethodEvidence) -> None:
+    """A budget that no network fits ends in Infeasible, and the sweep goes on with the others."""
+    require(sweep_answers_every_budget, evidence)
+    error = evidence.impossible_call.error
     if error is None:
-        raise Broken(
-            "prune() gave back a network for a budget of 1 byte; raise Infeasible where no network of the family fits"
+        raise CheckFailed(
+            "prune() returned a network for a budget of 1 byte; "
+            "raise Infeasible if no network of the family fits"
         )
     if not isinstance(error, Infeasible):
-        raise Broken(
-            f"prune() ended in {raised(error, evidence.cls)} for a budget of 1 byte; raise Infeasible where no network fits"
+        raise CheckFailed(
+            f"prune() ended in {describe_exception(error, evidence.cls)} for a budget of 1 byte; "
+            "raise Infeasible if no network fits"
         )
-    _check_answers(evidence.otherwise, largest_first(evidence.other_budgets), evidence)
-    if not isinstance(dict(evidence.otherwise.outcomes)[evidence.impossible], Infeasible):
-        raise Broken(
-            "the sweep gave a network for a budget of 1 byte; yield Infeasible where no network of the family fits"
-        )
-
-
-def is_deterministic(evidence: Evidence) -> None:
-    """Asked twice with the same seed, it gives the same weights."""
-    networks(evidence)
-    one, other = _only(evidence.alone, evidence), _only(evidence.again, evidence)
-    if not same_weights(one.model, other.model):
-        raise Broken(
-            "two calls with one seed gave different weights; draw from trainer.seed or torch, not from random, numpy or the clock"
+    _check_answers(evidence.other_sweep_call, largest_first(evidence.other_budgets), evidence)
+    if not isinstance(dict(evidence.other_sweep_call.outcomes)[evidence.impossible], Infeasible):
+        raise CheckFailed(
+            "the sweep yielded a network for a budget of 1 byte; "
+            "yield Infeasible if no network of the family fits"
         )
 
 
-def ends_the_same_after_a_kill(evidence: Evidence) -> None:
-    """Killed in the middle of its training and begun again, it ends with the same weights."""
-    needs(is_deterministic, evidence)
-    found = evidence.begun_anew.pruned()
+def is_deterministic(evidence: MethodEvidence) -> None:
+    """Two calls with the same seed give the same weights."""
+    require_networks(evidence)
+    first = _single_result(evidence.prune_call, evidence)
+    second = _single_result(evidence.repeated_call, evidence)
+    if not have_same_weights(first.model, second.model):
+        raise CheckFailed(
+            "two calls with one seed gave different weights; "
+            "draw from trainer.seed or torch, not from random, numpy or the clock"
+        )
+
+
+def ends_the_same_after_a_kill(evidence: MethodEvidence) -> None:
+    """Killed in the middle of its training and started again, it ends with the same weights."""
+    require(is_deterministic, evidence)
+    resumed = evidence.resumed_call.pruned_networks()
     for budget, pruned in evidence.networks.items():
-        if budget not in found or not same_weights(pruned.model, found[budget].model):
-            raise Broken(
-                "killed in its training and begun again it gave other weights; name in `callback_state` of trainer.fit all that its callbacks "
-                "draw from or change and all that they take from a budget, or leave `callback_state` out"
+        if budget not in resumed or not have_same_weights(pruned.model, resumed[budget].model):
+            raise CheckFailed(
+                "killed in its training and started again it gave other weights; name in "
+                "`callback_state` of trainer.fit all that its callbacks draw from or change and "
+                "all that they take from a budget, or leave `callback_state` out"
             )
 
 
-def heeds_the_convention(evidence: Evidence) -> None:
-    """A budget of the convention "eager" is met as the referee measures it under that convention."""
-    needs(fits_the_budget, evidence)
-    needs(is_deterministic, evidence)
-    refereed(
-        check_peak, _only(evidence.eager, evidence).model, evidence.eager_budget, evidence.name
-    )
+def heeds_the_convention(evidence: MethodEvidence) -> None:
+    """The eager peak that the referee measures is at most a budget of the convention "eager"."""
+    require(fits_the_budget, evidence)
+    require(is_deterministic, evidence)
+    pruned = _single_result(evidence.eager_call, evidence)
+    apply_rule(check_peak, pruned.model, evidence.eager_budget, evidence.name)
 
 
-def prune_equals_its_item_in_a_sweep(evidence: Evidence) -> None:
-    """A budget gets the same network alone, in a sweep, and beside other budgets."""
-    needs(is_deterministic, evidence)
-    needs(refuses_the_impossible, evidence)
-    _check_same(
-        evidence.networks[evidence.budgets[MIDDLE]],
-        _only(evidence.alone, evidence),
-        "alone and in a sweep",
-    )
-    for budget, pruned in evidence.otherwise.pruned().items():
+def prune_equals_its_item_in_a_sweep(evidence: MethodEvidence) -> None:
+    """A budget gets the same network from prune(), in a sweep, and in a sweep of other budgets."""
+    require(is_deterministic, evidence)
+    require(refuses_the_impossible, evidence)
+    alone = _single_result(evidence.prune_call, evidence)
+    _check_equal(evidence.networks[evidence.budgets[MIDDLE]], alone, "alone and in a sweep")
+    for budget, pruned in evidence.other_sweep_call.pruned_networks().items():
         if budget in evidence.networks:
-            _check_same(evidence.networks[budget], pruned, "beside these budgets and beside others")
+            _check_equal(evidence.networks[budget], pruned, "in two sweeps with other budgets")
 
 
-def leaves_its_input_untouched(evidence: Evidence) -> None:
-    """The network that is passed in has its weights, mode, layers and hooks as before; the calibration crops are as before."""
-    networks(evidence)
-    _ = evidence.alone
-    for what in evidence.touched:
-        raise Broken(f"{what} changed; work on a copy, copy.deepcopy(model) or crops.clone()")
+def leaves_its_input_untouched(evidence: MethodEvidence) -> None:
+    """The network that is passed in (weights, mode, layers, hooks) and the crops stay unchanged."""
+    require_networks(evidence)
+    _ = evidence.prune_call
+    for what in evidence.changed_inputs:
+        raise CheckFailed(f"{what} changed; work on a copy, copy.deepcopy(model) or crops.clone()")
 
 
-def leaves_its_options_as_they_were(evidence: Evidence) -> None:
-    """The method is its options: nothing else is kept in it, and none of them changes."""
-    networks(evidence)
-    before, after = evidence.options_before, {**vars(evidence.method), **plain(evidence.method)}
+def leaves_its_options_as_they_were(evidence: MethodEvidence) -> None:
+    """The method holds its options and nothing else, and they do not change."""
+    require_networks(evidence)
+    before = evidence.options_before
+    after = {**vars(evidence.method), **option_values(evidence.method)}
     if after != before:
-        raise Broken(
+        raise CheckFailed(
             f"after use the method holds {after}, before {before}; keep results in local variables"
         )
 
 
-def leaves_global_state_alone(evidence: Evidence) -> None:
-    """Grad mode, default dtype, threads and determinism of torch are as before; its random numbers are seeded for each job, use them."""
-    networks(evidence)
-    _ = evidence.alone
-    for change in evidence.disturbed:
-        raise Broken(f"it changed {change}; put it back before you return or yield")
+def leaves_global_state_alone(evidence: MethodEvidence) -> None:
+    """Grad mode, default dtype, threads and determinism of torch are the same after each call.
+
+    Torch's random numbers may be used: they are seeded for each job.
+    """
+    require_networks(evidence)
+    _ = evidence.prune_call
+    for change in evidence.changed_state:
+        raise CheckFailed(f"it changed {change}; put it back before you return or yield")
 
 
-def sees_training_data_only(evidence: Evidence) -> None:
-    """It takes nothing from the trainer but what the contract names, and does not look at test photographs."""
-    networks(evidence)
-    _ = evidence.alone
-    for what in evidence.task.noticed:
-        raise Broken(
-            f"task.{what} was called: test photographs are the referee's; use trainer.calibration and trainer.batches"
+def sees_training_data_only(evidence: MethodEvidence) -> None:
+    """It uses the trainer only as the contract says, and no test photographs."""
+    require_networks(evidence)
+    _ = evidence.prune_call
+    for what in evidence.task.forbidden_calls:
+        raise CheckFailed(
+            f"task.{what} was called: test photographs are reserved for the referee; "
+            "use trainer.calibration and trainer.batches"
         )
-    for what in evidence.outside:
-        raise Broken(
-            f"it used {what}, which the contract does not name; see Trainer in bench/contract.py"
+    for what in evidence.unknown_attributes:
+        raise CheckFailed(
+            f"it used {what}, which the contract does not name; see prunebench.Trainer"
         )
 
 
-def _check_answers(call: Call, wanted: list[Budget], evidence: Evidence) -> None:
-    """Raises Broken unless a sweep gave one answer to each budget, in this order."""
+def _check_answers(call: MethodCall, budgets: list[Budget], evidence: MethodEvidence) -> None:
+    """Raise CheckFailed unless a sweep gave one answer to each budget, in this order."""
     if call.error is not None:
-        raise Broken(
-            f"the sweep ended in {raised(call.error, evidence.cls)} after {len(call.outcomes)} of {len(wanted)} budgets"
+        raise CheckFailed(
+            f"the sweep ended in {describe_exception(call.error, evidence.cls)} "
+            f"after {len(call.outcomes)} of {len(budgets)} budgets"
         )
-    found = [budget for budget, _ in call.outcomes]
-    if found != wanted:
-        sizes = [
-            [getattr(budget, "peak_bytes", budget) for budget in budgets]
-            for budgets in (wanted, found)
-        ]
-        raise Broken(
-            f"the sweep answered budgets of {sizes[1]} bytes; answer each once, largest first: {sizes[0]}"
+    answered = [budget for budget, _ in call.outcomes]
+    if answered != budgets:
+        raise CheckFailed(
+            f"the sweep answered budgets of {_format_sizes(answered)} bytes; "
+            f"answer each once, largest first: {_format_sizes(budgets)}"
         )
     for budget, outcome in call.outcomes:
         if not isinstance(outcome, Pruned | Infeasible):
-            raise Broken(
-                f"the answer to {budget.peak_bytes} bytes is a {type(outcome).__name__}; yield a Pruned or an Infeasible"
+            raise CheckFailed(
+                f"the answer to {budget.peak_bytes} bytes is a {type(outcome).__name__}; "
+                "yield a Pruned or an Infeasible"
             )
 
 
-def _only(call: Call, evidence: Evidence) -> Pruned:
-    """The network that a call of prune() gave back. Raises Broken."""
+def _format_sizes(budgets: Iterable[Any]) -> str:
+    return str([getattr(budget, "peak_bytes", budget) for budget in budgets])
+
+
+def _single_result(call: MethodCall, evidence: MethodEvidence) -> Pruned:
+    """Return the result of a call of prune(). Raises CheckFailed if it is no Pruned."""
     if call.error is not None:
-        raise Broken(
-            f"prune() ended in {raised(call.error, evidence.cls)} for {RATIOS[MIDDLE]:.0%} of the peak, which is possible"
+        raise CheckFailed(
+            f"prune() ended in {describe_exception(call.error, evidence.cls)} "
+            f"for {RATIOS[MIDDLE]:.0%} of the peak, which is possible"
         )
     ((_, outcome),) = call.outcomes
     if not isinstance(outcome, Pruned):
-        raise Broken(f"prune() gave back a {type(outcome).__name__}; give back a Pruned")
+        raise CheckFailed(f"prune() returned a {type(outcome).__name__}; return a Pruned")
     return outcome
 
 
-def _check_same(one: Pruned, other: Pruned, where: str) -> None:
-    for unit in {**one.kept, **other.kept}:
+def _check_equal(first: Pruned, second: Pruned, circumstances: str) -> None:
+    """Raise CheckFailed unless two results for one budget have the same widths and weights."""
+    for unit in {**first.kept, **second.kept}:
         widths = [
-            len(pruned.kept[unit]) if unit in pruned.kept else "all" for pruned in (one, other)
+            len(pruned.kept[unit]) if unit in pruned.kept else "all" for pruned in (first, second)
         ]
         if widths[0] != widths[1]:
-            raise Broken(
-                f"{where}, a budget got different widths: '{unit}' keeps {widths[0]} and {widths[1]} channels"
+            raise CheckFailed(
+                f"{circumstances}, a budget got different widths: "
+                f"'{unit}' keeps {widths[0]} and {widths[1]} channels"
             )
-    if not same_weights(one.model, other.model):
-        raise Broken(
-            f"{where}, a budget got different weights; what serves one budget must not depend on the others"
+    if not have_same_weights(first.model, second.model):
+        raise CheckFailed(
+            f"{circumstances}, a budget got different weights; "
+            "the result for one budget must not depend on the others"
         )

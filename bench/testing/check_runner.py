@@ -1,9 +1,10 @@
-"""Findings: what a check found, and how checks are made.
+"""Running of checks, and their findings.
 
-A check is a function of what is examined. Its name is what it looks at, the first line of its
-docstring what is promised. It returns nothing, or raises Broken with a sentence that says what was
-asked, what was found and what to do. A check that another one makes pointless is skipped. Whatever
-the examined code raises is the finding of one check and never stops the others.
+A check is a function of one argument, its subject: the evidence about a method or a task. The name
+of the function is the name of the check, and the first line of its docstring is the promise that it
+checks. The function returns None, or raises CheckFailed with a sentence that says what was asked,
+what was found and what to do. A check is skipped if it depends on another one that does not pass.
+Any exception of the examined code fails one check and never stops the others.
 """
 
 import traceback
@@ -19,9 +20,9 @@ class Finding:
     """The outcome of one check.
 
     Args:
-        name: of the check, in words.
+        name: name of the check, in words.
         status: "passed", "failed" or "skipped".
-        reason: the promise, what is wrong and what to do, or why it was not looked at: one line.
+        reason: one line: the promise; or the fault and what to do; or why it was skipped.
     """
 
     name: str
@@ -29,16 +30,16 @@ class Finding:
     reason: str
 
 
-class Broken(Exception):
-    """The promise is not kept; its text says how."""
+class CheckFailed(Exception):
+    """The promise is broken; the text says in what way."""
 
 
-class Skipped(Exception):
-    """There is nothing to look at; its text says why."""
+class CheckSkipped(Exception):
+    """The check cannot be run; the text says why."""
 
 
-class Examined(Protocol):
-    """What is examined, with the findings so far."""
+class Subject(Protocol):
+    """The evidence about one class, with the findings so far."""
 
     cls: Any
     findings: dict[str, Finding]
@@ -47,48 +48,53 @@ class Examined(Protocol):
 Check = Callable[[Any], None]
 
 
-def look(check: Check, examined: Examined) -> Finding:
-    """What a check finds; it is made once."""
-    name = named(check)
-    if name not in examined.findings:
-        examined.findings[name] = _made(check, name, examined)
-    return examined.findings[name]
+def run_check(check: Check, subject: Subject) -> Finding:
+    """Run a check, once for each subject, and return its finding."""
+    name = check_name(check)
+    if name not in subject.findings:
+        subject.findings[name] = _run(check, name, subject)
+    return subject.findings[name]
 
 
-def needs(check: Check, examined: Examined) -> None:
-    """Raises Skipped unless that other check passes."""
-    if look(check, examined).status != "passed":
-        raise Skipped(f"not looked at before '{named(check)}' passes")
+def require(check: Check, subject: Subject) -> None:
+    """Raise CheckSkipped unless another check passes."""
+    if run_check(check, subject).status != "passed":
+        raise CheckSkipped(f"not checked until '{check_name(check)}' passes")
 
 
-def named(check: Check) -> str:
-    """The name of a check in words."""
+def check_name(check: Check) -> str:
+    """Return the name of a check in words."""
     return check.__name__.replace("_", " ")
 
 
-def raised(error: BaseException, cls: Any) -> str:
-    """An exception in one line: its kind, its text, and the last line of the examined file that it went through."""
+def describe_exception(error: BaseException, cls: Any) -> str:
+    """Describe an exception in one line: type, text, and position in the file of a class.
+
+    The position is the last line of the class's file in the traceback; of any file if there is
+    none.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     try:
-        own = [frame for frame in frames if frame.filename == getfile(cls)]
-    except (TypeError, OSError):  # not a class, or one that was typed in
-        own = []
-    place = (own or frames)[-1] if frames else None
-    where = f" ({Path(place.filename).name}, line {place.lineno})" if place else ""
-    return f"{type(error).__name__}: {error}{where}"
+        own_frames = [frame for frame in frames if frame.filename == getfile(cls)]
+    except (TypeError, OSError):  # not a class, or a class without a file
+        own_frames = []
+    frame = (own_frames or frames)[-1] if frames else None
+    position = f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else ""
+    return f"{type(error).__name__}: {error}{position}"
 
 
-def _made(check: Check, name: str, examined: Examined) -> Finding:
+def _run(check: Check, name: str, subject: Subject) -> Finding:
     try:
-        check(examined)
-    except Broken as broken:
-        return Finding(name, "failed", _one_line(str(broken)))
-    except Skipped as skipped:
-        return Finding(name, "skipped", _one_line(str(skipped)))
+        check(subject)
+    except CheckFailed as failure:
+        return Finding(name, "failed", _join_lines(str(failure)))
+    except CheckSkipped as skip:
+        return Finding(name, "skipped", _join_lines(str(skip)))
     except Exception as error:
-        return Finding(name, "failed", _one_line(f"it ended in {raised(error, examined.cls)}"))
+        description = describe_exception(error, subject.cls)
+        return Finding(name, "failed", _join_lines(f"it ended in {description}"))
     return Finding(name, "passed", (getdoc(check) or name).splitlines()[0])
 
 
-def _one_line(text: str) -> str:
+def _join_lines(text: str) -> str:
     return " ".join(text.split())

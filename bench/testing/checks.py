@@ -1,10 +1,11 @@
-"""What a method and a task promise, one check for each promise.
+"""The promises of methods and tasks, one check for each promise.
+
+    from prunebench import check_method
 
     for finding in check_method(Mine):
         print(finding.status, finding.name, finding.reason)
 
-The neutral member `unpruned` is exempt: it removes nothing, so it can fit no budget of these
-checks.
+The reference method `unpruned` is exempt: it removes nothing, so it fits no budget of these checks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,8 @@ from typing import Any
 
 from bench.contract import Method, Task
 from bench.testing import behaviour_checks, class_checks, network_checks, task_checks
-from bench.testing.check_runner import Check, Finding, look
-from bench.testing.method_runs import Evidence
+from bench.testing.check_runner import Check, Finding, run_check
+from bench.testing.method_runs import MethodEvidence
 from bench.testing.task_checks import TaskEvidence
 
 METHOD_CHECKS: tuple[Check, ...] = (
@@ -30,7 +31,7 @@ METHOD_CHECKS: tuple[Check, ...] = (
     network_checks.is_really_smaller,
     network_checks.survives_save_and_load,
     network_checks.asks_for_a_known_finish,
-    network_checks.keeps_a_true_diary,
+    network_checks.keeps_a_true_trace,
     behaviour_checks.is_deterministic,
     behaviour_checks.ends_the_same_after_a_kill,
     behaviour_checks.heeds_the_convention,
@@ -41,7 +42,6 @@ METHOD_CHECKS: tuple[Check, ...] = (
     behaviour_checks.leaves_global_state_alone,
     behaviour_checks.sees_training_data_only,
 )
-
 
 TASK_CHECKS: tuple[Check, ...] = (
     task_checks.is_a_task,
@@ -58,27 +58,33 @@ TASK_CHECKS: tuple[Check, ...] = (
 
 
 def check_method(cls: type[Method], options: Mapping[str, Any] | None = None) -> Iterator[Finding]:
-    """What each check finds, as soon as it is made: on a network that takes milliseconds, with a training of a few steps.
+    """Check a method on a tiny network, with a training of a few steps.
 
     Args:
-        cls: the method.
-        options: its options where the defaults are meant for large networks.
+        cls: the class of the method.
+        options: options of the method, if the defaults are meant for large networks.
+
+    Yields:
+        The finding of each check, as soon as the check has run.
     """
-    evidence = Evidence(cls, options or {})
+    evidence = MethodEvidence(cls, options or {})
     for check in METHOD_CHECKS:
-        yield look(check, evidence)
+        yield run_check(check, evidence)
 
 
 def check_task(
     cls: type[Task], options: Mapping[str, Any] | None = None, data: str = "embedded"
 ) -> Iterator[Finding]:
-    """What each check finds, as soon as it is made.
+    """Check a task on its own photographs and networks.
 
     Args:
-        cls: the task.
-        options: of it, as a study has them.
-        data: "embedded", or the folder of its photographs.
+        cls: the class of the task.
+        options: options of the task, as in a study.
+        data: "embedded", or the folder of photographs.
+
+    Yields:
+        The finding of each check, as soon as the check has run.
     """
     evidence = TaskEvidence(cls, options or {}, data)
     for check in TASK_CHECKS:
-        yield look(check, evidence)
+        yield run_check(check, evidence)

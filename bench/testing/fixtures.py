@@ -1,8 +1,8 @@
-"""What the checks are made on: a network and a task that take milliseconds, and have what the large ones have.
+"""A tiny network and task for the checks, with the structures of large ones.
 
-The network has a long skip that a concat ends (a place for a compactor), an addition (layers with
-one common width), a strided and a transposed convolution, and activations that overwrite their
-operand. The task is not in the registry: users do not see it.
+The network has a long skip into a concatenation (where a compactor can be inserted), an addition
+(layers with one common width), a strided and a transposed convolution, and in-place activations.
+The task is not in the registry, so that users do not see it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from bench.contract import Budget, Crops, Pair, Recipe, Shape, Task
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.plugins.registry import unknown
+from bench.plugins.registry import describe_unknown
 
 SHAPE: Shape = (1, 3, 32, 32)
 RECIPE = Recipe(
@@ -31,7 +31,11 @@ RECIPE = Recipe(
 
 
 class SmallNetwork(nn.Module):
-    """(N, 3, H, W) -> (N, 3, H, W), even H and W, through `width` channels and twice as many at half the resolution."""
+    """A small U-Net, (N, 3, H, W) -> (N, 3, H, W) with even H and W.
+
+    Args:
+        width: channels of the first level; the second one has twice as many.
+    """
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -45,6 +49,7 @@ class SmallNetwork(nn.Module):
         self.act = nn.LeakyReLU(0.2, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Restore images (N, 3, H, W)."""
         skip = self.act(self.head(x))
         y = self.act(self.down(skip))
         y = y + self.second(self.act(self.first(y)))
@@ -52,10 +57,10 @@ class SmallNetwork(nn.Module):
 
 
 class SmallCrops:
-    """Noise as photographs, and noise on it."""
+    """Crops of random pixels, degraded by Gaussian noise."""
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """`count` crops: degraded, and clean (count, 3, patch, patch)."""
+        """Draw `count` degraded and clean crops, each (count, 3, patch, patch)."""
         clean = torch.rand(count, 3, patch, patch, generator=generator)
         return (clean + 0.1 * torch.randn(clean.shape, generator=generator)).clamp(0, 1), clean
 
@@ -71,13 +76,13 @@ class SmallTask(Task):
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"small": SmallNetwork}
 
     def build(self, backbone: str, **options: int) -> nn.Module:
-        """A new network. Raises ConfigError for an unknown backbone."""
+        """Build a new network. Raises ConfigError for an unknown backbone."""
         if backbone not in self.backbones:
-            raise ConfigError(unknown("backbone of task small", backbone, self.backbones))
+            raise ConfigError(describe_unknown("backbone of task small", backbone, self.backbones))
         return self.backbones[backbone](**options)
 
     def initialise(self, model: nn.Module, generator: Generator) -> None:
-        """He's initialisation, and no bias."""
+        """Draw new weights by He's initialisation, and set the biases to zero."""
         for weight in model.parameters():
             if weight.ndim > 1:
                 nn.init.kaiming_normal_(weight, a=0.2, generator=generator)
@@ -85,28 +90,28 @@ class SmallTask(Task):
                 nn.init.zeros_(weight)
 
     def training_pairs(self, data: str) -> Crops:
-        """Crops for gradient steps."""
+        """Return the source of crops for gradient steps."""
         return SmallCrops()
 
     def calibration_pairs(self, data: str) -> Crops:
-        """Crops for judging layers."""
+        """Return the source of crops for scoring layers."""
         return SmallCrops()
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """One photograph, not square."""
+        """Return one test set with one photograph, which is not square."""
         ((degraded,), (clean,)) = SmallCrops().sample(1, 24, Generator().manual_seed(1))
         return {"photographs": [Pair("one", degraded[:, :18], clean[:, :18])]}
 
     def fingerprint(self, data: str) -> str:
-        """It never changes."""
+        """Return a constant, because the photographs never change."""
         return f"small {data}"
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """The mean absolute error."""
+        """Mean absolute error."""
         return (restored - clean).abs().mean()
 
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
-        """By the mean square error; the second is no more than a stand-in for SSIM."""
+        """Return PSNR in dB, and a function of the mean square error in place of SSIM."""
         error = float((restored - clean).square().mean())
         return {
             "psnr_db": -10 * torch.log10(torch.tensor(max(error, 1e-10))).item(),
@@ -115,13 +120,13 @@ class SmallTask(Task):
 
 
 def small_network() -> nn.Module:
-    """Always the same weights, in eval mode."""
+    """Return the small network with fixed weights, in eval mode."""
     model = SmallNetwork()
     SmallTask().initialise(model, Generator().manual_seed(1))
     return model.eval()
 
 
 def small_budgets(model: nn.Module, *ratios: float) -> list[Budget]:
-    """Budgets at these ratios of the network's peak."""
+    """Return budgets at these ratios of the network's peak memory."""
     peak_bytes = peak_memory(model, SHAPE)
     return [Budget(int(ratio * peak_bytes), SHAPE) for ratio in ratios]

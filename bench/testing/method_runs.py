@@ -1,15 +1,17 @@
-"""What the checks of a method look at: a few calls of it, each made once, as the harness makes them.
+"""The calls of a method that its checks examine, each made once, as the harness makes them.
 
-    swept       one sweep over three budgets, handed over in a mixed order
-    alone       prune(), for the middle one of these budgets
-    again       the same once more
-    begun_anew  the sweep over the three budgets, after prune() for the middle one was killed in the middle of its training
-    eager       prune(), for a budget of the other convention
-    otherwise   a sweep over the least of them, another one, and one that is not possible
+    sweep_call        one sweep over three budgets, handed over in a mixed order
+    prune_call        prune(), for the middle one of these budgets
+    repeated_call     the same once more
+    resumed_call      the sweep over the three budgets, after prune() for the middle one was killed
+                      in the middle of its training
+    eager_call        prune(), for a budget of the other convention
+    other_sweep_call  a sweep over the least of them, another one, and one that is not possible
+    impossible_call   prune(), for the budget that is not possible
 
 Every call gets a fresh copy of the small network and a new trainer, with torch's random numbers
-seeded as in a run. What a call leaves behind (in the network and the crops, in the state of torch,
-at the guarded task, at the trainer) is noted; the state of torch is put back.
+seeded as in a run. What a call changes (in the network and the crops, in the state of torch, at the
+guarded task, at the trainer) is noted; the state of torch is restored.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,22 +29,24 @@ from torch import Tensor, nn
 
 from bench.contract import Budget, Kept, Method, Pruned
 from bench.memory.profile import peak_memory
-from bench.plugins.options import configured, plain
+from bench.plugins.options import configure, option_values
+from bench.runner.method_call import call_method, take_over
 from bench.runner.referee import HOOKS
-from bench.surgery.compactors import insert
+from bench.surgery.compactors import insert_compactors
 from bench.surgery.remove import remove_channels
-from bench.testing.check_runner import Finding, Skipped
+from bench.testing.check_runner import CheckSkipped, Finding
 from bench.testing.fixtures import RECIPE, SHAPE, small_budgets, small_network
-from bench.testing.spies import GuardedTask, Killed, MortalTrainer, WatchedTrainer
-from bench.training.checkpoints import Checkpoints
+from bench.testing.spies import GuardedTask, KillableTrainer, Killed, WatchedTrainer
+from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoints
 from bench.training.trainer import TaskTrainer
 
 RATIOS = (0.7, 0.9, 0.6)
 OTHER_RATIO = 0.8
-MIDDLE, LEAST = 0, 2
-MOST_ANSWERS = 10  # of a sweep that does not end
+MIDDLE, LEAST = 0, 2  # indices of RATIOS
+MAX_OUTCOMES = 10  # of a sweep that does not end
 SEED = 0
-STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+DATA = "embedded"
+TORCH_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "the number of threads": (torch.get_num_threads, torch.set_num_threads),
@@ -59,228 +63,222 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda on: setattr(torch.backends.cudnn, "benchmark", on),
     ),
 }
-Outcome = tuple[
-    Any, Any
-]  # what a sweep yields: a budget and a Pruned or Infeasible, if it keeps the contract
+# A budget and a Pruned or Infeasible, if the method keeps the contract.
+Outcome = tuple[Any, Any]
+Call = Callable[[nn.Module, Any], Iterator[Outcome]]  # of (network, trainer)
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of a method: what came back, in order, or the exception that it ended in."""
+class MethodCall:
+    """One call of a method: its outcomes in order, and the exception that it raised, if any."""
 
     outcomes: tuple[Outcome, ...]
     error: Exception | None = None
 
-    def pruned(self) -> dict[Budget, Pruned]:
-        """The networks that came back."""
+    def pruned_networks(self) -> dict[Budget, Pruned]:
+        """Return the networks that came back, by budget."""
         return {budget: outcome for budget, outcome in self.outcomes if isinstance(outcome, Pruned)}
 
 
-class Evidence:
-    """A method, and the calls of it that have been made.
+class MethodEvidence:
+    """A method, the calls of it that have been made, and what these calls have changed.
 
     Args:
         cls: the method.
-        options: of it, as a study has them.
+        options: its options, as in a study.
     """
 
     def __init__(self, cls: type[Method], options: Mapping[str, Any]) -> None:
-        self.cls, self.options = cls, dict(options)
+        self.cls = cls
+        self.options = dict(options)
         self.findings: dict[str, Finding] = {}
         self.network = small_network()
         self.task = GuardedTask()
-        self.touched: list[str] = []  # what they changed in what was passed in
-        self.disturbed: list[str] = []  # what they changed in the state of torch
-        self.outside: list[
-            str
-        ] = []  # what they took from the trainer that the contract does not name
-        self._compacted = cache(self._with_compactors)
+        self.changed_inputs: list[str] = []  # changes in the arguments of a call
+        self.changed_state: list[str] = []  # changes in the state of torch
+        self.unknown_attributes: list[str] = []  # of the trainer, not named by the contract
+        self._compacted_network = cache(self._make_compacted_network)
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The name of the method, for messages."""
         return str(getattr(self.cls, "name", self.cls.__name__))
 
     @cached_property
     def method(self) -> Method:
-        """With the options. Raises ConfigError."""
-        return configured(self.cls, self.options, f"method {self.name}")
+        """The method with its options. Raises ConfigError."""
+        return configure(self.cls, self.options, f"method {self.name}")
 
     @cached_property
     def options_before(self) -> dict[str, Any]:
         """The options as they were before any call."""
-        return plain(self.method)
+        return option_values(self.method)
 
     @cached_property
     def budgets(self) -> list[Budget]:
-        """Those of `swept`, in the order in which they are handed over."""
+        """The budgets of `sweep_call`, in the order in which they are handed over."""
         return small_budgets(self.network, *RATIOS)
 
     @cached_property
     def other_budgets(self) -> list[Budget]:
-        """Those of `otherwise`."""
+        """The budgets of `other_sweep_call`."""
         return [self.budgets[LEAST], self.impossible, *small_budgets(self.network, OTHER_RATIO)]
 
     @cached_property
     def impossible(self) -> Budget:
-        """Less than the input of the network."""
+        """A budget below the input of the network."""
         return replace(self.budgets[LEAST], peak_bytes=1)
 
     @cached_property
     def eager_budget(self) -> Budget:
-        """Of the convention "eager"; its peak is a third larger."""
-        return Budget(
-            int(RATIOS[MIDDLE] * peak_memory(self.network, SHAPE, "eager")), SHAPE, "eager"
-        )
+        """A budget of the convention "eager", whose peak is a third larger."""
+        peak_bytes = peak_memory(self.network, SHAPE, "eager")
+        return Budget(int(RATIOS[MIDDLE] * peak_bytes), SHAPE, "eager")
 
     @cached_property
-    def swept(self) -> Call:
-        """Of one sweep over the three budgets."""
-        return self._call(
-            lambda model, trainer: self.method.sweep(model, list(self.budgets), trainer)
-        )
+    def sweep_call(self) -> MethodCall:
+        """One sweep over the three budgets."""
+        return self._run(self._sweep(self.budgets), self._make_trainer())
 
     @cached_property
-    def alone(self) -> Call:
-        """Of prune() for the middle budget."""
-        return self._call(lambda model, trainer: self._prune(model, self.budgets[MIDDLE], trainer))
+    def prune_call(self) -> MethodCall:
+        """prune() for the middle budget."""
+        return self._run(self._prune(self.budgets[MIDDLE]), self._make_trainer())
 
     @cached_property
-    def again(self) -> Call:
-        """Of the same once more."""
-        return self._call(lambda model, trainer: self._prune(model, self.budgets[MIDDLE], trainer))
+    def repeated_call(self) -> MethodCall:
+        """prune() for the middle budget once more."""
+        return self._run(self._prune(self.budgets[MIDDLE]), self._make_trainer())
 
     @cached_property
-    def begun_anew(self) -> Call:
-        """Of the sweep, from the checkpoints that prune() left when it was killed half-way through its training batches."""
+    def resumed_call(self) -> MethodCall:
+        """The sweep, from the checkpoints that a killed prune() has left.
 
-        def ask(model: nn.Module, trainer: Any) -> Iterator[Outcome]:
-            return self._prune(model, self.budgets[MIDDLE], trainer)
-
+        It was killed after half of its training batches.
+        """
+        prune_middle = self._prune(self.budgets[MIDDLE])
+        counting = KillableTrainer(self.task, DATA, RECIPE, SEED)
+        self._run(prune_middle, counting)
         with TemporaryDirectory() as folder:
-            counting, kept = (
-                MortalTrainer(self.task, "embedded", RECIPE, SEED),
-                Checkpoints(Path(folder), every_seconds=0),
+            checkpoints = Checkpoints(Path(folder), every_seconds=0)
+            dying = KillableTrainer(
+                self.task,
+                DATA,
+                RECIPE,
+                SEED,
+                checkpoints=checkpoints,
+                kill_after=counting.batch_count // 2,
             )
-            self._call(ask, counting)
             with suppress(Killed):
-                self._call(
-                    ask,
-                    MortalTrainer(
-                        self.task,
-                        "embedded",
-                        RECIPE,
-                        SEED,
-                        checkpoints=kept,
-                        dies_after=counting.drawn // 2,
-                    ),
-                )
-            trainer = TaskTrainer(self.task, "embedded", RECIPE, SEED, checkpoints=kept)
-            return self._call(
-                lambda model, trainer: self.method.sweep(model, list(self.budgets), trainer),
-                trainer,
-            )
+                self._run(prune_middle, dying)
+            return self._run(self._sweep(self.budgets), self._make_trainer(checkpoints))
 
     @cached_property
-    def otherwise(self) -> Call:
-        """Of a sweep over other budgets, one of which is not possible."""
-        return self._call(
-            lambda model, trainer: self.method.sweep(model, list(self.other_budgets), trainer)
-        )
+    def other_sweep_call(self) -> MethodCall:
+        """A sweep over other budgets, one of which is not possible."""
+        return self._run(self._sweep(self.other_budgets), self._make_trainer())
 
     @cached_property
-    def refused(self) -> Call:
-        """Of prune() for the impossible budget."""
-        return self._call(lambda model, trainer: self._prune(model, self.impossible, trainer))
+    def impossible_call(self) -> MethodCall:
+        """prune() for the impossible budget."""
+        return self._run(self._prune(self.impossible), self._make_trainer())
 
     @cached_property
-    def eager(self) -> Call:
-        """Of prune() for a budget of the other convention."""
-        return self._call(lambda model, trainer: self._prune(model, self.eager_budget, trainer))
+    def eager_call(self) -> MethodCall:
+        """prune() for a budget of the other convention."""
+        return self._run(self._prune(self.eager_budget), self._make_trainer())
 
     @property
     def networks(self) -> dict[Budget, Pruned]:
-        """Of the sweep. Raises Skipped if there are none."""
-        if not self.swept.pruned():
-            raise Skipped("the sweep gave no network to look at")
-        return self.swept.pruned()
+        """The networks of the sweep. Raises CheckSkipped if there are none."""
+        if not self.sweep_call.pruned_networks():
+            raise CheckSkipped("the sweep gave no network to look at")
+        return self.sweep_call.pruned_networks()
 
-    def compacted(self, pruned: Pruned) -> nn.Module:
-        """The unpruned network with the compactors of a pruned one."""
-        return self._compacted(tuple(pruned.inserted))
+    def insert_compactors(self, pruned: Pruned) -> nn.Module:
+        """Return the unpruned network with the compactors of a pruned one."""
+        return self._compacted_network(tuple(pruned.inserted))
 
-    def rebuilt(self, pruned: Pruned) -> nn.Module:
-        """The network that `inserted` and `kept` describe, as a saved one is rebuilt; its weights are those of the unpruned one."""
+    def rebuild(self, pruned: Pruned) -> nn.Module:
+        """Return the network that `inserted` and `kept` describe, as a saved one is rebuilt.
+
+        Its weights are those of the unpruned network.
+        """
         kept: Kept = {
             unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()
         }
-        return remove_channels(self.compacted(pruned), kept, SHAPE)
+        return remove_channels(self.insert_compactors(pruned), kept, SHAPE)
 
-    def _with_compactors(self, inserted: tuple[str, ...]) -> nn.Module:
-        return insert(self.network, inserted, SHAPE) if inserted else self.network
+    def _make_compacted_network(self, inserted: tuple[str, ...]) -> nn.Module:
+        return insert_compactors(self.network, inserted, SHAPE) if inserted else self.network
 
-    def _prune(self, model: nn.Module, budget: Budget, trainer: Any) -> Iterator[Outcome]:
-        yield budget, self.method.prune(model, budget, trainer)
+    def _make_trainer(self, checkpoints: Checkpoints = NO_CHECKPOINTS) -> TaskTrainer:
+        return TaskTrainer(self.task, DATA, RECIPE, SEED, checkpoints=checkpoints)
 
-    def _call(
-        self, ask: Callable[[nn.Module, Any], Any], trainer: TaskTrainer | None = None
-    ) -> Call:
+    def _sweep(self, budgets: list[Budget]) -> Call:
+        return lambda model, trainer: self.method.sweep(model, list(budgets), trainer)
+
+    def _prune(self, budget: Budget) -> Call:
+        def call(model: nn.Module, trainer: Any) -> Iterator[Outcome]:
+            yield budget, self.method.prune(model, budget, trainer)
+
+        return call
+
+    def _run(self, call: Call, trainer: TaskTrainer) -> MethodCall:
+        """Make a call, and note what it changes."""
         _ = self.options_before
-        trainer = trainer or TaskTrainer(self.task, "embedded", RECIPE, SEED)
-        model = trainer.prepare(deepcopy(self.network))
-        before, outcomes, error = _traits(model, trainer), [], None
-        with self._watched():
-            torch.manual_seed(SEED)
-            with trainer.branch(), trainer.count_calls(model):
-                try:
-                    for budget, outcome in islice(
-                        ask(model, WatchedTrainer(trainer, self.outside)), MOST_ANSWERS
-                    ):
-                        outcomes.append((budget, _taken_over(outcome, trainer)))
-                        self._note_state()
-                except Exception as problem:
-                    error = problem
-        self.touched += [
-            what for what, found in _traits(model, trainer).items() if found != before[what]
-        ]
-        return Call(tuple(outcomes), error)
+        before = _input_traits(trainer.prepare(deepcopy(self.network)), trainer)
+        outcomes: list[Outcome] = []
+        error = None
+        watched = WatchedTrainer(trainer, self.unknown_attributes)
+        with self._watch_torch(), call_method(self.network, trainer, SEED) as model:
+            try:
+                for budget, outcome in islice(call(model, watched), MAX_OUTCOMES):
+                    if isinstance(outcome, Pruned) and isinstance(outcome.model, nn.Module):
+                        outcome = take_over(outcome, trainer)
+                    outcomes.append((budget, outcome))
+                    self._note_state()
+            except Exception as raised:
+                error = raised
+        after = _input_traits(model, trainer)
+        self.changed_inputs += [name for name in after if after[name] != before[name]]
+        return MethodCall(tuple(outcomes), error)
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Inside, as many threads as a run has; changes of torch's state are noted and taken back."""
-        outer = {what: get() for what, (get, _) in STATE.items()}
+    def _watch_torch(self) -> Iterator[None]:
+        """Use the threads of a run inside the block; note and undo changes of torch's state."""
+        outer = {name: get() for name, (get, _) in TORCH_STATE.items()}
         torch.set_num_threads(RECIPE.threads)
-        self._before = {what: get() for what, (get, _) in STATE.items()}
+        self._state_before = {name: get() for name, (get, _) in TORCH_STATE.items()}
         try:
             yield
             self._note_state()
         finally:
-            for what, (_, put) in STATE.items():
-                put(outer[what])
+            for name, (_, put) in TORCH_STATE.items():
+                put(outer[name])
 
     def _note_state(self) -> None:
-        changed = {
-            what: (self._before[what], get())
-            for what, (get, _) in STATE.items()
-            if get() != self._before[what]
-        }
-        self.disturbed += [f"{what} from {old} to {new}" for what, (old, new) in changed.items()]
+        for name, (get, _) in TORCH_STATE.items():
+            before = self._state_before[name]
+            if get() != before:
+                self.changed_state.append(f"{name} from {before} to {get()}")
 
 
-def same_weights(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two networks have the same names, shapes and values."""
-    left, right = one.state_dict(), other.state_dict()
+def have_same_weights(first: nn.Module, second: nn.Module) -> bool:
+    """Return whether two networks have the same names, shapes and values."""
+    left = first.state_dict()
+    right = second.state_dict()
     return left.keys() == right.keys() and all(
         torch.equal(left[name], right[name]) for name in left
     )
 
 
-def _traits(model: nn.Module, trainer: TaskTrainer) -> dict[str, Any]:
-    """What a caller notices of what it passed in, fit to be compared."""
+def _input_traits(model: nn.Module, trainer: TaskTrainer) -> dict[str, Any]:
+    """Return all that a method must not change in its arguments, in a form to compare."""
     modules = dict(model.named_modules())
     return {
         "the weights or buffers of the network": {
-            name: _bytes(tensor) for name, tensor in model.state_dict().items()
+            name: _to_bytes(tensor) for name, tensor in model.state_dict().items()
         },
         "requires_grad of its weights": {
             name: weight.requires_grad for name, weight in model.named_parameters()
@@ -291,18 +289,11 @@ def _traits(model: nn.Module, trainer: TaskTrainer) -> dict[str, Any]:
             name: [list(getattr(module, kind)) for kind in HOOKS]
             for name, module in modules.items()
         },
-        "the calibration crops": [_bytes(crops) for pair in trainer.calibration for crops in pair],
+        "the calibration crops": [
+            _to_bytes(crops) for pair in trainer.calibration for crops in pair
+        ],
     }
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def _to_bytes(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().numpy().tobytes()
-
-
-def _taken_over(outcome: Any, trainer: TaskTrainer) -> Any:
-    """What the harness goes on with: a copy, which later work of the method cannot reach."""
-    if not isinstance(outcome, Pruned) or not isinstance(outcome.model, nn.Module):
-        return outcome
-    model = deepcopy(outcome.model).cpu()
-    trainer.uncount(model)
-    return replace(outcome, model=model)

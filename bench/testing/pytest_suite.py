@@ -1,11 +1,12 @@
-"""The checks as classes for pytest, one test for each, for the repository of a method or a task:
+"""The checks as pytest classes with one test for each check, for your own method or task.
 
-from bench.testing.pytest_suite import MethodContract
+from prunebench import MethodContract
+
 from mine import Mine
 
 class TestMine(MethodContract):
     method = Mine
-    options = {"samples": 4}      # where the defaults are meant for large networks
+    options = {"samples": 4}      # if the defaults are meant for large networks
 """
 
 from collections.abc import Callable, Mapping
@@ -14,57 +15,57 @@ from typing import Any, ClassVar
 import pytest
 
 from bench.contract import Method, Task
-from bench.testing.check_runner import Check, Examined, look
+from bench.testing.check_runner import Check, Subject, run_check
 from bench.testing.checks import METHOD_CHECKS, TASK_CHECKS
-from bench.testing.method_runs import Evidence
+from bench.testing.method_runs import MethodEvidence
 from bench.testing.task_checks import TaskEvidence
 
 
 class Contract:
-    """What the tests of one class share: what is examined, with all that was found out about it."""
+    """Base class: the tests of one class share their subject and its findings."""
 
     options: ClassVar[Mapping[str, Any]] = {}
-    _examined: ClassVar[Examined]
+    _subject: ClassVar[Subject]
 
     @classmethod
-    def examined(cls) -> Examined:
-        """Made for the first test."""
-        if "_examined" not in vars(cls):
-            cls._examined = cls.begin()
-        return cls._examined
+    def subject(cls) -> Subject:
+        """Return the subject of all tests; the first test makes it."""
+        if "_subject" not in vars(cls):
+            cls._subject = cls.make_subject()
+        return cls._subject
 
     @classmethod
-    def begin(cls) -> Examined:
-        """Nothing is known yet."""
+    def make_subject(cls) -> Subject:
+        """Return a new subject without findings."""
         raise NotImplementedError
 
 
 class MethodContract(Contract):
-    """What every method promises."""
+    """One test for each promise of a method; set `method` in a subclass."""
 
     method: ClassVar[type[Method]]
 
     @classmethod
-    def begin(cls) -> Examined:
-        """The method, not yet called."""
-        return Evidence(cls.method, cls.options)
+    def make_subject(cls) -> Subject:
+        """Return the evidence of the method, which has not been called yet."""
+        return MethodEvidence(cls.method, cls.options)
 
 
 class TaskContract(Contract):
-    """What every task promises, on the photographs of `data`."""
+    """One test for each promise of a task; set `task`, and `data` for a folder, in a subclass."""
 
     task: ClassVar[type[Task]]
     data: ClassVar[str] = "embedded"
 
     @classmethod
-    def begin(cls) -> Examined:
-        """The task, not yet asked."""
+    def make_subject(cls) -> Subject:
+        """Return the evidence of the task, which has not been used yet."""
         return TaskEvidence(cls.task, cls.options, cls.data)
 
 
-def _test(check: Check) -> Callable[[Any], None]:
+def _make_test(check: Check) -> Callable[[Any], None]:
     def test(self: Contract) -> None:
-        finding = look(check, self.examined())
+        finding = run_check(check, self.subject())
         if finding.status == "failed":
             pytest.fail(finding.reason, pytrace=False)
         if finding.status == "skipped":
@@ -76,4 +77,4 @@ def _test(check: Check) -> Callable[[Any], None]:
 
 for _contract, _checks in ((MethodContract, METHOD_CHECKS), (TaskContract, TASK_CHECKS)):
     for _check in _checks:
-        setattr(_contract, f"test_{_check.__name__}", _test(_check))
+        setattr(_contract, f"test_{_check.__name__}", _make_test(_check))

@@ -1,4 +1,4 @@
-"""A task and trainers that notice what a method does with them."""
+"""A task and trainers that record how a method uses them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,75 +9,79 @@ from bench.contract import Pair, Trainer
 from bench.testing.fixtures import SmallTask
 from bench.training.trainer import TaskTrainer
 
-PROTOCOL = {*Trainer.__annotations__, *(name for name in vars(Trainer) if not name.startswith("_"))}
+CONTRACT_NAMES = {
+    *Trainer.__annotations__,
+    *(name for name in vars(Trainer) if not name.startswith("_")),
+}
 
 
 class GuardedTask(SmallTask):
-    """The small task; it notes who looks at test photographs."""
+    """The small task; it records each use of test photographs in `forbidden_calls`."""
 
-    noticed: list[str]
+    forbidden_calls: list[str]
 
     def __init__(self) -> None:
-        object.__setattr__(self, "noticed", [])  # a task is frozen
+        object.__setattr__(self, "forbidden_calls", [])  # a task is frozen
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """Guarded."""
-        self.noticed.append("test_sets")
+        """Record the call."""
+        self.forbidden_calls.append("test_sets")
         return super().test_sets(data)
 
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """Guarded."""
-        self.noticed.append("photographs")
+        """Record the call."""
+        self.forbidden_calls.append("photographs")
         return super().photographs(data)
 
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
-        """Guarded: scores are made on test photographs."""
-        self.noticed.append("score")
+        """Record the call: scores are computed on test photographs."""
+        self.forbidden_calls.append("score")
         return super().score(restored, clean)
 
 
 class Killed(BaseException):
-    """Ends a call as a signal would."""
+    """Ends a call of a method as a signal would."""
 
 
-class MortalTrainer(TaskTrainer):
-    """A trainer that counts the batches that are drawn.
+class KillableTrainer(TaskTrainer):
+    """A trainer that counts the training batches in `batch_count`, and can kill the call.
 
     Args:
-        dies_after: so many; None lives.
+        kill_after: the number of batches after which it raises Killed; None for never.
     """
 
-    def __init__(self, *asked: Any, dies_after: int | None = None, **named: Any) -> None:
-        super().__init__(*asked, **named)
-        self.drawn, self._dies_after = 0, dies_after
+    def __init__(self, *args: Any, kill_after: int | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.batch_count = 0
+        self._kill_after = kill_after
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """As they are. Raises Killed."""
+        """Yield and count training batches. Raises Killed."""
         for pair in super().batches(count):
-            if self.drawn == self._dies_after:
+            if self.batch_count == self._kill_after:
                 raise Killed
-            self.drawn += 1
+            self.batch_count += 1
             yield pair
 
 
 class WatchedTrainer:
-    """A trainer that notes what is taken from it, or put on it, that the contract does not name.
+    """A trainer that notes each attribute in use that the contract does not name.
 
     Args:
-        trainer: the real one.
-        outside: takes the notes.
+        trainer: the real trainer.
+        unknown_attributes: list that the notes are appended to.
     """
 
-    def __init__(self, trainer: TaskTrainer, outside: list[str]) -> None:
-        vars(self).update(_trainer=trainer, _outside=outside)
+    def __init__(self, trainer: TaskTrainer, unknown_attributes: list[str]) -> None:
+        vars(self).update(_trainer=trainer, _unknown_attributes=unknown_attributes)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name not in PROTOCOL:
-            self._outside.append(f"trainer.{name}")
+        if name not in CONTRACT_NAMES:
+            self._unknown_attributes.append(f"trainer.{name}")
         return getattr(self._trainer, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._outside.append(f"trainer.{name} = ...")
+        self._unknown_attributes.append(f"trainer.{name} = ...")
         setattr(self._trainer, name, value)

@@ -1,4 +1,4 @@
-"""The beginning of a new method: a file that works and trains, and a test of everything that a method promises."""
+"""The template of a new method: a method that works and trains, and a test of its promises."""
 
 import importlib.util
 import keyword
@@ -14,44 +14,68 @@ METHOD = '''\
 
     loss + strength sum_c ||W_c||      W_c: the weights that make output channel c of a convolution
 
-Replace this header, and every line that says so.
+Replace this header, and all that a comment tells you to replace.
 """
 
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar
 
+from prunebench import (
+    NO_TRAINER,
+    Budget,
+    Method,
+    Pruned,
+    Recipe,
+    TraceStep,
+    Trainer,
+    analyze_network,
+    channel_norms,
+    global_ranking_widths,
+    method,
+    remove_channels,
+)
 from torch import Tensor, nn
-
-from prunebench import NO_TRAINER, Budget, Method, Pruned, Recipe, TraceStep, Trainer, method
-from prunebench import analyze_network, channel_norms, global_ranking_widths, remove_channels
 
 
 @method("{name}")
 @dataclass(frozen=True)
 class {title}(Method):
-    """The fields are the options. Replace them by your own; each needs a type and a default."""
+    """The fields are the options of the method: replace them. Each needs a type and a default."""
 
     paper: ClassVar[str] = "Author, Title, Venue Year"  # replace
     strength: float = 1e-3
     epochs: int = 2
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """Training steps for one budget, the harness's fine-tuning included: for forecasts of time."""
+        """Return the training steps for one budget, fine-tuning by the harness included."""
         return recipe.matched_steps or self.epochs * recipe.steps_per_epoch + recipe.finetune_steps
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """Trains with the penalty, then removes the channels with the smallest norms. Raises Infeasible if the least widths do not fit."""
-        network = deepcopy(model).to(trainer.device)  # the one that was passed in stays as it is
-        body, least = analyze_network(network, budget), trainer.recipe.min_width  # its units, and what their channels cost
-        body.peaks.check(budget, least)
+        """Train with the penalty, then remove the channels with the smallest norms.
+
+        Raises:
+            Infeasible: even the smallest widths do not fit the budget.
+        """
+        network = deepcopy(model).to(trainer.device)  # the model that is passed in must not change
+        analysis = analyze_network(network, budget)  # the units, and the memory of their channels
+        min_width = trainer.recipe.min_width
+        analysis.peaks.check(budget, min_width)
+
+        # Replace the training.
         steps = self.epochs * trainer.recipe.steps_per_epoch
-        trainer.fit(network, steps, phase="search", penalty=self._penalty, callback_state={{}})  # replace: the training
-        scores = channel_norms(network, body.layout)  # replace: unit -> one score a channel, (C,); the lowest go first
-        widths = global_ranking_widths(scores, body, budget, least)  # replace, if your method chooses the widths itself
-        kept = body.keep(scores, widths)
-        diary = (TraceStep(body.peaks.peak_bytes(widths), widths, "cut"),)
-        return Pruned(remove_channels(network.eval(), kept, budget.input_shape, body.layout), kept=kept, trace=diary)
+        trainer.fit(network, steps, phase="search", penalty=self._penalty, callback_state={{}})
+
+        # Replace the scores: unit -> one score per channel, (C,); the lowest are removed first.
+        scores = channel_norms(network, analysis.layout)
+
+        # Replace the choice of widths if your method makes it.
+        widths = global_ranking_widths(scores, analysis, budget, min_width)
+
+        kept = analysis.keep(scores, widths)
+        pruned = remove_channels(network.eval(), kept, budget.input_shape, analysis.layout)
+        trace = (TraceStep(analysis.peaks.peak_bytes(widths), widths, "cut"),)
+        return Pruned(pruned, kept=kept, trace=trace)
 
     def _penalty(self, network: nn.Module) -> Tensor:
         layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -59,7 +83,7 @@ class {title}(Method):
 '''
 
 TEST = '''\
-"""Everything that a method promises, for {name}: run it with pytest."""
+"""The promises of a method, checked for {name}: run this file with pytest."""
 
 from prunebench import MethodContract
 
@@ -67,38 +91,45 @@ from {name} import {title}
 
 
 class Test{title}(MethodContract):
+    """One test for each promise."""
+
     method = {title}
 '''
 
 
-def write_new(name: str, folder: Path) -> tuple[Path, Path]:
-    """Writes NAME.py, a method that keeps the contract as it stands, and test_NAME.py.
+def write_template(name: str, folder: Path) -> tuple[Path, Path]:
+    """Write NAME.py, a method that keeps the contract as it is, and test_NAME.py.
 
     Args:
-        name: of the method and of its module.
-        folder: is made if it is not there.
+        name: name of the method and of its module.
+        folder: folder of the files; it is created if it does not exist.
+
+    Returns:
+        The paths of the two files.
 
     Raises:
-        ConfigError: the name cannot be that of a module, is taken, or a file is there or cannot be
-            written.
+        ConfigError: the name is no module name or is taken, or a file exists or cannot be written.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ConfigError(
-            f"a method cannot be called '{name}'; take small letters, digits and underscores, a letter first, no word of Python"
+            f"a method cannot be called '{name}'; take small letters, digits and underscores, "
+            "a letter first, and no keyword of Python"
         )
     if name in METHODS.names():
         raise ConfigError(
-            f"there is a method '{name}' already; choose another name, `prunebench list methods` shows all"
+            f"there is a method '{name}' already; choose another name, "
+            "`prunebench list methods` shows all"
         )
     paths = folder / f"{name}.py", folder / f"test_{name}.py"
     for path in paths:
         if path.exists():
-            raise ConfigError(f"{path} is there already; choose another name or folder")
+            raise ConfigError(f"{path} exists already; choose another name or folder")
     if importlib.util.find_spec(name) is not None:
         raise ConfigError(
             f"'{name}' is a module already, and {paths[0]} would hide it; choose another name"
         )
-    title = f"{name.title().replace('_', '')}Method"  # so that it is none of the names that its file imports
+    # The suffix keeps the class apart from the names that the file imports.
+    title = f"{name.title().replace('_', '')}Method"
     for path, text in zip(paths, (METHOD, TEST), strict=True):
         try:
             atomic.write(path, text.format(name=name, title=title).encode())

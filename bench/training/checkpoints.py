@@ -1,16 +1,17 @@
-"""A training that was killed goes on from its last checkpoint, and ends as if nothing had happened.
+"""Checkpoints: a training that was killed resumes from its last checkpoint with the same result.
 
-A training is a function of what it begins with: the network, the random streams, and what its
-callbacks carry. Its checkpoint is found by the hash of all that. So a job that is run again needs
-no memory of how far it was: it makes the same moves, and takes over every training on its way that
-has a checkpoint, whole or from the middle.
+A training is a function of its initial state: the network, the random streams, and the state of
+its callbacks. A checkpoint is found by the hash of that initial state. So a job that is started
+again need not know how far it had come: it repeats the same calls, and every training on its way
+that has a checkpoint is taken from there, whole or from the middle.
 
-    FOLDER/numbers.json        what a method asked to be remembered, with its cost: the losses of a search
-    FOLDER/HASH.checkpoint     its checksum; a line of JSON: steps done, what was spent; a safetensors file: network, optimizer, streams
+    FOLDER/numbers.json        values of `trainer.remember` with their cost: the losses of a search
+    FOLDER/HASH.checkpoint     a line with the checksum of the rest; a line of JSON (steps done,
+                               cost); a safetensors file (network, optimizer, random streams)
 
-A checkpoint is written a while after the last one, at the end of a training that took long enough,
-and on an interruption. A damaged one is set aside, and the training begins anew. On a CPU with the
-same number of threads the result is the same, bit for bit.
+A checkpoint is written at intervals, at the end of a training that took long enough, and on an
+interruption. A damaged one is set aside, and the training starts from its beginning. On a CPU with
+the same number of threads the result is the same, bit for bit.
 """
 
 import hashlib
@@ -30,32 +31,33 @@ from bench.files import atomic, checked_json
 from bench.files.hashing import checksum
 from bench.files.tensors import tensors_from_bytes, tensors_to_bytes
 
-EVERY_SECONDS = 60.0
-SHORT_SHARE = 0.1  # of that time: a training which took less is not worth its file
-ENDING, NUMBERS = ".checkpoint", "numbers.json"
-FORM = 1  # of the numbers; raise it when programs from before could not read them
+CHECKPOINT_SECONDS = 60.0
+SHORT_SHARE = 0.1  # of that time: a shorter training is not worth a file
+ENDING = ".checkpoint"
+NUMBERS = "numbers.json"
+NUMBERS_SCHEMA = 1  # raise it when older programs could no longer read the numbers
 
 
 class Stateful(Protocol):
-    """What a callback may carry: a flat state of tensors and plain values."""
+    """An object in `callback_state`: its state is a flat mapping of tensors and plain values."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """All that changes from step to step."""
+        """Return all that changes from step to step."""
 
     def load_state_dict(self, state: Any) -> Any:
-        """Back to that."""
+        """Restore a state that `state_dict` returned."""
 
 
 @dataclass
-class State:
-    """All that decides how a training goes on.
+class TrainingState:
+    """All that decides how a training continues.
 
     Args:
-        model: in training.
-        optimizer: of its weights.
-        draws: from which its batches come.
-        callback_state: what the callbacks draw from or change (generators, lists, tensors, `Stateful`),
-            and plain values that tell what they do.
+        model: the network in training.
+        optimizer: the optimizer of its weights.
+        draws: the generator of its batches.
+        callback_state: by name what the callbacks draw from or change (generators, lists, tensors,
+            `Stateful` objects), and the plain values that decide what they do.
     """
 
     model: nn.Module
@@ -63,58 +65,51 @@ class State:
     draws: Generator
     callback_state: Mapping[str, Any] = field(default_factory=dict)
 
-    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """As tensors on the CPU and plain values, by name."""
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the state by name: tensors (copied to the CPU) and plain values."""
         device = next(self.model.parameters()).device
-        found: dict[str, Any] = {
+        state: dict[str, Any] = {
             f"model {name}": value for name, value in self.model.state_dict().items()
         }
-        found |= {f"buffer {name}": value for name, value in self._unsaved_buffers().items()}
+        state |= {f"buffer {name}": value for name, value in self._unsaved_buffers().items()}
         for index, weight in enumerate(self._weights()):
-            found |= {
-                f"optimizer {index} {name}": value
-                for name, value in self.optimizer.state.get(weight, {}).items()
-            }
-        found |= {
-            "draws": self.draws.get_state(),
-            "common": torch.get_rng_state(),
-            "torch": str(torch.__version__),
-            "device": device.type,
-        }
+            moments = self.optimizer.state.get(weight, {})
+            state |= {f"optimizer {index} {name}": value for name, value in moments.items()}
+        state["draws"] = self.draws.get_state()
+        state["common"] = torch.get_rng_state()
+        state["torch"] = str(torch.__version__)
+        state["device"] = device.type
         if device.type == "cuda":
-            found["common cuda"] = torch.cuda.get_rng_state(device)
-        for name, one in self.callback_state.items():
-            found |= {f"carried {name}/{key}": value for key, value in _state_of(one).items()}
+            state["common cuda"] = torch.cuda.get_rng_state(device)
+        for name, item in self.callback_state.items():
+            state |= {f"carried {name}/{key}": value for key, value in _get_state(item).items()}
         tensors = {
-            name: _plain(value) for name, value in found.items() if isinstance(value, Tensor)
+            name: _copy_to_cpu(value) for name, value in state.items() if isinstance(value, Tensor)
         }
-        return tensors, {
-            name: value for name, value in found.items() if not isinstance(value, Tensor)
-        }
+        values = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+        return tensors, values
 
-    def write(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Back to what was read."""
-        found, place = {**tensors, **values}, len("model ")
-        self.model.load_state_dict(
-            {name[place:]: value for name, value in tensors.items() if name.startswith("model ")}
-        )
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Restore what `snapshot` returned."""
+        state = {**tensors, **values}
+        self.model.load_state_dict(_select_prefix(tensors, "model "))
         for name, buffer in self._unsaved_buffers().items():
             buffer.copy_(tensors[f"buffer {name}"])
         for index, weight in enumerate(self._weights()):
-            kept = _below(found, f"optimizer {index} ")
-            if kept:
+            moments = _select_prefix(state, f"optimizer {index} ")
+            if moments:
                 self.optimizer.state[weight] = {
-                    name: _like(weight, value) for name, value in kept.items()
+                    name: _match_layout(weight, value) for name, value in moments.items()
                 }
         self.draws.set_state(tensors["draws"])
         torch.set_rng_state(tensors["common"])
         if "common cuda" in tensors:
             torch.cuda.set_rng_state(tensors["common cuda"], next(self.model.parameters()).device)
-        for name, one in self.callback_state.items():
-            _restore(one, _below(found, f"carried {name}/"))
+        for name, item in self.callback_state.items():
+            _set_state(item, _select_prefix(state, f"carried {name}/"))
 
     def _unsaved_buffers(self) -> dict[str, Tensor]:
-        """Those that a network keeps out of its state_dict."""
+        """Return the buffers that the network leaves out of its state_dict."""
         saved = self.model.state_dict()
         return {name: buffer for name, buffer in self.model.named_buffers() if name not in saved}
 
@@ -122,88 +117,98 @@ class State:
         return [weight for group in self.optimizer.param_groups for weight in group["params"]]
 
 
-def _state_of(one: Any) -> Mapping[str, Any]:
-    if isinstance(one, Generator):
-        return {"state": one.get_state()}
-    if isinstance(one, list):
-        return {"items": list(one)}
-    if isinstance(one, Tensor):
-        return {"value": one}
-    state: Mapping[str, Any] = one.state_dict() if hasattr(one, "state_dict") else {"value": one}
+def _get_state(item: Any) -> Mapping[str, Any]:
+    if isinstance(item, Generator):
+        return {"state": item.get_state()}
+    if isinstance(item, list):
+        return {"items": list(item)}
+    if isinstance(item, Tensor):
+        return {"value": item}
+    state: Mapping[str, Any] = item.state_dict() if hasattr(item, "state_dict") else {"value": item}
     return state
 
 
-def _restore(one: Any, state: dict[str, Any]) -> None:
-    if isinstance(one, Generator):
-        one.set_state(state["state"])
-    elif isinstance(one, list):
-        one[:] = state["items"]
-    elif isinstance(one, Tensor):
-        one.copy_(state["value"])
-    elif hasattr(one, "load_state_dict"):
-        one.load_state_dict(state)
+def _set_state(item: Any, state: dict[str, Any]) -> None:
+    if isinstance(item, Generator):
+        item.set_state(state["state"])
+    elif isinstance(item, list):
+        item[:] = state["items"]
+    elif isinstance(item, Tensor):
+        item.copy_(state["value"])
+    elif hasattr(item, "load_state_dict"):
+        item.load_state_dict(state)
 
 
-def _below(found: Mapping[str, Any], start: str) -> dict[str, Any]:
+def _select_prefix(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the entries whose name has a prefix, without the prefix."""
     return {
-        name.removeprefix(start): value for name, value in found.items() if name.startswith(start)
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
     }
 
 
-def _plain(value: Tensor) -> Tensor:
-    """On the CPU, with memory of its own: what is carried may share that of the network."""
+def _copy_to_cpu(value: Tensor) -> Tensor:
+    """Copy a tensor to the CPU: callback state may share its memory with the network."""
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _like(weight: Tensor, value: Tensor) -> Tensor:
-    """Where the weight is, and in its layout where it has its shape: fused steps go through both side by side."""
-    return (
-        torch.empty_like(weight, requires_grad=False).copy_(value)
-        if value.shape == weight.shape
-        else value.to(weight.device)
-    )
+def _match_layout(weight: Tensor, value: Tensor) -> Tensor:
+    """Copy a value to the device of a weight, and into its layout if the shapes are equal.
+
+    Fused optimizer steps go through the memory of both side by side.
+    """
+    if value.shape == weight.shape:
+        return torch.empty_like(weight, requires_grad=False).copy_(value)
+    return value.to(weight.device)
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where those of one job are.
+    """The checkpoints of one job.
 
     Args:
-        folder: made when the first is written; None keeps nothing.
-        every_seconds: between two of a training.
+        folder: where they are; made when the first is written; None keeps nothing.
+        every_seconds: time between two checkpoints of a training.
     """
 
     folder: Path | None = None
-    every_seconds: float = EVERY_SECONDS
+    every_seconds: float = CHECKPOINT_SECONDS
 
-    def of(self, state: State, facts: Mapping[str, Any], resumable: bool) -> "Checkpoint":
-        """That of the training which begins in this state; `facts` are plain values that tell what it does."""
+    def open_checkpoint(
+        self, state: TrainingState, facts: Mapping[str, Any], resumable: bool
+    ) -> "Checkpoint":
+        """Return the checkpoint of the training that starts in this state.
+
+        Args:
+            state: all that the training starts with.
+            facts: plain values that decide what it does: phase, number of steps.
+            resumable: whether `state` is complete; otherwise nothing is kept.
+        """
         if self.folder is None or not resumable:
             return Checkpoint(state, None, self.every_seconds)
-        return Checkpoint(state, self.folder / f"{_hash(state, facts)}{ENDING}", self.every_seconds)
+        path = self.folder / f"{_training_hash(state, facts)}{ENDING}"
+        return Checkpoint(state, path, self.every_seconds)
 
-    def numbers(self) -> dict[str, Any]:
-        """What was remembered: name -> value and what was spent on it."""
+    def read_numbers(self) -> dict[str, Any]:
+        """Return the remembered numbers: name -> value and cost."""
         path = None if self.folder is None else self.folder / NUMBERS
-        if path is None or not atomic.is_there(path):
+        if path is None or not atomic.exists(path):
             return {}
         try:
-            return dict(checked_json.read(path, FORM)["numbers"])
+            return dict(checked_json.read(path, NUMBERS_SCHEMA)["numbers"])
         except ValueError as error:
             atomic.set_aside(path, str(error), "computed again")
             return {}
 
     def write_numbers(self, numbers: Mapping[str, Any]) -> None:
-        """In place of those that were remembered before."""
+        """Replace the remembered numbers."""
         if self.folder is not None:
-            checked_json.write(
-                self.folder / NUMBERS, {"schema": FORM, "numbers": dict(numbers)}, indent=None
-            )
+            content = {"schema": NUMBERS_SCHEMA, "numbers": dict(numbers)}
+            checked_json.write(self.folder / NUMBERS, content, indent=None)
 
-    def forget(self) -> None:
-        """Removes all: what they were for is stored.
+    def delete(self) -> None:
+        """Delete the folder, once the results of the job are stored.
 
-        What cannot be removed, perhaps because another process just did, stays.
+        What cannot be removed, perhaps because another process has just removed it, is left.
         """
         if self.folder is not None:
             rmtree(self.folder, ignore_errors=True)
@@ -212,15 +217,17 @@ class Checkpoints:
 NO_CHECKPOINTS = Checkpoints()
 
 
-def _hash(state: State, facts: Mapping[str, Any]) -> str:
-    tensors, values = state.read()
+def _training_hash(state: TrainingState, facts: Mapping[str, Any]) -> str:
+    """Return the hash of the state in which a training starts.
+
+    Raises PluginError now for a callback state that could not be written later.
+    """
+    tensors, values = state.snapshot()
     try:
         whole = hashlib.sha256(json.dumps([dict(facts), values], sort_keys=True).encode())
-    except (
-        TypeError
-    ) as error:  # said now: it could not be written either, after a minute of training
+    except TypeError as error:
         raise PluginError(
-            f"what a training carries must have a state, or be of plain values: {error}"
+            f"callback_state must hold objects with a state, or plain values: {error}"
         ) from error
     for name, tensor in tensors.items():
         whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -230,9 +237,9 @@ def _hash(state: State, facts: Mapping[str, Any]) -> str:
 
 @dataclass
 class Checkpoint:
-    """How far one training has come, on disk; nowhere without a path."""
+    """The progress of one training on disk; without a path nothing is kept."""
 
-    state: State
+    state: TrainingState
     path: Path | None
     every_seconds: float
 
@@ -240,45 +247,48 @@ class Checkpoint:
         self._begun = self._written = perf_counter()
 
     def resume(self) -> dict[str, Any]:
-        """Puts the state back, and returns what was noted with it; nothing if there is no checkpoint."""
-        content = None if self.path is None or not atomic.is_there(self.path) else _whole(self.path)
+        """Restore the state and return the notes that were written with it; {} if there is none."""
+        if self.path is None or not atomic.exists(self.path):
+            return {}
+        content = _read_verified_content(self.path)
         if content is None:
             return {}
         line, _, rest = content.partition(b"\n")
-        noted = json.loads(line)
-        self.state.write(tensors_from_bytes(rest), noted["values"])
-        notes: dict[str, Any] = noted["notes"]
+        header = json.loads(line)
+        self.state.restore(tensors_from_bytes(rest), header["values"])
+        notes: dict[str, Any] = header["notes"]
         return notes
 
-    def due(self, ended: bool) -> bool:
-        """Whether it is time to write one."""
+    def is_due(self, ended: bool) -> bool:
+        """Return whether it is time to write a checkpoint."""
         now = perf_counter()
         if self.path is None or (ended and now - self._begun < SHORT_SHARE * self.every_seconds):
             return False
         return ended or now - self._written >= self.every_seconds
 
     def write(self, notes: Mapping[str, Any]) -> None:
-        """Keeps the state as it is now, and plain values with it: how many steps are done, whether it has ended, what was spent."""
+        """Write the present state.
+
+        Args:
+            notes: plain values to keep with it: steps done, whether the training has ended, cost.
+        """
         if self.path is None:
             return
-        tensors, values = self.state.read()
-        if notes["ended"]:  # nobody goes on with the optimizer: two thirds of all
+        tensors, values = self.state.snapshot()
+        if notes["ended"]:  # nobody needs the optimizer any more: two thirds of the file
             tensors = {
                 name: tensor
                 for name, tensor in tensors.items()
                 if not name.startswith("optimizer ")
             }
-        content = (
-            json.dumps({"notes": dict(notes), "values": values}).encode()
-            + b"\n"
-            + tensors_to_bytes(tensors)
-        )
+        header = json.dumps({"notes": dict(notes), "values": values}).encode()
+        content = header + b"\n" + tensors_to_bytes(tensors)
         atomic.write(self.path, checksum(content).encode() + b"\n" + content)
         self._written = perf_counter()
 
 
-def _whole(path: Path) -> bytes | None:
-    """What was written there, less its checksum; nothing if they disagree."""
+def _read_verified_content(path: Path) -> bytes | None:
+    """Return the content without its checksum; None, and set the file aside, if they disagree."""
     stated, _, content = atomic.read(path).partition(b"\n")
     if checksum(content).encode() == stated:
         return content

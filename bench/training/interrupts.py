@@ -1,15 +1,15 @@
-"""Interruptions that wait for a good moment: the end of a training step, so that what was trained can be kept.
+"""Interruptions that wait for the end of a training step, so that the training can be saved.
 
-    with patient() as asked:
+    with defer_interrupts() as is_interrupted:
         for step in steps:
             ...
-            if asked():
-                keep()
+            if is_interrupted():
+                save()
                 break
 
-The first signal (SIGINT; SIGTERM where a process takes it as one) is noted, and interrupts at the
-end of the block, whatever happens in it; a second one interrupts at once, as it does everywhere
-else.
+The first signal (SIGINT; SIGTERM where the process treats it as an interruption) is noted, and
+raises KeyboardInterrupt at the end of the block, whatever happens inside. A second one interrupts
+at once, as it does everywhere else.
 """
 
 import signal
@@ -22,51 +22,57 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM interrupts as Ctrl-C does: whoever stops a process that way (a scheduler, a container) wants it to end well."""
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C inside the block.
+
+    A scheduler or container that stops a process with SIGTERM wants it to end cleanly.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, raise_interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler of signals."""
+def raise_interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; a signal handler."""
     raise KeyboardInterrupt
 
 
 @contextmanager
-def patient() -> Iterator[Callable[[], bool]]:
-    """Inside, the first interruption makes what is yielded true.
+def defer_interrupts() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether an interruption has come inside the block.
 
-    Only the main thread hears signals; elsewhere nothing changes.
+    Only the main thread receives signals; in other threads nothing changes.
 
     Raises:
-        KeyboardInterrupt: at the end, if it was asked for.
+        KeyboardInterrupt: at the end of the block, if an interruption has come.
     """
+    # Signals that end the process or are ignored have no handler in Python and stay as they are.
     before = {
-        one: handler for one in SIGNALS if callable(handler := signal.getsignal(one))
-    }  # not those that end or ignore
+        number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))
+    }
     if threading.current_thread() is not threading.main_thread() or not before:
         yield lambda: False
         return
-    heard: list[int] = []
+    received: list[int] = []
+
+    def restore_handlers() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def note(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        received.append(number)
+        restore_handlers()
 
     try:
-        for one in before:
-            signal.signal(one, note)
-        yield lambda: bool(heard)
+        for number in before:
+            signal.signal(number, note)
+        yield lambda: bool(received)
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-        if heard:
+        restore_handlers()
+        if received:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What work costs: steps, samples and seconds per phase, and forward passes."""
+"""The meter: steps, samples and seconds per phase, and forward passes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -9,44 +9,50 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What was spent: steps, samples and seconds per phase, and forward passes."""
+class Cost:
+    """Training steps, samples and seconds per phase, and forward passes."""
 
     steps: Counter[str] = field(default_factory=Counter)
     samples: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     forward_passes: int = 0
 
-    def __add__(self, other: "Spent") -> "Spent":
+    def __add__(self, other: "Cost") -> "Cost":
         seconds = {
             phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0)
             for phase in {**self.seconds, **other.seconds}
         }
-        return Spent(
-            self.steps + other.steps,
-            self.samples + other.samples,
-            seconds,
-            self.forward_passes + other.forward_passes,
+        return Cost(
+            steps=self.steps + other.steps,
+            samples=self.samples + other.samples,
+            seconds=seconds,
+            forward_passes=self.forward_passes + other.forward_passes,
         )
 
-    def since(self, before: "Spent") -> "Spent":
-        """Less what had been spent before."""
+    def subtract(self, before: "Cost") -> "Cost":
+        """Return the cost that came after `before`."""
         seconds = {
-            phase: taken - before.seconds.get(phase, 0.0) for phase, taken in self.seconds.items()
+            phase: value - before.seconds.get(phase, 0.0) for phase, value in self.seconds.items()
         }
-        passes = self.forward_passes - before.forward_passes
-        return Spent(self.steps - before.steps, self.samples - before.samples, seconds, passes)
+        return Cost(
+            steps=self.steps - before.steps,
+            samples=self.samples - before.samples,
+            seconds=seconds,
+            forward_passes=self.forward_passes - before.forward_passes,
+        )
 
     @classmethod
-    def of(cls, figures: Mapping[str, Any]) -> "Spent":
-        """What was written as figures."""
-        steps, samples = (Counter(figures.get(name, {})) for name in ("steps", "samples"))
+    def from_fields(cls, fields: Mapping[str, Any]) -> "Cost":
+        """Return the cost that `to_fields` wrote; missing fields are zero."""
         return cls(
-            steps, samples, dict(figures.get("seconds", {})), figures.get("forward_passes", 0)
+            steps=Counter(fields.get("steps", {})),
+            samples=Counter(fields.get("samples", {})),
+            seconds=dict(fields.get("seconds", {})),
+            forward_passes=fields.get("forward_passes", 0),
         )
 
-    def figures(self) -> dict[str, Any]:
-        """As fields of a Record."""
+    def to_fields(self) -> dict[str, Any]:
+        """Return the fields of a Record."""
         return {
             "steps": dict(self.steps),
             "samples": dict(self.samples),
@@ -57,7 +63,7 @@ class Spent:
 
 @dataclass
 class Meter:
-    """Counts what is spent. Time runs only inside `during`."""
+    """Counts the cost of work. Time is counted only inside `enter_phase`."""
 
     steps: Counter[str] = field(default_factory=Counter)
     samples: Counter[str] = field(default_factory=Counter)
@@ -67,8 +73,8 @@ class Meter:
     _since: float = 0.0
 
     @contextmanager
-    def during(self, phase: str) -> Iterator[None]:
-        """Books the time inside as `phase`, and what is inside another `during` as that one's."""
+    def enter_phase(self, phase: str) -> Iterator[None]:
+        """Book the time inside the block as `phase`; a block inside it books its own time."""
         outer = self._switch(phase)
         try:
             yield
@@ -76,21 +82,28 @@ class Meter:
             self._switch(outer)
 
     def _switch(self, phase: str | None) -> str | None:
-        now, outer = perf_counter(), self.phase
+        """Book the time up to now, begin another phase, and return the one before."""
+        now = perf_counter()
+        outer = self.phase
         if outer is not None:
             self.seconds[outer] = self.seconds.get(outer, 0.0) + now - self._since
         self.phase, self._since = phase, now
         return outer
 
-    def spent(self) -> Spent:
-        """All figures up to now."""
+    def cost(self) -> Cost:
+        """Return the cost up to now."""
         self._switch(self.phase)
-        return Spent(
-            Counter(self.steps), Counter(self.samples), dict(self.seconds), self.forward_passes
+        return Cost(
+            steps=Counter(self.steps),
+            samples=Counter(self.samples),
+            seconds=dict(self.seconds),
+            forward_passes=self.forward_passes,
         )
 
-    def restore(self, spent: Spent) -> None:
-        """Back to what `spent` said."""
+    def restore(self, cost: Cost) -> None:
+        """Set the meter to a cost."""
         self._switch(self.phase)
-        self.steps, self.samples = Counter(spent.steps), Counter(spent.samples)
-        self.seconds, self.forward_passes = dict(spent.seconds), spent.forward_passes
+        self.steps = Counter(cost.steps)
+        self.samples = Counter(cost.samples)
+        self.seconds = dict(cost.seconds)
+        self.forward_passes = cost.forward_passes

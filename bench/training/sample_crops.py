@@ -1,19 +1,18 @@
-"""Crops of restored test photographs, for people to look at; the figures judge whole photographs.
+"""Crops of restored test photographs, for people to look at; the scores judge whole photographs.
 
 The rule is blind to every method: of each test set the first PHOTOGRAPHS, and in each the square of
 SIDE pixels, on a grid of half a side, with the most detail, which is the largest sum of absolute
 differences between neighbours in the clean photograph.
 
-    FOLDER/RECORD/SET/PHOTOGRAPH.png                    restored
-    FOLDER/DATA/clean|degraded/SET/PHOTOGRAPH.png       what is the same for all records of one task and data set
+    FOLDER/RECORD/SET/PHOTOGRAPH.png                 restored
+    FOLDER/DATA/clean|degraded/SET/PHOTOGRAPH.png    shared by all records of a task and data set
 
-Each carries the SHA-256 of its other bytes, as a PNG text named "checksum" before its end.
+Each file carries the SHA-256 of its other bytes, as a PNG text named "checksum" before its end.
 """
 
 import io
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,112 +25,107 @@ from bench.errors import DiskError
 from bench.files import atomic
 from bench.files.hashing import checksum
 from bench.files.log import LOG
+from bench.training.evaluation import OnImage
 
 PHOTOGRAPHS = 3
 SIDE = 96
-LONGEST_NAME = 80
+MAX_NAME_LETTERS = 80
 END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
-TEXT, NAME = b"tEXt", b"checksum\0"
-SEAL_BYTES = 12 + len(NAME) + 64
-Look = Callable[[str, Pair, Tensor], None]  # test set, pair, restored (C, H, W)
+TEXT = b"tEXt"
+NAME = b"checksum\0"
+CHECKSUM_CHUNK_BYTES = 12 + len(NAME) + 64
 
 
-def keeping(task: Task, restored_folder: Path, shared_folder: Path) -> Look:
-    """What writes the crops of one evaluation; crops that all records share are written once.
+def crop_writer(task: Task, restored_folder: Path, shared_folder: Path) -> OnImage:
+    """Return a callback of `evaluate` that writes crops; crops that records share are written once.
 
-    A file that cannot be costs crops, no record.
+    A file that cannot be written costs a crop, not the record. The callback raises DiskError when
+    the disk is full or refuses, because then the record could not be stored either.
 
-    Raises:
-        DiskError: from what it returns; the disk is full or refuses, so the record could not be
-            kept either.
+    Args:
+        task: gives the degraded image.
+        restored_folder: for the crops of this record.
+        shared_folder: for the clean and degraded crops.
     """
     seen: Counter[str] = Counter()
 
-    def look(test_set: str, pair: Pair, restored: Tensor) -> None:
+    def on_image(test_set: str, pair: Pair, restored: Tensor) -> None:
         seen[test_set] += 1
         if seen[test_set] > PHOTOGRAPHS:
             return
         try:
-            keep(test_set, pair, restored)
+            write_crops(test_set, pair, restored)
         except DiskError:
             raise
         except OSError as error:
             LOG.warning("no crop of %s in %s is kept: %s", pair.name, restored_folder, error)
 
-    def keep(test_set: str, pair: Pair, restored: Tensor) -> None:
-        top, left = most_detailed(pair.clean)
-        _write(patch_path(restored_folder, test_set, pair.name), restored, top, left)
-        for kind, image in (
-            ("clean", pair.clean),
-            ("degraded", task.baseline_image(pair.degraded)),
-        ):
-            path = patch_path(shared_folder / kind, test_set, pair.name)
-            if not is_whole(path):
-                _write(path, image, top, left)
+    def write_crops(test_set: str, pair: Pair, restored: Tensor) -> None:
+        corner = most_detailed_corner(pair.clean)
+        _write_crop(crop_path(restored_folder, test_set, pair.name), restored, corner)
+        shared = {"clean": pair.clean, "degraded": task.baseline_image(pair.degraded)}
+        for kind, image in shared.items():
+            path = crop_path(shared_folder / kind, test_set, pair.name)
+            if not is_intact(path):
+                _write_crop(path, image, corner)
 
-    return look
+    return on_image
 
 
-def patch_path(folder: Path, test_set: str, photograph: str) -> Path:
-    """Where a crop is, whatever letters its names have."""
+def crop_path(folder: Path, test_set: str, photograph: str) -> Path:
+    """Return the path of a crop, for names with any letters."""
     return folder / _file_name(test_set) / f"{_file_name(photograph)}.png"
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a crop is there and whole; a damaged one is set aside."""
-    if not atomic.is_there(path):
+def is_intact(path: Path) -> bool:
+    """Return whether a crop exists and matches its checksum; a damaged one is set aside."""
+    if not atomic.exists(path):
         return False
     png = atomic.read(path)
-    if png == _sealed(png[: -SEAL_BYTES - len(END)] + png[-len(END) :]):
+    if png == _add_checksum(png[: -CHECKSUM_CHUNK_BYTES - len(END)] + png[-len(END) :]):
         return True
     atomic.set_aside(path, "its checksum does not agree with its content", "left out")
     return False
 
 
-def _sealed(png: bytes) -> bytes:
-    """The same picture with the checksum of its bytes before its end."""
-    chunk = TEXT + NAME + checksum(png).encode()
-    size, control = (
-        number.to_bytes(4, "big") for number in (len(chunk) - len(TEXT), zlib.crc32(chunk))
-    )
-    return png[: -len(END)] + size + chunk + control + png[-len(END) :]
+def _add_checksum(png: bytes) -> bytes:
+    """Return the same picture with the checksum of its bytes before its end."""
+    content = NAME + checksum(png).encode()
+    size = len(content).to_bytes(4, "big")
+    crc = zlib.crc32(TEXT + content).to_bytes(4, "big")
+    return png[: -len(END)] + size + TEXT + content + crc + png[-len(END) :]
 
 
 def _file_name(name: str) -> str:
-    """The name itself where it is short and plain, else as much of it as a file name takes, and a checksum."""
+    """Return a file name: the name itself if short and plain, else its start and a checksum."""
     quoted = quote(name, safe="")
-    quoted = (
-        quoted if quoted.strip(".") else f"%2E{quoted[1:]}"
-    )  # neither the folder nor the one above
-    return (
-        quoted
-        if len(quoted) <= LONGEST_NAME
-        else f"{quoted[:LONGEST_NAME]}-{checksum(name.encode())[:16]}"
-    )
+    if not quoted.strip("."):  # neither this folder nor its parent
+        quoted = f"%2E{quoted[1:]}"
+    if len(quoted) <= MAX_NAME_LETTERS:
+        return quoted
+    return f"{quoted[:MAX_NAME_LETTERS]}-{checksum(name.encode())[:16]}"
 
 
-def most_detailed(clean: Tensor) -> tuple[int, int]:
-    """Top and left of the square with the most detail of a photograph (C, H, W)."""
+def most_detailed_corner(clean: Tensor) -> tuple[int, int]:
+    """Return top and left of the square with the most detail of a photograph (C, H, W)."""
     grey = clean.float().mean(0)
     detail = torch.zeros_like(grey)
     detail[1:] += grey.diff(dim=0).abs()
     detail[:, 1:] += grey.diff(dim=1).abs()
     side = (min(SIDE, grey.shape[0]), min(SIDE, grey.shape[1]))
-    sums = functional.avg_pool2d(
-        detail[None], side, stride=(max(1, side[0] // 2), max(1, side[1] // 2))
-    )[0]
+    stride = (max(1, side[0] // 2), max(1, side[1] // 2))
+    sums = functional.avg_pool2d(detail[None], side, stride=stride)[0]
     row, column = divmod(int(sums.argmax()), sums.shape[1])
-    return row * max(1, side[0] // 2), column * max(1, side[1] // 2)
+    return row * stride[0], column * stride[1]
 
 
-def _write(path: Path, image: Tensor, top: int, left: int) -> None:
+def _write_crop(path: Path, image: Tensor, corner: tuple[int, int]) -> None:
     from PIL import Image
 
-    crop = (
-        image[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().to(torch.uint8)
-    )
+    top, left = corner
+    crop = image[:, top : top + SIDE, left : left + SIDE]
+    pixels = crop.clamp(0, 1).mul(255).round().to(torch.uint8)
     content = io.BytesIO()
-    Image.fromarray(crop.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(
-        content, "PNG"
-    )
-    atomic.write(path, _sealed(content.getvalue()))
+    picture = Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
+    picture.save(content, "PNG")
+    atomic.write(path, _add_checksum(content.getvalue()))

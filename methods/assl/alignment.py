@@ -1,19 +1,22 @@
-"""Alignment (SSA): layers whose outputs are added must lose the same channels, so let them agree on which before any is pressed.
+"""Alignment (SSA): make layers whose outputs are added agree on the channels that they will lose.
+
+Tied layers must lose the same channels, so this happens before any channel is penalised.
 
     m_l = sigmoid(g_l - thr_l),     g_l = |gamma| of tied layer l, thr_l the smallest that stays
-    agreement = mean over l, l' of <m_l - mean(m_l), m_l' - mean(m_l')> / C,     loss -= lambda agreement
+    agreement = mean over l, l' of <m_l - mean(m_l), m_l' - mean(m_l')> / C
+    loss -= lambda agreement
 
-The mean goes over all pairs, each layer with itself included; the threshold is not detached. What
-it is for is measured by the hard sets: the Jaccard index of the channels that two layers would
-keep, mean over pairs.
+The mean is over all pairs, including each layer with itself; the threshold is not detached. Success
+is measured on the hard sets: the Jaccard index of the channels that two layers would keep, mean
+over pairs.
 
 As published, masks are not centred. Then agreement rises fastest where thresholds fall below
 everything else, and under Adam, which gives each gamma the same pace, that is all that happens: for
 five layers of 64 random gammas (deviation 0.2) and no other loss, 1,000 steps at 1e-3 raise it from
-0.25 to 0.40 and leave the overlap at 0.34. Centred, a gamma rises where the others keep its channel
-and falls where they do not: the overlap is 0.86 after 200 steps. A phase of 64 steps that begins
-with small ones does little (0.44 to 0.47 on a residual network of width 32); the diary says how
-much.
+0.25 to 0.40 and leave the overlap at 0.34. Centred, a gamma rises where the other layers keep its
+channel and falls where they do not: the overlap is 0.86 after 200 steps. A phase of 64 steps that
+starts with small gammas does little (0.44 to 0.47 on a residual network of width 32); the trace
+reports how much.
 """
 
 from collections.abc import Sequence
@@ -22,16 +25,16 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from bench.surgery.importance import most_important
+from bench.surgery.importance import select_most_important
 
 
 def agreement(strengths: Sequence[Tensor], width: int, centred: bool = True) -> Tensor:
-    """A scalar in (0, 1): how much the soft masks of tied layers overlap.
+    """Return how much the soft masks of tied layers overlap, a scalar in (0, 1).
 
     Args:
-        strengths: (C,) of each layer.
+        strengths: |gamma| of the channels, (C,) for each layer.
         width: channels that stay.
-        centred: take its mean from each mask.
+        centred: subtract its mean from each mask.
     """
     masks = torch.stack(
         [torch.sigmoid(row - row.sort().values[len(row) - width]) for row in strengths]
@@ -41,8 +44,11 @@ def agreement(strengths: Sequence[Tensor], width: int, centred: bool = True) -> 
     return (masks @ masks.T).mean() / masks.shape[1]
 
 
-def jaccard(strengths: Sequence[Tensor], width: int) -> float:
-    """In [0, 1]: shared part of the sets of `width` channels that two tied layers would keep, mean over pairs of layers."""
-    sets = [set(most_important(row.detach(), width)) for row in strengths]
-    shares = [len(one & other) / len(one | other) for one, other in combinations(sets, 2)]
-    return sum(shares) / len(shares)
+def mean_jaccard(strengths: Sequence[Tensor], width: int) -> float:
+    """Return how much tied layers agree on the `width` channels to keep, in [0, 1].
+
+    It is the Jaccard index of the sets that two layers would keep, mean over pairs of layers.
+    """
+    sets = [set(select_most_important(row.detach(), width)) for row in strengths]
+    indices = [len(first & second) / len(first | second) for first, second in combinations(sets, 2)]
+    return sum(indices) / len(indices)

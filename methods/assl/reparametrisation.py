@@ -1,15 +1,16 @@
-"""Scales: every layer that makes channels of units, written as length times direction, with one length for each output channel.
+"""Scales: write layers as length times direction, with one length for each output channel.
 
-    W_j = gamma_j V_j / ||V_j||,     at the start gamma_j = ||W_j||, V_j = W_j: the network computes the same
+    W_j = gamma_j V_j / ||V_j||,     at the start gamma_j = ||W_j||, V_j = W_j: same outputs
 
-Both are trained. |gamma| says how much a channel matters, and a channel whose gamma and bias are
-zero can go without a change. V_j is all that makes an output channel; in a transposed convolution
-it lies along the second axis. Of the channels of a layer that share a place (behind PixelShuffle,
-in a grouped convolution) each has a gamma of its own; the place counts as their root mean square.
+Every layer that computes channels of units is written so, and both factors are trained. |gamma|
+says how important a channel is, and a channel whose gamma and bias are zero can be removed without
+a change. V_j contains all weights that compute an output channel; in a transposed convolution it
+lies along the second axis. Channels of a layer that share a slot (behind PixelShuffle, in a grouped
+convolution) each have a gamma of their own; the slot counts as their root mean square.
 
-More than gamma must be zero for a channel to be gone: its bias, and what the layers that follow
-keep for it (scale and shift of a normalisation, a depthwise kernel). In a network without such
-layers these are the gammas and biases of the paper.
+More than gamma must be zero for a channel to be without effect: its bias, and what the layers that
+follow store for it (scale and shift of a normalisation, a depthwise kernel). In a network without
+such layers these are the gammas and biases of the paper.
 """
 
 from copy import deepcopy
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from bench.channels.units import Layout
-from bench.surgery.masks import output_slices
+from bench.surgery.masks import weight_and_output_axis
 from bench.surgery.shared_weights import weight_axes
 
 GAMMA, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
@@ -28,107 +29,102 @@ LEAST_SQUARE = 1e-24  # below it the gradient of a root is zero, not infinite
 
 
 class Scales:
-    """A network with its scales apart.
+    """A reparametrised copy of a network.
 
     Args:
         model: left untouched.
         channels: its layout.
-        device: where it will be trained.
+        device: of the copy, for training.
 
     Attributes:
-        network: a copy of the model, reparametrised.
+        network: the copy, with gammas and directions as parameters.
     """
 
     def __init__(self, model: nn.Module, channels: Layout, device: torch.device) -> None:
-        self.network, self.channels, self.device = deepcopy(model).to(device), channels, device
+        self.network = deepcopy(model).to(device)
+        self.channels = channels
+        self.device = device
         self.layers = tuple(
             dict.fromkeys(layer for unit in channels.units.values() for layer in unit.layers)
         )
-        self._entries = self._beside_gamma()
+        self._entries = self._find_other_entries()
         for layer in self.layers:
-            axis = output_slices(self.network.get_submodule(layer))[1]
+            axis = weight_and_output_axis(self.network.get_submodule(layer))[1]
             _reparametrise(self.network.get_submodule(layer), axis)
-            self._entries[f"{layer}.{GAMMA}"] = axis, self._placed(channels.makes[layer])
+            self._entries[f"{layer}.{GAMMA}"] = axis, self._slot_index(channels.makes[layer])
 
     def gammas(self, layer: str) -> tuple[Tensor, Tensor]:
-        """(C,) of all output channels of a layer: gamma, and its place."""
-        return self.network.get_parameter(f"{layer}.{GAMMA}").flatten(), self._entries[
-            f"{layer}.{GAMMA}"
-        ][1]
+        """Return gamma and slot of each output channel of a layer, (C,) each."""
+        name = f"{layer}.{GAMMA}"
+        slots = self._entries[name][1]
+        return self.network.get_parameter(name).flatten(), slots
 
     def strengths(self, unit: str, layer: str) -> Tensor:
-        """(C,) of the places of a unit: |gamma| of one layer, differentiable."""
-        gamma, places = self.gammas(layer)
+        """Return |gamma| of one layer for each slot of a unit, (C,), differentiable."""
+        gamma, slots = self.gammas(layer)
         squares, members = gamma.new_zeros(2, self.channels.size + 1).unbind()
-        mean = squares.index_add(0, places, gamma.square()) / members.index_add(
-            0, places, torch.ones_like(gamma)
-        ).clamp_min(1)
-        return mean.clamp_min(LEAST_SQUARE).sqrt()[self.channels.places(unit)]
+        squares = squares.index_add(0, slots, gamma.square())
+        members = members.index_add(0, slots, torch.ones_like(gamma))
+        mean = squares / members.clamp_min(1)
+        return mean.clamp_min(LEAST_SQUARE).sqrt()[self.channels.slots(unit)]
 
     def penalty(self, coefficients: Tensor) -> Tensor:
-        """A scalar: the sum of alpha / 2 x**2 over all that must be zero for a channel to be gone.
+        """Return the sum of alpha / 2 x**2 over all entries that must become zero, a scalar.
 
         Args:
-            coefficients: (places + 1,), alpha of each place; the last, of what always stays, is
-                zero.
+            coefficients: (slots + 1,), alpha of each slot; the last one, of all channels that
+                always stay, is zero.
         """
         terms = []
-        for name, (axis, places) in self._entries.items():
-            squares = (
-                self.network.get_parameter(name)
-                .movedim(axis, 0)
-                .reshape(len(places), -1)
-                .square()
-                .sum(1)
-            )
-            terms.append(coefficients[places] @ squares / 2)
+        for name, (axis, slots) in self._entries.items():
+            rows = self.network.get_parameter(name).movedim(axis, 0).reshape(len(slots), -1)
+            squares = rows.square().sum(1)
+            terms.append(coefficients[slots] @ squares / 2)
         return torch.stack(terms).sum()
 
     def shrink(self, factors: Tensor) -> None:
-        """The same entries, times the factor (places + 1,) of their place."""
+        """Multiply the same entries, in place, by the factor of their slot, (slots + 1,)."""
         with torch.no_grad():
-            for name, (axis, places) in self._entries.items():
-                self.network.get_parameter(name).movedim(axis, -1).mul_(factors[places])
+            for name, (axis, slots) in self._entries.items():
+                self.network.get_parameter(name).movedim(axis, -1).mul_(factors[slots])
 
-    def merged(self, model: nn.Module) -> nn.Module:
-        """A plain copy of the model that this network was made from, with this network's weights."""
+    def merge(self, model: nn.Module) -> nn.Module:
+        """Return a plain copy of the original model with the weights of this network."""
         state = {
             name: tensor
             for name, tensor in self.network.state_dict().items()
             if not name.endswith((GAMMA, DIRECTION))
         }
-        plain = deepcopy(
-            model
-        )  # one that never had a hook: taking the scales off would leave one of weight_norm's behind
-        plain.load_state_dict(
-            state
-            | {
-                f"{layer}.weight": output_slices(self.network.get_submodule(layer))[0]
-                for layer in self.layers
-            }
-        )
+        for layer in self.layers:
+            weight, _ = weight_and_output_axis(self.network.get_submodule(layer))
+            state[f"{layer}.weight"] = weight
+        # A copy of the original, because removing the scales would leave a hook of weight_norm.
+        plain = deepcopy(model)
+        plain.load_state_dict(state)
         return plain
 
-    def _beside_gamma(self) -> dict[str, tuple[int, Tensor]]:
-        """Name of a weight that has an entry for each channel -> axis of the entries, places (C,)."""
+    def _find_other_entries(self) -> dict[str, tuple[int, Tensor]]:
+        """Return the entries besides gamma that belong to a channel.
+
+        Returns:
+            Name of the weight -> axis of its entries, and their slots, (C,).
+        """
         mixing = {f"{layer}.weight" for layer in {**self.channels.makes, **self.channels.reads}}
         entries = dict(self.network.named_parameters()).keys() - mixing
-        rows = {
-            name: next(iter(axes.items()))
-            for name, axes in weight_axes(self.network, self.channels).items()
-            if name in entries
-        }
-        return {
-            name: (axis, self._placed(places))
-            for name, (axis, places) in rows.items()
-            if (places >= 0).any()
-        }
+        found = {}
+        for name, axes in weight_axes(self.network, self.channels).items():
+            axis, slots = next(iter(axes.items()))
+            if name in entries and (slots >= 0).any():
+                found[name] = axis, self._slot_index(slots)
+        return found
 
-    def _placed(self, places: np.ndarray) -> Tensor:
-        return torch.from_numpy(places % (self.channels.size + 1)).to(self.device)
+    def _slot_index(self, slots: np.ndarray) -> Tensor:
+        """Return slots as an index into (slots + 1,), on the device of the network."""
+        return torch.from_numpy(slots % (self.channels.size + 1)).to(self.device)
 
 
 def _reparametrise(layer: nn.Module, axis: int) -> None:
+    """Write the weight of a layer as length times direction along an axis."""
     weight_norm(layer, dim=axis)
-    with torch.no_grad():  # a channel of zeros has no direction: any will do
+    with torch.no_grad():  # a channel of zeros has no direction: give it any
         layer.get_parameter(DIRECTION).masked_fill_(layer.get_parameter(GAMMA) == 0, 1.0)

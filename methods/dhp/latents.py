@@ -1,14 +1,16 @@
-"""The latents of the units during the search: how they are shortened, and what they say of each channel.
+"""The latents of the units during the search: how they shrink, and the scores that they give.
 
-    after each step of learning rate lr, for every latent of a unit:    z <- sign(z) max(|z| - lambda lr, 0)       (proximal step)
+After each step of learning rate lr, every latent of a unit takes the proximal step
+
+    z <- sign(z) max(|z| - lambda lr, 0)
 
 lambda = shrinkage / sum of the learning rates, so that the proximal steps of a whole search shorten
 a latent by `shrinkage`, whatever their number. A unit stops shrinking once no more than `least` of
 its latents reach the threshold.
 
-A channel counts as much as its latent is long. Many end at exactly 0: of these, the ones that came
-there first count least, as a search that stops as soon as a network is small enough would have
-removed them first.
+A channel is as important as its latent is long. Many latents end at exactly 0: of these, the ones
+that arrived there first are the least important, as a search that stops as soon as a network is
+small enough would have removed them first.
 """
 
 from collections.abc import Mapping
@@ -20,44 +22,48 @@ from bench.memory.peak_model import floor_widths
 
 
 class Latents:
-    """Latents of units, which shrink.
+    """The latents of the units, which shrink.
 
     Args:
         values: all latents, those of the units first; changed in place.
-        widths: unit -> its latents, in their order.
-        least: how many of a unit (or all of it, if it has fewer) stay large.
-        threshold: below it a latent is small.
+        widths: unit -> number of its latents, in their order.
+        least: how many latents of a unit (all, if it has fewer) stay large.
+        threshold: a latent below it is small.
     """
 
     def __init__(
         self, values: Tensor, widths: Mapping[str, int], least: int, threshold: float
     ) -> None:
-        self.values, self.widths, self.threshold = values, widths, threshold
+        self.values = values
+        self.widths = widths
+        self.threshold = threshold
         counts = torch.tensor(list(widths.values()))
         self.owners = torch.repeat_interleave(counts).to(values.device)
         self.least = torch.tensor(list(floor_widths(widths, least).values())).to(values.device)
         self.steps_at_zero = torch.zeros(len(self.owners), device=values.device)
 
     @property
-    def of_units(self) -> Tensor:
-        """(places,): the latents that shrink."""
+    def unit_latents(self) -> Tensor:
+        """Return the latents that shrink, (slots,)."""
         return self.values.detach()[: len(self.owners)]
 
     def shrink(self, amount: float) -> None:
-        """One proximal step, of lambda lr = `amount`."""
-        latents = self.of_units
-        large = torch.zeros_like(self.least).index_add_(
-            0, self.owners, (latents.abs() >= self.threshold).to(self.least.dtype)
-        )
+        """Take one proximal step of lambda lr = `amount`."""
+        latents = self.unit_latents
+        is_large = (latents.abs() >= self.threshold).to(self.least.dtype)
+        large = torch.zeros_like(self.least).index_add_(0, self.owners, is_large)
         shorter = latents.sign() * (latents.abs() - amount).clamp_min(0)
         latents.copy_(torch.where((large > self.least)[self.owners], shorter, latents))
         self.steps_at_zero.add_(1).mul_(latents == 0)
 
-    def small(self) -> int:
-        """How many are below the threshold."""
-        return int((self.of_units.abs() < self.threshold).sum())
+    def count_small(self) -> int:
+        """Return how many latents are below the threshold."""
+        return int((self.unit_latents.abs() < self.threshold).sum())
 
     def scores(self) -> dict[str, Tensor]:
-        """Unit -> (C,): the length of each latent; of one that is 0, minus the steps since it came there."""
-        scores = (self.of_units.abs() - self.steps_at_zero).cpu()
+        """Return the importance of each channel, unit -> (C,).
+
+        It is the length of the latent; for a latent of 0, minus the steps since it arrived there.
+        """
+        scores = (self.unit_latents.abs() - self.steps_at_zero).cpu()
         return dict(zip(self.widths, scores.split(list(self.widths.values())), strict=True))

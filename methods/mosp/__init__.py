@@ -1,24 +1,24 @@
 """MOSP: Memory-Oriented Structural Pruning (Shi et al., AAAI 2023).
 
 Peak memory is the largest sum of activations alive at one time step, so prune the units that are
-alive *then*.
+alive *at that step*.
 
-    put a compactor on every long skip, adapt                                                   (Sec. "Compactor")
-    while the peak exceeds the budget:                                                          outer loop
-        take the time step with the highest memory and its pruning group                        (Sec. "Layer Grouping")
-        while less than the outer stride is freed at it:                                        inner loop
-            order the channels of each unit; measure its sensitivity                            (Eq. 2b)
-            solve the integer program for the cheapest cut of one inner stride                  (Eq. 2c)
+    put a compactor on every long skip, adapt                       (Sec. "Compactor")
+    while the peak exceeds the budget:                              outer loop
+        take the time step with the highest memory and its group    (Sec. "Layer Grouping")
+        while less than the outer stride is freed at it:            inner loop
+            order the channels of each unit; measure its sensitivity           (Eq. 2b)
+            solve the integer program for the cheapest cut of an inner stride  (Eq. 2c)
         remove the channels, fine-tune for one epoch
 
 The trajectory does not depend on the budgets. Where its next stride would pass below a budget, a
-copy takes a shorter stride that ends at that budget, and the trajectory goes on without it: one
+copy takes a shorter stride that ends at that budget, and the trajectory continues without it: one
 trajectory serves a whole sweep.
 
-Where the paper is silent: compactors start as the identity without activation; the channel order is
-the mean over photographs of the absolute gradient of a gate (norms put the wrong channels first);
-strides are fractions of the unpruned peak (2 MiB of 24 at 256x256 is 1/12); the last fine-tuning
-belongs to the harness.
+Choices where the paper is silent: compactors start as the identity without activation; the channel
+order is the mean over photographs of the absolute gradient of a gate (norms put the wrong channels
+first); strides are fractions of the unpruned peak (2 MiB of 24 at 256x256 is 1/12); the harness
+does the last fine-tuning.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,12 +31,12 @@ from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Pruned, Trainer, largest_first
 from bench.errors import ConfigError, Infeasible
-from bench.memory.peak_model import impossible
+from bench.memory.peak_model import infeasible_budget
 from bench.memory.profile import peak_memory
 from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
-from bench.surgery.compactors import insert, long_skips, long_sums
-from methods.mosp.trajectory import Measure, Trajectory
+from bench.surgery.compactors import insert_compactors, long_added_skips, long_skips
+from methods.mosp.trajectory import ImportanceMeasure, Trajectory
 
 CHANNEL = "channel"
 
@@ -53,8 +53,8 @@ class Mosp(SweepMethod):
         outer_stride: share of the unpruned peak that is freed between two fine-tunings, as a
             fraction.
         inner_stride: share that is freed between two measurements of sensitivity; "channel" is the
-            dearest channel of the group.
-        importance: the order in which the channels of a unit go; see bench.surgery.importance.
+            channel of the group that costs most memory.
+        importance: orders the channels of a unit; see bench.surgery.importance.
         points: at how many removals the loss of a unit is measured.
     """
 
@@ -69,52 +69,53 @@ class Mosp(SweepMethod):
     points: int = 3
 
     def __post_init__(self) -> None:
-        _fraction("outer_stride", self.outer_stride)
+        _parse_fraction("outer_stride", self.outer_stride)
         if self.inner_stride != CHANNEL:
-            _fraction("inner_stride", self.inner_stride)
+            _parse_fraction("inner_stride", self.inner_stride)
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first, along one trajectory."""
-        path, waiting = self._start(model, budgets[0], trainer), largest_first(budgets)
-        if path.inserted and path.possible(waiting[0]):
-            trainer.fit(path.network, trainer.recipe.adapt_steps, phase="adapt")
-        while waiting:
-            budget = waiting[0]
-            excess_bytes = path.peak_bytes - budget.peak_bytes
-            if not path.possible(budget):
-                yield waiting.pop(0), impossible(budget, path.peaks.peak_bytes(path.floor))
+        """Yield the result of every budget once, largest first, along one trajectory."""
+        trajectory = self._build_trajectory(model, budgets[0], trainer)
+        remaining = largest_first(budgets)
+        if trajectory.inserted and trajectory.can_reach(remaining[0]):
+            trainer.fit(trajectory.network, trainer.recipe.adapt_steps, phase="adapt")
+        while remaining:
+            budget = remaining[0]
+            excess_bytes = trajectory.peak_bytes - budget.peak_bytes
+            if not trajectory.can_reach(budget):
+                least_bytes = trajectory.peaks.peak_bytes(trajectory.floor)
+                yield remaining.pop(0), infeasible_budget(budget, least_bytes)
             elif excess_bytes <= 0:
-                yield waiting.pop(0), path.snapshot()
-            elif excess_bytes < path.outer_bytes:
+                yield remaining.pop(0), trajectory.as_pruned()
+            elif excess_bytes < trajectory.outer_bytes:
                 with trainer.branch():
-                    yield waiting.pop(0), path.branch(budget)
+                    yield remaining.pop(0), trajectory.branch(budget)
             else:
-                path.advance(path.outer_bytes)
-                path.finetune()
+                trajectory.advance(trajectory.outer_bytes)
+                trajectory.finetune()
 
-    def _start(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Trajectory:
-        """The network with compactors, before any training."""
+    def _build_trajectory(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Trajectory:
+        """Return the start of the trajectory: the network with compactors, before any training."""
         skips = tuple(long_skips(model, budget.input_shape)) if self.compactors else ()
-        skips += tuple(long_sums(model, budget.input_shape)) if self.pairs else ()
-        network = insert(model, skips, budget.input_shape) if skips else deepcopy(model)
+        skips += tuple(long_added_skips(model, budget.input_shape)) if self.pairs else ()
+        network = insert_compactors(model, skips, budget.input_shape) if skips else deepcopy(model)
         peak_bytes = peak_memory(model, budget.input_shape, budget.convention)
-        outer, inner = _fraction("outer_stride", self.outer_stride), self.inner_stride
-        return Trajectory(
-            network,
-            budget,
-            skips,
-            Measure(trainer, self.importance, self.points),
-            outer_bytes=int(outer * peak_bytes),
-            inner_bytes=None
-            if inner == CHANNEL
-            else int(_fraction("inner_stride", inner) * peak_bytes),
-        )
+        measure = ImportanceMeasure(trainer, self.importance, self.points)
+        outer_bytes = int(_parse_fraction("outer_stride", self.outer_stride) * peak_bytes)
+        inner_bytes = None
+        if self.inner_stride != CHANNEL:
+            inner_bytes = int(_parse_fraction("inner_stride", self.inner_stride) * peak_bytes)
+        return Trajectory(network, budget, skips, measure, outer_bytes, inner_bytes)
 
 
-def _fraction(option: str, text: str) -> Fraction:
-    """ "1/12" as a fraction in (0, 1]. Raises ConfigError."""
+def _parse_fraction(option: str, text: str) -> Fraction:
+    """Return a text such as "1/12" as a fraction in (0, 1].
+
+    Raises:
+        ConfigError: it is not a fraction, or not in the range.
+    """
     try:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:

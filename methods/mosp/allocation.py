@@ -1,14 +1,14 @@
 """The integer program of MOSP's inner step (Eq. 2c): the cheapest cut that frees enough memory.
 
-The only door to scipy here.
+The only adapter to scipy in the methods.
 
-    min_k  sum_u s_u k_u    subject to   sum_u m_u k_u >= need,   0 <= k_u <= box_u,   k_u integer
+    min_k  sum_u s_u k_u    subject to   sum_u m_u k_u >= need,   0 <= k_u <= n_u,   k_u integer
 
-s_u is the loss that rises per removed channel of unit u, m_u the bytes that it frees at the time
-step. Sensitivities are 1e-9 to 1e-3, and solvers take costs below about 1e-7 for zero, so the
-objective is scaled: by the cost U of a greedy cut, which the optimum cannot exceed. A unit whose
-single channel costs more than U is in no optimal cut. Of equal costs the unit with more bytes a
-channel goes first, then the earlier one.
+s_u is the rise of the loss per removed channel of unit u, m_u the bytes that a channel frees at the
+time step, n_u the most channels that may go. Sensitivities are 1e-9 to 1e-3, and solvers take costs
+below about 1e-7 for zero, so the objective is scaled by the cost U of a greedy cut, which the
+optimum cannot exceed. A unit whose single channel costs more than U is in no optimal cut. Of equal
+costs the unit with more bytes per channel goes first, then the earlier one.
 """
 
 import math
@@ -19,62 +19,67 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from bench.errors import PluginError
 
-TIE = 1e-5  # relative cost that orders ties: above what the solver resolves (1e-6), below what a sensitivity means
+# Relative cost that orders ties: above the solver's resolution (1e-6), below what matters in a
+# sensitivity.
+TIE = 1e-5
 
 
 def cheapest_cut(
     sensitivity: Mapping[str, float],
     per_channel: Mapping[str, int],
-    boxes: Mapping[str, int],
+    limits: Mapping[str, int],
     need_bytes: int,
 ) -> dict[str, int]:
-    """Unit -> channels to remove.
+    """Return the number of channels to remove from each unit.
 
     Args:
         sensitivity: unit -> s_u > 0.
         per_channel: unit -> m_u, bytes.
-        boxes: unit -> the most channels that may go.
-        need_bytes: what must be freed; if the boxes hold less, all of them are emptied.
+        limits: unit -> n_u, the most channels that may go.
+        need_bytes: to be freed; if all limits together free less, all of them are exhausted.
 
     Raises:
-        PluginError: the solver gives no answer.
+        PluginError: the solver finds no solution.
     """
-    quantum = math.gcd(*(per_channel[unit] for unit in boxes))
-    need_bytes = (
-        -(-need_bytes // quantum) * quantum
-    )  # nothing can be freed in between, and the solver's tolerance cannot bite
-    units = sorted(boxes, key=lambda unit: -per_channel[unit])
+    quantum = math.gcd(*(per_channel[unit] for unit in limits))
+    # Round up to what can be freed: nothing lies between, and the solver's tolerance has no effect.
+    need_bytes = -(-need_bytes // quantum) * quantum
+    units = sorted(limits, key=lambda unit: -per_channel[unit])
     cost = np.array([sensitivity[unit] for unit in units], dtype=float)
     frees = np.array([per_channel[unit] for unit in units], dtype=float)
-    most = np.array([boxes[unit] for unit in units], dtype=int)
+    most = np.array([limits[unit] for unit in units], dtype=int)
     if frees @ most <= need_bytes:
-        return dict(boxes)
-    greedy = _greedy(cost, frees, most, need_bytes)
+        return dict(limits)
+    greedy = _cut_greedily(cost, frees, most, need_bytes)
     scaled = np.minimum(cost / (cost @ greedy), 2.0) * (1 + TIE * np.arange(len(units)))
     covers = LinearConstraint(frees[None] / need_bytes, 1.0)
-    found = milp(
+    solution = milp(
         scaled,
         constraints=covers,
         bounds=Bounds(0, most),
         integrality=np.ones_like(most),
         options={"mip_rel_gap": 0.0},
     )
-    if found.x is None:
-        raise PluginError(f"mosp: the integer program has no answer: {found.message}")
-    cut = _trim(np.rint(found.x).astype(int), cost, frees, need_bytes)
+    if solution.x is None:
+        raise PluginError(f"mosp: the integer program has no answer: {solution.message}")
+    cut = _trim_cut(np.rint(solution.x).astype(int), cost, frees, need_bytes)
     return {unit: int(count) for unit, count in zip(units, cut, strict=True) if count}
 
 
-def _greedy(cost: np.ndarray, frees: np.ndarray, most: np.ndarray, need: float) -> np.ndarray:
-    """A cut that frees `need`, filled by cost per byte and without surplus: an upper bound of the least cost."""
+def _cut_greedily(cost: np.ndarray, frees: np.ndarray, most: np.ndarray, need: float) -> np.ndarray:
+    """Return a cut that frees `need`, filled by cost per byte and without surplus.
+
+    Its cost is an upper bound of the least cost.
+    """
     cut = np.zeros_like(most)
     for unit in np.argsort(cost / frees, kind="stable"):
-        cut[unit] = min(most[unit], int(np.ceil(max(0.0, need - frees @ cut) / frees[unit])))
-    return _trim(cut, cost, frees, need)
+        missing = max(0.0, need - frees @ cut)
+        cut[unit] = min(most[unit], int(np.ceil(missing / frees[unit])))
+    return _trim_cut(cut, cost, frees, need)
 
 
-def _trim(cut: np.ndarray, cost: np.ndarray, frees: np.ndarray, need: float) -> np.ndarray:
-    """Gives back channels that the cut does not need, the dearest first."""
+def _trim_cut(cut: np.ndarray, cost: np.ndarray, frees: np.ndarray, need: float) -> np.ndarray:
+    """Put back the channels that a cut does not need, those of the highest cost first, in place."""
     for unit in np.argsort(-cost, kind="stable"):
         surplus = max(0.0, frees @ cut - need)
         cut[unit] -= min(cut[unit], int(surplus // frees[unit]))

@@ -1,4 +1,4 @@
-"""The state that MOSP moves along, and its two loops.
+"""The state that moves along MOSP's trajectory, and its two loops.
 
 advance()  one turn of the outer loop: frees a stride at the current peak step, in inner steps of
            one inner stride each (order the channels, measure with masks, solve, remove)
@@ -19,26 +19,26 @@ from bench.memory.peak_model import floor_widths
 from bench.surgery.analysis import analyze_network
 from bench.surgery.importance import (
     Scores,
-    activations,
+    activation_scores,
     channel_norms,
     gate_gradients,
-    most_important,
     random_scores,
+    select_most_important,
 )
-from bench.surgery.remove import compose, pretended, remove_channels
+from bench.surgery.remove import apply_temporarily, compose_removals, remove_channels
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sensitivities
 
-MOST_OF_A_UNIT = 4  # one measurement looks at no more than a quarter of a unit
+UNIT_PARTS = 4  # an inner step removes at most a quarter of a unit
 
 
 @dataclass(frozen=True)
-class Measure:
-    """How channels and units are judged.
+class ImportanceMeasure:
+    """Measures the importance of channels and the sensitivity of units.
 
     Args:
-        trainer: gives the calibration loss.
-        importance: the order of the channels of a unit.
+        trainer: gives calibration crops and their loss.
+        importance: orders the channels of a unit.
         points: at how many removals the loss of a unit is measured.
     """
 
@@ -47,19 +47,14 @@ class Measure:
     points: int
 
     def scores(self, network: nn.Module, channels: Layout) -> Scores:
-        """Unit -> importance of its channels; the least goes first."""
+        """Return the importance of the channels of each unit; the least important go first."""
         calibration, criterion = self.trainer.calibration, self.trainer.criterion
         with self.trainer.count_calls(network):
             if self.importance in ("gradient", "fisher"):
-                return gate_gradients(
-                    network,
-                    channels,
-                    calibration,
-                    criterion,
-                    power=2 if self.importance == "fisher" else 1,
-                )
+                power = 2 if self.importance == "fisher" else 1
+                return gate_gradients(network, channels, calibration, criterion, power)
             if self.importance == "activation":
-                return activations(network, channels, calibration)
+                return activation_scores(network, channels, calibration)
         if self.importance == "random":
             return random_scores(channels, self.trainer.seed)
         return channel_norms(network, channels, order=int(self.importance[1]))
@@ -71,124 +66,142 @@ class Trajectory:
 
     Args:
         network: with compactors; replaced by a smaller one at each turn.
+        budget: gives input shape and convention.
         inserted: the values that have a compactor.
-        measure: how its channels are judged.
+        measure: of the importance of channels.
         outer_bytes: freed at the peak step between two fine-tunings.
-        inner_bytes: freed between two measurements; None for the dearest channel of the group.
+        inner_bytes: freed between two measurements; None for the bytes of the group's most costly
+            channel.
+        trace: the steps so far.
     """
 
     network: nn.Module
     budget: Budget
     inserted: tuple[str, ...]
-    measure: Measure
+    measure: ImportanceMeasure
     outer_bytes: int
     inner_bytes: int | None
     trace: list[TraceStep] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        body = analyze_network(self.network, self.budget)
-        self.peaks, self.layout = body.peaks, body.layout
-        self.kept = {unit: list(range(full)) for unit, full in body.widths.items()}
-        self.floor = floor_widths(body.widths, self.measure.trainer.recipe.min_width)
-        self.note("start")
+        analysis = analyze_network(self.network, self.budget)
+        self.peaks, self.layout = analysis.peaks, analysis.layout
+        self.kept = {unit: list(range(full)) for unit, full in analysis.widths.items()}
+        self.floor = floor_widths(analysis.widths, self.measure.trainer.recipe.min_width)
+        self.add_to_trace("start")
 
     @property
     def widths(self) -> dict[str, int]:
-        """Unit -> channels left."""
+        """Return the channels that are left in each unit."""
         return self.layout.widths
 
     @property
     def peak_bytes(self) -> int:
-        """The peak at these widths."""
+        """Return the peak at these widths."""
         return self.peaks.peak_bytes(self.widths)
 
-    def note(self, text: str) -> None:
-        """A line in the diary."""
+    def add_to_trace(self, text: str) -> None:
+        """Add a step with the present peak and widths, and a note, to the trace."""
         self.trace.append(TraceStep(self.peak_bytes, self.widths, text))
 
-    def snapshot(self) -> Pruned:
-        """What has been reached, for the harness to finish."""
+    def as_pruned(self) -> Pruned:
+        """Return the present state, for the harness to finish."""
         kept = {
             unit: indices
             for unit, indices in self.kept.items()
             if len(indices) < self.peaks.widths[unit]
         }
-        return Pruned(
-            deepcopy(self.network), kept=kept, inserted=self.inserted, trace=tuple(self.trace)
-        )
+        network = deepcopy(self.network)
+        return Pruned(network, kept=kept, inserted=self.inserted, trace=tuple(self.trace))
 
     def branch(self, budget: Budget) -> Pruned:
-        """The end of a copy whose last strides are cut to meet the budget; this trajectory stays where it is."""
+        """Return a network that meets a budget, from a copy of this trajectory.
+
+        The last strides of the copy are shortened; this trajectory does not change.
+        """
         branch = copy(self)
-        branch.network, branch.trace = deepcopy(self.network), list(self.trace)
+        branch.network = deepcopy(self.network)
+        branch.trace = list(self.trace)
         while (excess := branch.peak_bytes - budget.peak_bytes) > 0:
             branch.advance(min(excess, self.outer_bytes))
             branch.finetune()
-        return branch.snapshot()
+        return branch.as_pruned()
 
-    def possible(self, budget: Budget) -> bool:
-        """Whether the least widths fit."""
+    def can_reach(self, budget: Budget) -> bool:
+        """Return whether the least widths fit a budget."""
         return self.peaks.peak_bytes(self.floor) <= budget.peak_bytes
 
     def finetune(self) -> None:
-        """One epoch."""
+        """Fine-tune for one epoch."""
         trainer = self.measure.trainer
         trainer.fit(self.network, trainer.recipe.steps_per_epoch, phase="search")
 
     def advance(self, target_bytes: int) -> None:
-        """Frees at least `target_bytes` at the current peak step."""
-        group, before = peak_group(self.peaks, self.widths), self.widths
-        inner_bytes, freed_bytes = self.inner_bytes or max(group.per_channel.values()), 0
+        """Free at least `target_bytes` at the current peak step."""
+        group = peak_group(self.peaks, self.widths)
+        before = self.widths
+        inner_bytes = self.inner_bytes or max(group.per_channel.values())
+        freed_bytes = 0
         while freed_bytes < target_bytes:
-            cut = self._inner_step(group, min(inner_bytes, target_bytes - freed_bytes), inner_bytes)
+            need_bytes = min(inner_bytes, target_bytes - freed_bytes)
+            kept = self._inner_step(group, need_bytes, inner_bytes)
             freed_bytes += sum(
                 group.per_channel[unit] * (self.widths[unit] - len(indices))
-                for unit, indices in cut.items()
+                for unit, indices in kept.items()
             )
-            self._remove(cut)
-        gone = {
-            unit: width - self.widths[unit]
+            self._remove_channels(kept)
+        removals = [
+            f"{unit} -{width - self.widths[unit]}"
             for unit, width in before.items()
             if width > self.widths[unit]
-        }
-        self.note(f"{group.name}: " + ", ".join(f"{unit} -{count}" for unit, count in gone.items()))
+        ]
+        self.add_to_trace(f"{group.name}: " + ", ".join(removals))
 
     def _inner_step(
         self, group: PruningGroup, need_bytes: int, inner_bytes: int
     ) -> dict[str, list[int]]:
-        """Unit -> channels that stay, so that the cheapest cut frees `need_bytes` at the step of the group."""
-        boxes = {
-            unit: self._box(unit, inner_bytes // each) for unit, each in group.per_channel.items()
+        """Find the cheapest cut that frees `need_bytes` at the time step of a group.
+
+        Returns:
+            Unit -> channels that stay.
+
+        Raises:
+            Infeasible: all units of the group are at their least width.
+        """
+        limits = {
+            unit: self._max_removals(unit, inner_bytes // channel_bytes)
+            for unit, channel_bytes in group.per_channel.items()
         }
-        boxes = {unit: box for unit, box in boxes.items() if box > 0}
-        if not boxes:
+        limits = {unit: limit for unit, limit in limits.items() if limit > 0}
+        if not limits:
             raise Infeasible(
                 f"all units alive at {group.name} are at their least width",
                 self.peaks.peak_bytes(self.floor),
             )
-        scores, trainer = self.measure.scores(self.network, self.layout), self.measure.trainer
+        scores = self.measure.scores(self.network, self.layout)
+        trainer = self.measure.trainer
 
-        def staying(unit: str, count: int) -> list[int]:
-            return most_important(scores[unit], self.widths[unit] - count)
+        def select_kept(unit: str, count: int) -> list[int]:
+            return select_most_important(scores[unit], self.widths[unit] - count)
 
         def loss(unit: str, count: int) -> float:
-            with pretended(
-                self.network, self.layout, {unit: staying(unit, count)}, self.budget.input_shape
-            ) as smaller:
+            kept = {unit: select_kept(unit, count)}
+            shape = self.budget.input_shape
+            with apply_temporarily(self.network, self.layout, kept, shape) as smaller:
                 return trainer.loss(smaller)
 
-        rises = sensitivities(loss, trainer.loss(self.network), boxes, self.measure.points)
-        cut = cheapest_cut(rises, group.per_channel, boxes, need_bytes)
-        return {unit: staying(unit, count) for unit, count in cut.items()}
+        rises = sensitivities(loss, trainer.loss(self.network), limits, self.measure.points)
+        cut = cheapest_cut(rises, group.per_channel, limits, need_bytes)
+        return {unit: select_kept(unit, count) for unit, count in cut.items()}
 
-    def _box(self, unit: str, stride_channels: int) -> int:
-        """The most channels of a unit that one inner step may remove."""
+    def _max_removals(self, unit: str, stride_channels: int) -> int:
+        """Return the most channels of a unit that one inner step may remove."""
         width = self.widths[unit]
-        quarter = -(-width // MOST_OF_A_UNIT)
+        quarter = -(-width // UNIT_PARTS)
         return min(max(1, min(stride_channels, quarter)), width - self.floor[unit])
 
-    def _remove(self, kept: dict[str, list[int]]) -> None:
-        """For good."""
+    def _remove_channels(self, kept: dict[str, list[int]]) -> None:
+        """Remove channels from the network for good."""
         self.network = remove_channels(self.network, kept, self.budget.input_shape, self.layout)
-        self.kept = compose(self.kept, kept, self.peaks.widths)
-        self.layout = self.layout.without(kept)
+        self.kept = compose_removals(self.kept, kept, self.peaks.widths)
+        self.layout = self.layout.narrow(kept)

@@ -1,1 +1,1 @@
-"""Networks that run at many widths with one set of weights: S-Net, US-Net, and AutoSlim, which searches widths with one."""
+"""Networks that run at many widths with one set of weights: S-Net, US-Net and AutoSlim."""

@@ -1,18 +1,19 @@
-"""AutoSlim: one slimmable network says which channels are worth least (Yu and Huang, AutoSlim, 2019).
+"""AutoSlim: a slimmable network tells which channels are worth least (Yu and Huang, 2019).
 
-    train a slimmable network, in each step two networks with an independent random width in every
-    unit (training.py)
-    from the full widths, until the peak fits: for every unit u: error of the network with one group
-        of u's last channels less, on fixed crops shrink the unit with the smallest error
-    train the widths that were found from scratch
+    train a slimmable network; each step trains two networks with an independent random width in
+        every unit (training.py)
+    from the full widths, until the peak fits:
+        for every unit u: measure the error without one group of u's last channels, on fixed crops
+        shrink the unit with the smallest error
+    train the widths found in this way from scratch
 
-The path does not depend on budgets, so one serves a sweep and smaller budgets extend the path of
-larger ones; the quantum is one group of max(1, c_u / groups) channels of one unit. Channels have no
-order of importance: the last go first, as training has arranged them.
+The path does not depend on the budgets, so one path serves a sweep, and smaller budgets extend the
+path of larger ones; the quantum is one group of max(1, c_u / groups) channels of one unit. Channels
+have no order of importance: the last ones are removed first, as training has arranged them.
 
-As published the error does not see memory: deep units cost nothing and go down to one channel
-before a full-resolution unit is touched. With `peak_aware` only units that are alive at the current
-peak step may shrink, the one with the least rise of the error per freed byte.
+As published, the error ignores memory: deep units cost nothing and shrink to one channel before any
+full-resolution unit is touched. With `peak_aware` only units that are alive at the current peak
+step may shrink, and the one with the least rise of the error per freed byte does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,32 +37,32 @@ from bench.contract import (
 )
 from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
-from bench.memory.peak_model import PeakModel, floor_widths, impossible
+from bench.memory.peak_model import PeakModel, floor_widths, infeasible_budget
 from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
-from bench.torch_state import evaluating
-from methods.slimmable.training import Slimmable, Start, sandwich
+from bench.torch_state import eval_mode
+from methods.slimmable.training import Slimmable, Start, sandwich_objective
 
 Errors = Callable[[Sequence[Widths]], Sequence[float]]
-SHARE_OF_PRETRAINING = 5  # from scratch, a fifth of it trains the slimmable network
+PRETRAINING_PARTS = 5  # from scratch, a fifth of the pretraining trains the slimmable network
 
 
 @method("autoslim")
 @dataclass(frozen=True)
 class AutoSlim(SweepMethod):
-    """Greedy slimming of a slimmable network.
+    """Shrinks a slimmable network greedily.
 
     Args:
         peak_aware: shrink only units that are alive at the peak step, by the rise of the error per
             freed byte.
-        finish: "scratch" (new weights for the widths that were found, as in the paper) or
-            "finetune" (their slice).
-        start: "pretrained", or "scratch": new weights for the slimmable network, a fifth of the
+        finish: "scratch" (new weights for the final widths, as in the paper) or "finetune" (the
+            slice of the slimmable network).
+        start: "pretrained", or "scratch": new weights for the slimmable network, and a fifth of the
             pretraining.
-        epochs: of the slimmable network where it starts from the pretrained one.
-        least: the smallest share of a unit's channels that is trained; the search goes below.
-        groups: into how many groups the channels of a wide unit are parted.
-        crops: of the calibration crops, how many measure the error.
+        epochs: of the slimmable network if it starts from the pretrained one.
+        least: the smallest share of a unit's channels that is trained; the search may go below.
+        groups: into how many groups the channels of a wide unit are divided.
+        crops: how many of the calibration crops measure the error.
     """
 
     paper: ClassVar[str] = (
@@ -78,30 +79,39 @@ class AutoSlim(SweepMethod):
     def __post_init__(self) -> None:
         if not (0 < self.least <= 1 and self.groups >= 1 and self.crops >= 1 and self.epochs >= 0):
             raise ConfigError(
-                f"autoslim: least = {self.least} must lie in (0, 1], groups = {self.groups} and crops = {self.crops} must be 1 or more, "
+                f"autoslim: least = {self.least} must lie in (0, 1], "
+                f"groups = {self.groups} and crops = {self.crops} must be 1 or more, "
                 f"epochs = {self.epochs} 0 or more"
             )
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """Of the network that was found; the slimmable one's are part of it, unless it has a share of a pretraining of its own."""
-        own = recipe.pretrain_steps // SHARE_OF_PRETRAINING if self.start == "scratch" else 0
-        return (
-            own + recipe.tuning_steps + (recipe.pretrain_steps if self.finish == "scratch" else 0)
-        )
+        """Return the steps after pretraining.
+
+        The tuning steps include those of the slimmable network. From scratch, it has a share of the
+        pretraining as well.
+        """
+        steps = recipe.tuning_steps
+        if self.start == "scratch":
+            steps += recipe.pretrain_steps // PRETRAINING_PARTS
+        if self.finish == "scratch":
+            steps += recipe.pretrain_steps
+        return steps
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Every budget once, largest first, along one path: a budget costs the path up to it."""
-        slimmable = self._slimmable(model, budgets[0], trainer)
-        peaks, floor = (
-            slimmable.body.peaks,
-            floor_widths(slimmable.body.widths, trainer.recipe.min_width),
-        )
-        path = Path(peaks, floor, self.groups, self.peak_aware, self._errors(slimmable, trainer))
+        """Yield the result of every budget once, largest first, along one path.
+
+        A budget is charged the path up to it.
+        """
+        slimmable = self._train_slimmable(model, budgets[0], trainer)
+        peaks = slimmable.analysis.peaks
+        floor = floor_widths(slimmable.analysis.widths, trainer.recipe.min_width)
+        errors = self._make_error_measure(slimmable, trainer)
+        path = GreedyPath(peaks, floor, self.groups, self.peak_aware, errors)
         for budget in largest_first(budgets):
             if peaks.peak_bytes(floor) > budget.peak_bytes:
-                yield budget, impossible(budget, peaks.peak_bytes(floor))
+                yield budget, infeasible_budget(budget, peaks.peak_bytes(floor))
                 continue
             while peaks.peak_bytes(path.widths) > budget.peak_bytes:
                 path.advance()
@@ -109,69 +119,65 @@ class AutoSlim(SweepMethod):
                 pruned = slimmable.cut(path.widths, self.finish, trainer)
                 yield budget, Pruned(pruned.model, pruned.finish, pruned.kept, trace=path.trace())
 
-    def _slimmable(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
-        """A copy, trained at independent random widths."""
-        slimmable, draws, recipe = (
-            Slimmable(deepcopy(model), budget),
-            torch.Generator().manual_seed(trainer.seed),
-            trainer.recipe,
-        )
+    def _train_slimmable(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
+        """Return a copy of the network, trained at independent random widths."""
+        slimmable = Slimmable(deepcopy(model), budget)
+        generator = torch.Generator().manual_seed(trainer.seed)
+        recipe = trainer.recipe
+        full = slimmable.analysis.widths
+        narrowest = slimmable.widths_at(self.least, recipe.min_width)
 
-        full, narrowest = slimmable.body.widths, slimmable.at(self.least, recipe.min_width)
-
-        def others() -> list[Widths]:
-            shares = self.least + (1 - self.least) * torch.rand(2, len(full), generator=draws)
-            random = [dict(zip(full, row, strict=True)) for row in shares.tolist()]
-            return [
-                narrowest,
-                *(
-                    {
-                        unit: max(narrowest[unit], int(full[unit] * share))
-                        for unit, share in row.items()
-                    }
-                    for row in random
-                ),
-            ]
+        def draw_widths() -> list[Widths]:
+            shares = self.least + (1 - self.least) * torch.rand(2, len(full), generator=generator)
+            drawn: list[Widths] = [narrowest]
+            for row in shares.tolist():
+                share_of = dict(zip(full, row, strict=True))
+                drawn.append(
+                    {unit: max(narrowest[unit], int(full[unit] * share_of[unit])) for unit in full}
+                )
+            return drawn
 
         fit = partial(
             trainer.fit,
             slimmable.model,
-            objective=sandwich(slimmable, others, trainer),
-            callback_state={"draws": draws},
+            objective=sandwich_objective(slimmable, draw_widths, trainer),
+            callback_state={"draws": generator},
         )
         if self.start == "scratch":
             trainer.reinitialise(slimmable.model)
-            fit(recipe.pretrain_steps // SHARE_OF_PRETRAINING, phase="pretrain")
+            fit(recipe.pretrain_steps // PRETRAINING_PARTS, phase="pretrain")
         else:
             fit(self.epochs * recipe.steps_per_epoch, phase="adapt")
         return slimmable
 
-    def _errors(self, slimmable: Slimmable, trainer: Trainer) -> Errors:
-        """Measures the criterion of each of some networks on the same crops."""
-        degraded, clean = (
-            torch.cat(part)[: self.crops] for part in zip(*trainer.calibration, strict=True)
-        )
+    def _make_error_measure(self, slimmable: Slimmable, trainer: Trainer) -> Errors:
+        """Return a function that measures the criterion at given widths, on the same crops."""
+        degraded, clean = map(torch.cat, zip(*trainer.calibration, strict=True))
+        degraded = degraded[: self.crops]
+        clean = clean[: self.crops]
 
-        def errors(trials: Sequence[Widths]) -> list[float]:
-            with evaluating(slimmable.model), torch.inference_mode():
-                found: list[float] = torch.stack(
-                    [trainer.criterion(slimmable.run(widths, degraded), clean) for widths in trials]
-                ).tolist()
-            return found
+        def measure(trials: Sequence[Widths]) -> list[float]:
+            with eval_mode(slimmable.model), torch.inference_mode():
+                losses = [
+                    trainer.criterion(slimmable.run(widths, degraded), clean) for widths in trials
+                ]
+                errors: list[float] = torch.stack(losses).tolist()
+            return errors
 
-        return errors
+        return measure
 
 
 @dataclass
-class Path:
-    """Widths on their way down, one group of one unit at a time.
+class GreedyPath:
+    """Widths that shrink, one group of one unit at a time.
 
     Args:
-        peaks: bytes of every time step as a function of the widths.
+        peaks: bytes of every time step as a linear function of the widths.
         floor: the least widths.
-        groups: of a wide unit's channels.
+        groups: into how many groups the channels of a wide unit are divided.
         peak_aware: see AutoSlim.
-        errors: measures some networks.
+        errors: measures the error at each of some widths.
+        history: for each step, the unit, its error, and the mean error of all candidates.
     """
 
     peaks: PeakModel
@@ -179,50 +185,42 @@ class Path:
     groups: int
     peak_aware: bool
     errors: Errors
-    history: list[tuple[str, float, float]] = field(
-        default_factory=list
-    )  # unit, its error, the mean error of all candidates
+    history: list[tuple[str, float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.widths = dict(self.peaks.widths)
         self.error = self.errors([self.widths])[0] if self.peak_aware else 0.0
 
     def advance(self) -> None:
-        """Shrinks one unit; of equal ones the first."""
-        bytes_each = (
-            peak_group(self.peaks, self.widths).per_channel
-            if self.peak_aware
-            else dict.fromkeys(self.widths, 1)
-        )
-        units = [
-            unit
-            for unit in self.widths
-            if unit in bytes_each and self.widths[unit] > self.floor[unit]
-        ]
-        trials = [self.widths | {unit: self._shrunk(unit)} for unit in units]
+        """Shrink the best unit by one group; of equal units the first."""
+        units = [unit for unit in self.widths if self.widths[unit] > self.floor[unit]]
+        channel_bytes: dict[str, int] = {}
+        if self.peak_aware:
+            channel_bytes = peak_group(self.peaks, self.widths).per_channel
+            units = [unit for unit in units if unit in channel_bytes]
+        trials = [self.widths | {unit: self._next_width(unit)} for unit in units]
         errors = self.errors(trials)
-        freed = [
-            bytes_each[unit] * (self.widths[unit] - trial[unit])
-            for unit, trial in zip(units, trials, strict=True)
-        ]
-        scores = (
-            [(error - self.error) / size for error, size in zip(errors, freed, strict=True)]
-            if self.peak_aware
-            else errors
-        )
+        scores = list(errors)
+        if self.peak_aware:
+            for index, unit in enumerate(units):
+                freed_bytes = channel_bytes[unit] * (self.widths[unit] - trials[index][unit])
+                scores[index] = (errors[index] - self.error) / freed_bytes
         best = min(range(len(units)), key=scores.__getitem__)
-        self.widths, self.error = trials[best], errors[best]
+        self.widths = trials[best]
+        self.error = errors[best]
         self.history.append((units[best], errors[best], sum(errors) / len(errors)))
 
     def trace(self) -> tuple[TraceStep, ...]:
-        """One line: how far the path has come."""
-        unit, error, mean = (
-            self.history[-1] if self.history else ("nothing", self.error, self.error)
+        """Return one step that tells how far the path has come."""
+        start = ("nothing", self.error, self.error)
+        unit, error, mean = self.history[-1] if self.history else start
+        note = (
+            f"{len(self.history)} groups removed, the last of {unit}: "
+            f"error {error:.4g}, mean of its candidates {mean:.4g}"
         )
-        note = f"{len(self.history)} groups removed, the last of {unit}: error {error:.4g}, mean of its candidates {mean:.4g}"
         return (TraceStep(self.peaks.peak_bytes(self.widths), self.widths, note),)
 
-    def _shrunk(self, unit: str) -> int:
-        return max(
-            self.floor[unit], self.widths[unit] - max(1, self.peaks.widths[unit] // self.groups)
-        )
+    def _next_width(self, unit: str) -> int:
+        """Return the width of a unit with one group less."""
+        group = max(1, self.peaks.widths[unit] // self.groups)
+        return max(self.floor[unit], self.widths[unit] - group)

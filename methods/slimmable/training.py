@@ -1,12 +1,12 @@
-"""What slimmable methods share: one set of weights, the prefix of every unit at each width, and how such weights are trained.
+"""The common part of slimmable methods: one set of weights for all widths, and how it is trained.
 
 A network of width s runs with the first channels of every unit; of a concat, the first of each
-segment. All widths of a step are summed into one loss. Where widths learn from the widest (in-place
-distillation), its output is their target, without gradient:
+segment. All widths of a step are summed into one loss. Where narrower networks learn from the
+widest (in-place distillation), its output is their target, without gradient:
 
     L = L(f_1(x), y) + sum_s L(f_s(x), stop(f_1(x)))
 
-Running statistics fit one width only. Where there are any, they are estimated anew for the width
+Running statistics fit one width only. If a network has any, they are estimated anew for the width
 that is cut out (post-statistics of US-Net); a network without BatchNorm is left as it is.
 """
 
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from bench.contract import Budget, Finish, Objective, Pruned, Trainer, Widths
 from bench.surgery.analysis import NetworkAnalysis, analyze_network
 from bench.surgery.remove import remove_channels
-from bench.surgery.shared_weights import Sliced
-from bench.surgery.width_search import scaled
+from bench.surgery.shared_weights import SlicedNetwork
+from bench.surgery.width_search import scale_widths
 
 Start = Literal["scratch", "pretrained"]
 STATISTICS_BATCHES = 5
@@ -32,38 +32,44 @@ class Slimmable:
 
     Args:
         model: owns the weights.
-        budget: says at which input its memory is counted.
+        budget: gives the input shape and the convention of the analysis.
     """
 
     def __init__(self, model: nn.Module, budget: Budget) -> None:
-        self.model, self.input_shape = model, budget.input_shape
-        self.body: NetworkAnalysis = analyze_network(model, budget)
-        self.sliced = Sliced(model, self.body.layout)
+        self.model = model
+        self.input_shape = budget.input_shape
+        self.analysis: NetworkAnalysis = analyze_network(model, budget)
+        self.sliced = SlicedNetwork(model, self.analysis.layout)
 
     def run(self, widths: Widths, degraded: Tensor) -> Tensor:
-        """What the network restores at these widths, (N, C, H, W)."""
-        return self.sliced(self.prefix(widths), degraded)
+        """Return the network's output at these widths, (N, C, H, W)."""
+        return self.sliced(self.first_channels(widths), degraded)
 
-    def at(self, share: float, min_width: int) -> dict[str, int]:
-        """Unit -> max(w_min, floor(s c)), the share s as it is written: 0.29 of 100 channels are 29, though not in floating point."""
+    def widths_at(self, share: float, min_width: int) -> dict[str, int]:
+        """Return the width max(w_min, floor(s c)) of each unit, at a share s.
+
+        The share counts as written in decimal: 0.29 of 100 channels are 29, although not in floats.
+        """
         exact = Fraction(str(share))
-        return scaled(self.body, exact.numerator, min_width, exact.denominator)
+        return scale_widths(self.analysis, exact.numerator, min_width, exact.denominator)
 
-    def prefix(self, widths: Widths) -> dict[str, range]:
-        """Unit -> its first channels, for the units that lose some."""
+    def first_channels(self, widths: Widths) -> dict[str, range]:
+        """Return the first channels of each unit that loses some."""
         return {
-            unit: range(width) for unit, width in widths.items() if width < self.body.widths[unit]
+            unit: range(width)
+            for unit, width in widths.items()
+            if width < self.analysis.widths[unit]
         }
 
     def cut(self, widths: Widths, finish: Finish, trainer: Trainer) -> Pruned:
-        """The network at these widths alone, with statistics of its own."""
-        kept = {unit: list(channels) for unit, channels in self.prefix(widths).items()}
-        smaller = remove_channels(self.model, kept, self.input_shape, self.body.layout)
+        """Return the network at these widths alone, with statistics of its own."""
+        kept = {unit: list(channels) for unit, channels in self.first_channels(widths).items()}
+        smaller = remove_channels(self.model, kept, self.input_shape, self.analysis.layout)
         estimate_statistics(smaller, trainer)
-        shared = (
-            sum(weight.numel() for weight in self.model.parameters()) if finish == "none" else None
-        )
-        return Pruned(smaller, finish, kept, stored_parameters=shared)
+        stored = None
+        if finish == "none":  # without further training, all weights of the slimmable network stay
+            stored = sum(weight.numel() for weight in self.model.parameters())
+        return Pruned(smaller, finish, kept, stored_parameters=stored)
 
 
 def train(
@@ -74,7 +80,19 @@ def train(
     trainer: Trainer,
     callback_state: Mapping[str, Any],
 ) -> None:
-    """From new weights the whole schedule of a network of its own; from pretrained ones `steps` steps; `callback_state` as in `fit`."""
+    """Train a slimmable network.
+
+    From new weights it gets the whole schedule of a network of its own, then `steps` steps; from
+    pretrained weights, `steps` steps only.
+
+    Args:
+        slimmable: trained in place.
+        objective: the loss of a step.
+        start: "scratch" or "pretrained".
+        steps: after pretraining.
+        trainer: does the training.
+        callback_state: as in `Trainer.fit`.
+    """
     if start == "scratch":
         trainer.reinitialise(slimmable.model)
         trainer.fit(
@@ -89,25 +107,39 @@ def train(
     )
 
 
-def sandwich(
+def sandwich_objective(
     slimmable: Slimmable,
-    others: Callable[[], Sequence[Widths]],
+    draw_widths: Callable[[], Sequence[Widths]],
     trainer: Trainer,
     distilled: bool = True,
 ) -> Objective:
-    """The objective of US-Net: the widest network against the truth, the `others` of a step against its output, or the truth."""
+    """Return the objective of US-Net.
+
+    The widest network learns from the clean crops, the narrower ones from its output.
+
+    Args:
+        slimmable: the network.
+        draw_widths: gives the narrower widths of a step.
+        trainer: gives the criterion.
+        distilled: if False, the narrower networks learn from the clean crops too.
+    """
 
     def objective(model: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
         widest = model(degraded)
         target = widest.detach() if distilled else clean
-        losses = [trainer.criterion(slimmable.run(widths, degraded), target) for widths in others()]
+        losses = [
+            trainer.criterion(slimmable.run(widths, degraded), target) for widths in draw_widths()
+        ]
         return trainer.criterion(widest, clean) + torch.stack(losses).sum()
 
     return objective
 
 
 def estimate_statistics(model: nn.Module, trainer: Trainer) -> None:
-    """Running statistics from a few training batches, as their plain mean; nothing happens where there are none."""
+    """Estimate running statistics from a few training batches, as their plain mean.
+
+    A network without running statistics is left as it is.
+    """
     layers = [
         layer for layer in model.modules() if getattr(layer, "running_mean", None) is not None
     ]

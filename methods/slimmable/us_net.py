@@ -1,23 +1,24 @@
-"""US-Net: a slimmable network that runs at any width (Yu and Huang, Universally Slimmable Networks, ICCV 2019).
+"""US-Net: a slimmable network that runs at any width.
 
-Sandwich rule: each step trains the widest network, the narrowest and n - 2 of random width; all but
-the widest learn from its output (in-place distillation), or with `distilled = false` from the
-truth. A width is one scale for all units, with divisor 1: restoration networks are too narrow for
+Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019. Sandwich
+rule: each step trains the widest network, the narrowest and n - 2 of random width; all but the
+widest learn from its output (in-place distillation), or with `distilled = false` from the clean
+crops. A width is one scale for all units, with divisor 1: restoration networks are too narrow for
 the paper's 8.
 
-Distillation takes time to help: at first the widest network knows nothing itself. A trial
+Distillation takes time to help: at first the widest network has learned nothing itself. A trial
 (denoising U-Net of width 16, one seed, 1,000 steps from scratch; the loss on calibration crops at
-four widths), beside S-Net at its switches:
+four widths), next to S-Net at its switches:
 
     width                    0.25      0.5       0.75      1
     in-place distillation    0.0859    0.0780    0.0666    0.0572
-    the truth for all        0.0755    0.0630    0.0549    0.0453
+    clean crops for all      0.0755    0.0630    0.0549    0.0453
     S-Net                    0.0697    0.0514    0.0468    0.0436
     S-Net, distilled         0.0880    0.0735    0.0646    0.0569
 
-A budget takes the largest width of the uniform grid that fits; its quantum is one step of that
-grid. What is narrower than `least` was never trained and is not offered. The paper does not
-fine-tune; with `finetune` half of the training goes to the slice instead.
+A budget gets the largest width of the uniform grid that fits; the quantum is one step of that grid.
+Widths below `least` are never trained and not offered. The paper does not fine-tune; with
+`finetune`, half of the training after pretraining goes to the network that was cut out.
 """
 
 from dataclasses import dataclass
@@ -31,20 +32,20 @@ from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.width_search import largest_fitting, positions, scaled
-from methods.slimmable.training import Slimmable, Start, sandwich, train
+from bench.surgery.width_search import count_positions, find_largest_position, scale_widths
+from methods.slimmable.training import Slimmable, Start, sandwich_objective, train
 
 
 @method("us_net")
 @dataclass(frozen=True)
 class USNet(StagedMethod[Slimmable]):
-    """One network for every width.
+    """Trains one network that runs at every width.
 
     Args:
         least: the smallest share of the channels that is trained.
         samples: networks in each step, at least 2: the widest, the narrowest, and random ones.
-        distilled: narrower networks learn from the output of the widest; if not, from the truth, as
-            S-Net's do.
+        distilled: narrower networks learn from the output of the widest; otherwise from the clean
+            crops, as in S-Net.
         start: "scratch" (the whole schedule of a network of its own, as in the paper) or
             "pretrained" (for short demonstrations).
         finetune: give half of the training after pretraining to the network that was cut out.
@@ -62,44 +63,48 @@ class USNet(StagedMethod[Slimmable]):
     def __post_init__(self) -> None:
         if not (0 < self.least <= 1 and self.samples >= 2):
             raise ConfigError(
-                f"us_net: least = {self.least} must lie in (0, 1] and samples = {self.samples} must be 2 or more"
+                f"us_net: least = {self.least} must lie in (0, 1] "
+                f"and samples = {self.samples} must be 2 or more"
             )
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """Of the shared network and, if asked, of the slice."""
+        """Return the steps after pretraining; from scratch, pretraining is repeated."""
         return recipe.tuning_steps + (recipe.pretrain_steps if self.start == "scratch" else 0)
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
-        """Trains one network at all widths."""
-        slimmable, draws = Slimmable(model, budget), torch.Generator().manual_seed(trainer.seed)
-        narrowest, *_ = family = self.widths(slimmable, trainer.recipe.min_width)
+        """Train one network at all widths."""
+        slimmable = Slimmable(model, budget)
+        generator = torch.Generator().manual_seed(trainer.seed)
+        family = self.grid_widths(slimmable, trainer.recipe.min_width)
 
-        def others() -> list[Widths]:
-            chosen = torch.randint(len(family), (self.samples - 2,), generator=draws)
-            return [narrowest, *(family[place] for place in chosen.tolist())]
+        def draw_widths() -> list[Widths]:
+            indices = torch.randint(len(family), (self.samples - 2,), generator=generator)
+            return [family[0], *(family[index] for index in indices.tolist())]
 
         steps = trainer.recipe.tuning_steps // (2 if self.finetune else 1)
-        objective = sandwich(slimmable, others, trainer, self.distilled)
-        train(slimmable, objective, self.start, steps, trainer, callback_state={"draws": draws})
+        objective = sandwich_objective(slimmable, draw_widths, trainer, self.distilled)
+        state = {"draws": generator}
+        train(slimmable, objective, self.start, steps, trainer, callback_state=state)
         return slimmable
 
     def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:
-        """The largest width that fits.
+        """Cut out the largest width that fits.
 
-        Raises Infeasible if the narrowest that was trained does not.
+        Raises:
+            Infeasible: the narrowest trained width does not fit.
         """
-        family = self.widths(prepared, trainer.recipe.min_width)
-        largest = largest_fitting(
-            lambda place: family[place], len(family), prepared.body.peaks, budget
+        family = self.grid_widths(prepared, trainer.recipe.min_width)
+        largest = find_largest_position(
+            family.__getitem__, len(family), prepared.analysis.peaks, budget
         )
         return prepared.cut(family[largest], "finetune" if self.finetune else "none", trainer)
 
-    def widths(self, slimmable: Slimmable, min_width: int) -> list[Widths]:
-        """The widths of the share `least` and of each position of the uniform grid above it."""
-        grid, least = positions(slimmable.body), Fraction(str(self.least))
+    def grid_widths(self, slimmable: Slimmable, min_width: int) -> list[Widths]:
+        """Return the widths at the share `least` and at all grid positions above it."""
+        size = count_positions(slimmable.analysis)
         wider = [
-            scaled(slimmable.body, one, min_width)
-            for one in range(1, grid + 1)
-            if Fraction(one, grid) > least
+            scale_widths(slimmable.analysis, position, min_width)
+            for position in range(1, size + 1)
+            if Fraction(position, size) > Fraction(str(self.least))
         ]
-        return [slimmable.at(self.least, min_width), *wider]
+        return [slimmable.widths_at(self.least, min_width), *wider]

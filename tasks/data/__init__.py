@@ -1,1 +1,1 @@
-"""Where photographs come from, and how they are degraded."""
+"""Sources of photographs, and models of their degradation."""

@@ -1,44 +1,49 @@
-"""Super-resolution: DIV2K (Agustsson and Timofte, CVPR workshops 2017), any folder of high-resolution photographs, and the usual test sets.
+"""Super-resolution: DIV2K or your own high-resolution photographs, and the usual test sets.
 
-    training   DATA/DIV2K_train_HR/0001.png ... 0800.png   [DATA/DIV2K_train_LR_bicubic/X2/0001x2.png ...]
-         or    DATA/train_hr/*                              photographs of your own
-    test sets  DATA/DIV2K_valid_HR/0801.png ...            [DATA/DIV2K_valid_LR_bicubic/X2/0801x2.png ...]   the first ten, as in EDSR
-               DATA/Set5, Set14, B100, Urban100            or DATA/benchmark/Set5 and so on; or DATA/val_hr, photographs of your own
+DIV2K: Agustsson and Timofte, CVPR workshops 2017. Files in brackets are optional.
 
-In EDSR's archive all 900 photographs lie in DIV2K_train_HR; those beyond 0800 are never trained on,
-and are div2k_valid if that is missing.
+    training   DATA/DIV2K_train_HR/0001.png ... 0800.png
+               [DATA/DIV2K_train_LR_bicubic/X2/0001x2.png ...]
+         or    DATA/train_hr/*, your own photographs
+    test sets  DATA/DIV2K_valid_HR/0801.png ..., of which the first ten are used, as in EDSR
+               [DATA/DIV2K_valid_LR_bicubic/X2/0801x2.png ...]
+         or    DATA/Set5, Set14, B100, Urban100, or DATA/benchmark/Set5 and so on
+         or    DATA/val_hr, your own photographs
 
-A test set holds photographs, or a folder HR (or hr) of them, beside which low-resolution ones may
-lie in LR_bicubic/X2 (as in EDSR's benchmark) or lr_x2: NAMEx2.png or NAME.png. Where there are
-none, they are made by bicubic scaling, of the photograph cut to a multiple of the scale at the
-bottom and the right.
+In EDSR's archive all 900 photographs are in DIV2K_train_HR; those beyond 0800 are never used for
+training, and serve as div2k_valid if DIV2K_valid_HR is missing.
+
+A test set holds photographs, or a folder HR (or hr) of photographs and optionally low-resolution
+ones in LR_bicubic/X2 (as in EDSR's benchmark) or lr_x2, named NAMEx2.png or NAME.png. Missing
+low-resolution photographs are made by bicubic scaling, after the photograph is cropped at the
+bottom and the right to a multiple of the scale.
 """
 
 from functools import partial
 from pathlib import Path
 
 from bench.errors import ConfigError
-from tasks.data.library import (
+from tasks.data.dataset import (
     DataSet,
     Images,
-    Library,
-    Photo,
+    PhotoPair,
+    Splits,
     check_size,
-    cut_to_multiple,
-    files_in,
-    matching,
-    pairs_in,
+    crop_to_multiple,
+    list_files,
+    list_pairs,
+    match_sizes,
 )
 from tasks.data.photographs import read_photograph
-from tasks.data.scaling import shrunk_photograph
+from tasks.data.scaling import downscale_photograph
 
 LAYOUT = (
-    "DIV2K_train_HR (or train_hr), and at least one test set: DIV2K_valid_HR, Set5, Set14, B100, Urban100 or val_hr, "
-    "each with photographs, or with hr and lr_xSCALE"
+    "DIV2K_train_HR (or train_hr), and at least one test set: DIV2K_valid_HR, Set5, Set14, B100, "
+    "Urban100 or val_hr, each with photographs, or with hr and lr_xSCALE"
 )
 SOURCE = (
-    "DIV2K from ETH Zurich's DIV2K page, for research; Set5, Set14, B100 (the test half of BSDS300) and Urban100 come in the benchmark "
-    "archive of EDSR, for research"
+    "DIV2K from ETH Zurich's DIV2K page, for research; Set5, Set14, B100 (the test half of "
+    "BSDS300) and Urban100 come in the benchmark archive of EDSR, for research"
 )
 TRAIN = ("DIV2K_train_HR", "train_hr")
 TESTS = ("set5", "set14", "b100", "urban100", "val_hr")
@@ -48,65 +53,70 @@ LAST_OF_TRAIN = "0800"
 
 
 def super_resolution_folder(scale: int) -> DataSet:
-    """The layout, read at a scale."""
-    marks = (*TRAIN, VALID, *TESTS, "Set5", "Set14", "B100", "Urban100", "benchmark")
-    return DataSet("DIV2K and test sets", LAYOUT, SOURCE, marks, partial(_open, scale), f"x{scale}")
+    """Return the layout, read at a scale."""
+    return DataSet(
+        name="DIV2K and test sets",
+        layout=LAYOUT,
+        source=SOURCE,
+        markers=(*TRAIN, VALID, *TESTS, "Set5", "Set14", "B100", "Urban100", "benchmark"),
+        find_splits=partial(_find_splits, scale),
+        variant=f"x{scale}",
+    )
 
 
-def _open(scale: int, root: Path) -> Library:
+def _find_splits(scale: int, root: Path) -> Splits:
     folder = next((root / name for name in TRAIN if (root / name).is_dir()), None)
     if folder is None:
         raise ConfigError(f"{root} has nothing to train on; needed is {LAYOUT}")
-    train = _photos(folder, _low_beside(folder, scale), scale)
-    beyond = tuple(
-        photo
-        for photo in train
-        if folder.name == TRAIN[0] and Path(photo.name).stem > LAST_OF_TRAIN
+    train = _list_photos(folder, _find_low_resolution(folder, scale), scale)
+    surplus = tuple(
+        pair for pair in train if folder.name == TRAIN[0] and Path(pair.name).stem > LAST_OF_TRAIN
     )
-    tests = ({"div2k_valid": beyond[:VALID_PHOTOGRAPHS]} if beyond else {}) | _tests(root, scale)
-    if not tests:
+    test = {"div2k_valid": surplus[:VALID_PHOTOGRAPHS]} if surplus else {}
+    test |= _find_test_sets(root, scale)
+    if not test:
         raise ConfigError(f"{root} has nothing to test on; needed is {LAYOUT}")
-    return Library(tuple(photo for photo in train if photo not in beyond), tests)
+    return Splits(tuple(pair for pair in train if pair not in surplus), test)
 
 
-def _tests(root: Path, scale: int) -> dict[str, tuple[Photo, ...]]:
-    """Test set -> its photographs."""
-    tests = {}
+def _find_test_sets(root: Path, scale: int) -> dict[str, tuple[PhotoPair, ...]]:
+    """Return test set -> its pairs, for the test sets in the root and in root/benchmark."""
+    test = {}
     if (root / VALID).is_dir():
-        tests["div2k_valid"] = _photos(root / VALID, _low_beside(root / VALID, scale), scale)[
-            :VALID_PHOTOGRAPHS
-        ]
-    found = _folders(root) | (_folders(root / "benchmark") if (root / "benchmark").is_dir() else {})
+        pairs = _list_photos(root / VALID, _find_low_resolution(root / VALID, scale), scale)
+        test["div2k_valid"] = pairs[:VALID_PHOTOGRAPHS]
+    folders = _list_folders(root)
+    if (root / "benchmark").is_dir():
+        folders |= _list_folders(root / "benchmark")
     for name in TESTS:
-        if name in found:
-            inner = _folders(found[name])
-            high = inner.get("hr", found[name])
-            bicubic = _folders(inner["lr_bicubic"]) if "lr_bicubic" in inner else {}
-            tests[name] = _photos(
-                high, inner.get(f"lr_x{scale}") or bicubic.get(f"x{scale}"), scale
-            )
-    return tests
+        if name in folders:
+            inner = _list_folders(folders[name])
+            high = inner.get("hr", folders[name])
+            bicubic = _list_folders(inner["lr_bicubic"]) if "lr_bicubic" in inner else {}
+            low = inner.get(f"lr_x{scale}") or bicubic.get(f"x{scale}")
+            test[name] = _list_photos(high, low, scale)
+    return test
 
 
-def _folders(root: Path) -> dict[str, Path]:
-    """Name in small letters -> folder."""
+def _list_folders(root: Path) -> dict[str, Path]:
+    """Return name in lower case -> folder."""
     return {entry.name.lower(): entry for entry in sorted(root.iterdir()) if entry.is_dir()}
 
 
-def _low_beside(high: Path, scale: int) -> Path | None:
-    """DIV2K_train_LR_bicubic/X2 of DIV2K_train_HR, where it is there."""
+def _find_low_resolution(high: Path, scale: int) -> Path | None:
+    """Return DIV2K_train_LR_bicubic/X2 for DIV2K_train_HR; None if it does not exist."""
     low = high.with_name(high.name.replace("_HR", "_LR_bicubic")) / f"X{scale}"
     return low if low != high / f"X{scale}" and low.is_dir() else None
 
 
-def _photos(high: Path, low: Path | None, scale: int) -> tuple[Photo, ...]:
-    """The photographs of a folder with their low-resolution twins, given or made."""
+def _list_photos(high: Path, low: Path | None, scale: int) -> tuple[PhotoPair, ...]:
+    """Pair the photographs of a folder with low-resolution ones; made by scaling without `low`."""
     if low is None:
         return tuple(
-            Photo(name, (file,), partial(_made, file, scale))
-            for name, file in files_in(high, LAYOUT).items()
+            PhotoPair(name, (file,), partial(_downscale_file, file, scale))
+            for name, file in list_files(high, LAYOUT).items()
         )
-    names = {Path(name).stem: name for name in files_in(low, LAYOUT)}
+    names = {Path(name).stem: name for name in list_files(low, LAYOUT)}
 
     def partner(name: str) -> str:
         stem = Path(name).stem
@@ -114,10 +124,10 @@ def _photos(high: Path, low: Path | None, scale: int) -> tuple[Photo, ...]:
             names.get(f"{stem}x{scale}") or names.get(stem) or f"{stem}x{scale}{Path(name).suffix}"
         )
 
-    return pairs_in(low, high, LAYOUT, scale, partner)
+    return list_pairs(low, high, LAYOUT, scale, partner)
 
 
-def _made(file: Path, scale: int) -> Images:
-    clean = cut_to_multiple(read_photograph(file), scale)
+def _downscale_file(file: Path, scale: int) -> Images:
+    clean = crop_to_multiple(read_photograph(file), scale)
     check_size(clean, file, scale)
-    return matching(shrunk_photograph(clean, scale), clean, file, file, scale)
+    return match_sizes(downscale_photograph(clean, scale), clean, file, file, scale)

@@ -1,31 +1,37 @@
-"""A user's own real pairs, of equal size, in two folders each.
+"""The layout of a user's own real pairs of equal size: one folder for each side of each split.
 
-    DATA/train/noisy/NAME   DATA/train/clean/NAME      to train on
-    DATA/val/noisy/NAME     DATA/val/clean/NAME        to test on, of any size from 11 x 11
+    DATA/train/noisy/NAME   DATA/train/clean/NAME      for training
+    DATA/val/noisy/NAME     DATA/val/clean/NAME        for testing, of any size from 11 x 11
 
-The same file names on both sides, and for each name the same size; PNG, JPEG, TIFF, WebP and more
-(`tasks.data.photographs` says which, and what becomes of grey, palettes, transparency and 16 bits).
-The two sides are called noisy and clean in denoising, low and high in low light.
+The two files of a pair have the same name and the same size. Formats are PNG, JPEG, TIFF, WebP and
+more: `tasks.data.photographs` lists them, and describes how grey images, palettes, transparency and
+16 bits are read. The sides are called noisy and clean in denoising, low and high in low light.
 """
 
 from pathlib import Path
 
-from tasks.data.library import DataSet, Library, pairs_in
+from tasks.data.dataset import DataSet, Splits, list_pairs
 
-PARTS = ("train", "val")
+SPLITS = ("train", "val")
 
 
 def pairs_folder(degraded: str, clean: str) -> DataSet:
-    """The layout with these names of the sides."""
-    layout = f"train/{degraded}, train/{clean}, val/{degraded} and val/{clean}, with the same file names in {degraded} and {clean}"
+    """Return the layout whose sides have these names."""
+    layout = (
+        f"train/{degraded}, train/{clean}, val/{degraded} and val/{clean}, "
+        f"with the same file names in {degraded} and {clean}"
+    )
 
-    def open_(root: Path) -> Library:
+    def find_splits(root: Path) -> Splits:
         train, val = (
-            pairs_in(root / part / degraded, root / part / clean, layout) for part in PARTS
+            list_pairs(root / split / degraded, root / split / clean, layout) for split in SPLITS
         )
-        return Library(train, {"val": val})
+        return Splits(train, {"val": val})
 
-    marks = tuple(f"{part}/{side}" for part in PARTS for side in (degraded, clean))
     return DataSet(
-        f"your own pairs, {degraded} and {clean}", layout, "not a published data set", marks, open_
+        name=f"your own pairs, {degraded} and {clean}",
+        layout=layout,
+        source="not a published data set",
+        markers=tuple(f"{split}/{side}" for split in SPLITS for side in (degraded, clean)),
+        find_splits=find_splits,
     )

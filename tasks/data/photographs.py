@@ -1,11 +1,11 @@
-"""One photograph: a file, or a tensor (3, H, W) in RGB.
+"""Reading of one photograph from a file into an RGB tensor (3, H, W); an adapter to Pillow.
 
 A tensor keeps the precision of its file: uint8 for 8-bit files (a quarter of the memory of
-float32), float32 in [0, 1] for 16-bit grey ones; `as_float` gives float32 in [0, 1] of either. Grey
-is repeated to three channels, palettes are looked up, transparency is dropped. Pillow is the door
-to image files; it keeps the upper 8 bits of 16-bit colour files. Only FORMATS are read, whatever
-the name of a file ends in: Pillow hands some others to programs of the system. Nothing is decoded
-before its size is known.
+float32), float32 in [0, 1] for 16-bit grey files; `to_float` converts both to float32 in [0, 1].
+Grey is repeated to three channels, palettes are looked up, transparency is dropped. Of 16-bit
+colour files Pillow keeps the upper 8 bits. Only FORMATS are read, whatever the suffix of a file:
+for some other formats Pillow starts programs of the system. The size is checked before anything is
+decoded.
 """
 
 import warnings
@@ -18,61 +18,70 @@ from torch import Tensor
 from bench.errors import ConfigError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000")
-LONGEST_SIDE, MOST_PIXELS = 2**15, 2**27  # a photograph of 134 megapixels takes 400 MB
-ANIMATED = ("PNG", "WEBP", "GIF")  # those of JPEG and TIFF are small views of the same photograph
-SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+MAX_SIDE = 2**15
+MAX_PIXELS = 2**27  # a photograph of 134 megapixels takes 400 MB
+ANIMATED_FORMATS = ("PNG", "WEBP", "GIF")  # a JPEG or TIFF may hold previews, which is fine
+SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
-def as_float(image: Tensor) -> Tensor:
-    """float32 in [0, 1] of an image of any shape that is uint8 or float32 in [0, 1] already."""
+def to_float(image: Tensor) -> Tensor:
+    """Convert an image of any shape, uint8 or float32 in [0, 1], to float32 in [0, 1]."""
     return image.to(torch.float32).div_(255) if image.dtype == torch.uint8 else image
 
 
 def read_photograph(path: Path) -> Tensor:
-    """The photograph in `path`, fully decoded, (3, H, W), uint8 or float32 in [0, 1].
+    """Read and decode the photograph in `path`.
+
+    Returns:
+        (3, H, W), uint8 or float32 in [0, 1].
 
     Raises:
-        ConfigError: the file cannot be read, is no image, is cut short or corrupt, or holds
+        ConfigError: the file cannot be read, is no image, is truncated or corrupt, or holds
             floating-point values.
     """
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():  # Pillow warns of odd metadata and of large images; what matters is whether the pixels decode
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata and of large images; only the pixels matter here.
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
                 check_pixels(*image.size, path)
-                if image.format in ANIMATED and getattr(image, "is_animated", False):
+                if image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False):
                     raise ConfigError(
-                        f"{path} holds several pictures; a photograph is one: replace or remove it"
+                        f"{path} holds several pictures, and a photograph must be one; "
+                        "replace or remove it"
                     )
                 image.load()
-                return _rgb(image, path)
+                return _to_rgb(image, path)
     except ConfigError:
         raise
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and others
+    except Exception as error:  # OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
         raise ConfigError(
-            f"{path} cannot be read as an image ({_one_line(error, path)}); replace or remove it"
+            f"{path} cannot be read as an image ({_format_error(error, path)}); "
+            "replace or remove it"
         ) from error
 
 
 def check_pixels(width: int, height: int, path: Path) -> None:
-    """Raises ConfigError for a photograph that would take too much memory."""
-    if not 0 < max(width, height) <= LONGEST_SIDE or width * height > MOST_PIXELS:
+    """Raise ConfigError if a photograph would take too much memory."""
+    if not 0 < max(width, height) <= MAX_SIDE or width * height > MAX_PIXELS:
         raise ConfigError(
-            f"{path} has {width} x {height} pixels; at most {LONGEST_SIDE} a side and {MOST_PIXELS} in all are read: crop or remove it"
+            f"{path} has {width} x {height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS} "
+            "in all are read: crop or remove it"
         )
 
 
-def _rgb(image: Any, path: Path) -> Tensor:
-    """(3, H, W) of a decoded Pillow image."""
+def _to_rgb(image: Any, path: Path) -> Tensor:
+    """Convert a decoded Pillow image to (3, H, W), uint8 or float32 in [0, 1]."""
     import numpy
 
     if image.mode == "F":
         raise ConfigError(
-            f"{path} holds floating-point values, whose range is not known; save it with 8 or 16 bits per channel"
+            f"{path} holds floating-point values, whose range is not known; "
+            "save it with 8 or 16 bits per channel"
         )
-    if image.mode in SIXTEEN_BIT:
+    if image.mode in SIXTEEN_BIT_MODES:
         levels = numpy.asarray(image).astype(numpy.float32)
         if levels.min() < 0 or levels.max() > 65535:
             raise ConfigError(
@@ -82,7 +91,7 @@ def _rgb(image: Any, path: Path) -> Tensor:
     return torch.from_numpy(numpy.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
-def _one_line(error: Exception, path: Path) -> str:
-    """The decoder's own words, without the path that the message names already."""
-    words = " ".join(str(error).replace(repr(str(path)), "the file").split())
-    return words or type(error).__name__
+def _format_error(error: Exception, path: Path) -> str:
+    """Return the decoder's message in one line, without the path."""
+    text = " ".join(str(error).replace(repr(str(path)), "the file").split())
+    return text or type(error).__name__

@@ -1,8 +1,8 @@
-"""Bicubic scaling as in MATLAB's imresize, which super-resolution is measured by.
+"""Bicubic scaling as in MATLAB's imresize, the convention of the super-resolution benchmarks.
 
-The kernel has a = -0.5, is widened by the scale where an image shrinks, and is normalised at the
-borders; the result is rounded to 8 bit. MATLAB mirrors the image at its borders instead; the
-photographs of Set5 come out within rounding of the published ones.
+The kernel has a = -0.5, is widened by the scale when an image is reduced, and is normalised at the
+borders; the result is rounded to 8 bit. MATLAB mirrors the image at its borders instead. The
+downscaled photographs of Set5 agree with the published ones within rounding.
 """
 
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
 from bench.errors import ConfigError
-from tasks.data.photographs import as_float
+from tasks.data.photographs import to_float
 
 SCALES = (2, 3, 4)
 
 
-def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, C, H, W), float32 in [0, 1], to (N, C, *size), on 256 levels."""
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images (N, C, H, W), float32 in [0, 1], to (N, C, *size), rounded to 256 levels."""
     scaled = interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
     return scaled.mul_(255).round_().clamp_(0, 255).div_(255)
 
 
 @dataclass(frozen=True)
-class Shrunk:
-    """Makes images smaller by a whole factor.
+class BicubicDownscaling:
+    """Degradation that reduces images by an integer factor.
 
     Args:
         scale: 2, 3 or 4.
 
     Raises:
-        ConfigError: another scale.
+        ConfigError: the scale is another number.
     """
 
     scale: int = 2
@@ -41,14 +41,16 @@ class Shrunk:
             raise ConfigError(f"scale = {self.scale} is not one of {', '.join(map(str, SCALES))}")
 
     def __call__(self, clean: Tensor, generator: Generator | None = None) -> Tensor:
-        """(..., C, scale H, scale W), float32 in [0, 1], to (..., C, H, W); nothing is drawn."""
+        """Reduce (..., C, scale H, scale W), float32 in [0, 1], to (..., C, H, W).
+
+        Rows and columns beyond a multiple of the scale are cropped. The generator is not used.
+        """
         height, width = (size // self.scale for size in clean.shape[-2:])
-        whole = clean[..., : height * self.scale, : width * self.scale]
-        return resized(whole.reshape(-1, *whole.shape[-3:]), (height, width)).reshape(
-            *clean.shape[:-2], height, width
-        )
+        cropped = clean[..., : height * self.scale, : width * self.scale]
+        images = cropped.reshape(-1, *cropped.shape[-3:])
+        return resize(images, (height, width)).reshape(*clean.shape[:-2], height, width)
 
 
-def shrunk_photograph(clean: Tensor, scale: int) -> Tensor:
-    """uint8 (3, H, W) of a photograph (3, scale H, scale W) of uint8 or float32 in [0, 1]."""
-    return Shrunk(scale)(as_float(clean)).mul_(255).round_().to(torch.uint8)
+def downscale_photograph(clean: Tensor, scale: int) -> Tensor:
+    """Reduce a photograph (3, scale H, scale W), uint8 or float32 in [0, 1], to uint8 (3, H, W)."""
+    return BicubicDownscaling(scale)(to_float(clean)).mul_(255).round_().to(torch.uint8)

@@ -2,15 +2,17 @@
 
 Raw files of a camera.
 
-    DATA/Sony_train_list.txt, DATA/Sony_test_list.txt     lines "./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8"
+    DATA/Sony_train_list.txt, DATA/Sony_test_list.txt
     DATA/Sony/short/*.ARW, DATA/Sony/long/*.ARW
 
+A line of a list reads "./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8".
+
 Both exposures are developed by rawpy (the extra `raw`: pip install prunebench[raw]) to sRGB of half
-the size, one value of each colour from four photosites, with the camera's white balance and 8 bit;
-the short one is amplified by the ratio of the exposures, at most 300. So the backbones are those of
-all tasks. The paper works on the raw values themselves: figures are not comparable with its own.
-The three test scenes with a shift between the exposures (10034, 10045, 10172) are left out. The
-validation list is not used.
+the size (one value of each colour from four photosites), with the camera's white balance and 8 bit;
+the short one is amplified by the ratio of the exposures, at most 300. Therefore the backbones are
+the same as for all tasks. The paper works on the raw values: its figures are not comparable with
+ours. The three test scenes with a shift between the exposures (10034, 10045, 10172) are left out.
+The validation list is not used. This is the only adapter to rawpy.
 """
 
 import os
@@ -22,37 +24,44 @@ import torch
 from torch import Tensor
 
 from bench.errors import ConfigError
-from bench.files.checked_json import content_of
-from tasks.data.library import DataSet, Images, Library, Photo, few, matching
+from bench.files.checked_json import read_limited
+from tasks.data.dataset import DataSet, Images, PhotoPair, Splits, format_names, match_sizes
 from tasks.data.photographs import check_pixels
 
 LAYOUT = "Sony_train_list.txt, Sony_test_list.txt, Sony/short/*.ARW and Sony/long/*.ARW"
-SOURCE = "from the project page of Learning to See in the Dark (Sony.zip, 25 GB); the code is MIT, for the photographs no licence is stated"
+SOURCE = (
+    "from the project page of Learning to See in the Dark (Sony.zip, 25 GB); "
+    "the code is MIT, for the photographs no licence is stated"
+)
 LISTS = ("Sony_train_list.txt", "Sony_test_list.txt")
-SHIFTED = ("10034", "10045", "10172")
-MOST_AMPLIFIED = 300.0
-MOST_BYTES = 2**24  # of a list
+SHIFTED_SCENES = ("10034", "10045", "10172")
+MAX_AMPLIFICATION = 300.0
+MAX_LIST_BYTES = 2**24
 
 
-def _open(root: Path) -> Library:
-    train, test = (_photos(root, name) for name in LISTS)
-    return Library(
-        train, {"sid_sony": tuple(photo for photo in test if not photo.name.startswith(SHIFTED))}
-    )
+def _find_splits(root: Path) -> Splits:
+    train, test = (_list_pairs(root, name) for name in LISTS)
+    aligned = tuple(pair for pair in test if not pair.name.startswith(SHIFTED_SCENES))
+    return Splits(train, {"sid_sony": aligned})
 
 
-def _photos(root: Path, name: str) -> tuple[Photo, ...]:
-    """The pairs of a list. Raises ConfigError if it, or a file that it names, is missing."""
+def _list_pairs(root: Path, name: str) -> tuple[PhotoPair, ...]:
+    """List the pairs of a list file.
+
+    Raises:
+        ConfigError: the list, or a file that it names, is missing.
+    """
     if not (root / name).is_file():
         raise ConfigError(f"{root / name} is missing; needed is {LAYOUT}")
     try:
-        text = content_of(root / name, MOST_BYTES).decode(errors="replace")
+        text = read_limited(root / name, MAX_LIST_BYTES).decode(errors="replace")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{root / name} cannot be read: {error}; get it again") from error
     lines = [line.split() for line in dict.fromkeys(text.splitlines()) if line.strip()]
     if wrong := [" ".join(line) for line in lines if len(line) < 2]:
         raise ConfigError(
-            f"{root / name} has the line '{wrong[0]}'; needed are a short and a long exposure in each line"
+            f"{root / name} has the line '{wrong[0]}'; "
+            "needed are a short and a long exposure in each line"
         )
     if outside := [
         path
@@ -61,28 +70,29 @@ def _photos(root: Path, name: str) -> tuple[Photo, ...]:
         if os.path.isabs(path) or os.path.normpath(path).startswith("..")
     ]:
         raise ConfigError(
-            f"{root / name} names {few(outside)}, which is outside of {root}; get it again"
+            f"{root / name} names {format_names(outside)}, which is outside of {root}; get it again"
         )
     pairs = [(root / line[0], root / line[1]) for line in lines]
     if missing := [
-        os.path.relpath(file, root) for each in pairs for file in each if not file.is_file()
+        os.path.relpath(file, root) for pair in pairs for file in pair if not file.is_file()
     ]:
         raise ConfigError(
-            f"{root}: {len(missing)} files of {name} are missing: {few(missing)}; needed is {LAYOUT}"
+            f"{root}: {len(missing)} files of {name} are missing: {format_names(missing)}; "
+            f"needed is {LAYOUT}"
         )
-    return tuple(_photo(short, long) for short, long in pairs)
+    return tuple(_make_pair(short, long) for short, long in pairs)
 
 
-def _photo(short: Path, long: Path) -> Photo:
+def _make_pair(short: Path, long: Path) -> PhotoPair:
     def read() -> Images:
-        amplified = min(_seconds(long) / _seconds(short), MOST_AMPLIFIED)
-        return matching(_developed(short, amplified), _developed(long, 1.0), short, long)
+        ratio = min(_exposure_seconds(long) / _exposure_seconds(short), MAX_AMPLIFICATION)
+        return match_sizes(_develop(short, ratio), _develop(long, 1.0), short, long)
 
-    return Photo(short.stem, (short, long), read, scene=long.stem)
+    return PhotoPair(short.stem, (short, long), read, scene=long.stem)
 
 
-def _seconds(file: Path) -> float:
-    """Exposure in the name of a file, such as 00001_00_0.04s.ARW."""
+def _exposure_seconds(file: Path) -> float:
+    """Return the exposure time in the name of a file, such as 00001_00_0.04s.ARW."""
     text = file.stem.rpartition("_")[2].removesuffix("s")
     try:
         seconds = float(text)
@@ -93,13 +103,14 @@ def _seconds(file: Path) -> float:
     return seconds
 
 
-@lru_cache(maxsize=2)  # the shorts of one long follow each other
-def _developed(file: Path, brighter: float) -> Tensor:
-    """(3, H / 2, W / 2) of uint8.
+@lru_cache(maxsize=2)  # consecutive pairs share their long exposure
+def _develop(file: Path, amplification: float) -> Tensor:
+    """Develop a raw file to (3, H / 2, W / 2), uint8.
 
-    Raises ConfigError if rawpy is not there or cannot read the file.
+    Raises:
+        ConfigError: rawpy is not installed or cannot read the file.
     """
-    rawpy = _rawpy()
+    rawpy = _import_rawpy()
     try:
         with rawpy.imread(str(file)) as raw:
             check_pixels(raw.sizes.raw_width, raw.sizes.raw_height, file)
@@ -108,7 +119,7 @@ def _developed(file: Path, brighter: float) -> Tensor:
                 half_size=True,
                 no_auto_bright=True,
                 output_bps=8,
-                bright=brighter,
+                bright=amplification,
             )
     except ConfigError:
         raise
@@ -119,7 +130,7 @@ def _developed(file: Path, brighter: float) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def _rawpy() -> Any:
+def _import_rawpy() -> Any:
     try:
         import rawpy
     except ImportError as error:
@@ -129,4 +140,4 @@ def _rawpy() -> Any:
     return rawpy
 
 
-SID = DataSet("SID-Sony", LAYOUT, SOURCE, (*LISTS, "Sony/short", "Sony/long"), _open)
+SID = DataSet("SID-Sony", LAYOUT, SOURCE, (*LISTS, "Sony/short", "Sony/long"), _find_splits)

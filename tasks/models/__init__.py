@@ -1,1 +1,1 @@
-"""Backbones as plain nn.Modules."""
+"""The backbones of the restoration tasks as plain nn.Modules."""

@@ -1,4 +1,4 @@
-"""Backbones from the options of a study: what may be set, and to what."""
+"""Construction of backbones from the options of a study, with checks of the options."""
 
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -8,12 +8,10 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError
-from bench.plugins.registry import unknown
+from bench.plugins.registry import describe_unknown
 
-LARGEST_OPTION = 1024  # a width, a number of blocks
-MOST_PARAMETERS = (
-    2**29
-)  # 2 GiB of weights; the largest published backbone here has about 0.04 of a GiB
+MAX_OPTION = 1024  # of a width or a number of blocks
+MAX_PARAMETERS = 2**29  # 2 GiB of weights; the largest published backbone here has about 0.04 GiB
 Backbones = Mapping[str, Callable[..., nn.Module]]
 
 
@@ -22,54 +20,60 @@ def build(
     backbone: str,
     options: Mapping[str, Any],
     defaults: Mapping[str, Any],
-    decided: Mapping[str, Any],
+    fixed: Mapping[str, Any],
 ) -> nn.Module:
-    """A new network.
+    """Build a new network.
 
     Args:
         backbones: name -> constructor; its arguments with a default int (a positive size) or bool
             (a switch) are the options.
         backbone: one of the names.
-        options: what the user chose.
-        defaults: the options that there are, with their defaults.
-        decided: what the task decides (channels of the images), for the constructors that ask for
-            it: no options.
+        options: option -> value, as chosen by the user.
+        defaults: option -> default, for all options of the backbone.
+        fixed: arguments that the task decides (such as the channels of the images), passed to the
+            constructors that have them; the user cannot set them.
 
     Raises:
-        ConfigError: unknown backbone or option, or a value that is none for it.
+        ConfigError: unknown backbone or option, or an invalid value.
     """
     if backbone not in backbones:
-        raise ConfigError(unknown("backbone", backbone, backbones))
+        raise ConfigError(describe_unknown("backbone", backbone, backbones))
     for name, value in options.items():
         if name not in defaults:
-            raise ConfigError(unknown(f"option of backbone {backbone}", name, defaults))
-        _check(backbone, name, value, switch=isinstance(defaults[name], bool))
-    asked = signature(backbones[backbone]).parameters
-    arguments = {name: value for name, value in decided.items() if name in asked} | dict(options)
+            raise ConfigError(describe_unknown(f"option of backbone {backbone}", name, defaults))
+        _check_option(backbone, name, value, switch=isinstance(defaults[name], bool))
+    construct = backbones[backbone]
+    parameters = signature(construct).parameters
+    arguments = {name: value for name, value in fixed.items() if name in parameters} | dict(options)
     try:
-        with torch.device("meta"):  # no memory for weights
-            count = (
-                sum(weight.numel() for weight in backbones[backbone](**arguments).parameters())
-                if options
-                else 0
-            )
-        if count > MOST_PARAMETERS:
-            raise ConfigError(
-                f"backbone {backbone} would have {count:,} parameters, more than {MOST_PARAMETERS:,}; choose it smaller"
-            )
-        return backbones[backbone](**arguments)
+        if options:
+            _check_parameters(backbone, construct, arguments)
+        return construct(**arguments)
     except ValueError as error:
         raise ConfigError(f"backbone {backbone}: {error}") from error
 
 
-def _check(backbone: str, name: str, value: Any, switch: bool) -> None:
+def _check_parameters(
+    backbone: str, construct: Callable[..., nn.Module], arguments: Mapping[str, Any]
+) -> None:
+    """Raise ConfigError if the network would have too many parameters."""
+    with torch.device("meta"):  # allocates no memory
+        count = sum(weight.numel() for weight in construct(**arguments).parameters())
+    if count > MAX_PARAMETERS:
+        raise ConfigError(
+            f"backbone {backbone} would have {count:,} parameters, more than {MAX_PARAMETERS:,}; "
+            "choose it smaller"
+        )
+
+
+def _check_option(backbone: str, name: str, value: Any, switch: bool) -> None:
     if switch and not isinstance(value, bool):
         raise ConfigError(f"option {name} of backbone {backbone} is {value!r}; give true or false")
     if not switch and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ConfigError(
             f"option {name} of backbone {backbone} is {value!r}; give a positive integer"
         )
-    if not switch and value > LARGEST_OPTION:
+    if not switch and value > MAX_OPTION:
         raise ConfigError(
-            f"option {name} of backbone {backbone} is {value}; give at most {LARGEST_OPTION}"
+            f"option {name} of backbone {backbone} is {value}; give at most {MAX_OPTION}"
         )

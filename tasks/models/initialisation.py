@@ -1,13 +1,14 @@
-"""New weights for any of the backbones, also after surgery.
+"""Initialisation of the weights of any backbone, also after surgery.
 
-He initialisation for LeakyReLU(0.2); transposed convolutions, which no activation follows, with std
-sqrt(1 / c_in); zero bias. PyTorch's default lets the signal vanish over the nineteen layers of the
-U-Net: 0.5 to 3.6 dB are lost in short trainings. A layer whose output is added to something is
-given a gain below one where it is made, so that sums do not grow from block to block.
+He initialisation for LeakyReLU(0.2); transposed convolutions, which no activation follows, get a
+standard deviation of sqrt(1 / c_in); biases are zero. With PyTorch's default the signal vanishes
+over the nineteen layers of the U-Net, which costs 0.5 to 3.6 dB in short trainings. A layer whose
+output is added to another tensor gets a gain below one when the network is built, so that sums do
+not grow from block to block.
 
-Layers of other kinds, which networks of the user's own have, are reset by their `reset_parameters`
-(torch's normalisations, Linear, PReLU, and any module that defines one). A weight that belongs to a
-module without one stays as it is.
+Layers of other types, which a user's own network may have, are reset by their `reset_parameters`
+(torch's normalisations, Linear, PReLU, and any module that defines it). Weights of a module without
+this method stay as they are.
 """
 
 import math
@@ -20,14 +21,18 @@ SLOPE = 0.2
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def with_gain(layer: Layer, gain: float) -> Layer:
-    """The layer, with a factor for its first weights, which copies and surgery carry along."""
+def set_gain(layer: Layer, gain: float) -> Layer:
+    """Set a factor for the initial weights of a layer; copies and surgery preserve it.
+
+    Returns:
+        The same layer.
+    """
     layer.gain = gain  # type: ignore[assignment]
     return layer
 
 
 def initialise(model: nn.Module, generator: Generator) -> None:
-    """New weights in place; all randomness from `generator` (CPU)."""
+    """Draw new weights in place; all randomness comes from `generator` (CPU)."""
     for layer in model.modules():
         if isinstance(layer, nn.ConvTranspose2d):
             nn.init.normal_(

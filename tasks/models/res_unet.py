@@ -1,9 +1,9 @@
-"""Res-U-Net: a U-Net of residual blocks, as the Uformer authors use it for denoising (Wang et al., CVPR 2022, their baseline "UNet").
+"""Res-U-Net: a U-Net of residual blocks, the baseline "UNet" of Uformer (Wang et al., CVPR 2022).
 
-Levels as in `tasks.models.unet`. A block is conv3x3, LeakyReLU(0.01), conv3x3, LeakyReLU(0.01),
-plus a 1x1 convolution of its input, summed after the activation. Down by a 4x4 convolution of
-stride 2, up by a 2x2 transposed convolution with bias; concat(up, skip); a 3x3 output convolution;
-the input is added to the output.
+The Uformer authors use it for denoising. Levels are as in `tasks.models.unet`. A block is conv3x3,
+LeakyReLU(0.01), conv3x3, LeakyReLU(0.01), plus a 1x1 convolution of its input, added after the
+activation. Down by a 4x4 convolution of stride 2, up by a 2x2 transposed convolution with bias;
+concat(up, skip); a 3x3 output convolution; the input is added to the output.
 
 The two summands of a block have the same channels: they are one unit. The skips between encoder and
 decoder are concatenated. At width 32: 9,503,779 parameters; planned peak 1048 MiB at 1x3x1024x2048
@@ -16,37 +16,40 @@ import math
 from torch import Tensor, nn
 
 from tasks.models.encoder_decoder import EncoderDecoder
-from tasks.models.initialisation import with_gain
+from tasks.models.initialisation import set_gain
 
 SLOPE = 0.01
 
 
 class Block(nn.Module):
-    """(N, C_in, H, W) -> (N, C_out, H, W)."""
+    """Residual block, (N, C_in, H, W) -> (N, C_out, H, W)."""
 
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.second = with_gain(nn.Conv2d(c_out, c_out, 3, padding=1), math.sqrt(0.5))
-        self.shortcut = with_gain(nn.Conv2d(c_in, c_out, 1), 0.5)  # no activation halves it
-        self.act1, self.act2 = nn.LeakyReLU(SLOPE, inplace=True), nn.LeakyReLU(SLOPE, inplace=True)
+        self.second = set_gain(nn.Conv2d(c_out, c_out, 3, padding=1), math.sqrt(0.5))
+        # A gain of sqrt(0.5), because no activation halves the variance of the shortcut; and again
+        # sqrt(0.5), because two branches are added.
+        self.shortcut = set_gain(nn.Conv2d(c_in, c_out, 1), 0.5)
+        self.act1 = nn.LeakyReLU(SLOPE, inplace=True)
+        self.act2 = nn.LeakyReLU(SLOPE, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Two convolutions beside one."""
+        """Add the outputs of the two convolutions and of the shortcut."""
         return self.act2(self.second(self.act1(self.first(x)))) + self.shortcut(x)
 
 
 class ResUNet(EncoderDecoder):
-    """(N, C, H, W) -> (N, C, H, W), with H and W multiples of 2 ** (levels - 1).
+    """Res-U-Net, (N, C, H, W) -> (N, C, H, W), H and W multiples of 2 ** (levels - 1).
 
     Args:
         width: channels of the first level.
-        levels: resolutions, 2 to 5.
-        channels: of the input and the output.
+        levels: number of resolutions, 2 to 5.
+        channels: channels of the input and the output.
         global_residual: adds the input to the output.
 
     Raises:
-        ValueError: another number of levels.
+        ValueError: the number of levels is out of range.
     """
 
     def __init__(
@@ -61,6 +64,6 @@ class ResUNet(EncoderDecoder):
         self.decoder = nn.ModuleDict({f"d{k}": Block(2 * c[k], c[k]) for k in above})
         self.out = nn.Conv2d(c[1], channels, 3, padding=1)
 
-    def shrunk(self, x: Tensor, level: int) -> Tensor:
-        """By a learned convolution."""
+    def downsample(self, x: Tensor, level: int) -> Tensor:
+        """Halve the resolution by a learned convolution."""
         return self.down[level - 1](x)

@@ -1,4 +1,7 @@
-"""A cell has a key that depends on all that changes its answer and on nothing else; cells and records survive JSON."""
+"""The key of a cell depends on everything that changes its result, and on nothing else.
+
+Cells and records survive conversion to JSON and back.
+"""
 
 import hashlib
 import json
@@ -62,7 +65,7 @@ CHANGED = {
 @pytest.mark.parametrize(
     "name", [entry.name for entry in fields(Cell) if entry.name not in NOT_IN_KEY]
 )
-def test_the_key_changes_with_everything_that_changes_the_answer(name: str) -> None:
+def test_the_key_changes_with_everything_that_changes_the_result(name: str) -> None:
     assert replace(CELL, **{name: CHANGED[name]}).key != CELL.key
 
 
@@ -72,15 +75,12 @@ def test_the_key_changes_with_every_entry_of_the_recipe(name: str) -> None:
     assert replace(CELL, recipe=recipe).key != CELL.key
 
 
-def test_the_key_changes_neither_with_the_label_nor_with_the_places_of_the_data_and_a_network_file() -> (
-    None
-):
-    assert (
-        replace(CELL, label="mine", data="/elsewhere", backbone_folder="/elsewhere").key == CELL.key
-    )
+def test_the_key_does_not_depend_on_the_label_and_on_folders() -> None:
+    changes = {"label": "mine", "data": "/elsewhere", "backbone_folder": "/elsewhere"}
+    assert replace(CELL, **changes).key == CELL.key
 
 
-def test_what_only_a_network_file_has_is_not_in_the_key_of_other_cells() -> None:
+def test_fields_of_network_files_are_not_in_the_key_of_other_cells() -> None:
     old = {
         name: value
         for name, value in asdict(CELL).items()
@@ -102,7 +102,7 @@ def test_a_digest_is_the_same_on_every_machine() -> None:
 
 
 def test_a_cell_survives_json() -> None:
-    again = Cell.from_json(json.loads(json.dumps(CELL.content())))
+    again = Cell.from_json(json.loads(json.dumps(CELL.to_json())))
     assert (again, again.key) == (CELL, CELL.key)
 
 
@@ -110,17 +110,17 @@ def test_a_record_survives_json() -> None:
     assert Record.from_json(json.loads(json.dumps(RECORD.to_json()))) == RECORD
 
 
-def test_a_record_without_an_answer_survives_json() -> None:
-    impossible = Record(CELL, "infeasible", reason="the least peak is 3 MiB")
-    assert Record.from_json(json.loads(json.dumps(impossible.to_json()))) == impossible
+def test_a_record_without_a_result_survives_json() -> None:
+    infeasible = Record(CELL, "infeasible", reason="the least peak is 3 MiB")
+    assert Record.from_json(json.loads(json.dumps(infeasible.to_json()))) == infeasible
 
 
-def test_a_record_says_its_key_and_schema() -> None:
+def test_the_json_of_a_record_has_its_key_and_schema() -> None:
     content = RECORD.to_json()
     assert (content["key"], content["schema"]) == (CELL.key, SCHEMA)
 
 
-def test_questions_and_answers_cannot_be_changed() -> None:
+def test_cells_and_records_are_frozen() -> None:
     for value, name in ((CELL, "seed"), (RECORD, "status")):
         with pytest.raises(FrozenInstanceError):
             setattr(value, name, None)

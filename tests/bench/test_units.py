@@ -1,9 +1,10 @@
-"""Bytes, shapes and durations as text, and back."""
+"""Conversion of bytes, shapes and durations to text and back."""
 
 import pytest
 
 from bench.errors import ConfigError
 from bench.units import (
+    as_shapes,
     format_duration,
     format_mib,
     format_shape,
@@ -11,7 +12,6 @@ from bench.units import (
     parse_duration,
     parse_shape,
     parse_shapes,
-    shapes_of,
 )
 
 
@@ -37,7 +37,7 @@ def test_a_shape_survives_the_round_trip() -> None:
         "1x3x2.5x4",
     ],
 )
-def test_a_text_that_is_no_shape_is_refused_with_an_example(text: str) -> None:
+def test_a_text_that_is_not_a_shape_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r"write for example 1x3x256x256"):
         parse_shape(text)
 
@@ -45,7 +45,7 @@ def test_a_text_that_is_no_shape_is_refused_with_an_example(text: str) -> None:
 def test_several_shapes_are_joined_by_commas() -> None:
     assert parse_shapes("1x3x64x64, 1x1x64x64") == ((1, 3, 64, 64), (1, 1, 64, 64))
     assert format_shape(parse_shapes("1x3x64x64,1x1x64x64")) == "1x3x64x64,1x1x64x64"
-    assert shapes_of((1, 3, 64, 64)) == parse_shapes("1x3x64x64")
+    assert as_shapes((1, 3, 64, 64)) == parse_shapes("1x3x64x64")
     with pytest.raises(ConfigError, match="shape ''"):
         parse_shapes("1x3x64x64,")
 
@@ -61,7 +61,7 @@ def test_several_shapes_are_joined_by_commas() -> None:
         (12000, "3 h 20 min"),
     ],
 )
-def test_a_duration_is_told_in_the_unit_that_a_person_would_use(seconds: float, text: str) -> None:
+def test_a_duration_is_formatted_in_a_readable_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
@@ -83,6 +83,6 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text", ["", "h", "90", "0s", "-1h", "2 h", "2hours", "nans", "1e3s", "1.h", "\u0661h"]
 )
-def test_a_text_that_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_a_text_that_is_not_a_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match="write for example 90s, 30m or 2h"):
         parse_duration(text)

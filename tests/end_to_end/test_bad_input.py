@@ -1,4 +1,4 @@
-"""What a user gets wrong: one line, exit code 2, nothing written."""
+"""Mistakes of a user: each is one line and exit code 2, and nothing is written."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from bench.cli.main import main
 
 
 def _pairs(folder: Path, count: int = 2, pixels: int = 64) -> Path:
-    """A folder of real-looking pairs."""
+    """Write a folder of pairs of noise photographs."""
     rng = numpy.random.default_rng(0)
     for side in ("train/noisy", "train/clean", "val/noisy", "val/clean"):
         (folder / side).mkdir(parents=True)
@@ -41,8 +41,8 @@ def _shrink(folder: Path) -> None:
         Image.new("RGB", (16, 16)).save(folder / f"train/{side}/0.png")
 
 
-def _refused(words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a command is answered with; it wrote nothing."""
+def _run_and_fail(words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that fails without writing anything; return its line on stderr."""
     before = sorted(workplace.rglob("*"))
     assert main(words) == 2
     printed = capsys.readouterr()
@@ -53,7 +53,7 @@ def _refused(words: list[str], workplace: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    ("words", "names"),
+    ("words", "message"),
     [
         (
             ["data", "check", "data", "--task", "low_light"],
@@ -78,15 +78,15 @@ def _refused(words: list[str], workplace: Path, capsys: pytest.CaptureFixture[st
     ],
 )
 def test_a_wrong_folder_or_task_is_told_with_the_right_one(
-    words: list[str], names: str, tmp_path: Path, monkeypatch, capsys
+    words: list[str], message: str, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     _pairs(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    assert re.search(names, _refused(words, tmp_path, capsys))
+    assert re.search(message, _run_and_fail(words, tmp_path, capsys))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "names"),
+    ("spoil", "message"),
     [
         (_empty, "no photographs|empty|no image"),
         (_mismatch, "other"),
@@ -95,15 +95,16 @@ def test_a_wrong_folder_or_task_is_told_with_the_right_one(
     ],
 )
 def test_photographs_that_cannot_be_used(
-    spoil, names: str, tmp_path: Path, monkeypatch, capsys
+    spoil, message: str, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     spoil(_pairs(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
-    assert re.search(names, _refused(["run", "smoke", "--data", "data"], tmp_path, capsys))
+    error = _run_and_fail(["run", "smoke", "--data", "data"], tmp_path, capsys)
+    assert re.search(message, error)
 
 
 @pytest.mark.parametrize(
-    ("change", "names"),
+    ("change", "message"),
     [
         ('methods=["msop"]', "did you mean 'mosp'"),
         ('tasks=["denoise"]', "did you mean 'denoising'"),
@@ -116,16 +117,16 @@ def test_photographs_that_cannot_be_used(
     ],
 )
 def test_studies_that_cannot_be_run(
-    change: str, names: str, tmp_path: Path, monkeypatch, capsys
+    change: str, message: str, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert names in _refused(["run", "smoke", "--set", change], tmp_path, capsys)
+    assert message in _run_and_fail(["run", "smoke", "--set", change], tmp_path, capsys)
 
 
 def test_a_study_that_is_no_toml_names_the_line(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "broken.toml").write_text('tasks = ["denoising"]\nratios = [0.5\nseeds = 1\n')
     monkeypatch.chdir(tmp_path)
-    assert "line 3" in _refused(["run", "broken.toml"], tmp_path, capsys)
+    assert "line 3" in _run_and_fail(["run", "broken.toml"], tmp_path, capsys)
 
 
 NETS = """
@@ -153,11 +154,12 @@ class Constant(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("words", "names"),
+    ("words", "message"),
     [
         (
             "nets.py:build",
-            "nets.py:build needs an input to be measured at; give it, for example --shape 1x3x256x256, or its --task",
+            "nets.py:build needs an input to be measured at; give it, "
+            "for example --shape 1x3x256x256, or its --task",
         ),
         ("nets.py:build --shape 3x64", "shape '3x64' is not of the form"),
         ("nets.py:build --shape 1x4x64x64", "does not accept an input of 1x4x64x64"),
@@ -180,8 +182,8 @@ class Constant(nn.Module):
     ],
 )
 def test_networks_of_the_users_own_that_cannot_be_measured(
-    words: str, names: str, tmp_path: Path, monkeypatch, capsys
+    words: str, message: str, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     (tmp_path / "nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
-    assert names in _refused(["profile", *words.split()], tmp_path, capsys)
+    assert message in _run_and_fail(["profile", *words.split()], tmp_path, capsys)

@@ -1,4 +1,4 @@
-"""A file of the user's own that brings a method and a backbone: in lists, in studies over several processes, saved and loaded again."""
+"""A plugin file with a method and a backbone: in lists, in studies over two processes, exported."""
 
 import json
 import subprocess
@@ -16,7 +16,8 @@ from methods.uniform import Uniform
 
 @backbone("three_layers")
 def three_layers(width=8):
-    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
+    first, last = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 3, 3, padding=1)
+    return nn.Sequential(first, nn.ReLU(), last)
 
 @method("my_uniform")
 @dataclass(frozen=True)
@@ -40,39 +41,28 @@ def prunebench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("plugins")
-    (place / "mine.py").write_text(PLUGIN)
-    (place / "mine.toml").write_text(STUDY)
-    (place / "broken.py").write_text("1 / 0")
-    return place
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "mine.py").write_text(PLUGIN)
+    (folder / "mine.toml").write_text(STUDY)
+    (folder / "broken.py").write_text("1 / 0")
+    return folder
 
 
 def test_lists_name_the_file_beside_a_broken_one(folder: Path) -> None:
     listed = prunebench(folder, "list", "methods", "--plugin", "broken.py", "--plugin", "mine.py")
     assert f"my_uniform\n  origin      {folder / 'mine.py'}" in listed.stdout
     assert listed.stderr == (
-        f"prunebench: the plugin {folder / 'broken.py'} is left out: it raises ZeroDivisionError in line 1 of broken.py: division by zero\n"
+        f"prunebench: the plugin {folder / 'broken.py'} is left out: "
+        "it raises ZeroDivisionError in line 1 of broken.py: division by zero\n"
     )
-    backbones = json.loads(
-        prunebench(folder, "list", "backbones", "--plugin", "mine.py", "--json").stdout
-    )
-    (mine,) = (one for one in backbones if one["name"] == "three_layers")
+    listed = prunebench(folder, "list", "backbones", "--plugin", "mine.py", "--json")
+    (mine,) = (entry for entry in json.loads(listed.stdout) if entry["name"] == "three_layers")
     assert (mine["origin"], mine["options"]) == (str(folder / "mine.py"), {"width": 8})
 
 
 def test_a_study_over_two_processes_has_its_rows(folder: Path) -> None:
-    done = prunebench(
-        folder,
-        "run",
-        "mine.toml",
-        "--plugin",
-        "mine.py",
-        "--workers",
-        "2",
-        "--no-mlflow",
-        "--out",
-        "out",
-    )
+    run = ["run", "mine.toml", "--plugin", "mine.py", "--no-mlflow", "--out", "out"]
+    done = prunebench(folder, *run, "--workers", "2")
     assert done.returncode == 0, done.stderr
     rows = json.loads(prunebench(folder, "table", "out", "--format", "json").stdout)
     assert {(row["label"], row["status"]) for row in rows} == {
@@ -80,16 +70,14 @@ def test_a_study_over_two_processes_has_its_rows(folder: Path) -> None:
         ("my_uniform", "done"),
         ("global_l2", "done"),
     }
-    exported = prunebench(
-        folder, "export", "out", "--row", "my_uniform", "--format", "safetensors", "--out", "net"
-    )
+    export = ["export", "out", "--row", "my_uniform", "--format", "safetensors", "--out", "net"]
+    exported = prunebench(folder, *export)
     assert "it computes the same to the last bit" in exported.stdout, exported.stderr
 
 
 def test_without_the_file_the_study_says_what_is_unknown(folder: Path) -> None:
-    done = prunebench(
-        folder, "run", "mine.toml", "--plugin", "broken.py", "--no-mlflow", "--out", "other"
-    )
+    run = ["run", "mine.toml", "--plugin", "broken.py", "--no-mlflow", "--out", "other"]
+    done = prunebench(folder, *run)
     assert done.returncode == 2
     assert (
         "unknown backbone of task denoising 'three_layers'" in done.stderr

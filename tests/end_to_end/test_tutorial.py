@@ -1,4 +1,4 @@
-"""The tutorial of the README: a method in a package of its own, from its installation to its row, by the commands as they stand there."""
+"""The commands of the tutorial install a method as a package and give it a row of a table."""
 
 import json
 import re
@@ -12,21 +12,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "tests" / "tutorial"
-MOST_LINES = 40
+MAX_LINES = 40
 
 
-def commands() -> list[str]:
-    """The four commands of the README's tutorial, without their comments."""
-    text = (ROOT / "README.md").read_text("utf-8").partition("### Your own method")[2]
-    block = next(
-        block for block in re.findall(r"```\n(.*?)```", text, re.S) if "pip install" in block
-    )
+def read_commands() -> list[str]:
+    """Return the four commands of the tutorial, without their comments."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.S | re.M)
+    (block,) = (block for block in blocks if "./tests/tutorial" in block)
     return [line.partition("   #")[0].strip() for line in block.splitlines()]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package and an environment that has what is installed here, and nothing else of its own yet."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tutorial and a virtual environment that sees the packages of this one."""
     folder = tmp_path_factory.mktemp("tutorial")
     shutil.copytree(TUTORIAL, folder / "tests" / "tutorial")
     subprocess.run(
@@ -34,22 +34,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    outer = [
-        str(ROOT),
-        sysconfig.get_paths()["purelib"],
-    ]  # a virtual environment inside another one does not see the outer one's packages
+    # A virtual environment made from another one does not see the packages of that one.
+    outer_packages = sysconfig.get_paths()["purelib"]
     (packages / "outer.pth").write_text(
-        f"import sys, site; sys.path.insert(0, {outer[0]!r}); site.addsitedir({outer[1]!r})\n"
+        f"import sys, site; sys.path.insert(0, {str(ROOT)!r}); "
+        f"site.addsitedir({outer_packages!r})\n"
     )
     return folder
 
 
-def shell(command: str, place: Path) -> subprocess.CompletedProcess[str]:
-    """A command of the README in that environment."""
-    words = f'python() {{ "{place}/venv/bin/python" "$@"; }}; pip() {{ python -m pip "$@"; }}; prunebench() {{ python -m prunebench "$@"; }}'
+def run_shell(command: str, environment: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the tutorial in that environment."""
+    functions = (
+        f'python() {{ "{environment}/venv/bin/python" "$@"; }}; '
+        'pip() { python -m pip "$@"; }; prunebench() { python -m prunebench "$@"; }'
+    )
     return subprocess.run(
-        ["bash", "-c", f"{words}; {command}"],
-        cwd=place,
+        ["bash", "-c", f"{functions}; {command}"],
+        cwd=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -57,21 +59,21 @@ def shell(command: str, place: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_method_of_the_tutorial_is_short() -> None:
-    assert len((TUTORIAL / "prunebench_taylor.py").read_text("utf-8").splitlines()) <= MOST_LINES
+    assert len((TUTORIAL / "prunebench_taylor.py").read_text("utf-8").splitlines()) <= MAX_LINES
 
 
-def test_four_commands_lead_from_a_file_to_a_row(place: Path) -> None:
-    install, listing, check, run = commands()
-    installed = shell(install, place)
+def test_four_commands_lead_from_a_file_to_a_row(environment: Path) -> None:
+    install, list_methods, check, run = read_commands()
+    installed = run_shell(install, environment)
     assert installed.returncode == 0, installed.stderr
-    listed = shell(listing, place).stdout
+    listed = run_shell(list_methods, environment).stdout
     assert re.search(r"^taylor\n  origin +prunebench-taylor 0\.1\.0", listed, re.M)
     assert "ranking: Literal['global', 'uniform'] = 'global'" in listed
-    checked = shell(check, place)
+    checked = run_shell(check, environment)
     assert checked.returncode == 0, checked.stdout
-    done = shell(f"{run} --no-mlflow", place)
+    done = run_shell(f"{run} --no-mlflow", environment)
     assert done.returncode == 0, done.stderr
-    table = shell("prunebench table results/runs/mine --format json", place).stdout
+    table = run_shell("prunebench table results/runs/mine --format json", environment).stdout
     rows = [row for row in json.loads(table) if row["method"] == "taylor"]
     assert [(row["ratio"], row["status"]) for row in rows] == [
         (0.75, "done"),

@@ -1,11 +1,12 @@
-"""A study that is killed with SIGKILL at random moments and begun again each time ends as one that was left alone.
+"""Kill a study with SIGKILL at random moments, and compare its results with an undisturbed run.
 
-    python -m tests.endurance.chaos --kills 100 --out /tmp/chaos        results/reference/endurance/chaos.md is what it printed
+    python -m tests.endurance.chaos --kills 100 --out /tmp/chaos
 
-The study (by default `smoke`) is run once undisturbed. Then it is run in new folders, over two
-processes, and killed after a random time: its whole process group, or the driver alone, until there
-were enough kills. At the end of each folder every record must have the same figures to the last
-bit, but seconds, and every network the same bytes; and no record that was stored before a kill may
+Its output is stored in results/reference/endurance/chaos.md. The study (by default `smoke`) is run
+once undisturbed. Then it is run in new folders, with two worker processes, and killed after a
+random time (its whole process group, or the driver alone) and started again, until there were
+enough kills. At the end, every record of a folder must have the same figures to the last bit
+(except seconds), and every network the same bytes; and no record that was stored before a kill may
 have been written again.
 """
 
@@ -23,32 +24,35 @@ from typing import Any
 
 from bench.study.store import Store
 
-KILLS_OF_A_FOLDER = 20
+KILLS_PER_FOLDER = 20
 
 
-def answers(folder: Path) -> dict[str, Any]:
-    """Key -> all that a run has found out, but how long it took: the record, and the hash of its network."""
-    found = {}
+def read_results(folder: Path) -> dict[str, Any]:
+    """Return key -> (record without its seconds, hash of its network) of a run folder."""
+    results = {}
     for record in Store(folder).records():
         content = record.to_json()
         del content["seconds"]
         weights = Store(folder).model_folder(record.key) / "weights.safetensors"
-        found[record.key] = content, hashlib.sha256(weights.read_bytes()).hexdigest()
-    return found
+        results[record.key] = content, hashlib.sha256(weights.read_bytes()).hexdigest()
+    return results
 
 
-def identities(folder: Path) -> dict[str, tuple[int, int]]:
-    """Key -> which file its record is: another one each time it is written."""
+def record_identities(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return key -> identity of its record's file, which changes whenever it is written."""
     files = {path.stem: path.stat() for path in (folder / "records").glob("*.json")}
     return {key: (file.st_ino, file.st_mtime_ns) for key, file in files.items()}
 
 
-class Killed:
-    """A run that is begun again and again.
+class KilledRun:
+    """A run that is killed and started again.
 
     Args:
-        command: of the run; folder: of its results. draws: decide when it is killed, and how.
-        least_seconds, most_seconds: of an attempt.
+        command: command of the run.
+        folder: folder of its results.
+        draws: decide when the run is killed, and how.
+        min_seconds: least time before a kill.
+        max_seconds: greatest time before a kill.
     """
 
     def __init__(
@@ -56,43 +60,43 @@ class Killed:
         command: list[str],
         folder: Path,
         draws: random.Random,
-        least_seconds: float,
-        most_seconds: float,
+        min_seconds: float,
+        max_seconds: float,
     ) -> None:
-        self.command, self.folder, self.draws, self.between = (
-            command,
-            folder,
-            draws,
-            (least_seconds, most_seconds),
-        )
-        self.kills, self.stored, self.rewritten = Counter[str](), dict[str, tuple[int, int]](), 0
+        self.command = command
+        self.folder = folder
+        self.draws = draws
+        self.seconds_range = (min_seconds, max_seconds)
+        self.kills = Counter[str]()
+        self.stored: dict[str, tuple[int, int]] = {}
+        self.rewritten = 0
 
     def attempt(self, kill: bool) -> bool:
-        """One run; whether it came to its end."""
+        """Start the run, and kill it after a random time if asked; return whether it finished."""
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             run = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
             try:
-                code = run.wait(self.draws.uniform(*self.between) if kill else None)
+                code = run.wait(self.draws.uniform(*self.seconds_range) if kill else None)
             except subprocess.TimeoutExpired:
-                whom = self.draws.choice(["group", "driver"])
-                self.kills[whom] += 1
-                (os.killpg if whom == "group" else os.kill)(run.pid, signal.SIGKILL)
+                target = self.draws.choice(["group", "driver"])
+                self.kills[target] += 1
+                (os.killpg if target == "group" else os.kill)(run.pid, signal.SIGKILL)
                 run.wait()
                 code = None
-        self._look()
+        self._check_records()
         if code not in (None, 0):
             raise SystemExit(f"the run ended with exit code {code}; see {log.name}")
         return code == 0
 
-    def _look(self) -> None:
-        """Whether what was stored before is what is there now."""
-        now = identities(self.folder)
-        self.rewritten += sum(now.get(key) != identity for key, identity in self.stored.items())
-        self.stored = now
+    def _check_records(self) -> None:
+        """Count the stored records that were written again since the last attempt."""
+        current = record_identities(self.folder)
+        self.rewritten += sum(current.get(key) != identity for key, identity in self.stored.items())
+        self.stored = current
 
 
 def main() -> None:
-    """Runs it all and prints what came of it."""
+    """Run the study undisturbed and with kills, and print how the results compare."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -100,49 +104,45 @@ def main() -> None:
     parser.add_argument("--study", default="smoke")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
-    if asked.out.exists():
-        parser.error(f"{asked.out} is there already; give a new folder")
-    asked.out.mkdir(parents=True)
+    arguments = parser.parse_args()
+    if arguments.out.exists():
+        parser.error(f"{arguments.out} exists already; give a new folder")
+    arguments.out.mkdir(parents=True)
 
     def command(folder: Path) -> list[str]:
-        words = [
-            "run",
-            asked.study,
-            "--out",
-            str(folder),
-            "--no-mlflow",
-            "--workers",
-            "2",
-            "--checkpoint-every",
-            "2s",
-        ]
+        words = ["run", arguments.study, "--out", str(folder), "--no-mlflow"]
+        words += ["--workers", "2", "--checkpoint-every", "2s"]
         return [sys.executable, "-m", "bench.cli.main", *words]
 
-    begun = time.monotonic()
-    undisturbed = Killed(
-        command(asked.out / "undisturbed"), asked.out / "undisturbed", random.Random(0), 0, 0
-    )
-    undisturbed.attempt(kill=False)
-    whole_seconds, wanted = time.monotonic() - begun, answers(asked.out / "undisturbed")
-    print(f"undisturbed: {len(wanted)} cells in {whole_seconds:.0f} s", flush=True)
-    total, equal, rewritten, folders, draws = Counter[str](), 0, 0, 0, random.Random(asked.seed)
-    while sum(total.values()) < asked.kills:
-        folder = asked.out / f"killed{folders}"
-        run = Killed(command(folder), folder, draws, 4.0, 4.0 + whole_seconds / 6)
-        most = min(KILLS_OF_A_FOLDER, asked.kills - sum(total.values()))
-        ended = False
-        while not ended:
-            ended = run.attempt(kill=sum(run.kills.values()) < most)
-        total, rewritten, folders = total + run.kills, rewritten + run.rewritten, folders + 1
-        same = answers(folder) == wanted
-        equal += same
+    start = time.monotonic()
+    folder = arguments.out / "undisturbed"
+    KilledRun(command(folder), folder, random.Random(0), 0, 0).attempt(kill=False)
+    run_seconds = time.monotonic() - start
+    expected = read_results(folder)
+    print(f"undisturbed: {len(expected)} cells in {run_seconds:.0f} s", flush=True)
+    draws = random.Random(arguments.seed)
+    kills = Counter[str]()
+    folders = equal = rewritten = 0
+    while sum(kills.values()) < arguments.kills:
+        folder = arguments.out / f"killed{folders}"
+        run = KilledRun(command(folder), folder, draws, 4.0, 4.0 + run_seconds / 6)
+        most = min(KILLS_PER_FOLDER, arguments.kills - sum(kills.values()))
+        while not run.attempt(kill=sum(run.kills.values()) < most):
+            pass
+        kills += run.kills
+        rewritten += run.rewritten
+        folders += 1
+        is_equal = read_results(folder) == expected
+        equal += is_equal
         print(
-            f"{folder.name}: {dict(run.kills)} kills, {run.rewritten} records written twice, {'equal' if same else 'NOT EQUAL'}",
+            f"{folder.name}: {dict(run.kills)} kills, {run.rewritten} records written twice, "
+            f"{'equal' if is_equal else 'NOT EQUAL'}",
             flush=True,
         )
-    print(f"{sum(total.values())} kills ({dict(total)}) in {folders} folders: {equal} equal, {rewritten} records written twice, "
-          f"{(time.monotonic() - begun) / 60:.0f} min")  # fmt: skip
+    print(
+        f"{sum(kills.values())} kills ({dict(kills)}) in {folders} folders: {equal} equal, "
+        f"{rewritten} records written twice, {(time.monotonic() - start) / 60:.0f} min"
+    )
     sys.exit(equal != folders or rewritten > 0)
 
 

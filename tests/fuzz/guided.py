@@ -1,13 +1,13 @@
-"""The targets of the suite, guided by coverage, for as long as one likes.
+"""Run the fuzz targets of the suite guided by coverage, for as long as you like.
 
-Needs atheris, which is no dependency of the project:
+Needs atheris, which is not a dependency of the project:
 
     pip install atheris==3.0.0
-    python -m tests.fuzz.guided [-runs=2000] [-max_total_time=60] [TARGET ...]        all targets, one after the other, by default
+    python -m tests.fuzz.guided [-runs=2000] [-max_total_time=60] [TARGET ...]
 
-Words with a dash are libFuzzer's. A finding ends its target with a traceback, and libFuzzer writes
-its input into results/runs/fuzz; each target is a process of its own. The last line of a target
-says its cases, seconds and coverage counters.
+By default, all targets run one after the other, each in a process of its own. Arguments with a dash
+are those of libFuzzer. A finding ends its target with a traceback, and libFuzzer writes the input
+into results/runs/fuzz. The last line of a target has its cases, seconds and coverage counters.
 """
 
 import re
@@ -18,41 +18,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 PACKAGES = ["bench", "tasks", "tomllib", "json", "PIL"]
 RUNS = "-runs=2000"
 ARTEFACTS = Path("results") / "runs" / "fuzz"
-SEEDS, SEED_BYTES = 64, 2048  # random ones: from shorter input nothing whole can be built
+SEEDS, SEED_BYTES = 64, 2048  # random inputs; shorter ones are too short to build a value from
 
 
-def guided(name: str, flags: Sequence[str]) -> None:
-    """Runs one target; does not come back."""
+def fuzz_target(name: str, flags: Sequence[str]) -> None:
+    """Run one target; never returns."""
     import atheris
 
     with atheris.instrument_imports(include=PACKAGES):
         from tests.fuzz.targets import TARGETS
-    atheris.Setup(
-        [sys.argv[0], *flags, "-max_len=4096", "-len_control=0"],
-        TARGETS[name].hypothesis.fuzz_one_input,
-    )  # type: ignore[attr-defined]
+    target: Any = TARGETS[name]
+    arguments = [sys.argv[0], *flags, "-max_len=4096", "-len_control=0"]
+    atheris.Setup(arguments, target.hypothesis.fuzz_one_input)
     atheris.Fuzz()
 
 
-def figures(printed: str, seconds: float) -> str:
-    """Cases, seconds and coverage counters, as libFuzzer says them."""
-    cases, covered = (re.findall(pattern, printed) for pattern in (r"#(\d+)\s", r"cov: (\d+)"))
-    return f"{cases[-1] if cases else 0} cases, {seconds:.0f} s, {covered[-1] if covered else 0} counters"
+def summarize(printed: str, seconds: float) -> str:
+    """Return the cases, seconds and coverage counters that libFuzzer printed, as one line."""
+    cases, counters = (re.findall(pattern, printed) for pattern in (r"#(\d+)\s", r"cov: (\d+)"))
+    last_case = cases[-1] if cases else 0
+    last_counter = counters[-1] if counters else 0
+    return f"{last_case} cases, {seconds:.0f} s, {last_counter} counters"
 
 
 def main(words: Sequence[str]) -> int:
-    """Every target in a process of its own; 1 if one of them found something."""
-    flags, names, found = (
-        [word for word in words if word.startswith("-")],
-        [word for word in words if not word.startswith("-")],
-        False,
-    )
+    """Run every target in a process of its own; return 1 if one of them found something."""
+    flags = [word for word in words if word.startswith("-")]
+    names = [word for word in words if not word.startswith("-")]
+    has_finding = False
     if names[:1] == ["in"]:
-        guided(names[1], [*flags, *names[2:]])
+        fuzz_target(names[1], [*flags, *names[2:]])
     if not names:
         from tests.fuzz.targets import TARGETS
 
@@ -61,19 +61,22 @@ def main(words: Sequence[str]) -> int:
     for name in names:
         started = time.monotonic()
         with TemporaryDirectory() as seeds:
-            for place in range(SEEDS):
-                Path(seeds, str(place)).write_bytes(Random(place).randbytes(SEED_BYTES))
-            ours = [RUNS, "-seed=1", f"-artifact_prefix={ARTEFACTS}/"]
-            command = [sys.executable, "-m", "tests.fuzz.guided", "in", name, *ours, *flags, seeds]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            for index in range(SEEDS):
+                Path(seeds, str(index)).write_bytes(Random(index).randbytes(SEED_BYTES))
+            defaults = [RUNS, "-seed=1", f"-artifact_prefix={ARTEFACTS}/"]
+            command = [sys.executable, "-m", "tests.fuzz.guided", "in", name]
+            done = subprocess.run(
+                [*command, *defaults, *flags, seeds],
+                capture_output=True,
+                text=True,
+                errors="replace",
+            )
         if done.returncode:
-            found = True
+            has_finding = True
             print(done.stdout[-6000:], done.stderr[-6000:])
-        print(
-            f"{name:<16} {figures(done.stderr, time.monotonic() - started)}{', A FINDING' if done.returncode else ''}",
-            flush=True,
-        )
-    return int(found)
+        summary = summarize(done.stderr, time.monotonic() - started)
+        print(f"{name:<16} {summary}{', A FINDING' if done.returncode else ''}", flush=True)
+    return int(has_finding)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What hostile input looks like: junk values, trees with junk in one place, files with bytes changed."""
+"""Strategies for hostile input: junk values, trees with junk in them, files with wrong bytes."""
 
 import json
 from copy import deepcopy
@@ -18,8 +18,8 @@ WORDS = [
     "\x1b[2J",
     "\ud800",
     "nan",
+    "x" * 5000,
 ]
-WORDS += ["x" * 5000]
 NUMBERS = [
     0,
     -1,
@@ -49,64 +49,63 @@ junk: SearchStrategy[Any] = st.recursive(
 
 
 @st.composite
-def changed(draw: DrawFn, tree: Any) -> Any:
-    """A copy of a tree of dictionaries and lists, of which up to three entries are replaced, removed or added."""
+def mutate_tree(draw: DrawFn, tree: Any) -> Any:
+    """Draw a copy of a tree of dictionaries and lists with one to three entries changed.
+
+    An entry is replaced by junk, removed, added, or replaced by a copy of another one.
+    """
     tree = deepcopy(tree)
     for _ in range(draw(st.integers(1, 3))):
-        place = tree
+        node = tree
         while children := [
-            key for key in _keys(place) if isinstance(place[key], dict | list) and place[key]
+            key for key in _keys(node) if isinstance(node[key], dict | list) and node[key]
         ]:
             if draw(st.booleans()):
                 break
-            place = place[draw(st.sampled_from(children))]
-        key = draw(st.sampled_from(_keys(place))) if _keys(place) else None
+            node = node[draw(st.sampled_from(children))]
+        key = draw(st.sampled_from(_keys(node))) if _keys(node) else None
         if key is None:
             continue
         match draw(st.sampled_from(["replace", "remove", "add", "twin"])):
             case "replace":
-                place[key] = draw(junk)
+                node[key] = draw(junk)
             case "remove":
-                del place[key]
-            case "add" if isinstance(place, dict):
-                place[draw(texts)] = draw(junk)
+                del node[key]
+            case "add" if isinstance(node, dict):
+                node[draw(texts)] = draw(junk)
             case _:
-                place[key] = deepcopy(place[draw(st.sampled_from(_keys(place)))])
+                node[key] = deepcopy(node[draw(st.sampled_from(_keys(node)))])
     return tree
 
 
-def _keys(place: Any) -> list[Any]:
-    return list(place) if isinstance(place, dict) else list(range(len(place)))
+def _keys(node: Any) -> list[Any]:
+    return list(node) if isinstance(node, dict) else list(range(len(node)))
 
 
 @st.composite
-def damaged(draw: DrawFn, whole: bytes) -> bytes:
-    """A copy of a file that is cut short, or in which bytes are changed, put in, or said twice."""
+def damage_bytes(draw: DrawFn, whole: bytes) -> bytes:
+    """Draw a copy of a file with bytes changed, inserted or repeated, or with its end cut off."""
     content = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(0, len(content) - 1)))
+        index = draw(st.integers(0, max(0, len(content) - 1)))
         match draw(st.sampled_from(["change", "change", "cut", "insert", "repeat"])):
             case "change":
-                content[place : place + 1] = bytes([draw(st.integers(0, 255))])
+                content[index : index + 1] = bytes([draw(st.integers(0, 255))])
             case "cut":
-                del content[place:]
+                del content[index:]
             case "insert":
-                content[place:place] = draw(st.binary(max_size=8))
+                content[index:index] = draw(st.binary(max_size=8))
             case "repeat":
-                content[place:place] = content[place : place + 64]
+                content[index:index] = content[index : index + 64]
     return bytes(content)
 
 
 def toml(value: Any) -> str:
-    """A value as TOML writes it; None is left to be refused."""
+    """Return a value as TOML; None has no TOML form and becomes `null`, which is invalid."""
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{json.dumps(str(name))} = {toml(one)}" for name, one in value.items())
-            + "}"
-        )
+        entries = (f"{json.dumps(str(name))} = {toml(entry)}" for name, entry in value.items())
+        return "{" + ", ".join(entries) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}.get(
-        text := json.dumps(value), text
-    )
+    text = json.dumps(value)
+    return {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}.get(text, text)

@@ -1,9 +1,7 @@
-"""What is fuzzed: each target reads hostile input the way the program does.
+"""Fuzz targets: each reads hostile input in the way the program does.
 
-Anything but a ConfigError that comes out is a finding.
-
-The suite runs each on a few derandomized examples (test_hostile_input.py); guided.py runs them for
-as long as one likes.
+Every exception other than a ConfigError of one line is a finding. The suite runs each target on a
+few derandomized examples (test_hostile_input.py); guided.py runs them for as long as you like.
 """
 
 import contextlib
@@ -26,23 +24,24 @@ from scipy.io import savemat
 
 from bench.cli.main import main
 from bench.errors import ConfigError
-from bench.export.saved import load, save, skeleton
+from bench.export.saved import build_skeleton, load, save
 from bench.files import atomic, checked_json
 from bench.files.hashing import checksum, digest
 from bench.records import Cell
-from bench.report.files import write_report
-from bench.report.paper_comparison import render_against
-from bench.report.significance import render_versus
-from bench.report.table import FORMATS, render
+from bench.report.paper_comparison import render_paper_comparison
+from bench.report.results import read_results
+from bench.report.significance import render_reference_comparison
+from bench.report.table import FORMATS, render_table
+from bench.report.write_report import write_report
 from bench.study.store import Store
 from bench.study.study import load_study
 from bench.units import parse_shapes
+from tasks.data.decoded_cache import load_data_set
 from tasks.data.folders import pairs_folder
 from tasks.data.photographs import read_photograph
-from tasks.data.prepared import prepared
 from tasks.data.sidd import BLOCKS, SIDD
-from tests.bench.report.stored import stored
-from tests.fuzz.strategies import changed, damaged, junk, texts, toml
+from tests.bench.report.stored import make_store
+from tests.fuzz.strategies import damage_bytes, junk, mutate_tree, texts, toml
 
 STUDY: dict[str, Any] = {
     "tasks": ["denoising", {"task": "low_light", "light": 0.1}],
@@ -79,8 +78,8 @@ MODES = {
 
 
 @contextmanager
-def only_refused() -> Iterator[Path]:
-    """An empty folder; a ConfigError of one line is what may come out."""
+def allow_config_errors() -> Iterator[Path]:
+    """Yield an empty folder; swallow a ConfigError of one line, let everything else through."""
     logging.disable(logging.ERROR)
     try:
         with TemporaryDirectory() as folder:
@@ -95,19 +94,19 @@ def only_refused() -> Iterator[Path]:
 
 @given(
     st.binary(max_size=200)
-    | damaged("\n".join(f"{key} = {toml(value)}" for key, value in STUDY.items()).encode())
+    | damage_bytes("\n".join(f"{key} = {toml(value)}" for key, value in STUDY.items()).encode())
 )
 def study_bytes(raw: bytes) -> None:
     """A study file of any bytes."""
-    with only_refused() as folder:
+    with allow_config_errors() as folder:
         (folder / "study.toml").write_bytes(raw)
         load_study(folder / "study.toml").cells()
 
 
-@given(changed(STUDY))
+@given(mutate_tree(STUDY))
 def study_values(study: dict[str, Any]) -> None:
     """A study file of any values."""
-    with only_refused() as folder:
+    with allow_config_errors() as folder:
         lines = "\n".join(f"{json.dumps(str(key))} = {toml(value)}" for key, value in study.items())
         (folder / "study.toml").write_text(lines, errors="replace")
         load_study(folder / "study.toml").cells()
@@ -115,16 +114,16 @@ def study_values(study: dict[str, Any]) -> None:
 
 @cache
 def real_records() -> list[dict[str, Any]]:
-    """Those of a study, as they are written."""
+    """Return the records of a study, as JSON."""
     with TemporaryDirectory() as folder:
         return [
             json.loads(path.read_bytes())
-            for path in sorted(stored(Path(folder)).folder.glob("records/*.json"))
+            for path in sorted(make_store(Path(folder)).folder.glob("records/*.json"))
         ]
 
 
-def _signed(folder: Path, content: Any) -> None:
-    """Writes a record with a checksum and a name that agree."""
+def _write_record(folder: Path, content: Any) -> None:
+    """Write a record with a matching checksum and file name."""
     content = {name: value for name, value in content.items() if name != "checksum"}
     try:
         key = Cell.from_json(content["cell"]).key
@@ -135,35 +134,36 @@ def _signed(folder: Path, content: Any) -> None:
 
 
 @given(st.integers(0, 9), st.data())
-def record_values(place: int, data: st.DataObject) -> None:
-    """A record of any values: read, and shown in every form of the tables."""
-    with only_refused() as folder:
-        for one in real_records()[:3]:
-            _signed(folder, one)
-        _signed(folder, data.draw(changed(real_records()[place])))
-        records = Store(folder).records()
+def record_values(index: int, data: st.DataObject) -> None:
+    """A record of any values, in every table format."""
+    with allow_config_errors() as folder:
+        for record in real_records()[:3]:
+            _write_record(folder, record)
+        _write_record(folder, data.draw(mutate_tree(real_records()[index])))
+        results = read_results(Store(folder))
         for fmt in FORMATS:
-            render(records, fmt)
-        render_against(records)
-        render_versus("mosp", records)
+            render_table(results, fmt)
+        render_paper_comparison(results)
+        render_reference_comparison(results, "mosp")
 
 
 @given(st.integers(0, 9), st.data())
-def report(place: int, data: st.DataObject) -> None:
-    """The page and the figures of a run with a record of any values."""
-    with only_refused() as folder:
-        for one in [*real_records()[:3], data.draw(changed(real_records()[place]))]:
-            _signed(folder, one)
+def report(index: int, data: st.DataObject) -> None:
+    """The page and the figures of a run that has a record of any values."""
+    with allow_config_errors() as folder:
+        for record in [*real_records()[:3], data.draw(mutate_tree(real_records()[index]))]:
+            _write_record(folder, record)
         list(write_report(Store(folder)))
 
 
 @given(st.data())
 def record_bytes(data: st.DataObject) -> None:
     """A record of any bytes."""
-    with only_refused() as folder:
-        raw = data.draw(st.binary(max_size=100) | damaged(json.dumps(real_records()[0]).encode()))
+    with allow_config_errors() as folder:
+        whole = json.dumps(real_records()[0]).encode()
+        raw = data.draw(st.binary(max_size=100) | damage_bytes(whole))
         atomic.write(folder / "records" / f"{real_records()[0]['key']}.json", raw)
-        render(Store(folder).records())
+        render_table(read_results(Store(folder)))
 
 
 @given(st.data())
@@ -173,38 +173,39 @@ def study_json(data: st.DataObject) -> None:
         "schema": 2,
         "name": "s",
         "command": "c",
-        "cells": [one["cell"] for one in real_records()[:2]],
+        "cells": [record["cell"] for record in real_records()[:2]],
     }
-    with only_refused() as folder:
-        raw = data.draw(changed(whole).map(checked_json.text) | damaged(json.dumps(whole).encode()))
+    with allow_config_errors() as folder:
+        sealed = mutate_tree(whole).map(checked_json.serialize)
+        raw = data.draw(sealed | damage_bytes(json.dumps(whole).encode()))
         atomic.write(folder / "study.json", raw)
         store = Store(folder)
-        render(store.records(), "md", store.cells())
+        render_table(read_results(store))
         store.name(), store.command()
 
 
 @cache
 def real_network() -> dict[str, bytes]:
-    """Name -> bytes of the files of a saved network."""
+    """Return file name -> bytes of a saved network."""
     with TemporaryDirectory() as folder:
-        place = {key: SPEC[key] for key in SPEC}
-        save(folder, skeleton(SPEC), **place)
+        save(folder, build_skeleton(SPEC), **SPEC)
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 @given(st.data())
 def network_folder(data: st.DataObject) -> None:
     """The spec.json and the weights of a saved network."""
-    with only_refused() as folder:
-        raw, weights = real_network()["spec.json"], real_network()["weights.safetensors"]
+    with allow_config_errors() as folder:
+        raw = real_network()["spec.json"]
+        weights = real_network()["weights.safetensors"]
         spec = {name: value for name, value in json.loads(raw).items() if name != "checksum"}
         if data.draw(st.integers(0, 3)):
-            raw = checked_json.text(data.draw(changed(spec)))
+            raw = checked_json.serialize(data.draw(mutate_tree(spec)))
         elif data.draw(st.booleans()):
-            raw = data.draw(damaged(raw))
+            raw = data.draw(damage_bytes(raw))
         else:
-            weights = data.draw(damaged(weights))
-            raw = checked_json.text(spec | {"sha256": checksum(weights)})
+            weights = data.draw(damage_bytes(weights))
+            raw = checked_json.serialize(spec | {"sha256": checksum(weights)})
         (folder / "spec.json").write_bytes(raw)
         (folder / "weights.safetensors").write_bytes(weights)
         load(folder)
@@ -212,7 +213,7 @@ def network_folder(data: st.DataObject) -> None:
 
 @cache
 def real_image(mode: str) -> bytes:
-    """A small picture."""
+    """Return a small picture of a colour mode, in its file format."""
     content = io.BytesIO()
     pixels = numpy.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype="uint8")
     Image.fromarray(pixels).convert("L" if mode == "I;16" else mode).convert(mode).save(
@@ -224,40 +225,35 @@ def real_image(mode: str) -> bytes:
 @given(st.data())
 def image(data: st.DataObject) -> None:
     """One image file."""
-    with only_refused() as folder:
-        raw = data.draw(damaged(real_image(data.draw(st.sampled_from(list(MODES))))))
+    with allow_config_errors() as folder:
+        raw = data.draw(damage_bytes(real_image(data.draw(st.sampled_from(list(MODES))))))
         (folder / "x.png").write_bytes(raw)
         read_photograph(folder / "x.png")
 
 
 @given(st.data())
 def image_folder(data: st.DataObject) -> None:
-    """A folder of pairs: a hostile name, a folder, a link or a damaged image among them."""
-    with only_refused() as root:
+    """A folder of pairs with a hostile name, a folder, a link or a damaged image in it."""
+    with allow_config_errors() as root:
         for side in ("train/noisy", "train/clean", "val/noisy", "val/clean"):
             (root / side).mkdir(parents=True)
             (root / side / "a.png").write_bytes(real_image("RGB"))
-        place = root / data.draw(st.sampled_from(["train", "val"]))
+        split = root / data.draw(st.sampled_from(["train", "val"]))
         name = data.draw(
             st.sampled_from(["a.png", "b.png", "%2e%2e", "-rf", "x" * 250, "a b\n.png", "<b>.png"])
         )
         for side in data.draw(st.sampled_from([("noisy",), ("clean",), ("noisy", "clean")])):
-            _planted(
-                place / side / name,
-                data.draw(
-                    st.sampled_from(["bytes", "folder", "loop", "away", "fifo", "empty", "gone"])
-                ),
-                data,
-            )
-        prepared(root, pairs_folder("noisy", "clean"))
+            kinds = ["bytes", "folder", "loop", "away", "fifo", "empty", "gone"]
+            _plant(split / side / name, data.draw(st.sampled_from(kinds)), data)
+        load_data_set(root, pairs_folder("noisy", "clean"))
 
 
-def _planted(path: Path, kind: str, data: st.DataObject) -> None:
+def _plant(path: Path, kind: str, data: st.DataObject) -> None:
     path.unlink(missing_ok=True)
     match kind:
         case "bytes":
             path.write_bytes(
-                data.draw(damaged(real_image(data.draw(st.sampled_from(list(MODES))))))
+                data.draw(damage_bytes(real_image(data.draw(st.sampled_from(list(MODES))))))
             )
         case "folder":
             path.mkdir()
@@ -273,7 +269,7 @@ def _planted(path: Path, kind: str, data: st.DataObject) -> None:
 
 @cache
 def real_blocks(name: str) -> bytes:
-    """Blocks of SIDD's form, small."""
+    """Return small blocks in the format of SIDD."""
     content = io.BytesIO()
     savemat(
         content, {name: numpy.zeros((1, 2, 16, 16, 3), "uint8")}, do_compression=name == BLOCKS[0]
@@ -284,17 +280,17 @@ def real_blocks(name: str) -> bytes:
 @given(st.data())
 def mat_file(data: st.DataObject) -> None:
     """The validation blocks of SIDD."""
-    with only_refused() as root:
+    with allow_config_errors() as root:
         scene = root / "Data" / "0001"
         scene.mkdir(parents=True)
         for side in ("NOISY", "GT"):
             (scene / f"0001_{side}_SRGB_010.PNG").write_bytes(real_image("RGB"))
-        spoiled = data.draw(st.sampled_from(BLOCKS))
+        damaged_name = data.draw(st.sampled_from(BLOCKS))
         for name in BLOCKS:
-            (root / f"{name}.mat").write_bytes(
-                data.draw(damaged(real_blocks(name))) if name == spoiled else real_blocks(name)
-            )
-        for photo in SIDD.open(root).test["sidd_validation"]:
+            whole = real_blocks(name)
+            content = data.draw(damage_bytes(whole)) if name == damaged_name else whole
+            (root / f"{name}.mat").write_bytes(content)
+        for photo in SIDD.find_splits(root).test["sidd_validation"]:
             photo.read()
 
 
@@ -342,19 +338,19 @@ VALUES = (
     st.lists(st.tuples(st.sampled_from(FLAGS), st.sampled_from(VALUES) | texts), max_size=3),
 )
 def arguments(command: str, flags: list[tuple[str, str]]) -> None:
-    """Words of the command line that plan, measure or look: exit code and one line, and no other word."""
+    """Commands that only plan, measure or list: exit code 0, or 2 with a message of one line."""
     with (
-        only_refused() as folder,
+        allow_config_errors() as folder,
         contextlib.chdir(folder),
         contextlib.redirect_stdout(io.StringIO()),
     ):
-        with contextlib.redirect_stderr(io.StringIO()) as said:
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
             try:
                 code = main([*command.split(), *(word for flag in flags for word in flag)])
-            except SystemExit as left:
-                code = int(left.code or 0)
-        if code not in (0, 2) or (code == 2 and said.getvalue().count("\n") != 1):
-            raise AssertionError(f"exit code {code}: {said.getvalue()}")
+            except SystemExit as leaving:
+                code = int(leaving.code or 0)
+        if code not in (0, 2) or (code == 2 and errors.getvalue().count("\n") != 1):
+            raise AssertionError(f"exit code {code}: {errors.getvalue()}")
 
 
 @given(
@@ -365,9 +361,9 @@ def arguments(command: str, flags: list[tuple[str, str]]) -> None:
 )
 def overrides(words: list[str], value: Any) -> None:
     """Shapes and --set."""
-    with only_refused():
+    with allow_config_errors():
         parse_shapes(",".join(words))
-    with only_refused():
+    with allow_config_errors():
         load_study(
             "smoke",
             overrides=[f"{key}={toml(value)}" for key in ("recipe.patch", "ratios", *words)],
@@ -377,15 +373,7 @@ def overrides(words: list[str], value: Any) -> None:
 TARGETS: dict[str, Callable[..., None]] = {
     target.__name__: target
     for target in (
-        *(
-            study_bytes,
-            study_values,
-            record_values,
-            report,
-            record_bytes,
-            study_json,
-            network_folder,
-        ),
-        *(image, image_folder, mat_file, arguments, overrides),
+        *(study_bytes, study_values, record_values, report, record_bytes, study_json),
+        *(network_folder, image, image_folder, mat_file, arguments, overrides),
     )
 }

@@ -1,4 +1,7 @@
-"""What every method promises, on small widths of all backbones at three budgets: plain, tied by additions, with a PixelShuffle head."""
+"""Promises of every method, on small widths of all backbones at three budgets.
+
+The networks are plain, tied by additions, and with a PixelShuffle head.
+"""
 
 import json
 import subprocess
@@ -15,7 +18,7 @@ from torch import nn
 from bench.contract import Budget, Method, Pruned, Recipe
 from bench.export import saved
 from bench.memory.profile import peak_memory
-from bench.plugins.options import configured
+from bench.plugins.options import configure
 from bench.plugins.registry import METHODS
 from bench.runner.referee import referee
 from bench.training.trainer import TaskTrainer
@@ -54,8 +57,8 @@ every_method = pytest.mark.parametrize("name", NAMES)
 every_network = pytest.mark.parametrize("backbone", BACKBONES)
 
 
-def method(name: str) -> Method:
-    return configured(METHODS.get(name), OPTIONS.get(name, {}), name)
+def make_method(name: str) -> Method:
+    return configure(METHODS.get(name), OPTIONS.get(name, {}), name)
 
 
 def trainer() -> TaskTrainer:
@@ -64,27 +67,28 @@ def trainer() -> TaskTrainer:
 
 @cache
 def network(backbone: str) -> nn.Module:
-    """Fixed weights, in eval mode; whoever changes it breaks a test below."""
+    """A network with fixed weights, in eval mode; a test that changes it breaks other tests."""
     model = AnyScale().build(backbone, **BACKBONES[backbone])
     AnyScale().initialise(model, torch.Generator().manual_seed(1))
     return model.eval()
 
 
 @cache
-def swept(name: str, backbone: str) -> dict[Budget, Pruned]:
-    """What one sweep gives for each budget."""
+def sweep_results(name: str, backbone: str) -> dict[Budget, Pruned]:
+    """The networks of one sweep, by budget."""
     model = network(backbone)
     budgets = [Budget(int(ratio * peak_memory(model, SHAPE)), SHAPE) for ratio in RATIOS]
     torch.manual_seed(0)
     return {
         budget: outcome
-        for budget, outcome in method(name).sweep(model, budgets, trainer())
+        for budget, outcome in make_method(name).sweep(model, budgets, trainer())
         if isinstance(outcome, Pruned)
     }
 
 
-def same_weights(one: nn.Module, other: nn.Module) -> bool:
-    left, right = one.state_dict(), other.state_dict()
+def has_same_weights(network: nn.Module, other: nn.Module) -> bool:
+    left = network.state_dict()
+    right = other.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
@@ -93,49 +97,46 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 def test_every_budget_gets_a_plain_network_that_fits_it_and_keeps_the_shape_of_the_output(
     name: str, backbone: str
 ) -> None:
-    assert len(swept(name, backbone)) == len(RATIOS)
-    for budget, pruned in swept(name, backbone).items():
+    assert len(sweep_results(name, backbone)) == len(RATIOS)
+    for budget, pruned in sweep_results(name, backbone).items():
         referee(pruned.model, network(backbone), budget, name)
 
 
 @every_method
 @every_network
 def test_a_budget_alone_gets_the_network_that_it_gets_in_a_sweep(name: str, backbone: str) -> None:
-    for budget, expected in swept(name, backbone).items():
+    for budget, expected in sweep_results(name, backbone).items():
         torch.manual_seed(0)
-        alone = method(name).prune(network(backbone), budget, trainer())
+        alone = make_method(name).prune(network(backbone), budget, trainer())
         assert (dict(alone.kept), alone.finish) == (dict(expected.kept), expected.finish)
-        assert same_weights(alone.model, expected.model)
+        assert has_same_weights(alone.model, expected.model)
 
 
 @every_method
 @every_network
 def test_the_network_that_is_passed_in_is_untouched(name: str, backbone: str) -> None:
     before = deepcopy(network(backbone))
-    swept(name, backbone)
+    sweep_results(name, backbone)
     after = network(backbone)
-    assert same_weights(before, after)
+    assert has_same_weights(before, after)
     assert not after.training
-    assert [path for path, _ in before.named_modules()] == [
-        path for path, _ in after.named_modules()
-    ]
+    assert list(dict(before.named_modules())) == list(dict(after.named_modules()))
 
 
 @every_method
 def test_every_network_is_smaller_in_channels_that_it_names(name: str) -> None:
     for backbone in BACKBONES:
-        for pruned in swept(name, backbone).values():
+        for pruned in sweep_results(name, backbone).values():
             assert pruned.kept
             assert all(list(indices) == sorted(set(indices)) for indices in pruned.kept.values())
 
 
 @every_network
 def test_methods_with_a_uniform_share_agree_on_every_width(backbone: str) -> None:
-    for found in zip(
-        *(swept(name, backbone).values() for name in ("uniform", "group_lasso", "assl")),
-        strict=True,
-    ):
-        widths = [{unit: len(indices) for unit, indices in pruned.kept.items()} for pruned in found]
+    sweeps = [sweep_results(name, backbone) for name in ("uniform", "group_lasso", "assl")]
+    for budget in sweeps[0]:
+        kept = [sweep[budget].kept for sweep in sweeps]
+        widths = [{unit: len(indices) for unit, indices in units.items()} for units in kept]
         assert widths[0] == widths[1] == widths[2]
 
 
@@ -143,32 +144,41 @@ def test_methods_with_a_uniform_share_agree_on_every_width(backbone: str) -> Non
 @pytest.mark.parametrize("name", ["s_net", "us_net"])
 def test_slimmable_networks_must_be_stored_whole(name: str, backbone: str) -> None:
     whole = sum(weight.numel() for weight in network(backbone).parameters())
-    assert {pruned.stored_parameters for pruned in swept(name, backbone).values()} == {whole}
+    stored = {pruned.stored_parameters for pruned in sweep_results(name, backbone).values()}
+    assert stored == {whole}
 
 
 def test_one_fresh_process_loads_everything_that_was_saved(tmp_path: Path) -> None:
-    probe, expected = torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)), {}
+    probe = torch.rand(SHAPE, generator=torch.Generator().manual_seed(5))
+    expected = {}
     for name in NAMES:
         for backbone, options in BACKBONES.items():
-            for budget, pruned in swept(name, backbone).items():
+            for budget, pruned in sweep_results(name, backbone).items():
                 folder = tmp_path / f"{name}-{backbone}-{budget.peak_bytes}"
-                place = {
-                    "task": "fake",
-                    "task_options": {},
-                    "backbone": backbone,
-                    "backbone_options": options,
-                }
                 saved.save(
-                    folder, pruned.model, **place, kept=pruned.kept, inserted=pruned.inserted
+                    folder,
+                    pruned.model,
+                    task="fake",
+                    task_options={},
+                    backbone=backbone,
+                    backbone_options=options,
+                    kept=pruned.kept,
+                    inserted=pruned.inserted,
                 )
                 with torch.no_grad():
                     expected[folder.name] = float(pruned.model.eval()(probe).double().sum())
     code = (
-        "import json, sys, torch, tests.fakes\ntorch.set_num_threads(1)\nfrom pathlib import Path\nfrom bench.export.saved import load\n"
+        "import json, sys, torch, tests.fakes\n"
+        "torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from bench.export.saved import load\n"
         f"probe = torch.rand({SHAPE}, generator=torch.Generator().manual_seed(5))\n"
         "with torch.no_grad():\n"
-        "    found = {f.name: float(load(f).eval()(probe).double().sum()) for f in Path(sys.argv[1]).iterdir()}\n"
-        "print(json.dumps(found))"
+        "    sums = {\n"
+        "        folder.name: float(load(folder).eval()(probe).double().sum())\n"
+        "        for folder in Path(sys.argv[1]).iterdir()\n"
+        "    }\n"
+        "print(json.dumps(sums))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path],

@@ -10,19 +10,17 @@ from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.surgery.importance import channel_norms
 from methods.global_l2 import GlobalL2
-from tests.networks.small import SHAPE, layout_of, unet
+from tests.networks.small import SHAPE, network_layout, unet
 
 
-def _half(network: nn.Module) -> Budget:
+def _half_budget(network: nn.Module) -> Budget:
     return Budget(peak_memory(network, SHAPE) // 2, SHAPE)
 
 
 def test_what_stays_is_above_one_threshold_except_the_last_channel_of_a_unit() -> None:
     network = unet(8)
-    scores, kept = (
-        channel_norms(network, layout_of(network)),
-        GlobalL2().prune(network, _half(network)).kept,
-    )
+    scores = channel_norms(network, network_layout(network))
+    kept = GlobalL2().prune(network, _half_budget(network)).kept
     gone = [
         float(score)
         for unit, row in scores.items()
@@ -38,7 +36,9 @@ def test_what_stays_is_above_one_threshold_except_the_last_channel_of_a_unit() -
 @pytest.mark.parametrize("peak_aware", [False, True])
 def test_restoring_the_last_removed_channel_breaks_the_budget(peak_aware: bool) -> None:
     network = unet(8)
-    budget, model, channels = _half(network), peak_model(network, SHAPE), layout_of(network)
+    budget = _half_budget(network)
+    model = peak_model(network, SHAPE)
+    channels = network_layout(network)
     kept = GlobalL2(peak_aware=peak_aware).prune(network, budget).kept
     widths = {unit: len(kept.get(unit, range(full))) for unit, full in channels.widths.items()}
     scores = channel_norms(network, channels)
@@ -56,13 +56,16 @@ def test_restoring_the_last_removed_channel_breaks_the_budget(peak_aware: bool) 
 
 
 def test_permuting_channels_permutes_what_is_kept() -> None:
-    network, permuted = unet(8), unet(8)
+    network = unet(8)
+    permuted = unet(8)
     order = torch.randperm(8, generator=torch.Generator().manual_seed(3))
-    for layer in (permuted.encoder[0].c11,):
-        layer.weight.data, layer.bias.data = layer.weight.data[order], layer.bias.data[order]
+    layer = permuted.encoder[0].c11
+    layer.weight.data = layer.weight.data[order]
+    layer.bias.data = layer.bias.data[order]
     permuted.encoder[0].c12.weight.data = permuted.encoder[0].c12.weight.data[:, order]
     before, after = (
-        GlobalL2().prune(one, _half(one)).kept["encoder.0.c11"] for one in (network, permuted)
+        GlobalL2().prune(model, _half_budget(model)).kept["encoder.0.c11"]
+        for model in (network, permuted)
     )
     assert sorted(int(order[channel]) for channel in after) == sorted(before)
 
@@ -71,19 +74,18 @@ def test_a_layer_that_is_scaled_by_ten_survives() -> None:
     network = unet(8)
     with torch.no_grad():
         network.encoder[2].c31.weight *= 10
-    assert "encoder.2.c31" not in GlobalL2().prune(network, _half(network)).kept
+    assert "encoder.2.c31" not in GlobalL2().prune(network, _half_budget(network)).kept
 
 
 def test_as_published_the_middle_collapses_and_peak_aware_it_does_not() -> None:
     network = unet(8)
-    with (
-        torch.no_grad()
-    ):  # deep channels weigh less than those at full resolution, as in the paper's network
+    # Deep channels weigh less than those at full resolution, as in the paper's network.
+    with torch.no_grad():
         for block in (network.encoder[3], network.encoder[4], network.decoder["d4"]):
             for weight in block.parameters():
                 weight *= 1e-3
     published, aware = (
-        GlobalL2(peak_aware=flag).prune(network, _half(network)) for flag in (False, True)
+        GlobalL2(peak_aware=flag).prune(network, _half_budget(network)) for flag in (False, True)
     )
     assert len(published.kept["encoder.4.c51"]) == 1
     assert len(aware.kept.get("encoder.4.c51", range(128))) > 64
@@ -96,6 +98,6 @@ def test_no_unit_is_emptied_and_tight_budgets_are_met(norm: str, peak_aware: boo
     least = peak_model(network, SHAPE).least_bytes()
     pruned = GlobalL2(norm=norm, peak_aware=peak_aware).prune(network, Budget(least, SHAPE))
     assert peak_memory(pruned.model, SHAPE) == least
-    assert min(layout_of(pruned.model).widths.values()) >= 1
+    assert min(network_layout(pruned.model).widths.values()) >= 1
     with pytest.raises(Infeasible, match="the least is"):
         GlobalL2(norm=norm, peak_aware=peak_aware).prune(network, Budget(least - 1, SHAPE))

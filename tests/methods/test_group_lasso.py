@@ -1,4 +1,4 @@
-"""Group Lasso: checks (a) to (d) of its proximal step, its effect on a training, and the budget under both allocations."""
+"""Group Lasso: checks (a) to (d) of the proximal step, training with it, and both allocations."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,14 +14,14 @@ from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
 from bench.surgery.analysis import NetworkAnalysis, analyze_network
 from bench.surgery.importance import channel_norms
-from bench.surgery.masks import output_slices
+from bench.surgery.masks import weight_and_output_axis
 from bench.surgery.remove import remove_channels
-from bench.surgery.width_search import positions, scaled
+from bench.surgery.width_search import count_positions, scale_widths
 from bench.training.trainer import TaskTrainer
-from methods.group_lasso import GroupLasso, Groups, Sparse
+from methods.group_lasso import GroupLasso, RegularisedNetwork, WeightGroups
 from tests.fakes import RECIPE, FakeTask
-from tests.networks.public import PUBLIC, inputs_of, seeded, shape_of
-from tests.networks.small import SHAPE, Grouped, Residual, Shuffled, layout_at, unet
+from tests.networks.public import PUBLIC, build_with_seed, input_shape, random_inputs
+from tests.networks.small import SHAPE, Grouped, Residual, Shuffled, network_layout, unet
 
 
 class AnySize(FakeTask):
@@ -33,9 +33,9 @@ class AnySize(FakeTask):
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "unet": unet,
-    "residual": lambda: seeded(Residual),
-    "shuffled": lambda: seeded(Shuffled),
-    "grouped": lambda: seeded(Grouped),
+    "residual": lambda: build_with_seed(Residual),
+    "shuffled": lambda: build_with_seed(Shuffled),
+    "grouped": lambda: build_with_seed(Grouped),
 } | {name: PUBLIC[name] for name in ("edsr x2", "edsr x3", "srresnet x2", "dncnn", "res-u-net")}
 
 
@@ -44,95 +44,89 @@ def _trainer() -> TaskTrainer:
 
 
 def _budget(network: nn.Module, ratio: float = 0.5, name: str = "unet") -> Budget:
-    shape = shape_of(name)
+    shape = input_shape(name)
     return Budget(int(ratio * peak_memory(network, shape)), shape)
 
 
-def _group(network: nn.Module, channels: Layout, place: int) -> Tensor:
-    """The weights that make one place, one slice after the other."""
-    found = []
-    for layer, places in channels.makes.items():
-        weight, axis = output_slices(network.get_submodule(layer))
-        found += [
+def _group_weights(network: nn.Module, channels: Layout, slot: int) -> Tensor:
+    """The weights that compute one slot, one slice after the other."""
+    slices = []
+    for layer, slots in channels.makes.items():
+        weight, axis = weight_and_output_axis(network.get_submodule(layer))
+        slices += [
             weight.detach().select(axis, int(channel)).flatten()
-            for channel in (places == place).nonzero()[0]
+            for channel in (slots == slot).nonzero()[0]
         ]
-    return torch.cat(found)
+    return torch.cat(slices)
 
 
 @pytest.mark.parametrize("name", ["unet", "residual", "grouped", "edsr x2"])
 def test_the_proximal_step_is_the_soft_threshold_of_each_group(name: str) -> None:
-    before, after = NETWORKS[name](), NETWORKS[name]()
-    channels = layout_at(after, shape_of(name))
-    groups = Groups(after, channels)
+    before = NETWORKS[name]()
+    after = NETWORKS[name]()
+    channels = network_layout(after, input_shape(name))
+    groups = WeightGroups(after, channels)
     threshold = 1.001 * float(groups.norms().median())
     groups.shrink(threshold)
-    for place in range(0, channels.size, 3):
-        old, new = (_group(network, channels, place) for network in (before, after))
+    for slot in range(0, channels.size, 3):
+        old, new = (_group_weights(network, channels, slot) for network in (before, after))
         expected = max(0.0, 1 - threshold / float(old.norm())) * old
         torch.testing.assert_close(new, expected, rtol=1e-4, atol=1e-6)
         assert bool(old.norm() > threshold) == bool(new.any())
-    same = [layer for layer, places in channels.makes.items() if (places < 0).all()]
+    same = [layer for layer, slots in channels.makes.items() if (slots < 0).all()]
     assert same
-    assert all(
-        torch.equal(before.get_submodule(layer).weight, after.get_submodule(layer).weight)
-        for layer in same
-    )
+    for layer in same:
+        assert torch.equal(before.get_submodule(layer).weight, after.get_submodule(layer).weight)
 
 
 def test_a_group_is_the_concatenation_of_what_norms_averages() -> None:
-    residual, edsr = NETWORKS["residual"](), NETWORKS["edsr x2"]()
+    residual = NETWORKS["residual"]()
+    edsr = NETWORKS["edsr x2"]()
     for network, name, unit, members in (
         (residual, "residual", "head", 3),
         (edsr, "edsr x2", "up.0", 4),
     ):
-        channels = layout_at(network, shape_of(name))
-        found = Groups(network, channels).norms()[channels.places(unit)]
+        channels = network_layout(network, input_shape(name))
+        found = WeightGroups(network, channels).norms()[channels.slots(unit)]
         torch.testing.assert_close(found, channel_norms(network, channels)[unit] * members**0.5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
 def test_removing_groups_that_are_zero_changes_nothing(name: str) -> None:
-    network, shape = NETWORKS[name](), shape_of(name)
-    channels = layout_at(network, shape)
-    groups = Groups(network, channels)
+    network = NETWORKS[name]()
+    shape = input_shape(name)
+    channels = network_layout(network, shape)
+    groups = WeightGroups(network, channels)
     biases = {
         name: weight.clone() for name, weight in network.named_parameters() if weight.ndim == 1
     }
     groups.shrink(float(groups.norms().median()))
     alive = {
-        unit: groups.norms()[channels.places(unit)].nonzero()[:, 0].tolist() or [0]
+        unit: groups.norms()[channels.slots(unit)].nonzero()[:, 0].tolist() or [0]
         for unit in channels.units
     }
-    smaller, whole = (
-        remove_channels(network, alive, shape)(*inputs_of(shape)),
-        network(*inputs_of(shape)),
-    )
+    inputs = random_inputs(shape)
+    smaller = remove_channels(network, alive, shape)(*inputs)
     assert sum(map(len, alive.values())) < 0.7 * channels.size
-    torch.testing.assert_close(smaller, whole, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(smaller, network(*inputs), rtol=1e-5, atol=1e-5)
     for weight, kept in biases.items():
         network.get_parameter(weight).copy_(kept)
-    if name != "unet":  # whose biases start at zero
-        assert (
-            remove_channels(network, alive, shape)(*inputs_of(shape)) - network(*inputs_of(shape))
-        ).abs().max() > 1e-4
+    if name != "unet":  # its biases start at zero
+        difference = remove_channels(network, alive, shape)(*inputs) - network(*inputs)
+        assert difference.abs().max() > 1e-4
 
 
-def _prepared(strength: float, network: nn.Module) -> Sparse:
+def _prepare(strength: float, network: nn.Module) -> RegularisedNetwork:
     return GroupLasso(strength=strength).prepare(network, _budget(network), _trainer())
 
 
 def test_without_strength_it_is_plain_training_bit_for_bit() -> None:
     plain = unet()
     _trainer().fit(plain, 40, phase="search")
-    found = _prepared(0.0, unet()).network
-    assert all(
-        torch.equal(weight, found.state_dict()[name]) for name, weight in plain.state_dict().items()
-    )
-    assert not torch.equal(
-        plain.state_dict()["encoder.0.c11.weight"], unet().state_dict()["encoder.0.c11.weight"]
-    )
+    weights = _prepare(0.0, unet()).network.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in plain.state_dict().items())
+    assert not torch.equal(plain.encoder[0].c11.weight, unet().encoder[0].c11.weight)
 
 
 @pytest.mark.parametrize("make", [unet, NETWORKS["residual"]])
@@ -141,7 +135,7 @@ def test_the_stronger_the_smaller_the_norms_and_the_more_groups_vanish(
 ) -> None:
     sizes, zeros = [], []
     for strength in (0.0, 0.5, 1.0, 1.5):
-        prepared = _prepared(strength, make())
+        prepared = _prepare(strength, make())
         every = torch.cat(list(prepared.scores.values()))
         sizes.append(float(every.mean()))
         zeros.append(int((every == 0).sum()))
@@ -165,73 +159,72 @@ def test_it_works_on_networks_with_ties_pixel_shuffle_groups_and_normalisations(
     assert pruned.kept
 
 
-def _kept_of(body: NetworkAnalysis, kept: dict[str, list[int]]) -> dict[str, int]:
-    return {unit: len(kept.get(unit, range(full))) for unit, full in body.widths.items()}
+def _kept_widths(analysis: NetworkAnalysis, kept: dict[str, list[int]]) -> dict[str, int]:
+    return {unit: len(kept.get(unit, range(full))) for unit, full in analysis.widths.items()}
 
 
 @pytest.mark.parametrize("ratio", [0.3, 0.55, 0.8])
 def test_one_quantum_more_breaks_the_budget(ratio: float) -> None:
     network = unet(8)
-    budget, body = _budget(network, ratio), analyze_network(network, _budget(network, ratio))
+    budget = _budget(network, ratio)
+    analysis = analyze_network(network, _budget(network, ratio))
     prepared = GroupLasso(epochs=1).prepare(unet(8), budget, _trainer())
     uniform, threshold = (
-        GroupLasso(allocation=one).cut(prepared, budget, _trainer()).kept
-        for one in ("uniform", "threshold")
+        GroupLasso(allocation=allocation).cut(prepared, budget, _trainer()).kept
+        for allocation in ("uniform", "threshold")
     )
     position = len(uniform["encoder.0.c11"])
-    assert _kept_of(body, uniform) == scaled(body, position, 1)
+    assert _kept_widths(analysis, uniform) == scale_widths(analysis, position, 1)
     assert (
-        body.peaks.peak_bytes(scaled(body, position, 1))
+        analysis.peaks.peak_bytes(scale_widths(analysis, position, 1))
         <= budget.peak_bytes
-        < body.peaks.peak_bytes(scaled(body, position + 1, 1))
+        < analysis.peaks.peak_bytes(scale_widths(analysis, position + 1, 1))
     )
-    assert positions(body) == 8
-    widths = _kept_of(body, threshold)
+    assert count_positions(analysis) == 8
+    widths = _kept_widths(analysis, threshold)
     gone = {
-        (float(prepared.scores[unit][one]), unit)
+        (float(prepared.scores[unit][channel]), unit)
         for unit in threshold
-        for one in range(body.widths[unit])
-        if one not in threshold[unit]
+        for channel in range(analysis.widths[unit])
+        if channel not in threshold[unit]
     }
     last = max(gone)[1]
     assert (
-        body.peaks.peak_bytes(widths)
+        analysis.peaks.peak_bytes(widths)
         <= budget.peak_bytes
-        < body.peaks.peak_bytes(widths | {last: widths[last] + 1})
+        < analysis.peaks.peak_bytes(widths | {last: widths[last] + 1})
     )
 
 
 @pytest.mark.parametrize("allocation", ["uniform", "threshold"])
 def test_a_budget_alone_gets_the_network_that_it_gets_in_a_sweep(allocation: str) -> None:
-    network, method = seeded(Residual), GroupLasso(epochs=2, allocation=allocation)
-    budgets, trainer = [_budget(network, ratio) for ratio in (0.6, 0.9)], _trainer()
-    swept = dict(method.sweep(network, budgets, trainer))
+    network = build_with_seed(Residual)
+    method = GroupLasso(epochs=2, allocation=allocation)
+    budgets = [_budget(network, ratio) for ratio in (0.6, 0.9)]
+    trainer = _trainer()
+    sweep = dict(method.sweep(network, budgets, trainer))
     assert trainer.meter.steps == {"search": 2 * RECIPE.steps_per_epoch}
-    for budget, expected in swept.items():
+    for budget, expected in sweep.items():
         alone = method.prune(network, budget, _trainer())
         assert (alone.kept, alone.trace) == (expected.kept, expected.trace)
         pairs = zip(alone.model.parameters(), expected.model.parameters(), strict=True)
-        assert all(torch.equal(one, other) for one, other in pairs)
-    assert all(
-        torch.equal(one, other)
-        for one, other in zip(network.parameters(), seeded(Residual).parameters(), strict=True)
-    )
+        assert all(torch.equal(weight, other) for weight, other in pairs)
+    pairs = zip(network.parameters(), build_with_seed(Residual).parameters(), strict=True)
+    assert all(torch.equal(weight, other) for weight, other in pairs)
 
 
 def test_the_largest_groups_of_a_unit_stay() -> None:
-    prepared = _prepared(1.0, NETWORKS["residual"]())
+    prepared = _prepare(1.0, NETWORKS["residual"]())
     kept = GroupLasso().cut(prepared, _budget(NETWORKS["residual"](), 0.7), _trainer()).kept
     for unit, indices in kept.items():
         score = prepared.scores[unit]
-        gone = [float(score[one]) for one in range(len(score)) if one not in indices]
+        gone = [float(score[index]) for index in range(len(score)) if index not in indices]
         assert max(gone) <= float(score[indices].min())
 
 
-def test_steps_are_foreseen_and_impossible_budgets_and_options_are_refused() -> None:
-    assert (
-        GroupLasso(epochs=3).expected_steps(RECIPE)
-        == 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
-    )
+def test_steps_are_forecast_and_impossible_budgets_and_options_are_refused() -> None:
+    steps = 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
+    assert GroupLasso(epochs=3).expected_steps(RECIPE) == steps
     assert GroupLasso(epochs=3).expected_steps(replace(RECIPE, matched_steps=50)) == 50
     with pytest.raises(Infeasible, match="the least is"):
         GroupLasso(epochs=1).prune(unet(), Budget(1000, SHAPE), _trainer())

@@ -1,4 +1,4 @@
-"""One skip narrowed alone: only its channels go, and what they carried is what goes missing."""
+"""One skip narrowed alone: only its channels are removed, and the output is that of a mask."""
 
 import pytest
 import torch
@@ -7,44 +7,44 @@ from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.surgery.analysis import analyze_network
-from bench.surgery.compactors import insert
-from bench.surgery.remove import pretended
+from bench.surgery.compactors import insert_compactors
+from bench.surgery.remove import apply_temporarily
 from methods.one_skip import OneSkip
 from tests.methods.test_every_method import network, trainer
 from tests.networks.small import SHAPE
 
 
-def whole(ratio: float = 1.0) -> Budget:
+def make_budget(ratio: float = 1.0) -> Budget:
     return Budget(int(ratio * peak_memory(network("small_unet"), SHAPE)), SHAPE)
 
 
 def test_nothing_but_the_compactor_loses_channels() -> None:
-    pruned = OneSkip(skip=1, keep=0.5).prune(network("small_unet"), whole(), trainer())
+    pruned = OneSkip(skip=1, keep=0.5).prune(network("small_unet"), make_budget(), trainer())
     (unit,) = pruned.kept
     assert unit.startswith("compactors.") and len(pruned.kept[unit]) == 2
 
 
 def test_with_all_channels_the_network_computes_the_same() -> None:
-    pruned, x = (
-        OneSkip(skip=2, keep=1.0).prune(network("small_unet"), whole(), trainer()),
-        torch.rand(SHAPE),
-    )
+    pruned = OneSkip(skip=2, keep=1.0).prune(network("small_unet"), make_budget(), trainer())
+    x = torch.rand(SHAPE)
     torch.testing.assert_close(pruned.model.eval()(x), network("small_unet")(x))
 
 
 def test_it_computes_what_the_masked_skip_computes() -> None:
-    budget, x = whole(), torch.rand(SHAPE)
+    budget = make_budget()
+    x = torch.rand(SHAPE)
     pruned = OneSkip(skip=1, keep=0.25).prune(network("small_unet"), budget, trainer())
-    compacted = insert(network("small_unet"), pruned.inserted, SHAPE)
-    with pretended(
-        compacted, analyze_network(compacted, budget).layout, pruned.kept, SHAPE
-    ) as masked:
+    compacted = insert_compactors(network("small_unet"), pruned.inserted, SHAPE)
+    channels = analyze_network(compacted, budget).layout
+    with apply_temporarily(compacted, channels, pruned.kept, SHAPE) as masked:
         torch.testing.assert_close(pruned.model.eval()(x), masked.eval()(x))
 
 
 def test_a_smaller_budget_narrows_the_rest() -> None:
-    pruned = OneSkip(skip=1, keep=0.5).prune(network("small_unet"), whole(0.5), trainer())
-    assert len(pruned.kept) > 1 and peak_memory(pruned.model, SHAPE) <= whole(0.5).peak_bytes
+    budget = make_budget(0.5)
+    pruned = OneSkip(skip=1, keep=0.5).prune(network("small_unet"), budget, trainer())
+    assert len(pruned.kept) > 1
+    assert peak_memory(pruned.model, SHAPE) <= budget.peak_bytes
 
 
 @pytest.mark.parametrize("options", [{"skip": 0}, {"keep": 0.0}, {"keep": 1.5}])

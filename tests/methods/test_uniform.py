@@ -1,4 +1,4 @@
-"""Uniform scale: checks (a) to (d) of a U-Net of width 32, and that the knob is tight."""
+"""Uniform scale: checks (a) to (d) on a U-Net of width 32, and the largest scale that fits."""
 
 import pytest
 import torch
@@ -27,7 +27,8 @@ def test_peaks_and_parameters_are_those_of_the_paper(
 
 
 def test_at_the_full_budget_nothing_changes() -> None:
-    network, x = unet(), torch.rand(SHAPE)
+    network = unet()
+    x = torch.rand(SHAPE)
     pruned = Uniform(start="slice").prune(network, Budget(peak_memory(network, SHAPE), SHAPE))
     assert torch.equal(pruned.model(x), network(x))
 

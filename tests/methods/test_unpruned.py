@@ -1,4 +1,4 @@
-"""The neutral member."""
+"""The reference method."""
 
 import pytest
 
@@ -22,9 +22,7 @@ def test_below_its_own_peak_nothing_fits() -> None:
         Unpruned().prune(network, Budget(peak_memory(network, SHAPE) - 1, SHAPE))
 
 
-def test_trained_on_it_is_finished_like_a_pruned_network() -> None:
+def test_with_fine_tuning_it_is_finished_like_a_pruned_network() -> None:
     network = unet()
-    assert (
-        Unpruned(finetune=True).prune(network, Budget(peak_memory(network, SHAPE), SHAPE)).finish
-        == "finetune"
-    )
+    budget = Budget(peak_memory(network, SHAPE), SHAPE)
+    assert Unpruned(finetune=True).prune(network, budget).finish == "finetune"

@@ -1,6 +1,7 @@
-"""Public restoration networks whose feature maps keep one size: DnCNN, SRResNet, EDSR, an enhancement attention network, and two that
-have a second input (a noise map, a guide). Written anew after their papers; the default widths are
-small.
+"""Public restoration networks whose feature maps keep one size.
+
+DnCNN, SRResNet, EDSR, an enhancement attention network, and two that have a second input (a noise
+map, a guide). Written anew after their papers; the default widths are small.
 """
 
 import torch
@@ -9,12 +10,12 @@ from torch.nn import functional as F
 
 
 def conv(c_in: int, c_out: int, size: int = 3, dilation: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the height and the width."""
+    """Return a convolution that keeps the height and the width."""
     return nn.Conv2d(c_in, c_out, size, padding=dilation * (size // 2), dilation=dilation)
 
 
 class DnCNN(nn.Module):
-    """Zhang et al. 2017: the network finds the noise, which is taken from the input."""
+    """Zhang et al. 2017: the network estimates the noise, which is subtracted from the input."""
 
     def __init__(self, width: int = 6, depth: int = 5) -> None:
         super().__init__()
@@ -33,7 +34,10 @@ class DnCNN(nn.Module):
 
 
 class SRResNet(nn.Module):
-    """Ledig et al. 2017, at a scale of 2 or 4: residual blocks with BatchNorm and PReLU, PixelShuffle."""
+    """Ledig et al. 2017, at a scale of 2 or 4.
+
+    Residual blocks with BatchNorm and PReLU, and PixelShuffle.
+    """
 
     def __init__(self, width: int = 6, blocks: int = 2, scale: int = 4) -> None:
         super().__init__()
@@ -65,7 +69,7 @@ class SRResNet(nn.Module):
 
 
 class MeanShift(nn.Conv2d):
-    """A frozen 1x1 convolution that takes the mean colour away (sign -1) or gives it back (sign 1)."""
+    """A frozen 1x1 convolution that subtracts (sign -1) or adds (sign 1) the mean colour."""
 
     def __init__(self, sign: int, mean: tuple[float, ...] = (114.4, 111.5, 103.0)) -> None:
         super().__init__(3, 3, 1)
@@ -85,7 +89,8 @@ class EDSR(nn.Module):
     ) -> None:
         super().__init__()
         self.res_scale = res_scale
-        self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
+        self.sub_mean = MeanShift(-1)
+        self.add_mean = MeanShift(1)
         self.head = conv(3, width)
         self.blocks = nn.ModuleList(
             nn.Sequential(conv(width, width), nn.ReLU(inplace=True), conv(width, width))
@@ -110,7 +115,10 @@ class EDSR(nn.Module):
 
 
 class EnhancementAttention(nn.Module):
-    """A block after RIDNet (Anwar and Barnes 2019): dilated branches joined, two residual stages, a gate from the global average."""
+    """A block after RIDNet (Anwar and Barnes 2019).
+
+    Concatenated dilated branches, two residual stages, and a gate from the global average.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -140,11 +148,12 @@ class EnhancementAttention(nn.Module):
 
 
 class RIDNet(nn.Module):
-    """Enhancement attention blocks with local skips, a long skip, and the input added at the end."""
+    """Enhancement attention blocks with local skips, a long skip and a global residual."""
 
     def __init__(self, width: int = 6, blocks: int = 2) -> None:
         super().__init__()
-        self.head, self.tail = conv(3, width), conv(width, 3)
+        self.head = conv(3, width)
+        self.tail = conv(width, 3)
         self.blocks = nn.ModuleList(EnhancementAttention(width) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,11 +166,15 @@ class RIDNet(nn.Module):
 
 
 class NoiseMapDenoiser(nn.Module):
-    """After FFDNet (Zhang et al. 2018): a second input says how strong the noise is; everything runs at half the size."""
+    """After FFDNet (Zhang et al. 2018): the second input is a map of the noise level.
+
+    All layers run at half the size.
+    """
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
-        self.split, self.unite = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
+        self.split = nn.PixelUnshuffle(2)
+        self.unite = nn.PixelShuffle(2)
         self.body = nn.Sequential(
             conv(13, width),
             nn.ReLU(inplace=True),
@@ -177,7 +190,10 @@ class NoiseMapDenoiser(nn.Module):
 
 
 class GuidedFilter(nn.Module):
-    """After the deep guided filter (Wu et al. 2018): the input is locally linear in learned features of a guide."""
+    """After the deep guided filter (Wu et al. 2018).
+
+    The output is locally linear in learned features of a guide.
+    """
 
     def __init__(self, width: int = 5, radius: int = 2) -> None:
         super().__init__()
@@ -191,13 +207,14 @@ class GuidedFilter(nn.Module):
         self.slope = nn.Sequential(conv(6, width, 1), nn.ReLU(inplace=True), conv(width, 3, 1))
 
     def box(self, x: Tensor) -> Tensor:
-        """The mean over a window."""
+        """Return the mean over a window."""
         return F.avg_pool2d(x, 2 * self.radius + 1, 1, self.radius, count_include_pad=False)
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """(N, 3, H, W) twice -> (N, 3, H, W)."""
         features = self.features(guide)
-        mean_x, mean_f = self.box(x), self.box(features)
+        mean_x = self.box(x)
+        mean_f = self.box(features)
         covariance = self.box(features * x) - mean_f * mean_x
         variance = self.box(features * features) - mean_f * mean_f
         slope = self.slope(torch.cat([covariance, variance], dim=1))

@@ -1,8 +1,8 @@
-"""Random networks: generated(seed) is the same network for the same seed, and `.shape` says what it is fed.
+"""Random networks: `generate_network(seed)` depends on the seed only; `.shape` is its input shape.
 
-Fifteen to forty operators each, of all kinds that restoration networks are made of, joined at
-random. The weights are random, the network is in eval mode. What is written in place is never an
-input nor a view, and nobody has a view of it.
+Each has 15 to 40 operators, of all kinds that restoration networks are made of, combined at random.
+The weights are random, the network is in eval mode. A value that is written in place is never an
+input or a view, and no view of it exists.
 """
 
 import operator
@@ -27,25 +27,25 @@ MOST_CHANNELS = 24
 
 
 def residual(b: Builder, rng: Random, x: int) -> int:
-    """A branch that is joined with its beginning by an elementwise operator."""
-    y = rng.choice((moves.plain, moves.activation, moves.dilated, moves.depthwise))(
-        b, rng, apart(b, rng, x)
+    """Add a branch that is combined with its start by an elementwise operator."""
+    y = rng.choice((moves.plain_conv, moves.activation, moves.dilated_conv, moves.depthwise_conv))(
+        b, rng, branch_off(b, rng, x)
     )
     y = moves.activation(b, rng, y)
     y = to_channels(b, y, b.shape(x)[1]) if b.shape(y)[2:] == b.shape(x)[2:] else y
-    return joined(b, rng, x, y)
+    return join_elementwise(b, rng, x, y)
 
 
-def apart(b: Builder, rng: Random, x: int) -> int:
-    """A convolution, so that what follows does not write over the beginning."""
+def branch_off(b: Builder, rng: Random, x: int) -> int:
+    """Add a convolution, so that later operators in place do not overwrite the branch point."""
     return to_channels(b, x, rng.randint(2, 8), rng.choice((1, 3)))
 
 
-def joined(b: Builder, rng: Random, x: int, y: int) -> int:
-    """x and y, of one shape, added, subtracted or multiplied, in place too."""
+def join_elementwise(b: Builder, rng: Random, x: int, y: int) -> int:
+    """Add, subtract or multiply x and y, of equal shape, possibly in place."""
     kind = rng.choice(("add", "add", "add", "sub", "mul", "+=", "+=", "add_"))
     target, other = (x, y) if rng.random() < 0.5 else (y, x)
-    if kind in ("+=", "add_") and b.writable(target):
+    if kind in ("+=", "add_") and b.is_writable(target):
         b.note(kind)
         return b.write(operator.iadd if kind == "+=" else "add_", target, Slot(other))
     kind = "add" if kind in ("+=", "add_") else kind
@@ -56,7 +56,7 @@ def joined(b: Builder, rng: Random, x: int, y: int) -> int:
 
 
 def channel_gate(b: Builder, rng: Random, x: int) -> int:
-    """(N, C, 1, 1) times (N, C, H, W)."""
+    """Multiply x by a gate (N, C, 1, 1)."""
     b.note("channel gate", "global pool")
     channels = b.shape(x)[1]
     pooled = (
@@ -67,23 +67,24 @@ def channel_gate(b: Builder, rng: Random, x: int) -> int:
     gate = b.apply(
         nn.ReLU(inplace=rng.random() < 0.3), to_channels(b, pooled, rng.randint(1, 4), 1)
     )
-    return times(b, rng, x, b.call(torch.sigmoid, Slot(to_channels(b, gate, channels, 1))))
+    return apply_gate(b, rng, x, b.call(torch.sigmoid, Slot(to_channels(b, gate, channels, 1))))
 
 
 def spatial_gate(b: Builder, rng: Random, x: int) -> int:
-    """(N, 1, H, W) times (N, C, H, W)."""
+    """Multiply x by a gate (N, 1, H, W)."""
     b.note("spatial gate")
-    return times(b, rng, x, b.apply(nn.Sigmoid(), to_channels(b, x, 1)))
+    return apply_gate(b, rng, x, b.apply(nn.Sigmoid(), to_channels(b, x, 1)))
 
 
 def linear_gate(b: Builder, rng: Random, x: int) -> int:
-    """Linear layers on pooled channels."""
+    """Multiply x by a gate from linear layers on pooled channels."""
     b.note("linear on pooled", "global pool")
-    channels, inner = b.shape(x)[1], rng.randint(1, 5)
-    layer = rng.random() < 0.5
+    channels = b.shape(x)[1]
+    inner = rng.randint(1, 5)
+    pools_by_layer = rng.random() < 0.5
     pooled = (
         b.call("flatten", Slot(b.apply(nn.AdaptiveAvgPool2d(1), x)), 1)
-        if layer
+        if pools_by_layer
         else b.call("mean", Slot(x), dim=(2, 3))
     )
     gate = b.apply(
@@ -95,17 +96,17 @@ def linear_gate(b: Builder, rng: Random, x: int) -> int:
     )
     kind = rng.choice(("index", "unsqueeze", "view"))
     if kind == "index":
-        return times(
+        return apply_gate(
             b, rng, x, b.call(operator.getitem, Slot(gate), (slice(None), slice(None), None, None))
         )
     if kind == "view":
-        return times(b, rng, x, b.call("view", Slot(gate), b.shape(x)[0], -1, 1, 1))
-    return times(b, rng, x, b.call("unsqueeze", Slot(b.call("unsqueeze", Slot(gate), -1)), -1))
+        return apply_gate(b, rng, x, b.call("view", Slot(gate), b.shape(x)[0], -1, 1, 1))
+    return apply_gate(b, rng, x, b.call("unsqueeze", Slot(b.call("unsqueeze", Slot(gate), -1)), -1))
 
 
-def times(b: Builder, rng: Random, x: int, gate: int) -> int:
-    """A value times its gate, which is spread over it."""
-    if rng.random() < 0.2 and b.writable(x):
+def apply_gate(b: Builder, rng: Random, x: int, gate: int) -> int:
+    """Multiply a value by its gate, which is broadcast over it."""
+    if rng.random() < 0.2 and b.is_writable(x):
         return b.write("mul_" if rng.random() < 0.5 else operator.imul, x, Slot(gate))
     if rng.random() < 0.2:
         b.note("expand")
@@ -115,7 +116,7 @@ def times(b: Builder, rng: Random, x: int, gate: int) -> int:
 
 
 def concat(b: Builder, rng: Random, x: int) -> int:
-    """Two to four parts: old values of the same size, new ones, the same one twice, a concat."""
+    """Concatenate 2 to 4 parts: old values of equal size, new ones, one twice, or a concat."""
     same = [
         slot
         for slot in image_slots(b)
@@ -139,7 +140,11 @@ def concat(b: Builder, rng: Random, x: int) -> int:
 
 
 def chunk(b: Builder, rng: Random, x: int) -> int:
-    """Two or three parts of the channels, multiplied, added, joined with itself, or joined again after one of them was changed."""
+    """Cut the channels into two or three parts.
+
+    The first two are multiplied or added; or the first is concatenated with itself; or all parts
+    are concatenated again after the first was changed.
+    """
     b.note("chunk")
     count = rng.choice((2, 2, 2, 3))
     x = x if b.shape(x)[1] % count == 0 else to_channels(b, x, count * rng.randint(1, 4), 1)
@@ -162,7 +167,7 @@ def chunk(b: Builder, rng: Random, x: int) -> int:
 
 
 def u_turn(b: Builder, rng: Random, x: int) -> int:
-    """Down to half the size, up again, joined with the beginning by a concat."""
+    """Go down to half the size and up again, and concatenate the result with x."""
     height, width = b.shape(x)[2:]
     if height % 2 or width % 2 or min(height, width) < 8:
         return residual(b, rng, x)
@@ -172,23 +177,23 @@ def u_turn(b: Builder, rng: Random, x: int) -> int:
         if rng.random() < 0.5
         else b.apply(nn.Conv2d(b.shape(x)[1], rng.randint(3, 8), 4, 2, 1), x)
     )
-    y = moves.activation(b, rng, moves.plain(b, rng, y))
+    y = moves.activation(b, rng, moves.plain_conv(b, rng, y))
     y = b.apply(nn.ConvTranspose2d(b.shape(y)[1], rng.randint(2, 6), 2, 2), y)
     return b.call(torch.cat, (Slot(y), Slot(x)), 1)
 
 
-def written_after_joining(b: Builder, rng: Random, x: int) -> int:
-    """A part is written in place after the concat, which is read still later."""
-    if not b.writable(x) or b.shape(x)[1] > 8:
+def write_after_concat(b: Builder, rng: Random, x: int) -> int:
+    """Write a part of a concat in place before the concat is read."""
+    if not b.is_writable(x) or b.shape(x)[1] > 8:
         return concat(b, rng, x)
     b.note("written after joining", "concat")
     whole = b.call(torch.cat, [Slot(x), Slot(to_channels(b, x, rng.randint(1, 4)))], 1)
     part = b.write("relu_", x) if rng.random() < 0.5 else b.write(operator.iadd, x, 0.5)
-    return joined(b, rng, part, to_channels(b, whole, b.shape(part)[1]))
+    return join_elementwise(b, rng, part, to_channels(b, whole, b.shape(part)[1]))
 
 
-def dead(b: Builder, rng: Random, x: int) -> int:
-    """A value that nobody uses."""
+def dead_value(b: Builder, rng: Random, x: int) -> int:
+    """Add a value that is never read."""
     b.note("dead value")
     to_channels(b, x, rng.randint(1, 5))
     return x
@@ -198,11 +203,11 @@ MOVES: tuple[tuple[Move, float], ...] = (
     *(
         (move, 1.0)
         for move in (
-            moves.grouped,
-            moves.depthwise,
-            moves.dilated,
-            moves.strided,
-            moves.asymmetric,
+            moves.grouped_conv,
+            moves.depthwise_conv,
+            moves.dilated_conv,
+            moves.strided_conv,
+            moves.asymmetric_conv,
             moves.linear,
         )
     ),
@@ -226,50 +231,50 @@ MOVES: tuple[tuple[Move, float], ...] = (
             moves.learned_scale,
             moves.dropout,
             moves.instance_norm,
-            dead,
-            written_after_joining,
+            dead_value,
+            write_after_concat,
         )
     ),
     *((move, 0.9) for move in (channel_gate, spatial_gate, linear_gate)),
-    *((move, 2.0) for move in (moves.plain, moves.transposed, moves.batch_norm)),
+    *((move, 2.0) for move in (moves.plain_conv, moves.transposed_conv, moves.batch_norm)),
     *((move, 4.0) for move in (moves.activation, residual, concat)),
 )
 
 
 def image_slots(b: Builder) -> list[int]:
-    """Slots of values (N, C, H, W) with more than one pixel."""
+    """Return the slots of values (N, C, H, W) with more than one pixel."""
     return [
         slot for slot, value in b.values.items() if value.dim() == 4 and min(value.shape[2:]) > 1
     ]
 
 
-def generated(seed: int) -> Program:
-    """The random network of a seed."""
+def generate_network(seed: int) -> Program:
+    """Return the random network of a seed."""
     rng = Random(seed)
     shape = rng.choice(SHAPES)
     two = rng.random() < 0.15
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         b = Builder((shape, (shape[0], 1, *shape[2:])) if two else shape)
-        x = moves.plain(b, rng, 0)
+        x = moves.plain_conv(b, rng, 0)
         if two and rng.random() < 0.8:
             b.note("two inputs", "concat")
             x = b.call(torch.cat, [Slot(x), Slot(1)], 1)
         elif two:
             b.note("two inputs", "unused input")
-        choices = MOVES + (((moves.across, 3.0),) if rng.random() < 0.15 else ())
+        choices = MOVES + (((moves.cross_channel_norm, 3.0),) if rng.random() < 0.15 else ())
         length = rng.randint(14, 30)
         while len(b.program.steps) < length:
             x = rng.choices([move for move, _ in choices], [weight for _, weight in choices])[0](
                 b, rng, x
             )
             x = next_value(b, rng, x)
-        finish(b, rng, x)
+        choose_result(b, rng, x)
     return b.program
 
 
 def next_value(b: Builder, rng: Random, x: int) -> int:
-    """Mostly the latest value; sometimes an older one; never one with very many channels or pixels."""
+    """Return mostly the latest value, sometimes an older one; reduced if it is too large."""
     if rng.random() < 0.12:
         x = rng.choice(image_slots(b))
     if b.shape(x)[1] > MOST_CHANNELS or b.values[x].numel() > 12000:
@@ -279,8 +284,8 @@ def next_value(b: Builder, rng: Random, x: int) -> int:
     return x
 
 
-def finish(b: Builder, rng: Random, x: int) -> None:
-    """Chooses what the network returns: an image, or several values."""
+def choose_result(b: Builder, rng: Random, x: int) -> None:
+    """Choose what the network returns: an image, or several values."""
     out = Slot(to_channels(b, x, 3))
     if rng.random() < 0.6:
         b.program.result = out
@@ -303,6 +308,6 @@ def finish(b: Builder, rng: Random, x: int) -> None:
     rng.shuffle(results)
     if rng.random() < 0.3:
         b.note("dict output")
-        b.program.result = {f"stage {place}": slot for place, slot in enumerate(results)}
+        b.program.result = {f"stage {stage}": slot for stage, slot in enumerate(results)}
     else:
         b.program.result = rng.choice((tuple, list))(results)

@@ -1,12 +1,16 @@
-"""Small networks with what people write in forward functions: head -> middle -> tail, each middle a habit of its own."""
+"""Small networks head -> middle -> tail, whose middles show what people write in forward functions.
+
+Each middle is a function of the network and the output of its head, named after its habit.
+"""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.networks.public import seeded
+from tests.networks.public import build_with_seed
 
 WIDTH = 8
 SHAPE = (1, 3, 16, 16)
@@ -17,35 +21,32 @@ def conv(c_in: int, c_out: int) -> nn.Conv2d:
 
 
 class Habit(nn.Module):
-    """All layers that some middle needs; `middle` is called with the module and the output of the head."""
+    """A network with the layers that the middles need.
+
+    Args:
+        middle: called with the network and the output of the head.
+    """
 
     def __init__(self, middle: Callable[["Habit", Tensor], Tensor]) -> None:
         super().__init__()
         self.middle = middle
-        self.head, self.body, self.wide, self.tail = (
-            conv(3, WIDTH),
-            conv(WIDTH, WIDTH),
-            conv(WIDTH, 3 * WIDTH),
-            conv(WIDTH, 3),
-        )
-        self.relu, self.writing, self.pad, self.same = (
-            nn.ReLU(),
-            nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1),
-            nn.Identity(),
-        )
-        self.squeeze, self.excite = nn.Linear(WIDTH, 4), nn.Linear(4, WIDTH)
+        self.head = conv(3, WIDTH)
+        self.body = conv(WIDTH, WIDTH)
+        self.wide = conv(WIDTH, 3 * WIDTH)
+        self.tail = conv(WIDTH, 3)
+        self.relu = nn.ReLU()
+        self.writing = nn.ReLU(inplace=True)
+        self.pad = nn.ReflectionPad2d(1)
+        self.same = nn.Identity()
+        self.squeeze = nn.Linear(WIDTH, 4)
+        self.excite = nn.Linear(4, WIDTH)
         self.mean = nn.Buffer(torch.rand(1, WIDTH, 1, 1))
         self.order = nn.Buffer(torch.arange(WIDTH).flip(0))
-        self.scale, self.slope = (
-            nn.Parameter(torch.rand(1, WIDTH, 1, 1)),
-            nn.Parameter(torch.rand(WIDTH)),
-        )
+        self.scale = nn.Parameter(torch.rand(1, WIDTH, 1, 1))
+        self.slope = nn.Parameter(torch.rand(WIDTH))
         self.position = nn.Parameter(torch.rand(1, WIDTH, 16, 16))
-        self.running, self.softmax = (
-            nn.InstanceNorm2d(WIDTH, affine=True, track_running_stats=True),
-            nn.Softmax(),
-        )
+        self.running = nn.InstanceNorm2d(WIDTH, affine=True, track_running_stats=True)
+        self.softmax = nn.Softmax()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -147,7 +148,7 @@ def softmax_without_an_axis(net: Habit, x: Tensor) -> Tensor:
 
 
 HABITS: dict[str, Callable[[], nn.Module]] = {
-    middle.__name__.replace("_", " "): (lambda middle=middle: seeded(lambda: Habit(middle)))  # type: ignore[misc]
+    middle.__name__.replace("_", " "): partial(build_with_seed, partial(Habit, middle))
     for middle in (
         same_name_as_a_layer,
         same_name_as_a_buffer,

@@ -1,7 +1,8 @@
-"""Moves of the generator that make one value out of one: layers, activations, normalisation, resizing, rearranging.
+"""Moves of the network generator that turn one value into another.
 
-A move gets the builder, a source of random choices and the slot of a value (N, C, H, W); it returns
-the slot of the value to go on with.
+Layers, activations, normalisation, resizing and rearranging. A move gets the builder, a source of
+random choices and the slot of a value (N, C, H, W); it returns the slot of the value with which the
+network continues.
 """
 
 import operator
@@ -56,11 +57,11 @@ FUNCTIONS_IN_PLACE = (
 
 
 def to_channels(b: Builder, x: int, channels: int, size: int = 3) -> int:
-    """A plain convolution to a given number of channels."""
+    """Add a plain convolution to a given number of channels."""
     return b.apply(nn.Conv2d(b.shape(x)[1], channels, size, padding=size // 2), x)
 
 
-def plain(b: Builder, rng: Random, x: int) -> int:
+def plain_conv(b: Builder, rng: Random, x: int) -> int:
     b.note("plain")
     channels, size = rng.randint(2, 9), rng.choice((1, 3, 3, 5))
     mode = rng.choice(("zeros", "zeros", "zeros", "replicate", "circular"))
@@ -77,7 +78,7 @@ def plain(b: Builder, rng: Random, x: int) -> int:
     )
 
 
-def grouped(b: Builder, rng: Random, x: int) -> int:
+def grouped_conv(b: Builder, rng: Random, x: int) -> int:
     b.note("grouped")
     groups = rng.choice((2, 3))
     x = x if b.shape(x)[1] % groups == 0 else to_channels(b, x, groups * rng.randint(1, 3), 1)
@@ -86,28 +87,28 @@ def grouped(b: Builder, rng: Random, x: int) -> int:
     )
 
 
-def depthwise(b: Builder, rng: Random, x: int) -> int:
+def depthwise_conv(b: Builder, rng: Random, x: int) -> int:
     channels, many = b.shape(x)[1], rng.choice((1, 1, 1, 2))
     many = many if channels <= 6 else 1
     b.note("depthwise" if many == 1 else "depthwise, several of each")
     return b.apply(nn.Conv2d(channels, many * channels, 3, padding=1, groups=channels), x)
 
 
-def dilated(b: Builder, rng: Random, x: int) -> int:
+def dilated_conv(b: Builder, rng: Random, x: int) -> int:
     b.note("dilated")
     by = rng.choice((2, 3))
     return b.apply(nn.Conv2d(b.shape(x)[1], rng.randint(2, 8), 3, padding=by, dilation=by), x)
 
 
-def strided(b: Builder, rng: Random, x: int) -> int:
+def strided_conv(b: Builder, rng: Random, x: int) -> int:
     if min(b.shape(x)[2:]) < 8:
-        return plain(b, rng, x)
+        return plain_conv(b, rng, x)
     b.note("strided")
     size, padding = rng.choice(((3, 1), (4, 1), (2, 0)))
     return b.apply(nn.Conv2d(b.shape(x)[1], rng.randint(2, 9), size, stride=2, padding=padding), x)
 
 
-def asymmetric(b: Builder, rng: Random, x: int) -> int:
+def asymmetric_conv(b: Builder, rng: Random, x: int) -> int:
     b.note("asymmetric")
     if rng.random() < 0.5:
         return b.apply(nn.Conv2d(b.shape(x)[1], rng.randint(2, 8), (1, 5), padding=(0, 2)), x)
@@ -119,7 +120,7 @@ def asymmetric(b: Builder, rng: Random, x: int) -> int:
     return b.apply(nn.Conv2d(b.shape(x)[1], rng.randint(2, 8), (4, 2)), x)
 
 
-def transposed(b: Builder, rng: Random, x: int) -> int:
+def transposed_conv(b: Builder, rng: Random, x: int) -> int:
     channels, groups = b.shape(x)[1], 2 if b.shape(x)[1] % 2 == 0 and rng.random() < 0.1 else 1
     if max(b.shape(x)[2:]) > 20 or rng.random() < 0.3:
         b.note("transposed")
@@ -138,10 +139,10 @@ def transposed(b: Builder, rng: Random, x: int) -> int:
 
 def activation(b: Builder, rng: Random, x: int) -> int:
     kind = rng.choice(("module", "module", "module in place", "function", "function in place"))
-    if kind.endswith("in place") and b.writable(x):
+    if kind.endswith("in place") and b.is_writable(x):
         b.note("activation in place")
         if kind == "module in place":
-            return b.write(b.layer(rng.choice(MODULES_IN_PLACE)(inplace=True)), x)
+            return b.write(b.add_layer(rng.choice(MODULES_IN_PLACE)(inplace=True)), x)
         call = rng.choice(FUNCTIONS_IN_PLACE)
         return b.write(call, x, *((-0.5,) if call == "clamp_min_" else ()))
     if kind.startswith("function"):
@@ -163,8 +164,8 @@ def instance_norm(b: Builder, rng: Random, x: int) -> int:
     return b.apply(nn.InstanceNorm2d(b.shape(x)[1], affine=rng.random() < 0.7), x)
 
 
-def across(b: Builder, rng: Random, x: int) -> int:
-    """Normalises over channels: no channel can be left out without changing the others."""
+def cross_channel_norm(b: Builder, rng: Random, x: int) -> int:
+    """Normalise over channels, so that no channel can be removed without changing the others."""
     channels, kind = (
         b.shape(x)[1],
         rng.choice(("GroupNorm", "GroupNorm", "LayerNorm", "LayerNorm", "softmax")),
@@ -252,7 +253,7 @@ def shuffle(b: Builder, rng: Random, x: int) -> int:
 def unshuffle(b: Builder, rng: Random, x: int) -> int:
     channels, height, width = b.shape(x)[1:]
     if height % 2 or width % 2 or min(height, width) < 8 or channels > 5:
-        return plain(b, rng, x)
+        return plain_conv(b, rng, x)
     b.note("PixelUnshuffle")
     return (
         b.apply(nn.PixelUnshuffle(2), x)
@@ -263,7 +264,7 @@ def unshuffle(b: Builder, rng: Random, x: int) -> int:
 
 def scalar(b: Builder, rng: Random, x: int) -> int:
     b.note("scalar")
-    if rng.random() < 0.25 and b.writable(x):
+    if rng.random() < 0.25 and b.is_writable(x):
         return b.write(rng.choice(("mul_", "add_", operator.imul)), x, 0.75)
     call = rng.choice(
         (operator.mul, operator.add, operator.sub, operator.truediv, torch.mul, "mul", "add", "neg")
@@ -277,7 +278,7 @@ def scalar(b: Builder, rng: Random, x: int) -> int:
 
 def learned_scale(b: Builder, rng: Random, x: int) -> int:
     b.note("learned scale")
-    weight = b.weight(b.shape(x)[1])
+    weight = b.add_weight(b.shape(x)[1])
     return (
         b.call(operator.mul, Slot(x), weight)
         if rng.random() < 0.5

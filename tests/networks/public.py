@@ -1,7 +1,7 @@
 """All public networks by name, and the shapes of their inputs.
 
-PUBLIC[name]() makes a network with small widths and random weights, in eval mode; SHAPES says of
-some what they are fed. All others get one input of SHAPE.
+PUBLIC[name]() makes a network with small widths and random weights, in eval mode. SHAPES has the
+input shapes of some; all others have one input of SHAPE.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ Shape = tuple[int, int, int, int]
 SHAPE: Shape = (1, 3, 32, 32)
 
 
-def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    """A network whose weights and running statistics depend on the seed only, in eval mode."""
+def build_with_seed(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    """Return a network in eval mode whose weights and statistics depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = make()
@@ -31,13 +31,12 @@ def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
 
 
 def scramble(layer: nn.Module) -> None:
-    """Statistics and scales that are not those of the identity."""
+    """Set random statistics and scales, so that the layer is not an identity."""
     with torch.no_grad():
         for name, tensor in [*layer.named_parameters(), *layer.named_buffers()]:
             if tensor.is_floating_point():
-                tensor.uniform_(-0.5, 0.5) if name in ("bias", "running_mean") else tensor.uniform_(
-                    0.5, 1.5
-                )
+                low, high = (-0.5, 0.5) if name in ("bias", "running_mean") else (0.5, 1.5)
+                tensor.uniform_(low, high)
 
 
 CLASSES: dict[str, Callable[[], nn.Module]] = {
@@ -59,7 +58,7 @@ CLASSES: dict[str, Callable[[], nn.Module]] = {
 }
 
 PUBLIC: dict[str, Callable[[], nn.Module]] = {
-    name: partial(seeded, make) for name, make in CLASSES.items()
+    name: partial(build_with_seed, make) for name, make in CLASSES.items()
 }
 
 SHAPES: dict[str, Shape | tuple[Shape, ...]] = {
@@ -71,15 +70,15 @@ SHAPES: dict[str, Shape | tuple[Shape, ...]] = {
 }
 
 
-def shape_of(name: str) -> Shape | tuple[Shape, ...]:
-    """What a public network is fed: one (N, C, H, W), or several in the order of its arguments."""
+def input_shape(name: str) -> Shape | tuple[Shape, ...]:
+    """Return the input shape of a public network: one (N, C, H, W), or one for each argument."""
     return SHAPES.get(name, SHAPE)
 
 
-def inputs_of(
+def random_inputs(
     shape: Shape | tuple[Shape, ...], seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> list[torch.Tensor]:
-    """Random inputs of these shapes."""
+    """Return random inputs of these shapes."""
     shapes = shape if isinstance(shape[0], tuple) else (shape,)
     generator = torch.Generator().manual_seed(seed)
-    return [torch.rand(each, generator=generator, dtype=dtype) for each in shapes]
+    return [torch.rand(size, generator=generator, dtype=dtype) for size in shapes]

@@ -11,17 +11,16 @@ from tests.networks.chains import conv
 
 
 class HalfInstanceNormBlock(nn.Module):
-    """Chen et al. 2021: half of the channels are normalised, the other half is not."""
+    """Chen et al. 2021: half of the channels are normalised, the other half are not."""
 
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
-        self.beside, self.conv1, self.conv2 = (
-            conv(c_in, c_out, 1),
-            conv(c_in, c_out),
-            conv(c_out, c_out),
-        )
+        self.beside = conv(c_in, c_out, 1)
+        self.conv1 = conv(c_in, c_out)
+        self.conv2 = conv(c_out, c_out)
         self.norm = nn.InstanceNorm2d(c_out // 2, affine=True)
-        self.act1, self.act2 = nn.LeakyReLU(0.2), nn.LeakyReLU(0.2)
+        self.act1 = nn.LeakyReLU(0.2)
+        self.act2 = nn.LeakyReLU(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H, W)."""
@@ -38,7 +37,8 @@ class HINet(nn.Module):
     def __init__(self, width: int = 4, levels: int = 3) -> None:
         super().__init__()
         c = [width * 2**level for level in range(levels)]
-        self.head, self.tail = conv(3, width), conv(width, 3)
+        self.head = conv(3, width)
+        self.tail = conv(width, 3)
         self.encoder = nn.ModuleList(
             HalfInstanceNormBlock(c_in, c_out)
             for c_in, c_out in zip([width, *c[:-1]], c, strict=True)
@@ -54,7 +54,8 @@ class HINet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W), with H and W multiples of 4."""
-        y, skips = self.head(x), []
+        y = self.head(x)
+        skips = []
         for level, block in enumerate(self.encoder):
             y = block(y)
             if level < len(self.down):
@@ -66,13 +67,18 @@ class HINet(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of (N, C, H, W), written out; the weights have (1, C, 1, 1), or (C,) and are viewed so."""
+    """LayerNorm over the channels of (N, C, H, W), written out.
+
+    Args:
+        flat: the weights have (C,) and are viewed as (1, C, 1, 1), instead of having that shape.
+    """
 
     def __init__(self, channels: int, flat: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
         self.flat, self.eps = flat, eps
         shape = (channels,) if flat else (1, channels, 1, 1)
-        self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
@@ -93,20 +99,22 @@ class SimpleGate(nn.Module):
 
 
 class NAFBlock(nn.Module):
-    """Chen et al. 2022: no activation but the gate; simplified channel attention; both halves scaled by learned weights."""
+    """Chen et al. 2022: the only activation is the gate.
+
+    With simplified channel attention; both halves are scaled by learned weights.
+    """
 
     def __init__(self, channels: int, flat: bool = False) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.gate = (
-            ChannelNorm(channels, flat),
-            ChannelNorm(channels, flat),
-            SimpleGate(),
-        )
+        self.norm1 = ChannelNorm(channels, flat)
+        self.norm2 = ChannelNorm(channels, flat)
+        self.gate = SimpleGate()
         self.widen = conv(channels, 2 * channels, 1)
         self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         self.attention = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(channels, channels, 1))
         self.narrow = conv(channels, channels, 1)
-        self.forth, self.back = conv(channels, 2 * channels, 1), conv(channels, channels, 1)
+        self.forth = conv(channels, 2 * channels, 1)
+        self.back = conv(channels, channels, 1)
         self.beta, self.gamma = (
             nn.Parameter(torch.full((1, channels, 1, 1), scale)) for scale in (0.5, 0.25)
         )
@@ -120,12 +128,16 @@ class NAFBlock(nn.Module):
 
 
 class NAFNet(nn.Module):
-    """A U of NAF blocks: strided 2x2 convolutions down, 1x1 convolution and PixelShuffle up, skips added."""
+    """A U of NAF blocks with added skips.
+
+    Strided 2x2 convolutions lead down, 1x1 convolutions with PixelShuffle up.
+    """
 
     def __init__(self, width: int = 4, levels: int = 2, flat: bool = False) -> None:
         super().__init__()
         c = [width * 2**level for level in range(levels + 1)]
-        self.head, self.tail = conv(3, width), conv(width, 3)
+        self.head = conv(3, width)
+        self.tail = conv(width, 3)
         self.encoder = nn.ModuleList(NAFBlock(channels, flat) for channels in c[:-1])
         self.down = nn.ModuleList(
             nn.Conv2d(channels, 2 * channels, 2, stride=2) for channels in c[:-1]
@@ -139,7 +151,8 @@ class NAFNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W), with H and W multiples of 2 ** levels."""
-        y, skips = self.head(x), []
+        y = self.head(x)
+        skips = []
         for block, down in zip(self.encoder, self.down, strict=True):
             skips.append(block(y))
             y = down(skips[-1])

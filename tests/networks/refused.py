@@ -1,7 +1,7 @@
-"""Small networks that the harness must refuse, by name, with the stage at which it does.
+"""Small networks that the harness must refuse, by name, and the stage at which it does.
 
-"trace": what they do cannot be followed, or an operator is not known, so that not even their memory
-can be told. "prune": their memory can be told, and no channel can be removed.
+"trace": the network cannot be traced, or an operator is not in the table, so that not even its
+memory is known. "prune": its memory is known, but no channel can be removed.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,12 @@ WIDTH = 6
 
 
 class Around(nn.Module):
-    """head -> what a subclass does in the middle -> tail."""
+    """head -> the middle of a subclass -> tail."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.head, self.tail = nn.Conv2d(3, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, 3, 3, padding=1)
+        self.head = nn.Conv2d(3, WIDTH, 3, padding=1)
+        self.tail = nn.Conv2d(WIDTH, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -98,7 +99,7 @@ class InThreeDimensions(Around):
 
 
 class Rounding(torch.autograd.Function):
-    """Rounds outside of torch, and lets the gradient through."""
+    """Rounds outside of torch, and passes the gradient through."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -115,11 +116,12 @@ class OwnGradient(Around):
 
 
 class HeadsOfAttention(nn.Module):
-    """The channels are viewed as query, key and value of two heads."""
+    """Attention that views the channels as query, key and value of two heads."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.qkv, self.project = nn.Conv2d(3, 3 * WIDTH, 1), nn.Conv2d(WIDTH, 3, 1)
+        self.qkv = nn.Conv2d(3, 3 * WIDTH, 1)
+        self.project = nn.Conv2d(WIDTH, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -156,7 +158,7 @@ class MixedByEinsum(Around):
 
 
 class OwnWeight(Around):
-    """A convolution with a weight that is computed."""
+    """A convolution whose weight is computed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,10 +184,8 @@ class SharedWeight(Around):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = (
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
-        )
+        self.first = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
+        self.second = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
         self.second.weight = self.first.weight
 
     def middle(self, x: Tensor) -> Tensor:

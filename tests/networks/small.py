@@ -1,14 +1,14 @@
-"""Small networks for tests, and random cuts of them."""
+"""Small networks for tests, and random selections of their channels."""
 
 import random
 
 import torch
 from torch import Tensor, nn
 
-from bench.channels.units import Layout, layout
+from bench.channels.units import Layout, channel_layout
 from bench.contract import Inputs, Shape
 from bench.graph.lowering import trace
-from bench.surgery.compactors import insert, long_skips
+from bench.surgery.compactors import insert_compactors, long_skips
 from tasks.models.initialisation import initialise
 from tasks.models.unet import UNet
 
@@ -21,11 +21,11 @@ def unet(
     dtype: torch.dtype = torch.float32,
     residual: bool = False,
 ) -> nn.Module:
-    """A U-Net with random weights, in eval mode."""
+    """Return a U-Net with random weights, in eval mode."""
     network: nn.Module = UNet(width, global_residual=residual)
     initialise(network, torch.Generator().manual_seed(width))
     if compactors:
-        network = insert(network, long_skips(network, SHAPE), SHAPE)
+        network = insert_compactors(network, long_skips(network, SHAPE), SHAPE)
     return network.to(dtype).eval()
 
 
@@ -66,36 +66,30 @@ class Shuffled(nn.Module):
 
 
 class Grouped(nn.Module):
-    """A grouped convolution behind BatchNorm: every place holds two channels of each layer."""
+    """A grouped convolution behind BatchNorm: every slot holds two channels of each layer."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.head, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
-        self.grouped, self.tail = (
-            nn.Conv2d(8, 12, 3, padding=1, groups=2),
-            nn.Conv2d(12, 3, 3, padding=1),
-        )
+        self.head = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.grouped = nn.Conv2d(8, 12, 3, padding=1, groups=2)
+        self.tail = nn.Conv2d(12, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
         return self.tail(torch.relu(self.grouped(torch.relu(self.norm(self.head(x))))))
 
 
-def layout_at(network: nn.Module, shape: Inputs) -> Layout:
-    """The layout at a shape."""
-    return layout(trace(network, shape))
+def network_layout(network: nn.Module, shape: Inputs = SHAPE) -> Layout:
+    """Return the channel layout of a network at a shape, by default the small test shape."""
+    return channel_layout(trace(network, shape))
 
 
-def layout_of(network: nn.Module) -> Layout:
-    """The layout at the small test shape."""
-    return layout_at(network, SHAPE)
-
-
-def random_kept(channels: Layout, seed: int, least: int = 1) -> dict[str, list[int]]:
-    """A random set of at least `least` channels (or all) of about four in five units."""
+def draw_kept(channels: Layout, seed: int, least: int = 1) -> dict[str, list[int]]:
+    """Draw the channels to keep: at least `least` (or all) in about four of five units."""
     rng = random.Random(seed)
-    cut = {unit: full for unit, full in channels.widths.items() if rng.random() < 0.8}
+    drawn = {unit: width for unit, width in channels.widths.items() if rng.random() < 0.8}
     return {
-        unit: sorted(rng.sample(range(full), rng.randint(min(least, full), full)))
-        for unit, full in cut.items()
+        unit: sorted(rng.sample(range(width), rng.randint(min(least, width), width)))
+        for unit, width in drawn.items()
     }

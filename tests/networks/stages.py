@@ -1,4 +1,7 @@
-"""A public restoration network of two stages that returns one image for each: after MPRNet (Zamir et al. 2021), written anew."""
+"""A public restoration network of two stages that returns one image for each.
+
+After MPRNet (Zamir et al. 2021), written anew.
+"""
 
 from itertools import pairwise
 
@@ -9,7 +12,7 @@ from tests.networks.chains import conv
 
 
 class ChannelAttentionBlock(nn.Module):
-    """Two convolutions, gated by what the global average says of each channel, added to the input."""
+    """Two convolutions, gated by the global average of each channel, added to the input."""
 
     def __init__(self, channels: int, bias: bool = False) -> None:
         super().__init__()
@@ -36,15 +39,13 @@ class ChannelAttentionBlock(nn.Module):
 
 
 class Supervised(nn.Module):
-    """Makes an image from features, and lets the image say which features go on to the next stage."""
+    """Makes an image from features, which gates the features passed to the next stage."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.features, self.image, self.gate = (
-            conv(channels, channels),
-            conv(channels, 3),
-            conv(3, channels),
-        )
+        self.features = conv(channels, channels)
+        self.image = conv(channels, 3)
+        self.gate = conv(3, channels)
 
     def forward(self, features: Tensor, degraded: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) and (N, 3, H, W) -> (N, C, H, W) and the image."""
@@ -53,14 +54,17 @@ class Supervised(nn.Module):
 
 
 class AttentionUNet(nn.Module):
-    """Channel attention blocks at three sizes; bilinear resizing, 1x1 convolutions between the sizes, skips added."""
+    """Channel attention blocks at three sizes, with added skips.
+
+    Bilinear resizing and 1x1 convolutions lead from one size to the next.
+    """
 
     def __init__(self, channels: int, more: int) -> None:
         super().__init__()
         c = [channels + more * level for level in range(3)]
-        self.encoder = nn.ModuleList(ChannelAttentionBlock(each) for each in c)
-        self.skips = nn.ModuleList(ChannelAttentionBlock(each) for each in c[:2])
-        self.decoder = nn.ModuleList(ChannelAttentionBlock(each) for each in c[1::-1])
+        self.encoder = nn.ModuleList(ChannelAttentionBlock(width) for width in c)
+        self.skips = nn.ModuleList(ChannelAttentionBlock(width) for width in c[:2])
+        self.decoder = nn.ModuleList(ChannelAttentionBlock(width) for width in c[1::-1])
         self.down = nn.ModuleList(
             nn.Sequential(
                 nn.Upsample(scale_factor=0.5, mode="bilinear", align_corners=False),
@@ -86,16 +90,21 @@ class AttentionUNet(nn.Module):
 
 
 class MPRNet(nn.Module):
-    """Two stages: a U of attention blocks, and attention blocks at full size that read its supervised features."""
+    """Two stages.
+
+    A U of attention blocks, and attention blocks at full size that read its supervised features.
+    """
 
     def __init__(self, width: int = 4, more: int = 2) -> None:
         super().__init__()
         self.first = nn.Sequential(conv(3, width), ChannelAttentionBlock(width))
         self.second = nn.Sequential(conv(3, width), ChannelAttentionBlock(width))
-        self.unet, self.supervised = AttentionUNet(width, more), Supervised(width)
+        self.unet = AttentionUNet(width, more)
+        self.supervised = Supervised(width)
         self.join = conv(2 * width, width + more)
         self.blocks = nn.ModuleList(ChannelAttentionBlock(width + more) for _ in range(2))
-        self.end, self.tail = conv(width + more, width + more), conv(width + more, 3)
+        self.end = conv(width + more, width + more)
+        self.tail = conv(width + more, 3)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, 3, H, W) -> the images of the second and of the first stage."""

@@ -1,6 +1,7 @@
-"""One forward pass as a tape: every call of a torch function, a tensor method or a leaf module of torch.nn, in order.
+"""Record one forward pass as a tape of calls, in order.
 
-Nothing is traced symbolically, so that what is written in place (`+=` too) is in place on the tape.
+A call is one of a torch function, a tensor method or a leaf module of torch.nn. Nothing is traced
+symbolically, so that operators in place (`+=` too) are in place on the tape.
 """
 
 from collections.abc import Callable
@@ -15,14 +16,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 @dataclass(frozen=True)
 class Ref:
-    """The place of a value on the tape; a tensor that is written in place stays the same value."""
+    """The number of a value on the tape; a tensor that is written in place stays the same value."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Op:
-    """One call: `call(*args, **kwargs)` with Refs in place of values, and the Refs of what it returned."""
+    """One call: `call(*args, **kwargs)` with Refs for values, and the Refs of its results."""
 
     name: str
     call: Callable[..., Any]
@@ -32,7 +33,7 @@ class Op:
 
     @property
     def kind(self) -> str:
-        """Name of the function, or of the class of torch.nn whose computation a layer does."""
+        """Name of the function, or of the torch.nn class whose forward function a layer uses."""
         return (
             type(self.call).forward.__qualname__.split(".")[0]
             if isinstance(self.call, nn.Module)
@@ -40,10 +41,11 @@ class Op:
         )
 
     def reads(self) -> list[int]:
-        """Numbers of the values that are read, in the order of the arguments."""
+        """Return the numbers of the values that the call reads, in argument order."""
         return numbers((self.args, self.kwargs))
 
     def run(self, values: dict[int, Any]) -> Any:
+        """Call again, with these values in place of Refs."""
         args, kwargs = tree_map(
             lambda leaf: values[leaf.number] if isinstance(leaf, Ref) else leaf,
             (self.args, self.kwargs),
@@ -52,10 +54,12 @@ class Op:
 
 
 def numbers(tree: Any) -> list[int]:
+    """Return the numbers of all Refs in nested arguments, each once."""
     return list(dict.fromkeys(leaf.number for leaf in tree_leaves(tree) if isinstance(leaf, Ref)))
 
 
 def tensors(tree: Any) -> list[Tensor]:
+    """Return all tensors in nested results."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
@@ -63,7 +67,10 @@ class Tape(TorchFunctionMode):
     """Records the operators of one forward pass.
 
     Args:
+        model: the network.
         inputs: of the network; they are the values 0, 1, ...
+
+    Attributes:
         constants: number -> tensor that no operator made (a weight, a buffer).
         result: what the network returned, with Refs in place of values.
     """
@@ -73,33 +80,30 @@ class Tape(TorchFunctionMode):
         self.ops: list[Op] = []
         self.constants: dict[int, Tensor] = {}
         self.names = {module: name for name, module in model.named_modules()}
-        self.known = {
-            id(x): (Ref(number), x) for number, x in enumerate(inputs)
-        }  # holds every tensor, so that no id is used twice
-        self.inside = False
+        # Holds every tensor, so that no id is used twice.
+        self.known = {id(x): (Ref(number), x) for number, x in enumerate(inputs)}
+        self.is_inside_call = False
         call = nn.Module.__call__
 
-        def recorded(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            return (
-                self.write(module, self.names[module], call, (module, *args), kwargs)
-                if is_leaf(module)
-                else call(module, *args, **kwargs)
-            )
+        def call_module(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if is_leaf(module):
+                return self.record(module, self.names[module], call, (module, *args), kwargs)
+            return call(module, *args, **kwargs)
 
-        with self, patch.object(nn.Module, "__call__", recorded):
+        with self, patch.object(nn.Module, "__call__", call_module):
             result = model(*inputs)
         self.result = tree_map(self.ref, result)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.write(func, func.__name__, func, args, kwargs or {})
+        return self.record(func, func.__name__, func, args, kwargs or {})
 
-    def write(self, what: Any, name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Does a call, and records it unless it is part of another one or gives no tensor."""
-        if self.inside:
+    def record(self, what: Any, name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call, and record the call unless it is part of another one or returns no tensor."""
+        if self.is_inside_call:
             return call(*args, **kwargs)
-        self.inside = True
+        self.is_inside_call = True
         out = call(*args, **kwargs)
-        self.inside = False
+        self.is_inside_call = False
         if tensors(out):
             read = tree_map(self.ref, (args[1:] if isinstance(what, nn.Module) else args, kwargs))
             for tensor in tensors(out):
@@ -108,7 +112,7 @@ class Tape(TorchFunctionMode):
         return out
 
     def ref(self, leaf: Any) -> Any:
-        """The Ref of a tensor; a tensor that is not known yet is a constant."""
+        """Return the Ref of a tensor; a tensor that is not known yet is a constant."""
         if not isinstance(leaf, Tensor):
             return leaf
         if id(leaf) not in self.known:
@@ -119,7 +123,7 @@ class Tape(TorchFunctionMode):
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module computes what a layer of torch.nn computes; a subclass may set it up."""
+    """Return whether a module uses the forward function of a torch.nn layer."""
     return (type(module).forward.__module__ or "").startswith("torch.nn.") and not isinstance(
         module, nn.Sequential
     )

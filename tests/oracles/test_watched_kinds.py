@@ -13,7 +13,7 @@ from tests.oracles.watched_memory import watch
 
 
 class Shift(nn.Conv2d):
-    """A layer of torch.nn that a subclass only sets up."""
+    """A torch.nn layer that a subclass only sets up."""
 
     def __init__(self) -> None:
         super().__init__(4, 4, 3, padding=1, padding_mode="replicate")
@@ -25,19 +25,21 @@ class Kinds(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
-        self.head, self.tail = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 1)
-        self.same, self.one, self.wide, self.narrow = (
-            nn.Conv2d(i, o, 1) for i, o in ((4, 4), (4, 1), (4, 8), (8, 4))
-        )
-        self.scale, self.plane = nn.Parameter(torch.rand(4)), nn.Parameter(torch.rand(1, 2, 8, 8))
+        self.head = nn.Conv2d(3, 4, 3, padding=1)
+        self.tail = nn.Conv2d(4, 3, 1)
+        self.same = nn.Conv2d(4, 4, 1)
+        self.one = nn.Conv2d(4, 1, 1)
+        self.wide = nn.Conv2d(4, 8, 1)
+        self.narrow = nn.Conv2d(8, 4, 1)
+        self.scale = nn.Parameter(torch.rand(4))
+        self.plane = nn.Parameter(torch.rand(1, 2, 8, 8))
         self.linear = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 4))
         self.layers = nn.ModuleDict(LAYERS)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.head(x)
-        return self.tail(
-            self.layers[self.kind](y) if self.kind in self.layers else getattr(self, self.kind)(y)
-        )
+        middle = self.layers[self.kind] if self.kind in self.layers else getattr(self, self.kind)
+        return self.tail(middle(y))
 
     def parts_added(self, y: Tensor) -> Tensor:
         a, b = self.wide(y).chunk(2, dim=1)
@@ -125,16 +127,12 @@ BY_HAND = {  # planned, eager
     "parts_added": ([7, 12, 11], [7, 12, 12, 7]),  # planned: the sum lies in all of the wide value
     "parts_swapped": ([7, 7], [7, 8, 7]),
     "sliced": ([7, 12, 11], [7, 12, 12, 7]),
-    "expanded": (
-        [7, 5, 5, 7],
-        [7, 5, 5, 7],
-    ),  # what was expanded has too few places to be overwritten
+    # An expanded value has too few memory locations to be overwritten.
+    "expanded": ([7, 5, 5, 7], [7, 5, 5, 7]),
     "channel_gate": ([7, 4 + SMALL, 7], [7, 4 + SMALL, 4 + 2 * SMALL, 8 + SMALL, 7]),
     "spatial_gate": ([7, 5, 7], [7, 5, 6, 9, 7]),
-    "spread_like": (
-        [7, 5, 9, 7],
-        [7, 5, 9, 9, 9, 7],
-    ),  # the gate does not lie in the value that it is as large as
+    # The gate does not lie in the value to whose size it is expanded.
+    "spread_like": ([7, 5, 9, 7], [7, 5, 9, 9, 9, 7]),
     "turned": ([7, 7], [7, 8, 7]),
     "unshuffled": ([7, 7], [7, 8, 8, 7]),
     "channels_last": ([7, 20, 20, 7], [7, 20, 32, 20, 7]),
@@ -144,16 +142,12 @@ BY_HAND = {  # planned, eager
     "unused": ([7, 8, 7], [7, 8, 7]),
     "viewed_weight": ([7, 7], [7, 8, 7]),
     "computed_weight": ([7, 4 + SMALL, 7], [7, 4 + SMALL, 8 + SMALL, 7]),
-    "joined_with_weight": (
-        [7, 10, 9],
-        [7, 10, 12, 9],
-    ),  # a weight is never overwritten, nor what lies in it
+    # A weight is never overwritten, nor a value that lies in it.
+    "joined_with_weight": ([7, 10, 9], [7, 10, 12, 9]),
     "joined_with_itself": ([7, 12, 11], [7, 12, 16, 11]),
     "halves_joined": ([7, 8, 7], [7, 8, 8, 7]),
-    "written_after_joining": (
-        [7, 8, 12, 16, 7],
-        [7, 8, 16, 16, 12, 7],
-    ),  # planned: the concat still reads the old value
+    # Planned: the concat still reads the old value.
+    "written_after_joining": ([7, 8, 12, 16, 7], [7, 8, 16, 16, 12, 7]),
     "BatchNorm": ([7, 7], [7, 8, 7]),
     "InstanceNorm": ([7, 8, 7], [7, 8, 7]),
     "GroupNorm": ([7, 8, 7], [7, 8, 7]),
@@ -167,29 +161,23 @@ BY_HAND = {  # planned, eager
 }
 
 
-def channels(steps: list[tuple[str, int]], bytes_of_a_number: int = 4) -> list[float]:
-    return [size / (8 * 8 * bytes_of_a_number) for _, size in steps]
+def channels(steps: list[tuple[str, int]], number_bytes: int = 4) -> list[float]:
+    return [size / (8 * 8 * number_bytes) for _, size in steps]
 
 
 @pytest.mark.parametrize("kind", BY_HAND)
 def test_each_kind_needs_what_is_counted_by_hand(kind: str) -> None:
     torch.manual_seed(0)
-    assert (
-        tuple(
-            channels(watch(Kinds(kind), (1, 3, 8, 8), convention))
-            for convention in ("planned", "eager")
-        )
-        == BY_HAND[kind]
-    )
+    planned, eager = BY_HAND[kind]
+    assert channels(watch(Kinds(kind), (1, 3, 8, 8), "planned")) == planned
+    assert channels(watch(Kinds(kind), (1, 3, 8, 8), "eager")) == eager
 
 
 @pytest.mark.parametrize("kind", BY_HAND)
 def test_double_precision_needs_twice_as_much(kind: str) -> None:
     if kind != "masked":
-        assert (
-            channels(watch(Kinds(kind).double(), (1, 3, 8, 8), "planned"), bytes_of_a_number=8)
-            == BY_HAND[kind][0]
-        )
+        steps = watch(Kinds(kind).double(), (1, 3, 8, 8), "planned")
+        assert channels(steps, number_bytes=8) == BY_HAND[kind][0]
 
 
 class TwoInputs(nn.Module):
@@ -218,7 +206,8 @@ class SeveralOutputs(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head, self.tail = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 1)
+        self.head = nn.Conv2d(3, 4, 3, padding=1)
+        self.tail = nn.Conv2d(4, 3, 1)
 
     def forward(self, x: Tensor) -> dict[str, object]:
         y = self.head(x)

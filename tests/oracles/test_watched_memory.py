@@ -9,17 +9,17 @@ from tests.oracles.watched_memory import Planned, watch
 
 
 class Small(nn.Module):
-    """head -> body -> tail, with a way of joining them chosen by name."""
+    """head -> one of the methods, chosen by name -> tail."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
-        self.head, self.body, self.tail = (
-            nn.Conv2d(3, 4, 3, padding=1),
-            nn.Conv2d(4, 16, 1),
-            nn.Conv2d(4, 3, 1),
-        )
-        self.first, self.second, self.act = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.ReLU()
+        self.head = nn.Conv2d(3, 4, 3, padding=1)
+        self.body = nn.Conv2d(4, 16, 1)
+        self.tail = nn.Conv2d(4, 3, 1)
+        self.first = nn.Conv2d(4, 4, 1)
+        self.second = nn.Conv2d(4, 4, 1)
+        self.act = nn.ReLU()
         self.wide = nn.Conv2d(4, 8, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,12 +57,8 @@ BY_HAND = {
     ("add_in_place", "eager"): [7, 8, 12, 12, 7],
     ("shuffle", "planned"): [7, 20, 28],
     ("shuffle", "eager"): [7, 20, 32, 28],
-    ("gate", "planned"): [
-        7,
-        12,
-        12,
-        11,
-    ],  # b lies in the storage of a, so the sigmoid allocates; the product lies in all of it
+    # b lies in the storage of a, so the sigmoid allocates; the product lies in all of it.
+    ("gate", "planned"): [7, 12, 12, 11],
     ("gate", "eager"): [7, 12, 12, 16, 7],
     ("reread", "planned"): [7, 8, 7],
     ("reread", "eager"): [7, 8, 12, 7],
@@ -81,7 +77,7 @@ def test_small_networks_need_what_is_counted_by_hand(kind: str, convention: str)
 
 def test_a_plan_that_destroys_a_needed_value_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Planned, "overwritable", lambda self, op, out, now: self.values[op.reads()[0]]
+        Planned, "find_overwritable", lambda self, op, out, now: self.values[op.reads()[0]]
     )
     with pytest.raises(AssertionError, match="not close"):
         watch(Small("reread"), (1, 3, 8, 8), "planned")

@@ -1,17 +1,22 @@
-"""Peak memory by running: an oracle that shares no code and no mechanism with the ruler in bench/memory.
+"""Peak memory by running: an oracle that shares no code with the memory model in bench/memory.
 
-Specification: both conventions of peak memory, "planned" and "eager", as the ruler's header states
-them. Here nothing is traced and no liveness is computed on shapes: the network runs, and the bytes
-are those of real storages that weak references find alive.
+It implements both conventions of peak memory, "planned" and "eager", as bench/memory/liveness.py
+and the operator table state them, with another mechanism. Nothing is traced and no liveness is
+computed on shapes: the network runs, and the bytes are those of real storages that weak references
+find alive.
 
-1. Record. The network runs once and its operators go on a tape.
-2. Replay. An executor runs the tape and drops each value right after its last reader, so that no Python frame holds anything.
-     Eager    calls each operator as written. A dispatch mode hands every storage that ATen allocates to the watch.
-     Planned  holds no value but its memory: `Value` = the storages it lies in, and which elements of them it is. A view (concat and
-              PixelShuffle too) is a new Value in old storages; an elementwise operator writes into an operand's storages when nobody
-              reads them later. What an operator gets to see is a temporary copy that is not watched. Weights are Values too, in
-              storages that are not watched and never written.
-3. After each operator that allocated its output the watch adds up the storages that are still alive: one time step.
+1. Record. The network runs once and its operators are recorded on a tape.
+2. Replay. An executor runs the tape and drops each value right after its last reader, so that no
+   Python frame holds anything.
+     Eager    calls each operator as written. A dispatch mode hands every storage that ATen
+              allocates to the watch.
+     Planned  holds only the memory of each value: `Value` = the storages it lies in, and which of
+              their elements it consists of. A view (concat and PixelShuffle too) is a new Value in
+              old storages; an elementwise operator writes into the storages of an operand if they
+              are not read later. The operators themselves run on temporary copies that are not
+              watched. Weights are Values too, in storages that are not watched and never written.
+3. After each operator that allocated its output, the watch adds up the storages that are still
+   alive: one time step.
 
 Both executors must end with the network's own output: a plan that destroys a value that is still
 needed does not pass.
@@ -51,27 +56,37 @@ POINTWISE_WITHOUT_TAG = {
     ),
     *("aten::rrelu_with_noise", "aten::rrelu_with_noise_"),  # without noise in eval mode
 }
-COPIES = {"aten::clone"}  # tagged as pointwise, but asked for because of the copy
+COPIES = {"aten::clone"}  # tagged as pointwise, but called for its copy
 
 
 class Watch:
-    """Storages by weak reference: it keeps nothing alive. Those of `constants` are not counted."""
+    """Storages by weak reference, so that none is kept alive.
+
+    Args:
+        constants: tensors whose storages are not counted.
+    """
 
     def __init__(self, constants: Iterable[Tensor]) -> None:
         self.constants = {StorageWeakRef(tensor.untyped_storage()) for tensor in constants}
         self.bytes: dict[StorageWeakRef, int] = {}
 
     def add(self, tensor: Tensor) -> None:
+        """Watch the storage of a tensor."""
         storage = tensor.untyped_storage()
         if (ref := StorageWeakRef(storage)) not in self.constants:
             self.bytes.setdefault(ref, storage.nbytes())
 
     def live_bytes(self) -> int:
+        """Return the bytes of all watched storages that are alive."""
         return sum(size for storage, size in self.bytes.items() if not storage.expired())
 
 
 class Calls(TorchDispatchMode):
-    """Sees every ATen call of one operator."""
+    """Sees every ATen call of one operator.
+
+    Args:
+        made: called with each resulting tensor.
+    """
 
     def __init__(self, made: Callable[[Tensor], None] = lambda tensor: None) -> None:
         super().__init__()
@@ -88,7 +103,10 @@ class Calls(TorchDispatchMode):
 
 
 def is_pointwise(func: Any, args: Any) -> bool:
-    """Whether an ATen call computes each element from those at the same place; BatchNorm does if its statistics are given."""
+    """Return whether an ATen call computes each element from those at the same position.
+
+    BatchNorm does if its statistics are given.
+    """
     if func.name() == "aten::native_batch_norm":
         return args[5] is False
     return func.name() in POINTWISE_WITHOUT_TAG or (
@@ -97,7 +115,12 @@ def is_pointwise(func: Any, args: Any) -> bool:
 
 
 class Eager:
-    """Runs the operators as written."""
+    """Runs the operators of a tape as written.
+
+    Attributes:
+        last_use: number of a value -> index of the last operator that reads it.
+        values: number -> value, those that are still needed.
+    """
 
     def __init__(self, tape: Tape, watch: Watch) -> None:
         self.ops, self.watch = tape.ops, watch
@@ -108,18 +131,21 @@ class Eager:
         }
 
     def run(self, inputs: list[Tensor]) -> list[tuple[str, int]]:
-        """Replays the tape on copies of the inputs that nobody else holds; an input that nobody reads is let go of at once."""
+        """Replay the tape; return (operator, live bytes) of each time step.
+
+        It runs on copies of the inputs that nothing else holds; an input without readers is dropped
+        at once.
+        """
         steps = []
         for number, x in enumerate(inputs):
             if number in self.last_use:
                 self.bind(Ref(number), x.clone())
         for now, op in enumerate(self.ops):
-            held = list(
-                self.values.values()
-            )  # what an operator reads is there to its end, also where its result replaces an operand
+            # Operands live until the operator ends, also if its result replaces one of them.
+            operands = list(self.values.values())
             if self.execute(op, now):
                 steps.append((op.name, self.watch.live_bytes()))
-            del held
+            del operands
             self.values = {
                 number: value
                 for number, value in self.values.items()
@@ -127,24 +153,28 @@ class Eager:
             }
         return steps
 
-    def bind(self, refs: Any, made: Any) -> None:
-        pairs = zip(tree_leaves(refs), tree_leaves(made), strict=True)
+    def bind(self, refs: Any, results: Any) -> None:
+        """Store results under the numbers of their Refs."""
+        pairs = zip(tree_leaves(refs), tree_leaves(results), strict=True)
         self.values.update(
             {ref.number: self.hold(tensor) for ref, tensor in pairs if isinstance(ref, Ref)}
         )
 
     def hold(self, tensor: Tensor) -> Any:
+        """Watch a result; return what is stored for it."""
         self.watch.add(tensor)
         return tensor
 
     def constant(self, tensor: Tensor) -> Any:
+        """Return what is stored for a weight or buffer."""
         return tensor
 
     def read(self, number: int) -> Tensor:
+        """Return the value of a number."""
         return self.values[number]
 
     def execute(self, op: Op, now: int) -> bool:
-        """Runs one operator; tells whether it allocated its output."""
+        """Run one operator; return whether it allocated its output."""
         before = set(self.watch.bytes) | self.watch.constants
         with Calls(made=self.watch.add):
             out = op.run(self.values)
@@ -156,20 +186,22 @@ class Eager:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor as its memory: element e is element where[e] of the flat storages laid end to end.
+    """A tensor as its memory: element e is element indices[e] of the concatenated flat storages.
 
-    `where` is contiguous, and so is what is read: a reshape of it is a view.
+    `indices` is contiguous, and so is the tensor that `read` returns: a reshape of it is a view.
     """
 
     storages: tuple[Tensor, ...]
-    where: Tensor
+    indices: Tensor
 
     def read(self) -> Tensor:
-        return torch.cat(self.storages)[self.where]
+        """Return the tensor."""
+        return torch.cat(self.storages)[self.indices]
 
     def overwrite(self, result: Tensor) -> "Value":
+        """Write a result over the tensor."""
         memory = torch.cat(self.storages)
-        memory[self.where] = result
+        memory[self.indices] = result
         for storage, part in zip(
             self.storages, memory.split([len(storage) for storage in self.storages]), strict=True
         ):
@@ -177,22 +209,25 @@ class Value:
         return self
 
     def is_injective(self) -> bool:
-        """Whether every element has a place of its own: not so where a value was expanded, or joined with itself."""
-        return len(self.where.unique()) == self.where.numel()
+        """Return whether every element has its own memory location.
 
-    def within(self, storages: list[Tensor]) -> Tensor:
-        """`where`, counted in a longer row of storages."""
+        That is not so if the value was expanded, or concatenated with itself.
+        """
+        return len(self.indices.unique()) == self.indices.numel()
+
+    def indices_in(self, storages: list[Tensor]) -> Tensor:
+        """Return the indices into a longer list of storages."""
         start = {
-            id(storage): sum(len(other) for other in storages[:place])
-            for place, storage in enumerate(storages)
+            id(storage): sum(len(other) for other in storages[:position])
+            for position, storage in enumerate(storages)
         }
         return torch.cat(
             [start[id(storage)] + torch.arange(len(storage)) for storage in self.storages]
-        )[self.where]
+        )[self.indices]
 
 
 class Planned(Eager):
-    """Runs the same operators with views for concat and PixelShuffle and with elementwise operators in place."""
+    """Runs concat and PixelShuffle as views, and elementwise operators in place."""
 
     def __init__(self, tape: Tape, watch: Watch) -> None:
         self.weights: dict[int, Tensor] = {}  # by id; holds them, so that no id is used twice
@@ -201,12 +236,12 @@ class Planned(Eager):
     def hold(self, tensor: Tensor | Value) -> Value:
         if isinstance(tensor, Value):
             return tensor
-        value = in_own_storage(tensor)
+        value = copy_to_own_storage(tensor)
         self.watch.add(value.storages[0])
         return value
 
     def constant(self, tensor: Tensor) -> Value:
-        value = in_own_storage(tensor)
+        value = copy_to_own_storage(tensor)
         self.weights[id(value.storages[0])] = value.storages[0]
         return value
 
@@ -228,7 +263,7 @@ class Planned(Eager):
         elif (
             calls.pointwise
             and all(calls.pointwise)
-            and (operand := self.overwritable(op, out, now))
+            and (operand := self.find_overwritable(op, out, now))
         ):
             self.bind(op.out, operand.overwrite(out))
         else:
@@ -237,29 +272,27 @@ class Planned(Eager):
         return False
 
     def view(self, op: Op, sources: list[int]) -> Any:
-        """The operator runs on the places of the elements instead of the elements; the result lies where its sources lie."""
-        first = {
-            number: self.values[number] for number in [*sources, *op.reads()]
-        }  # the sources' storages come first
-        storages = list(
-            {
-                id(storage): storage for value in first.values() for storage in value.storages
-            }.values()
-        )
-        lies_in = tuple(
-            {
-                id(storage): storage
-                for number in sources
-                for storage in self.values[number].storages
-            }.values()
-        )
-        places = op.run(
-            {number: value.within(storages).double() for number, value in first.items()}
-        )
-        return tree_map(lambda place: Value(lies_in, place.long().contiguous()), places)
+        """Return the result of an operator as Values in the storages of its sources.
 
-    def overwritable(self, op: Op, out: Tensor, now: int) -> Value | None:
-        """The first operand like the output whose storages nobody reads later; in place, later readers read the result instead."""
+        The operator runs on the indices of the elements instead of the elements.
+        """
+        # The storages of the sources come first.
+        operands = {number: self.values[number] for number in [*sources, *op.reads()]}
+        storages = list_storages(operands.values())
+        source_storages = tuple(list_storages(self.values[number] for number in sources))
+        results = op.run(
+            {number: value.indices_in(storages).double() for number, value in operands.items()}
+        )
+        return tree_map(
+            lambda indices: Value(source_storages, indices.long().contiguous()), results
+        )
+
+    def find_overwritable(self, op: Op, out: Tensor, now: int) -> Value | None:
+        """Return the first operand that the output may overwrite; None if there is none.
+
+        It has the shape and type of the output, and its storages are not read later. After a write
+        in place, later readers of the operand read the result.
+        """
         others = [
             value
             for number, value in self.values.items()
@@ -269,9 +302,9 @@ class Planned(Eager):
             id(storage) for value in others for storage in value.storages
         } | self.weights.keys()
         for value in (self.values[number] for number in op.reads()):
-            like = value.where.shape == out.shape and value.storages[0].dtype == out.dtype
+            is_alike = value.indices.shape == out.shape and value.storages[0].dtype == out.dtype
             if (
-                like
+                is_alike
                 and value.is_injective()
                 and needed.isdisjoint(id(storage) for storage in value.storages)
             ):
@@ -279,8 +312,13 @@ class Planned(Eager):
         return None
 
 
-def in_own_storage(tensor: Tensor) -> Value:
-    """A copy of a tensor, as memory."""
+def list_storages(values: Iterable[Value]) -> list[Tensor]:
+    """Return the storages of several values, each once."""
+    return list({id(storage): storage for value in values for storage in value.storages}.values())
+
+
+def copy_to_own_storage(tensor: Tensor) -> Value:
+    """Return a copy of a tensor, as memory."""
     storage = tensor.clone(memory_format=torch.contiguous_format).flatten()
     return Value((storage,), torch.arange(len(storage)).view(tensor.shape))
 
@@ -289,12 +327,18 @@ def in_own_storage(tensor: Tensor) -> Value:
 def watch(
     model: nn.Module, shape: Shape | tuple[Shape, ...], convention: str
 ) -> list[tuple[str, int]]:
-    """Runs the network on an input of `shape`, or on several; returns (operator, live bytes) of each time step, in order."""
+    """Run a network under a convention; return (operator, live bytes) of each time step, in order.
+
+    Args:
+        model: the network; it is not changed.
+        shape: of its input, or of its inputs.
+        convention: "planned" or "eager".
+    """
     model = deepcopy(model).eval()
     shapes = shape if isinstance(shape[0], tuple) else (shape,)
     dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
     generator = torch.Generator().manual_seed(0)
-    inputs = [torch.rand(each, generator=generator, dtype=dtype) for each in shapes]
+    inputs = [torch.rand(size, generator=generator, dtype=dtype) for size in shapes]
     expected = model(*(x.clone() for x in inputs))
     tape = Tape(model, [x.clone() for x in inputs])
     constants = [*model.parameters(), *model.buffers(), *tape.constants.values()]

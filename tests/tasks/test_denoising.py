@@ -1,4 +1,4 @@
-"""The task as the harness sees it, and a classical method as a yardstick."""
+"""Denoising through the interface of the harness, and a classical method for comparison."""
 
 import subprocess
 import sys
@@ -21,7 +21,10 @@ SIGMA_FILTER = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
 
 
 def non_local_means(degraded: Tensor) -> Tensor:
-    """scikit-image's non-local means on (3, H, W), with the settings of its gallery for fast mode; noise after Immerkaer (1996)."""
+    """Denoise an image (3, H, W) by scikit-image's non-local means, as in its gallery (fast mode).
+
+    The noise is estimated by the method of Immerkaer (1996).
+    """
     from skimage.restoration import denoise_nl_means
 
     edges = torch.nn.functional.conv2d(degraded[:, None], SIGMA_FILTER[None, None])
@@ -118,10 +121,13 @@ def test_a_folder_has_its_own_fingerprint_and_test_set(data_folder: Path) -> Non
 
 
 def test_a_few_steps_lower_the_loss() -> None:
-    task, generator = Denoising(), torch.Generator().manual_seed(0)
-    model, crops = task.build("unet", width=4), task.training_pairs("embedded")
+    task = Denoising()
+    generator = torch.Generator().manual_seed(0)
+    model = task.build("unet", width=4)
+    crops = task.training_pairs("embedded")
     task.initialise(model, generator)
-    optimiser, losses = torch.optim.Adam(model.parameters(), 3e-3), []
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
     for _ in range(25):
         degraded, clean = crops.sample(4, 32, generator)
         loss = task.loss(model(degraded), clean)
@@ -142,18 +148,18 @@ def test_non_local_means_restores_the_test_photographs_to_28_9_db() -> None:
 
 
 def test_importing_the_task_pulls_in_no_image_library() -> None:
-    code = "import sys, tasks.denoising; print([name for name in ('skimage', 'sklearn', 'scipy', 'PIL') if name in sys.modules])"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == "[]"
+    libraries = ("skimage", "sklearn", "scipy", "PIL")
+    code = (
+        f"import sys, tasks.denoising; print([name for name in {libraries} if name in sys.modules])"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_short_training_on_real_pairs_improves_on_their_light_noise(data_folder: Path) -> None:
-    """PolyU's photographs have 36.89 dB before anything is done."""
-    task, data = Denoising(), str(data_folder / "denoise/polyu")
+    """PolyU's noisy photographs have 36.89 dB."""
+    task = Denoising()
+    data = str(data_folder / "denoise/polyu")
     network = task.build("unet", width=8, levels=3, global_residual=True)
     trainer = TaskTrainer(task, data, replace(task.recipe, pretrain_rate=4e-3), seed=0)
     trainer.reinitialise(network)

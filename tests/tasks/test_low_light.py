@@ -1,4 +1,4 @@
-"""Low-light enhancement as the harness sees it."""
+"""Low-light enhancement through the interface of the harness."""
 
 from pathlib import Path
 
@@ -42,8 +42,10 @@ def test_darkness_without_loss_of_light_is_the_noise_alone() -> None:
 
 
 def test_a_short_training_on_real_pairs_is_far_above_its_input(data_folder: Path) -> None:
-    task, data = LowLight(), str(data_folder / "lowlight/lol")
-    network, trainer = task.build("unet", width=4), TaskTrainer(task, data, task.recipe, seed=0)
+    task = LowLight()
+    data = str(data_folder / "lowlight/lol")
+    network = task.build("unet", width=4)
+    trainer = TaskTrainer(task, data, task.recipe, seed=0)
     trainer.reinitialise(network)
     trainer.fit(network, 200, phase="pretrain")
     assert (

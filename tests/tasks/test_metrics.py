@@ -11,8 +11,8 @@ from bench.errors import PluginError
 from tasks.metrics import psnr_db, ssim
 
 
-def images(spread: float) -> tuple[Tensor, Tensor]:
-    """A smooth picture and a noisy one that leaves [0, 1]."""
+def make_images(spread: float) -> tuple[Tensor, Tensor]:
+    """Return a noisy picture that leaves [0, 1], and the smooth picture without noise."""
     generator = torch.Generator().manual_seed(0)
     clean = torch.nn.functional.interpolate(
         torch.rand(1, 3, 6, 7, generator=generator), (41, 53), mode="bicubic"
@@ -20,17 +20,17 @@ def images(spread: float) -> tuple[Tensor, Tensor]:
     return clean + spread * torch.randn(clean.shape, generator=generator), clean
 
 
-def levels(image: Tensor) -> Tensor:
-    """0 ... 255 in float64."""
+def to_levels(image: Tensor) -> Tensor:
+    """Round an image to levels 0 ... 255, float64."""
     return (image.double() * 255).clamp(0, 255).round()
 
 
 def ssim_by_formula(restored: Tensor, clean: Tensor) -> float:
-    """Wang et al. 2004, Eq. 13, with an 11 x 11 Gaussian of sigma 1.5, by convolution without padding."""
+    """SSIM of Wang et al. 2004, Eq. 13: 11 x 11 Gaussian of sigma 1.5, without padding."""
     ramp = torch.arange(-5, 6, dtype=torch.float64)
     gauss = torch.exp(-(ramp**2) / (2 * 1.5**2))
     window = torch.outer(gauss, gauss)[None, None] / gauss.sum() ** 2
-    x, y = (levels(image)[:, None] for image in (restored, clean))
+    x, y = (to_levels(image)[:, None] for image in (restored, clean))
     mean_x, mean_y = conv2d(x, window), conv2d(y, window)
     var_x, var_y = conv2d(x * x, window) - mean_x**2, conv2d(y * y, window) - mean_y**2
     covariance = conv2d(x * y, window) - mean_x * mean_y
@@ -45,18 +45,20 @@ def ssim_by_formula(restored: Tensor, clean: Tensor) -> float:
 
 @pytest.mark.parametrize("spread", [0.01, 0.1, 0.5])
 def test_psnr_is_ten_log_of_peak_squared_over_mean_square(spread: float) -> None:
-    restored, clean = images(spread)
-    error = (levels(restored) - levels(clean)).pow(2).mean().item()
+    restored, clean = make_images(spread)
+    error = (to_levels(restored) - to_levels(clean)).pow(2).mean().item()
     assert psnr_db(restored, clean) == pytest.approx(10 * math.log10(255**2 / error), abs=1e-9)
 
 
 @pytest.mark.parametrize("spread", [0.01, 0.1, 0.5])
 def test_ssim_follows_the_formula(spread: float) -> None:
-    assert ssim(*images(spread)) == pytest.approx(ssim_by_formula(*images(spread)), abs=1e-7)
+    assert ssim(*make_images(spread)) == pytest.approx(
+        ssim_by_formula(*make_images(spread)), abs=1e-7
+    )
 
 
 def test_what_a_viewer_cannot_see_does_not_count() -> None:
-    clean = levels(images(0)[1]).float() / 255
+    clean = to_levels(make_images(0)[1]).float() / 255
     clean[0, 0, :2] = torch.tensor([0.0, 1.0])
     seen = clean + 0.4 / 255  # rounds back to the same level
     seen[0, 0, :2] = torch.tensor([-5.0, 5.0])
@@ -64,8 +66,8 @@ def test_what_a_viewer_cannot_see_does_not_count() -> None:
 
 
 def test_equal_images_score_finitely_and_best() -> None:
-    clean = images(0)[1]
-    one_level_off = levels(clean) / 255
+    clean = make_images(0)[1]
+    one_level_off = to_levels(clean) / 255
     one_level_off[0, 0, 0] += 1 / 255 if one_level_off[0, 0, 0] < 0.5 else -1 / 255
     assert (
         psnr_db(clean, clean) == pytest.approx(psnr_db(one_level_off, clean))
@@ -74,7 +76,7 @@ def test_equal_images_score_finitely_and_best() -> None:
 
 
 def test_values_that_are_no_numbers_and_other_shapes_are_refused() -> None:
-    clean = images(0)[1]
+    clean = make_images(0)[1]
     for metric in (psnr_db, ssim):
         with pytest.raises(PluginError, match="not finite"):
             metric(clean * float("nan"), clean)

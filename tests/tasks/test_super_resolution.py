@@ -1,4 +1,4 @@
-"""Super-resolution as the harness sees it, and its metric by the formula."""
+"""Super-resolution through the interface of the harness, and its metric by the formula."""
 
 import math
 from dataclasses import replace
@@ -14,7 +14,7 @@ from bench.plugins.registry import TASKS
 from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.trainer import TaskTrainer
 from tasks.super_resolution import SuperResolution
-from tests.tasks.test_metrics import images
+from tests.tasks.test_metrics import make_images
 
 ROWS_OF_Y = numpy.array([65.738, 129.057, 25.064]) / 256
 
@@ -37,7 +37,7 @@ def test_peaks_are_counted_at_the_input_whose_output_is_2k(scale: int, channels:
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_psnr_is_that_of_the_luma_of_8_bit_without_a_border(scale: int) -> None:
-    restored, clean = images(0.05)
+    restored, clean = make_images(0.05)
     one, other = (
         numpy.round(numpy.clip(image.numpy().astype(float), 0, 1) * 255)
         for image in (restored, clean)
@@ -62,7 +62,7 @@ def test_bicubic_on_set5_has_the_published_scores(
     assert found["ssim"] == pytest.approx(ssim, abs=0.002)
 
 
-def test_crops_show_the_same_place_at_both_sizes(data_folder: Path) -> None:
+def test_crops_show_the_same_region_at_both_sizes(data_folder: Path) -> None:
     task = SuperResolution(3)
     for data in ("embedded", str(data_folder / "sr")):
         degraded, clean = task.training_pairs(data).sample(6, 48, torch.Generator().manual_seed(0))
@@ -82,12 +82,11 @@ def test_a_patch_that_is_no_multiple_of_the_scale_is_refused(data: str, data_fol
 
 def test_a_short_training_on_real_photographs_beats_bicubic(data_folder: Path) -> None:
     """Also on Set14, whose grey photograph is read as RGB."""
-    task, data = SuperResolution(2), str(data_folder / "sr")
+    task = SuperResolution(2)
+    data = str(data_folder / "sr")
     recipe = replace(task.recipe, patch=64, pretrain_rate=4e-3)
-    network, trainer = (
-        task.build("edsr", width=16, blocks=1),
-        TaskTrainer(task, data, recipe, seed=0),
-    )
+    network = task.build("edsr", width=16, blocks=1)
+    trainer = TaskTrainer(task, data, recipe, seed=0)
     trainer.reinitialise(network)
     trainer.fit(network, 600, phase="pretrain")
     restored, bicubic = evaluate(task, network, data), input_scores(task, data)

@@ -1,1 +1,1 @@
-"""Where jobs run: every module offers run_all(jobs) -> Iterator[Record]."""
+"""Where jobs run: each module has an executor with run_all(queue, runner, progress)."""

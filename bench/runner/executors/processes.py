@@ -1,8 +1,8 @@
 """Several jobs side by side on this machine, each in a process of its own.
 
-Small networks use one core better than two share one network, so a study with one thread a job runs
-faster this way; its numbers are the same. This process hands out jobs and alone writes records; a
-worker that is killed takes nothing with it but the job in its hands (`bench.runner.failures`).
+A small network uses one core better than two, so a study with one thread for each job runs faster
+this way; its numbers are the same. This process hands out jobs and alone writes records; when a
+worker is killed, only the job that it was running is affected (`bench.runner.failures`).
 """
 
 import multiprocessing
@@ -18,164 +18,169 @@ from typing import Any
 
 from bench.records import Record
 from bench.runner.executors.worker import serve
-from bench.runner.failures import Attempt, how_it_ended
+from bench.runner.failures import Attempt, describe_exit
 from bench.runner.progress import Progress
-from bench.runner.queue import WAITING, Claims
-from bench.runner.run import Work
+from bench.runner.queue import WAITING, JobQueue
+from bench.runner.run import JobRunner
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
-LOST, LATE = "lost", "late"  # what a worker can no longer say itself
+LOST, OVERDUE = "lost", "overdue"  # kinds of messages that the pool makes for a worker
 
 
-def cores() -> int:
-    """Cores that this process may use."""
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Processes:
-    """As many jobs at a time as there are workers.
+    """Runs as many jobs at a time as there are workers.
 
     Args:
-        workers: processes.
+        workers: number of processes.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
     def run_all(
-        self, jobs: Claims[Any], work: Work, progress: Progress
+        self, queue: JobQueue[Any], runner: JobRunner, progress: Progress
     ) -> Generator[Record, None, None]:
-        """The records of all jobs, each as soon as it is there.
+        """Yield the records of all jobs, each as soon as it is made.
 
         Raises:
-            BenchError: what a worker ended in, unless that is a row.
+            BenchError: an error of a worker that does not become a row.
         """
-        again: list[Attempt] = []
-        with _Crew(self.workers, work) as crew:
-            while again or jobs.left or crew.busy:
-                while (
-                    crew.has_room
-                    and (attempt := again.pop() if again else _first(jobs)) is not None
-                ):
-                    crew.give(attempt)
-                if not crew.busy:
-                    progress.working(WAITING)
-                for attempt, kind, content in crew.listen():
+        repeated: list[Attempt] = []
+        with _WorkerPool(self.workers, runner) as pool:
+            while repeated or queue.waiting_count or pool.is_busy:
+                while pool.has_room:
+                    attempt = repeated.pop() if repeated else _take_attempt(queue)
+                    if attempt is None:
+                        break
+                    pool.assign(attempt)
+                if not pool.is_busy:
+                    progress.on_work(WAITING)
+                for attempt, kind, content in pool.receive():
                     if kind == "record":
                         yield content
                     elif kind == "step":
-                        progress.step(*content)
+                        progress.on_step(*content)
                     elif kind == "error":
                         raise content
                     elif kind == "end":
-                        jobs.done(attempt.job)
+                        queue.mark_done(attempt.job)
                     else:
-                        another, records = attempt.late() if kind == LATE else attempt.lost(content)
+                        overdue = kind == OVERDUE
+                        next_attempt, records = (
+                            attempt.after_timeout() if overdue else attempt.after_loss(content)
+                        )
                         yield from records
-                        if another is None:
-                            jobs.done(attempt.job)
+                        if next_attempt is None:
+                            queue.mark_done(attempt.job)
                         else:
-                            again.append(another)
+                            repeated.append(next_attempt)
 
 
-def _first(jobs: Claims[Any]) -> Attempt | None:
-    """The next job, if one can be had."""
-    job = jobs.take()
+def _take_attempt(queue: JobQueue[Any]) -> Attempt | None:
+    """Return the first attempt at the next job, if one can be taken."""
+    job = queue.take()
     return None if job is None else Attempt(job)
 
 
 @dataclass
 class _Worker:
-    """A process as it is seen from here, and what it has in hand."""
+    """A worker process as its parent sees it, and the attempt that it is running."""
 
     process: BaseProcess
     connection: Connection
     attempt: Attempt | None = None
 
-    def messages(self) -> Iterator[tuple[str, Any]]:
-        """All that has come, but what its attempt keeps to itself; the last is LOST or LATE once it is gone."""
-        alive = self.process.is_alive()  # asked first: what it sent before its end is there by then
+    def receive(self) -> Iterator[tuple[str, Any]]:
+        """Yield all messages that have come, except those that only the attempt needs.
+
+        The last is LOST once the process is gone, or OVERDUE.
+        """
+        # Asked first: when the process has ended, all that it sent can be read.
+        alive = self.process.is_alive()
         try:
             while self.connection.poll():
                 kind, content = self.connection.recv()
-                if self.attempt is None or not self.attempt.hears(kind, content):
+                if self.attempt is None or not self.attempt.absorb(kind, content):
                     yield kind, content
         except (EOFError, OSError):
-            self.process.join(LOOK_SECONDS)
+            self.process.join(POLL_SECONDS)
             alive = False
         if not alive:
-            yield LOST, how_it_ended(self.process.exitcode)
-        elif self.attempt is not None and self.attempt.is_late:
-            yield LATE, None
+            yield LOST, describe_exit(self.process.exitcode)
+        elif self.attempt is not None and self.attempt.is_overdue:
+            yield OVERDUE, None
 
-    def end(self) -> None:
-        """Leaves nothing of it."""
+    def kill(self) -> None:
+        """Kill the process and wait for its end."""
         self.connection.close()
         self.process.kill()
         self.process.join()
 
 
 @dataclass
-class _Crew:
-    """Workers, begun when there is something to do for them; whatever ends the run ends them."""
+class _WorkerPool:
+    """Worker processes, started when there is a job for them and ended with the run."""
 
     size: int
-    work: Work
+    runner: JobRunner
     workers: list[_Worker] = field(default_factory=list)
 
-    def __enter__(self) -> "_Crew":
+    def __enter__(self) -> "_WorkerPool":
         return self
 
     @property
-    def busy(self) -> bool:
-        """Whether a job is in the hands of a worker."""
+    def is_busy(self) -> bool:
+        """Whether a worker has a job."""
         return any(worker.attempt for worker in self.workers)
 
     @property
     def has_room(self) -> bool:
-        """Whether a worker is free or may be begun."""
+        """Whether a worker is free or may be started."""
         return len(self.workers) < self.size or any(
             worker.attempt is None for worker in self.workers
         )
 
-    def give(self, attempt: Attempt) -> None:
-        """Hands a job to a free worker."""
-        worker = (
-            next((worker for worker in self.workers if worker.attempt is None), None)
-            or self._begun()
-        )
+    def assign(self, attempt: Attempt) -> None:
+        """Give a job to a free worker."""
+        free = (worker for worker in self.workers if worker.attempt is None)
+        worker = next(free, None) or self._start_worker()
         worker.attempt = attempt
-        with suppress(
-            OSError
-        ):  # it has died while it was idle: that will be seen like any other loss
-            worker.connection.send(attempt.rest)
+        # A worker that died while it was idle is noticed like any other loss.
+        with suppress(OSError):
+            worker.connection.send(attempt.remaining_job)
 
-    def listen(self) -> Iterator[tuple[Attempt, str, Any]]:
-        """What workers say and what becomes of them within the next second: whose job, what kind, the rest."""
+    def receive(self) -> Iterator[tuple[Attempt, str, Any]]:
+        """Yield (attempt, kind, content) of the messages that come within POLL_SECONDS."""
         if self.workers:
-            wait([worker.connection for worker in self.workers], LOOK_SECONDS)
+            wait([worker.connection for worker in self.workers], POLL_SECONDS)
         else:
-            sleep(LOOK_SECONDS)
+            sleep(POLL_SECONDS)
         for worker in list(self.workers):
-            for kind, content in worker.messages():
+            for kind, content in worker.receive():
                 attempt = worker.attempt
-                if kind in ("end", LOST, LATE):
+                if kind in ("end", LOST, OVERDUE):
                     worker.attempt = None
-                if kind in (LOST, LATE):
+                if kind in (LOST, OVERDUE):
                     self.workers.remove(worker)
-                    worker.end()
+                    worker.kill()
                 if attempt is not None:
                     yield attempt, kind, content
 
-    def _begun(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe()
-        process = context.Process(target=serve, args=(there, self.work))
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, self.runner))
         process.start()
-        there.close()
-        self.workers.append(_Worker(process, here))
-        return self.workers[-1]
+        theirs.close()
+        worker = _Worker(process, ours)
+        self.workers.append(worker)
+        return worker
 
     def __exit__(
         self,
@@ -183,7 +188,10 @@ class _Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Ends all workers: at once where they are idle, else by SIGTERM and after a while; a second interruption does not wait."""
+        """End all workers: at once if they are idle, else by SIGTERM and after a while.
+
+        A second interruption does not wait.
+        """
         try:
             for worker in self.workers:
                 worker.connection.close()
@@ -194,4 +202,4 @@ class _Crew:
                 worker.process.join(max(0.0, end - monotonic()))
         finally:
             for worker in self.workers:
-                worker.end()
+                worker.kill()

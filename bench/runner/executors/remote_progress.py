@@ -1,4 +1,4 @@
-"""What a job says while it works, as messages to whoever waits for it.
+"""The progress of a job as messages to the process that waits for it.
 
 ("phase", name) · ("step", (what, done, steps)) · ("limited", (cell, limit, seconds left) or None)
 """
@@ -9,35 +9,36 @@ from typing import Any
 from bench.records import Cell
 from bench.runner.progress import Progress
 
-GO_ON = "finished records are stored, and the same command goes on"
+RESUME_HINT = "finished records are stored, and the same command goes on"
 
 
-class Relay(Progress):
-    """Sends on what is worked on.
+class ProgressRelay(Progress):
+    """Sends each event as a message.
 
     Args:
-        send: of a kind and a content.
+        send: called with the kind and the content of a message.
     """
 
     def __init__(self, send: Callable[[str, Any], None]) -> None:
-        self._what, self._send = "", send
+        self._what = ""
+        self._send = send
 
-    def working(self, what: str) -> None:
-        """Kept for the next step."""
+    def on_work(self, what: str) -> None:
+        """Remember the name of the work for the next step."""
         self._what = what
 
-    def phase(self, name: str) -> None:
-        """Sent on."""
+    def on_phase(self, name: str) -> None:
+        """Send the phase."""
         self._send("phase", name)
 
-    def limited(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
-        """Sent on."""
+    def on_limit(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
+        """Send the cell, its time limit and the seconds that are left."""
         self._send("limited", (cell, limit_seconds, left_seconds))
 
-    def unlimited(self) -> None:
-        """Sent on."""
+    def on_limit_end(self) -> None:
+        """Send that no time runs."""
         self._send("limited", None)
 
-    def step(self, phase: str, done: int, steps: int) -> None:
-        """Sent on, with what it belongs to."""
+    def on_step(self, phase: str, done: int, steps: int) -> None:
+        """Send the step with the name of its work."""
         self._send("step", (f"{self._what}: {phase}", done, steps))

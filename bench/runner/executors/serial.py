@@ -1,4 +1,4 @@
-"""The neutral executor: one job after the other, in this process."""
+"""The reference executor: one job after the other, in this process."""
 
 from collections.abc import Generator
 from time import sleep
@@ -6,26 +6,26 @@ from typing import Any
 
 from bench.records import Record
 from bench.runner.progress import Progress
-from bench.runner.queue import WAITING, Claims
-from bench.runner.run import Work
+from bench.runner.queue import WAITING, JobQueue
+from bench.runner.run import JobRunner
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 class Serial:
-    """One job at a time."""
+    """Runs one job at a time."""
 
     workers = 1
 
     def run_all(
-        self, jobs: Claims[Any], work: Work, progress: Progress
+        self, queue: JobQueue[Any], runner: JobRunner, progress: Progress
     ) -> Generator[Record, None, None]:
-        """The records of all jobs, each as soon as it is there."""
-        while jobs.left:
-            job = jobs.take()
+        """Yield the records of all jobs, each as soon as it is made."""
+        while queue.waiting_count:
+            job = queue.take()
             if job is not None:
-                yield from work(job, progress)
-                jobs.done(job)
-            elif jobs.left:
-                progress.working(WAITING)
-                sleep(LOOK_SECONDS)
+                yield from runner(job, progress)
+                queue.mark_done(job)
+            elif queue.waiting_count:
+                progress.on_work(WAITING)
+                sleep(POLL_SECONDS)

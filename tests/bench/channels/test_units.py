@@ -1,10 +1,11 @@
-"""Units and segments."""
+"""Units: which channels are removed together, and which are fixed."""
 
+import numpy as np
 import pytest
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
-from tests.networks.small import Residual, layout_of, unet
+from tests.networks.small import Residual, network_layout, unet
 
 
 class _Shared(nn.Module):
@@ -17,33 +18,31 @@ class _Shared(nn.Module):
 
 
 def test_a_unet_has_22_units_and_26_with_compactors() -> None:
-    assert len(layout_of(unet()).units) == 22
-    assert len(layout_of(unet(compactors=True)).units) == 26
+    assert len(network_layout(unet()).units) == 22
+    assert len(network_layout(unet(compactors=True)).units) == 26
 
 
 def test_the_output_convolution_is_no_unit() -> None:
-    assert "out" not in layout_of(unet()).units
+    assert "out" not in network_layout(unet()).units
 
 
 def test_a_concat_reads_the_upsampled_value_first_then_the_skip() -> None:
-    channels = layout_of(unet(4))
-    up, skip = (
-        range(channels.units[unit].start, channels.units[unit].start + 4)
-        for unit in ("up.u1", "encoder.0.c12")
-    )
-    assert channels.reads["decoder.d1.d11"].tolist() == [*up, *skip]
+    channels = network_layout(unet(4))
+    slots = np.arange(channels.size)
+    expected = [*slots[channels.slots("up.u1")], *slots[channels.slots("encoder.0.c12")]]
+    assert channels.reads["decoder.d1.d11"].tolist() == expected
 
 
 def test_layers_whose_outputs_are_added_share_a_unit() -> None:
-    units = layout_of(Residual()).units
+    units = network_layout(Residual()).units
     assert units["head"].layers == ("head", "second.0", "second.1")
     assert set(units) == {"head", "first.0", "first.1"}
 
 
 def test_a_unit_that_is_added_to_the_input_is_fixed() -> None:
-    assert set(layout_of(unet(residual=True)).units) == set(layout_of(unet()).units)
+    assert set(network_layout(unet(residual=True)).units) == set(network_layout(unet()).units)
 
 
 def test_a_layer_that_is_called_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="'conv' is called twice"):
-        layout_of(_Shared()).check_prunable()
+        network_layout(_Shared()).check_prunable()

@@ -1,4 +1,4 @@
-"""Export: one saved network in each form, chosen from a run, compared with itself."""
+"""Export of one saved network, selected from a run, in each form."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import torch
 from bench.cli.main import main
 from bench.errors import ConfigError
 from bench.export.saved import load
-from bench.export.selection import chosen
-from bench.lean.pipeline import Lean
+from bench.export.selection import select_network
+from bench.lean.pipeline import LeanNetwork
 from bench.runner.executors.serial import Serial
 from bench.runner.run import run_study
 from bench.study.store import Store
@@ -32,7 +32,7 @@ def output(model: torch.nn.Module) -> torch.Tensor:
 def test_a_folder_comes_back_as_the_same_network(
     form: str, finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [
+    arguments = [
         "export",
         str(finished.folder),
         "--row",
@@ -44,12 +44,15 @@ def test_a_folder_comes_back_as_the_same_network(
         "--out",
         str(tmp_path / "net"),
     ]
-    assert main(words) == 0
-    assert "narrow, ratio 0.5, seed 0 at 1x3x32x32" in capsys.readouterr().out
-    again, wanted = load(tmp_path / "net"), chosen(finished.folder, "narrow", 0.5).model
-    assert isinstance(again, Lean) == (form == "lean")
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "narrow, ratio 0.5, seed 0 at 1x3x32x32" in printed
+    assert f"from prunebench import load; model = load({str(tmp_path / 'net')!r})" in printed
+    reloaded = load(tmp_path / "net")
+    original = select_network(finished.folder, "narrow", 0.5).model
+    assert isinstance(reloaded, LeanNetwork) == (form == "lean")
     torch.testing.assert_close(
-        output(again), output(wanted), rtol=0, atol=1e-5 if form == "lean" else 0
+        output(reloaded), output(original), rtol=0, atol=1e-5 if form == "lean" else 0
     )
 
 
@@ -67,14 +70,14 @@ def test_an_onnx_file_says_how_far_it_is_from_pytorch(
 def test_a_run_offers_its_networks_where_several_are_meant(finished) -> None:
     with pytest.raises(
         ConfigError,
-        match=r'2 networks of .* are meant by --row narrow.*--row "narrow" --ratio 0.5 --seed 0',
+        match=r'2 networks of .* match --row narrow.*--row "narrow" --ratio 0.5 --seed 0',
     ):
-        chosen(finished.folder, "narrow")
+        select_network(finished.folder, "narrow")
     with pytest.raises(
         ConfigError,
-        match=r'0 networks .* are meant by --row nobody, and one is needed; there are: --row "unpruned"',
+        match=r'0 networks .* match --row nobody, .*; choose one of: --row "unpruned"',
     ):
-        chosen(finished.folder, "nobody")
+        select_network(finished.folder, "nobody")
 
 
 def test_a_folder_that_is_not_there_is_named(

@@ -1,4 +1,4 @@
-"""Descriptions that ask for what is not allowed: each is refused in one line, nothing is executed, no memory is taken."""
+"""Hostile descriptions: each is refused in one line, runs no code and takes no memory."""
 
 import inspect
 import json
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from bench.errors import ConfigError
 from bench.export.allowlist import LAYER_CLASSES
 from bench.export.bundle import load, save
-from bench.export.graph_spec import described, weights_for
-from bench.export.layers import built_layer
-from bench.export.rebuild import rebuilt
+from bench.export.graph_spec import describe_network, weights_for
+from bench.export.layers import build_layer
+from bench.export.rebuild import rebuild_network
 from bench.files import checked_json
 from bench.files.hashing import checksum
 
@@ -23,7 +23,7 @@ Spec = dict[str, Any]
 
 
 class Net(nn.Module):
-    """A layer, a function, a method, an attribute, a parameter that the code reads."""
+    """A network with a layer, a function, a method, an attribute and a parameter of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,28 +35,28 @@ class Net(nn.Module):
         return torch.relu(self.conv(x)).view(x.shape) * self.scale
 
 
-def node(spec: Spec, kind: str, **changes: Any) -> None:
-    """Changes the first node of a kind."""
-    next(each for each in spec["nodes"] if each["op"] == kind).update(changes)
+def change_node(spec: Spec, kind: str, **changes: Any) -> None:
+    """Change the first node of a kind."""
+    next(node for node in spec["nodes"] if node["op"] == kind).update(changes)
 
 
-def nested(depth: int) -> Any:
+def nest(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):
         value = [value]
     return value
 
 
-def later(spec: Spec) -> None:
+def swap_nodes(spec: Spec) -> None:
     spec["nodes"][1], spec["nodes"][2] = spec["nodes"][2], spec["nodes"][1]
 
 
-def twice(spec: Spec) -> None:
+def duplicate_node(spec: Spec) -> None:
     spec["nodes"].insert(1, spec["nodes"][1])
 
 
-def moved(spec: Spec, path: str) -> None:
-    """The layer goes to another path."""
+def move_layer(spec: Spec, path: str) -> None:
+    """Give the layer another path."""
     spec["layers"][path] = spec["layers"].pop("conv")
 
 
@@ -65,47 +65,47 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
     "no description": (lambda spec: spec.clear(), "should have name"),
     "another version": (lambda spec: spec.update(version=2), "is of version 2"),
     "a function of another module": (
-        lambda spec: node(spec, "call_function", target="os.system"),
+        lambda spec: change_node(spec, "call_function", target="os.system"),
         "names 'os.system'",
     ),
     "an import": (
-        lambda spec: node(spec, "call_function", target="__import__"),
+        lambda spec: change_node(spec, "call_function", target="__import__"),
         "names '__import__'",
     ),
     "eval": (
-        lambda spec: node(spec, "call_function", target="builtins.eval"),
+        lambda spec: change_node(spec, "call_function", target="builtins.eval"),
         "names 'builtins.eval'",
     ),
     "torch.load": (
-        lambda spec: node(spec, "call_function", target="torch.load"),
+        lambda spec: change_node(spec, "call_function", target="torch.load"),
         r"names 'torch\.load'",
     ),
     "a hidden method": (
-        lambda spec: node(spec, "call_method", target="__reduce_ex__"),
+        lambda spec: change_node(spec, "call_method", target="__reduce_ex__"),
         "names '__reduce_ex__'",
     ),
     "a method by a path": (
-        lambda spec: node(spec, "call_method", target="data.numpy"),
+        lambda spec: change_node(spec, "call_method", target="data.numpy"),
         r"names 'data\.numpy'",
     ),
     "a method of a string": (
-        lambda spec: node(spec, "call_method", args=["text"]),
-        "on what no operator made",
+        lambda spec: change_node(spec, "call_method", args=["text"]),
+        "on a value that no operator made",
     ),
     "a hidden attribute": (
-        lambda spec: node(
+        lambda spec: change_node(
             spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, "__class__"]
         ),
         "the attribute '__class__' is read",
     ),
     "an attribute that is a list": (
-        lambda spec: node(
+        lambda spec: change_node(
             spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, ["shape"]]
         ),
         "the attribute a value of type list is read",
     ),
     "an attribute with a default": (
-        lambda spec: node(
+        lambda spec: change_node(
             spec, "call_function", target="builtins.getattr", args=[{"node": "x"}, "shape", 1]
         ),
         "the attribute 'shape' is read",
@@ -144,9 +144,12 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
         lambda spec: spec["layers"]["conv"]["arguments"].update(padding=2**64),
         "more than 64 bits",
     ),
-    "an unknown layer": (lambda spec: node(spec, "call_module", target="other"), "names 'other'"),
+    "an unknown layer": (
+        lambda spec: change_node(spec, "call_module", target="other"),
+        "names 'other'",
+    ),
     "a tensor of no path": (
-        lambda spec: node(spec, "get_attr", target="conv.__class__"),
+        lambda spec: change_node(spec, "get_attr", target="conv.__class__"),
         r"names 'conv\.__class__'",
     ),
     "a tensor in place of a hidden attribute": (
@@ -154,16 +157,19 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
         "'__class__' is not allowed",
     ),
     "a layer in place of forward": (
-        lambda spec: moved(spec, "forward"),
+        lambda spec: move_layer(spec, "forward"),
         "'forward' is not allowed in it",
     ),
     "a layer in place of its modules": (
-        lambda spec: moved(spec, "a._modules"),
+        lambda spec: move_layer(spec, "a._modules"),
         "'_modules' is not allowed in it",
     ),
-    "a layer whose path is code": (lambda spec: moved(spec, f'a", {CODE}'), "cannot have the path"),
+    "a layer whose path is code": (
+        lambda spec: move_layer(spec, f'a", {CODE}'),
+        "cannot have the path",
+    ),
     "a layer far down": (
-        lambda spec: moved(spec, ".".join("a" * 1_000_000)),
+        lambda spec: move_layer(spec, ".".join("a" * 1_000_000)),
         "has 1000000 steps, more than 64",
     ),
     "a layer inside of another one": (
@@ -171,32 +177,32 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
         "leads through another",
     ),
     "a value whose name is code": (
-        lambda spec: node(spec, "call_function", name=CODE),
+        lambda spec: change_node(spec, "call_function", name=CODE),
         "cannot be the name",
     ),
     "a value that hides torch": (
-        lambda spec: node(spec, "placeholder", name="torch"),
+        lambda spec: change_node(spec, "placeholder", name="torch"),
         "'torch' cannot be the name",
     ),
     "a value with the name of a built-in": (
-        lambda spec: node(spec, "call_function", name="print"),
+        lambda spec: change_node(spec, "call_function", name="print"),
         "'print', or has it twice",
     ),
     "an input whose name is code": (
-        lambda spec: node(spec, "placeholder", target=f"x={CODE}"),
+        lambda spec: change_node(spec, "placeholder", target=f"x={CODE}"),
         "cannot be the name",
     ),
     "an argument whose name is code": (
-        lambda spec: node(spec, "call_function", kwargs={f"out={CODE}, y": 1}),
+        lambda spec: change_node(spec, "call_function", kwargs={f"out={CODE}, y": 1}),
         "is called with the argument",
     ),
     "a network whose name is code": (lambda spec: spec.update(name=CODE), "cannot be the name"),
-    "an operator before what it reads": (later, "is read before it is made"),
+    "an operator before what it reads": (swap_nodes, "is read before it is made"),
     "an operator that reads itself": (
-        lambda spec: node(spec, "call_function", args=[{"node": "relu"}]),
+        lambda spec: change_node(spec, "call_function", args=[{"node": "relu"}]),
         "'relu' is read before",
     ),
-    "an operator twice": (twice, "has it twice"),
+    "an operator twice": (duplicate_node, "has it twice"),
     "two inputs of one name": (
         lambda spec: spec["nodes"].insert(1, {**spec["nodes"][0], "name": "y"}),
         "two inputs have the name 'x'",
@@ -208,28 +214,28 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
         "'output', which is not allowed there",
     ),
     "an unknown kind of node": (
-        lambda spec: node(spec, "call_method", op="exec"),
+        lambda spec: change_node(spec, "call_method", op="exec"),
         "of the kind 'exec'",
     ),
     "a node that is a number": (lambda spec: spec["nodes"].insert(0, 7), "is 7, not an object"),
     "a value of no kind": (
-        lambda spec: node(spec, "call_function", args=[{"object": "os"}]),
+        lambda spec: change_node(spec, "call_function", args=[{"object": "os"}]),
         "stands for no value",
     ),
     "a type that is none": (
-        lambda spec: node(spec, "call_function", kwargs={"out": {"dtype": "load"}}),
+        lambda spec: change_node(spec, "call_function", kwargs={"out": {"dtype": "load"}}),
         "'load' is no dtype",
     ),
     "a slice of two": (
-        lambda spec: node(spec, "call_function", args=[{"slice": [1, 2]}]),
+        lambda spec: change_node(spec, "call_function", args=[{"slice": [1, 2]}]),
         "three ends",
     ),
     "deep nesting": (
-        lambda spec: node(spec, "call_function", args=[nested(100)]),
+        lambda spec: change_node(spec, "call_function", args=[nest(100)]),
         "more than 16 deep",
     ),
     "nesting without end": (
-        lambda spec: node(spec, "call_function", args=[nested(900)]),
+        lambda spec: change_node(spec, "call_function", args=[nest(900)]),
         "more than 16 deep",
     ),
     "sharing with nothing": (
@@ -254,9 +260,10 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
 
 @pytest.fixture(scope="module")
 def honest() -> tuple[Spec, dict[str, Tensor]]:
-    """A description that is read, and its weights."""
-    spec, weights = described(Net()), weights_for(Net())
-    rebuilt(spec, weights)
+    """A description that is accepted, and its weights."""
+    spec = describe_network(Net())
+    weights = weights_for(Net())
+    rebuild_network(spec, weights)
     return spec, weights
 
 
@@ -266,7 +273,7 @@ def test_it_is_refused_in_one_line(name: str, honest: tuple[Spec, dict[str, Tens
     spec = deepcopy(honest[0])
     change(spec)
     with pytest.raises(ConfigError, match=message) as caught:
-        rebuilt(spec, honest[1])
+        rebuild_network(spec, honest[1])
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
@@ -274,22 +281,22 @@ def test_it_is_refused_in_one_line(name: str, honest: tuple[Spec, dict[str, Tens
 def test_junk_in_any_place_is_refused_or_read_and_never_anything_else(
     junk: Any, honest: tuple[Spec, dict[str, Tensor]]
 ) -> None:
-    places = [(key,) for key in honest[0]] + [("nodes", 1, key) for key in honest[0]["nodes"][1]]
-    places += [
+    paths = [(key,) for key in honest[0]] + [("nodes", 1, key) for key in honest[0]["nodes"][1]]
+    paths += [
         ("layers", "conv"),
         ("layers", "conv", "class"),
         ("layers", "conv", "arguments"),
         ("shared", "scale"),
         ("nodes", 2),
     ]
-    for *path, last in places:
+    for *path, last in paths:
         spec = deepcopy(honest[0])
         target: Any = spec
         for step in path:
             target = target[step]
         target[last] = junk
         try:
-            rebuilt(spec, honest[1])
+            rebuild_network(spec, honest[1])
         except ConfigError as error:
             assert "\n" not in str(error)
 
@@ -312,20 +319,23 @@ def test_a_layer_takes_no_memory_however_large_its_numbers_are(name: str) -> Non
         "normalized_shape": [2**20, 2**20],
     }
     huge |= {"unflattened_size": {"tuple": [2**40]}}
-    wanted = (first | huge | {"affine": True}).items()
-    layer = built_layer({"class": name, "arguments": _fitting(name, dict(wanted))}, "layer")
+    arguments = _select_arguments(name, first | huge | {"affine": True})
+    layer = build_layer({"class": name, "arguments": arguments}, "layer")
     assert all(tensor.is_meta for tensor in [*layer.parameters(), *layer.buffers()])
 
 
-def _fitting(name: str, offered: dict[str, Any]) -> dict[str, Any]:
-    """Those arguments that a class takes, and a number for each that it needs."""
-    asked = [
-        one
-        for one in inspect.signature(LAYER_CLASSES[name].__init__).parameters.values()
-        if one.kind is one.POSITIONAL_OR_KEYWORD
+def _select_arguments(name: str, offered: dict[str, Any]) -> dict[str, Any]:
+    """Return the offered arguments that a class takes, and a number for each that it requires."""
+    parameters = [
+        parameter
+        for parameter in inspect.signature(LAYER_CLASSES[name].__init__).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name != "self"
     ]
-    needs = {one.name: 2**40 for one in asked if one.default is one.empty and one.name != "self"}
-    return needs | {one.name: offered[one.name] for one in asked if one.name in offered}
+    required = {
+        parameter.name: 2**40 for parameter in parameters if parameter.default is parameter.empty
+    }
+    names = [parameter.name for parameter in parameters]
+    return required | {name: offered[name] for name in names if name in offered}
 
 
 def test_a_folder_with_a_hostile_description_is_refused(tmp_path) -> None:
@@ -333,15 +343,15 @@ def test_a_folder_with_a_hostile_description_is_refused(tmp_path) -> None:
     honest = json.loads((tmp_path / "spec.json").read_text())
     del honest["checksum"]
     bomb = b'{"graph": ' + b"[" * 100_000 + b"]" * 100_000 + b', "sha256": ""}'
-    number = checked_json.text(honest | {"graph": 7})
-    damaged = checked_json.text(honest | {"sha256": checksum(b"")})
-    newer = checked_json.text(honest | {"schema": 99})
+    number = checked_json.serialize(honest | {"graph": 7})
+    damaged = checked_json.serialize(honest | {"sha256": checksum(b"")})
+    newer = checked_json.serialize(honest | {"schema": 99})
     for text, message in (
         (bomb, "not a description"),
         (number, "is 7, not an object"),
         (damaged, "is damaged"),
-        (b"[]", "no JSON object"),
-        (newer, r"of a newer prunebench \(schema 99, this one knows 1\); update"),
+        (b"[]", "not a JSON object"),
+        (newer, r"by a newer prunebench \(schema 99, this one knows 1\); update"),
     ):
         (tmp_path / "spec.json").write_bytes(text)
         with pytest.raises(ConfigError, match=message):

@@ -1,4 +1,4 @@
-"""Weights that are a pickle whose reading would make a file: no loader reads it."""
+"""Weights that are a pickle whose reading would make a folder: no loader reads it."""
 
 import json
 import os
@@ -10,17 +10,16 @@ import pytest
 import torch
 
 from bench.errors import ConfigError
-from bench.export import bundle as exported
-from bench.export import saved
+from bench.export import bundle, saved
 from bench.files import checked_json
 from bench.files.hashing import checksum
-from bench.training.pretrained import pretrained, pretrained_key
+from bench.training.pretrained import load_or_train, pretrained_key
 from tasks.denoising import Denoising
 from tests.fakes import FakeTask, Tiny
 
 
 class Payload:
-    """Its unpickling makes a folder."""
+    """An object whose unpickling makes a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -29,21 +28,21 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
-def as_pickle(payload: Payload, path: Path) -> None:
+def write_pickle(payload: Payload, path: Path) -> None:
     path.write_bytes(pickle.dumps(payload))
 
 
-def as_torch_file(payload: Payload, path: Path) -> None:
+def write_torch_file(payload: Payload, path: Path) -> None:
     torch.save({"weight": payload}, path)
 
 
-WRITERS = (as_pickle, as_torch_file)
+WRITERS = (write_pickle, write_torch_file)
 
 
-def replaced(
+def replace_weights(
     weights: Path, sidecar: Path, write: Callable[[Payload, Path], None], trap: Path
 ) -> None:
-    """Puts a hostile file in the place of weights, with the right checksums beside it."""
+    """Write a hostile file in place of weights, with the right checksums beside it."""
     write(Payload(trap), weights)
     content = json.loads(sidecar.read_text()) | {"sha256": checksum(weights.read_bytes())}
     content.pop("checksum")
@@ -53,7 +52,7 @@ def replaced(
 @pytest.mark.parametrize("write", WRITERS)
 def test_the_payload_works_where_pickles_are_read(write: Callable, tmp_path: Path) -> None:
     write(Payload(tmp_path / "trap"), tmp_path / "weights")
-    if write is as_pickle:
+    if write is write_pickle:
         pickle.loads((tmp_path / "weights").read_bytes())
     else:
         torch.load(tmp_path / "weights", weights_only=False)
@@ -64,10 +63,12 @@ def test_the_payload_works_where_pickles_are_read(write: Callable, tmp_path: Pat
 def test_an_exported_network_whose_weights_are_a_pickle_is_refused(
     write: Callable, tmp_path: Path
 ) -> None:
-    exported.save(tmp_path, Tiny(2))
-    replaced(tmp_path / "weights.safetensors", tmp_path / "spec.json", write, tmp_path / "trap")
+    bundle.save(tmp_path, Tiny(2))
+    replace_weights(
+        tmp_path / "weights.safetensors", tmp_path / "spec.json", write, tmp_path / "trap"
+    )
     with pytest.raises(ConfigError, match="no tensors in the form of safetensors"):
-        exported.load(tmp_path)
+        bundle.load(tmp_path)
     assert not (tmp_path / "trap").exists()
 
 
@@ -82,7 +83,9 @@ def test_a_saved_network_whose_weights_are_a_pickle_is_refused(
         "backbone_options": {"width": 2},
     }
     saved.save(tmp_path, Denoising().build("unet", width=2), **origin, kept={}, inserted=())
-    replaced(tmp_path / "weights.safetensors", tmp_path / "spec.json", write, tmp_path / "trap")
+    replace_weights(
+        tmp_path / "weights.safetensors", tmp_path / "spec.json", write, tmp_path / "trap"
+    )
     with pytest.raises(ConfigError):
         saved.load(tmp_path)
     assert not (tmp_path / "trap").exists()
@@ -93,9 +96,11 @@ def test_an_unpruned_network_whose_weights_are_a_pickle_is_not_read(
     write: Callable, study: Callable, tmp_path: Path
 ) -> None:
     cell = study().cells()[0]
-    pretrained(FakeTask(), cell, [tmp_path])
+    load_or_train(FakeTask(), cell, [tmp_path])
     stem = tmp_path / pretrained_key(cell)
-    replaced(stem.with_suffix(".safetensors"), stem.with_suffix(".json"), write, tmp_path / "trap")
+    replace_weights(
+        stem.with_suffix(".safetensors"), stem.with_suffix(".json"), write, tmp_path / "trap"
+    )
     with pytest.raises(ConfigError, match="is no safetensors file"):
-        pretrained(FakeTask(), cell, [tmp_path])
+        load_or_train(FakeTask(), cell, [tmp_path])
     assert not (tmp_path / "trap").exists()

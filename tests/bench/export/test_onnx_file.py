@@ -12,9 +12,9 @@ from bench.export.onnx_file import write_onnx
 from bench.surgery.remove import remove_channels
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
-from tests.networks.public import seeded
+from tests.networks.public import build_with_seed
 from tests.networks.refused import DependsOnValues
-from tests.networks.small import Shuffled, layout_at, random_kept, unet
+from tests.networks.small import Shuffled, draw_kept, network_layout, unet
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -22,19 +22,19 @@ pytest.importorskip("onnxscript")
 SHAPE = (1, 3, 32, 32)
 
 
-def computed(path: Path, x: Tensor) -> Tensor:
+def run_file(path: Path, x: Tensor) -> Tensor:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
 
 
-def said(caplog) -> list[str]:
+def messages(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "prunebench"]
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> tuple[nn.Module, Path, float]:
     """A small network of doubles in training mode, its file, and the difference."""
-    model = seeded(Shuffled).double().train()
+    model = build_with_seed(Shuffled).double().train()
     path = tmp_path_factory.mktemp("onnx") / "new" / "net.onnx"
     return model, path, write_onnx(model, SHAPE, path)
 
@@ -46,7 +46,7 @@ def test_the_file_computes_what_the_network_computes_at_other_sizes_too(exported
         x = torch.rand(shape)
         with torch.no_grad():
             torch.testing.assert_close(
-                computed(path, x), model(x.double()).float(), rtol=1e-4, atol=1e-5
+                run_file(path, x), model(x.double()).float(), rtol=1e-4, atol=1e-5
             )
 
 
@@ -58,18 +58,18 @@ def test_the_network_stays_as_it_was(exported) -> None:
 
 def test_it_is_one_file_with_names_for_people_and_none_of_this_machine(exported) -> None:
     path = exported[1]
-    assert [each.name for each in path.parent.iterdir()] == ["net.onnx"]
+    assert [file.name for file in path.parent.iterdir()] == ["net.onnx"]
     graph = onnx.load(path).graph
     assert [
         axis.dim_param or axis.dim_value for axis in graph.input[0].type.tensor_type.shape.dim
     ] == ["batch", 3, "height", "width"]
-    assert [each.name for each in graph.output] == ["output"]
+    assert [output.name for output in graph.output] == ["output"]
     assert str(Path(torch.__file__).parent).encode() not in path.read_bytes()
     assert str(Path(__file__).parent).encode() not in path.read_bytes()
 
 
-class Placed(nn.Module):
-    """Works at one size only."""
+class FixedSize(nn.Module):
+    """A network that works at one size only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,30 +95,32 @@ def test_a_network_that_writes_into_its_input_is_compared_with_the_same_input(tm
 def test_sizes_that_cannot_stay_open_are_fixed_with_a_warning_and_nothing_else_is_said(
     tmp_path, caplog, capfd
 ) -> None:
-    assert write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx") < 1e-6
-    assert "takes inputs of 1x3x8x8 only; with open sizes, Placed cannot be exported" in caplog.text
-    assert "\x1b" not in caplog.text and len(said(caplog)) == 1
+    assert write_onnx(FixedSize(), (1, 3, 8, 8), tmp_path / "net.onnx") < 1e-6
+    assert (
+        "takes inputs of 1x3x8x8 only; with open sizes, FixedSize cannot be exported" in caplog.text
+    )
+    assert "\x1b" not in caplog.text and len(messages(caplog)) == 1
     assert capfd.readouterr() == ("", "")
     x = torch.rand(1, 3, 8, 8)
-    assert computed(tmp_path / "net.onnx", x).shape == x.shape
+    assert run_file(tmp_path / "net.onnx", x).shape == x.shape
 
 
 def test_a_file_that_computes_something_else_is_not_written(tmp_path, monkeypatch) -> None:
-    right = onnx_file._computed
+    run_onnx = onnx_file._run_onnx
     monkeypatch.setattr(
-        onnx_file, "_computed", lambda *given: [each + 1e-3 for each in right(*given)]
+        onnx_file, "_run_onnx", lambda *given: [output + 1e-3 for output in run_onnx(*given)]
     )
     with pytest.raises(
-        ConfigError, match=r"output 0 of Placed differs as ONNX by .* more than 1e-04"
+        ConfigError, match=r"output 0 of FixedSize differs as ONNX by .* more than 1e-04"
     ):
-        write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx", dynamic=False)
+        write_onnx(FixedSize(), (1, 3, 8, 8), tmp_path / "net.onnx", dynamic=False)
     monkeypatch.setattr(
-        onnx_file, "_computed", lambda *given: [each[:, :2] for each in right(*given)]
+        onnx_file, "_run_onnx", lambda *given: [output[:, :2] for output in run_onnx(*given)]
     )
     with pytest.raises(
         ConfigError, match=r"gives \[\(1, 3, 8, 8\)\] in PyTorch and \[\(1, 2, 8, 8\)\] as ONNX"
     ):
-        write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx", dynamic=False)
+        write_onnx(FixedSize(), (1, 3, 8, 8), tmp_path / "net.onnx", dynamic=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,29 +128,31 @@ def test_what_cannot_be_exported_is_told_in_one_line(tmp_path, capfd) -> None:
     with pytest.raises(ConfigError, match="DependsOnValues cannot be exported to ONNX") as caught:
         write_onnx(DependsOnValues(), (1, 3, 8, 8), tmp_path / "net.onnx", dynamic=False)
     with pytest.raises(ConfigError, match="does not accept an input of 1x3x9x9"):
-        write_onnx(Placed(), (1, 3, 9, 9), tmp_path / "net.onnx")
+        write_onnx(FixedSize(), (1, 3, 9, 9), tmp_path / "net.onnx")
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_missing_library_and_too_many_weights_are_told(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(onnx_file, "LARGEST_BYTES", 100)
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", 100)
     with pytest.raises(ConfigError, match="do not fit into one ONNX file"):
-        write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx")
+        write_onnx(FixedSize(), (1, 3, 8, 8), tmp_path / "net.onnx")
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
     with pytest.raises(
         ConfigError,
         match=r"ONNX needs onnx and onnxruntime and onnxscript.*pip install 'prunebench\[onnx\]'",
     ):
-        write_onnx(Placed(), (1, 3, 8, 8), tmp_path / "net.onnx")
+        write_onnx(FixedSize(), (1, 3, 8, 8), tmp_path / "net.onnx")
 
 
 BACKBONES = {
     "u-net": lambda: unet(8),
     "u-net with compactors": lambda: unet(8, compactors=True),
-    "res-u-net": lambda: seeded(lambda: ResUNet(8)),
+    "res-u-net": lambda: build_with_seed(lambda: ResUNet(8)),
     **{
-        f"edsr x{scale}": lambda scale=scale: seeded(lambda: EDSR(width=16, blocks=2, scale=scale))
+        f"edsr x{scale}": lambda scale=scale: build_with_seed(
+            lambda: EDSR(width=16, blocks=2, scale=scale)
+        )
         for scale in (2, 3, 4)
     },
 }
@@ -163,7 +167,7 @@ def test_every_backbone_can_be_written_with_open_sizes(
     model = BACKBONES[name]()
     if pruned:
         model = remove_channels(
-            model, random_kept(layout_at(model, (1, 3, 64, 64)), seed=1), (1, 3, 64, 64)
+            model, draw_kept(network_layout(model, (1, 3, 64, 64)), seed=1), (1, 3, 64, 64)
         )
     assert write_onnx(model, (1, 3, 64, 64), tmp_path / "net.onnx") < 1e-5
-    assert said(caplog) == []
+    assert messages(caplog) == []

@@ -1,4 +1,4 @@
-"""The measured peak of ONNX Runtime against what can be counted by hand."""
+"""The measured peak of ONNX Runtime against peaks that are counted by hand."""
 
 import pytest
 import torch
@@ -13,14 +13,14 @@ from tests.networks.small import unet
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
-pytestmark = pytest.mark.skipif(not onnx_runtime.RESET.exists(), reason="needs Linux")
+pytestmark = pytest.mark.skipif(not onnx_runtime.CLEAR_REFS.exists(), reason="needs Linux")
 SHAPE = (1, 4, 512, 512)  # a channel is 1 MiB
 
 
 class Joined(nn.Module):
-    """4 channels come in, 4 are made of them, 8 of both: 16 at the end.
+    """A network with 4 input channels, 4 made of them, and 8 that join both: 16 at the end.
 
-    A weight of 4 MiB does not count.
+    Its weight of 4 MiB does not count.
     """
 
     def __init__(self) -> None:
@@ -40,13 +40,16 @@ def path(tmp_path_factory):
 
 
 def test_it_is_what_is_counted_by_hand_and_the_same_three_times(path) -> None:
-    found = [onnx_peak_bytes(path, SHAPE) for _ in range(3)]
-    assert all(abs(each - 16 * MIB) < MIB for each in found)
+    peaks = [onnx_peak_bytes(path, SHAPE) for _ in range(3)]
+    assert all(abs(peak - 16 * MIB) < MIB for peak in peaks)
 
 
 @pytest.mark.slow
 def test_a_u_net_needs_what_is_counted_by_hand_for_onnx_runtime() -> None:
-    """At its last concatenation: 32 + 32 channels and the 64 that they make; then those 64 and their copy in blocks. 3 are the input's."""
+    """The peak is at the last concatenation: 32 + 32 channels and the 64 that join them.
+
+    Then those 64 and their copy in blocks need as much. 3 channels are those of the input.
+    """
     assert abs(onnx_peak_bytes(unet(32), (1, 3, 256, 256)) - (128 + 3) * 256 * 256 * 4) < MIB
 
 
@@ -56,6 +59,6 @@ def test_a_file_that_is_not_there_or_does_not_run_is_told(path, monkeypatch) -> 
     with pytest.raises(ConfigError, match=r"does not run .* at 1x3x16x16") as caught:
         onnx_peak_bytes(path, (1, 3, 16, 16))
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(onnx_runtime, "RESET", path.with_name("nothing"))
+    monkeypatch.setattr(onnx_runtime, "CLEAR_REFS", path.with_name("nothing"))
     with pytest.raises(ConfigError, match="on Linux only"):
         onnx_peak_bytes(path, SHAPE)

@@ -1,4 +1,4 @@
-"""Saved networks: the same outputs after loading, one line for everything that is wrong."""
+"""Saved networks: the same outputs after loading, and one line for every damage."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from bench.errors import ConfigError, PluginError
 from bench.export.saved import load, save
 from bench.files import checked_json
 from bench.memory.peak_model import peak_model
-from bench.surgery.compactors import insert, long_skips
+from bench.surgery.compactors import insert_compactors, long_skips
 from bench.surgery.remove import remove_channels
 from tasks.denoising import Denoising
 
@@ -30,7 +30,7 @@ def pruned():
     torch.manual_seed(0)
     model = Denoising().build("unet", width=2)
     skips = long_skips(model, SHAPE)
-    model = insert(model, skips, SHAPE)
+    model = insert_compactors(model, skips, SHAPE)
     kept = {
         unit: list(range(0, width, 2)) for unit, width in peak_model(model, SHAPE).widths.items()
     }
@@ -51,9 +51,14 @@ def test_a_loaded_network_computes_the_same(pruned, folder):
 
 
 def test_it_loads_in_a_fresh_process(folder):
-    code = f"from bench.export.saved import load; print(sum(p.numel() for p in load({str(folder)!r}).parameters()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) == sum(p.numel() for p in load(folder).parameters())
+    count = f"sum(p.numel() for p in load({str(folder)!r}).parameters())"
+    process = subprocess.run(
+        [sys.executable, "-c", f"from prunebench import load; print({count})"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(process.stdout) == sum(p.numel() for p in load(folder).parameters())
 
 
 def test_an_unpruned_network_needs_no_surgery(tmp_path):
@@ -82,11 +87,10 @@ def test_damage_and_absence_are_told(folder, tmp_path):
     weights.write_bytes(whole)
     spec = json.loads((folder / "spec.json").read_text())
     del spec["checksum"]
-    cut_short, other, empty = b"{", checked_json.text({**spec, "kept": {}}), checked_json.text({})
     for broken, message in (
-        (cut_short, "not a description"),
-        (other, "do not belong"),
-        (empty, "lacks backbone"),
+        (b"{", "not a description"),
+        (checked_json.serialize({**spec, "kept": {}}), "do not belong"),
+        (checked_json.serialize({}), "lacks backbone"),
     ):
         (folder / "spec.json").write_bytes(broken)
         with pytest.raises(ConfigError, match=message):
@@ -99,13 +103,12 @@ def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "net.py"
     file.write_text(
-        "from torch import nn\nopen('was_run', 'w')\n\n\ndef build():\n    return nn.Conv2d(3, 3, 1)\n"
+        "from torch import nn\nopen('was_run', 'w')\n\n\n"
+        "def build():\n    return nn.Conv2d(3, 3, 1)\n"
     )
-    model, place = (
-        torch.nn.Conv2d(3, 3, 1),
-        {"task": "denoising", "task_options": {}, "backbone_options": {}},
-    )
-    save(tmp_path / "own", model, **place, backbone="net.py:build", kept={}, inserted=())
+    model = torch.nn.Conv2d(3, 3, 1)
+    origin = {"task": "denoising", "task_options": {}, "backbone_options": {}}
+    save(tmp_path / "own", model, **origin, backbone="net.py:build", kept={}, inserted=())
     photo = torch.rand(SHAPE)
     with torch.inference_mode():
         assert torch.equal(load(tmp_path / "own")(photo), model(photo))
@@ -124,10 +127,10 @@ def test_a_network_of_a_file_is_loaded_without_the_file_and_a_file_in_a_spec_is_
         ({"backbone_options": {"width": 1024}}, "parameters, more than"),
         ({"kept": {"c11": ["0"]}}, "kept.c11: '0' is not a whole number"),
         ({"kept": {"c11": [10**30]}}, "above"),
-        ({"kept": [1]}, "kept: list is no table"),
-        ({"inserted": "c12"}, "inserted: 'c12' is no list"),
+        ({"kept": [1]}, "kept: list is not a table"),
+        ({"inserted": "c12"}, "inserted: 'c12' is not a list"),
         ({"task": ["denoising"]}, "task: list is not text"),
-        ({"task_options": {"shot": float("nan")}}, "no finite number"),
+        ({"task_options": {"shot": float("nan")}}, "not a finite number"),
     ],
 )
 def test_a_spec_that_asks_for_too_much_or_for_nothing_is_refused(folder, change, message):

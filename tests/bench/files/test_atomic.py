@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what is said where the disk refuses."""
+"""Atomic file writes, and the error when the disk refuses one."""
 
 import errno
 from pathlib import Path
@@ -18,30 +18,31 @@ def test_what_is_written_is_read_and_nothing_else_is_left(tmp_path: Path) -> Non
         atomic.write(tmp_path / "made" / "a", content)
         assert atomic.read(tmp_path / "made" / "a") == content
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["a"]
-    assert atomic.is_there(tmp_path / "made" / "a") and not atomic.is_there(tmp_path / "made")
+    assert atomic.exists(tmp_path / "made" / "a") and not atomic.exists(tmp_path / "made")
 
 
 @pytest.mark.parametrize(
-    "ask", [atomic.read, atomic.is_there, lambda path: atomic.write(path, b"")]
+    "access", [atomic.read, atomic.exists, lambda path: atomic.write(path, b"")]
 )
-def test_a_disk_that_refuses_is_an_error_of_its_own(
-    ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_refuses_raises_a_disk_error(
+    access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("read_bytes", "is_file", "mkdir"):
         monkeypatch.setattr(Path, name, lambda *_, **__: refuse(errno.EACCES))
     with pytest.raises(
         DiskError,
-        match=r"a cannot be used \(Permission denied\): make it yours to read and write or choose another",
+        match=r"a cannot be used \(Permission denied\): "
+        r"get permission to read and write there or choose another",
     ):
-        ask(tmp_path / "a")
+        access(tmp_path / "a")
 
 
-def test_it_is_a_person_who_is_told_and_an_os_error_for_who_expects_one() -> None:
+def test_a_disk_error_is_both_a_bench_error_and_an_os_error() -> None:
     assert issubclass(DiskError, BenchError) and issubclass(DiskError, OSError)
     assert str(DiskError("one line")) == "one line"
 
 
-def test_other_faults_stay_what_they_are(tmp_path: Path) -> None:
+def test_other_os_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         atomic.read(tmp_path / "nowhere")
     (tmp_path / "file").touch()
@@ -50,7 +51,7 @@ def test_other_faults_stay_what_they_are(tmp_path: Path) -> None:
     assert not isinstance(raised.value, DiskError)
 
 
-def test_the_error_survives_the_way_from_a_worker() -> None:
+def test_a_disk_error_can_be_sent_from_a_worker() -> None:
     import multiprocessing.reduction
 
     sent = multiprocessing.reduction.ForkingPickler.loads(

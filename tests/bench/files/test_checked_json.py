@@ -1,4 +1,4 @@
-"""Sealed files: what they refuse, what of newer and older programs becomes of them, and what was stored before there were checksums."""
+"""JSON files with a checksum: damaged files, files of newer and of older programs."""
 
 import json
 from collections.abc import Callable
@@ -16,21 +16,21 @@ from bench.records import SCHEMA, Record
 from bench.report.mlflow_state import read_note, write_note
 from bench.study.store import Store
 from bench.study.study import Study
-from bench.training.pretrained import PACKAGED, find, pretrained, pretrained_key
-from bench.training.sample_crops import is_whole
+from bench.training.pretrained import PACKAGED, find_weights, load_or_train, pretrained_key
+from bench.training.sample_crops import is_intact
 from tests.fakes import FakeTask, Tiny
 
-Asked = Callable[..., Study]
+MakeStudy = Callable[..., Study]
 
 
-def resealed(file: Path, **changes: Any) -> None:
-    """Another content with a checksum that agrees."""
+def rewrite(file: Path, **changes: Any) -> None:
+    """Change the content of a file, with a checksum that matches."""
     content = json.loads(file.read_bytes()) | changes
     del content["checksum"]
     checked_json.write(file, content)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_content_is_read_back(tmp_path: Path) -> None:
     checked_json.write(tmp_path / "a.json", {"schema": 3, "b": [1.5, "ü"], "a": {}})
     assert checked_json.read(tmp_path / "a.json", 3) == {"schema": 3, "b": [1.5, "ü"], "a": {}}
 
@@ -39,44 +39,45 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("", "Expecting value"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ('{"a": 1}', "no checksum"),
-        ('{"a": 1, "checksum": null}', "does not agree"),
+        ('{"a": 1, "checksum": null}', "does not match"),
         ('{"old": 1, "chacksum": "of what was sealed"}', "no checksum"),
         ("[" * 100_000, "nested too deeply"),
-        (checked_json.text({"schema": "2"}).decode(), "its schema is 2"),
+        (checked_json.serialize({"schema": "2"}).decode(), "its schema is 2"),
     ],
 )
-def test_what_cannot_be_trusted_is_refused(tmp_path: Path, text: str, why: str) -> None:
+def test_a_damaged_file_is_refused(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match=why):
         checked_json.read(tmp_path / "a.json", SCHEMA)
 
 
-def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(
-    store: Store, study: Asked, capsys: Any
+def test_files_of_a_newer_program_are_refused_in_one_line_and_stay(
+    store: Store, study: MakeStudy, capsys: Any
 ) -> None:
     cells = study().cells()
     store.write_study("tiny", cells)
     store.write(Record(cells[0], "done"))
-    pretrained(FakeTask(), cells[0], [store.pretrained_folder])
+    load_or_train(FakeTask(), cells[0], [store.pretrained_folder])
     save_graph(store.folder / "net", Tiny(2))
     write_note(store.folder, "http://a", {"schema": SCHEMA})
     readers: dict[str, Callable[[], Any]] = {
         f"records/{cells[0].key}.json": lambda: store.read(cells[0].key),
-        f"pretrained/{pretrained_key(cells[0])}.json": lambda: find(
+        f"pretrained/{pretrained_key(cells[0])}.json": lambda: find_weights(
             cells[0], [store.pretrained_folder]
         ),
         "net/spec.json": lambda: load(store.folder / "net"),
         next(store.folder.glob("mlflow-*")).name: lambda: read_note(store.folder, "http://a"),
         "study.json": store.cells,
     }
-    for place, read in readers.items():
+    for name, read in readers.items():
         read()
-        resealed(store.folder / place, schema=99)
+        rewrite(store.folder / name, schema=99)
         with pytest.raises(
             ConfigError,
-            match=r"of a newer prunebench .schema 99, this one knows .*; update this one or choose another folder",
+            match=r"was written by a newer prunebench .schema 99, this one knows .*; "
+            r"update this one or choose another folder",
         ):
             read()
     before = (store.folder / "study.json").read_bytes()
@@ -89,13 +90,13 @@ def test_what_a_newer_program_wrote_is_refused_with_one_sentence_and_stays(
     assert list(store.folder.rglob("*.damaged")) == []
 
 
-def test_records_of_an_older_schema_are_left_alone_and_said_to_be_asked_anew(
-    store: Store, study: Asked, caplog: Any
+def test_records_of_an_older_schema_stay_with_a_warning_to_run_the_study_again(
+    store: Store, study: MakeStudy, caplog: Any
 ) -> None:
     records = [Record(cell, "done") for cell in study().cells()]
     for record in records:
         store.write(record)
-        resealed(store.folder / "records" / f"{record.key}.json", schema=SCHEMA - 1)
+        rewrite(store.folder / "records" / f"{record.key}.json", schema=SCHEMA - 1)
     again = Store(store.folder)
     assert again.records() == []
     (message,) = caplog.messages
@@ -103,11 +104,11 @@ def test_records_of_an_older_schema_are_left_alone_and_said_to_be_asked_anew(
     assert list(store.folder.rglob("*.damaged")) == []
 
 
-def test_a_crop_that_was_cut_short_is_not_shown(tmp_path: Path) -> None:
+def test_a_truncated_crop_is_set_aside(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    assert not is_whole(tmp_path / "a.png") and (tmp_path / "a.png.damaged").is_file()
+    assert not is_intact(tmp_path / "a.png") and (tmp_path / "a.png.damaged").is_file()
 
 
-def test_the_networks_that_come_with_the_package_are_sealed() -> None:
+def test_the_networks_that_come_with_the_package_have_checksums() -> None:
     sidecars = list(PACKAGED.glob("*.json"))
     assert sidecars and all("sha256" in checked_json.read(sidecar, SCHEMA) for sidecar in sidecars)

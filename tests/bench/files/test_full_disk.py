@@ -1,4 +1,7 @@
-"""A disk that fails at any call of a run: the run stops with one sentence, what was stored is whole, and the next run completes it."""
+"""A disk that fails at any call of a run.
+
+The run stops with a message of one line, all stored files are whole, and the next run completes it.
+"""
 
 import errno
 import os
@@ -20,18 +23,18 @@ from bench.runner.executors.serial import Serial
 from bench.runner.run import run_study
 from bench.study.store import Store
 from bench.study.study import Study
-from bench.training.checkpoints import _whole
-from bench.training.pretrained import find
-from bench.training.sample_crops import is_whole
+from bench.training.checkpoints import _read_verified_content
+from bench.training.pretrained import find_weights
+from bench.training.sample_crops import is_intact
 
 
 class Disk:
-    """Counts the calls that keep files, and lets one of them fail.
+    """Counts the calls that write files, and makes one of them fail.
 
     Args:
-        fault_at: the call that fails, counted from 0; none if below.
-        code: how it fails.
-        only: the calls that are counted; all if empty.
+        fault_at: index of the call that fails; negative for none.
+        code: the errno with which it fails.
+        only: the name of the calls that are counted; "" for all.
     """
 
     def __init__(self, fault_at: int = -1, code: int = errno.ENOSPC, only: str = "") -> None:
@@ -39,32 +42,33 @@ class Disk:
         self.calls: list[str] = []
 
     def call(self, name: str) -> None:
+        """Count a call; raise OSError if it is the one that fails."""
         if self.only in ("", name):
             self.calls.append(name)
             if len(self.calls) - 1 == self.fault_at:
                 raise OSError(self.code, os.strerror(self.code))
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """While every draft is written here."""
+    def replace_calls(self) -> Iterator[None]:
+        """Route all writes within the block through this disk."""
         with pytest.MonkeyPatch.context() as patch:
             for owner, name in ((Path, "open"), (Path, "mkdir"), (os, "fsync"), (os, "replace")):
-                patch.setattr(owner, name, self._noticed(name, getattr(owner, name)))
+                patch.setattr(owner, name, self._wrap(name, getattr(owner, name)))
             yield
 
-    def _noticed(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def noticed(place: Any, *args: Any, **named: Any) -> Any:
+    def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(target: Any, *args: Any, **named: Any) -> Any:
             if name == "open" and "wb" not in args:
-                return real(place, *args, **named)
+                return real(target, *args, **named)
             self.call(name)
-            done = real(place, *args, **named)
-            return Draft(self, done) if name == "open" else done
+            result = real(target, *args, **named)
+            return Draft(self, result) if name == "open" else result
 
-        return noticed
+        return wrapper
 
 
 class Draft:
-    """An open file of which a failing disk takes a half."""
+    """An open file; if the disk fails, it has written half of the content."""
 
     def __init__(self, disk: Disk, file: Any) -> None:
         self._disk, self._file = disk, file
@@ -79,17 +83,18 @@ class Draft:
         return getattr(self._file, name)
 
     def write(self, content: bytes) -> None:
-        self._file.write(content[: len(content) // 2])
+        half = len(content) // 2
+        self._file.write(content[:half])
         self._disk.call("write")
-        self._file.write(content[len(content) // 2 :])
+        self._file.write(content[half:])
 
 
-def table(records: list[Record]) -> list[Any]:
+def summarize(records: list[Record]) -> list[Any]:
     return [(record.key, record.status, record.scores, record.widths) for record in records]
 
 
 def check_whole(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    """Every file that is there is one that its reader takes; nothing is left over."""
+    """Check that every file can be read and that no draft or damaged file is left."""
     files = [path for path in store.folder.rglob("*") if path.is_file()]
     assert [path for path in files if path.suffix in (".draft", ".damaged")] == []
     assert all(store.read(path.stem) for path in files if path.parent.name == "records")
@@ -98,39 +103,40 @@ def check_whole(store: Store, caplog: pytest.LogCaptureFixture) -> None:
         for record in store.records()
         if record.status == "done"
     )
-    assert all(is_whole(path) for path in files if path.suffix == ".png")
+    assert all(is_intact(path) for path in files if path.suffix == ".png")
     assert all(
-        find(store.cells()[0], [path.parent])
+        find_weights(store.cells()[0], [path.parent])
         for path in files
         if path.parent.name == "pretrained" and path.suffix != ".json"
     )
     for path in files:
         if path.suffix == ".checkpoint":
-            assert _whole(path)
+            assert _read_verified_content(path)
     assert not [text for text in caplog.messages if "damaged" in text]
 
 
 def check_every_fault(
-    asked: Study, home: Path, only: str, caplog: pytest.LogCaptureFixture
+    study: Study, home: Path, only: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Lets each call of the run fail once, each time in a new folder."""
-    undisturbed = Disk(only=only)
-    with undisturbed.watched():
-        wanted = table(run_study(asked, Store(home / "undisturbed"), Serial()))
-    assert [status for _, status, *_ in wanted] == ["done"] * len(wanted) and undisturbed.calls
-    for place in range(len(undisturbed.calls)):
-        store, disk = Store(home / str(place)), Disk(place, only=only)
+    """Let each call of the run fail once, each time in a new folder."""
+    healthy = Disk(only=only)
+    with healthy.replace_calls():
+        expected = summarize(run_study(study, Store(home / "healthy"), Serial()))
+    assert [status for _, status, *_ in expected] == ["done"] * len(expected) and healthy.calls
+    for index in range(len(healthy.calls)):
+        store = Store(home / str(index))
+        disk = Disk(index, only=only)
         with (
-            disk.watched(),
+            disk.replace_calls(),
             pytest.raises(
                 DiskError, match=r"No space left on device.*make room there and repeat the command"
             ) as raised,
         ):
-            run_study(asked, store, Serial())
+            run_study(study, store, Serial())
         assert "\n" not in str(raised.value)
-        assert len(disk.calls) == place + 1  # the first fault is the last call
+        assert len(disk.calls) == index + 1  # nothing was written after the fault
         check_whole(store, caplog)
-        assert table(run_study(asked, store, Serial())) == wanted
+        assert summarize(run_study(study, store, Serial())) == expected
         check_whole(store, caplog)
 
 
@@ -155,46 +161,31 @@ def test_a_search_survives_a_fault_at_any_call(
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
-def test_a_disk_that_refuses_is_one_sentence_and_exit_code_2(
+def test_a_disk_that_refuses_gives_a_message_of_one_line_and_exit_code_2(
     study: Callable[..., Study], tmp_path: Path, code: int, capsys: Any
 ) -> None:
     study()
-    with Disk(20, code).watched():
-        assert (
-            main(
-                [
-                    "run",
-                    str(tmp_path / "tiny.toml"),
-                    "--out",
-                    str(tmp_path / "out"),
-                    "--executor",
-                    "serial",
-                    "--no-mlflow",
-                ]
-            )
-            == 2
-        )
-    said = capsys.readouterr().err.splitlines()
-    assert (
-        said[-1].startswith("prunebench: ")
-        and os.strerror(code) in said[-1]
-        and "repeat the command" in said[-1]
-    )
-    assert not [line for line in said if "Traceback" in line]
+    command = ["run", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "out")]
+    with Disk(20, code).replace_calls():
+        assert main([*command, "--executor", "serial", "--no-mlflow"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("prunebench: ")
+    assert os.strerror(code) in lines[-1] and "repeat the command" in lines[-1]
+    assert not [line for line in lines if "Traceback" in line]
 
 
-def test_a_fault_that_is_not_the_disks_stays_a_row(
+def test_an_os_error_of_a_method_is_a_failed_row(
     study: Callable[..., Study], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def clumsy(*_: object) -> None:
+    def prune_without_file(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such file", "my_notes.txt")
 
-    monkeypatch.setattr("tests.fakes.Narrow.prune", clumsy)
+    monkeypatch.setattr("tests.fakes.Narrow.prune", prune_without_file)
     (record,) = run_study(study("methods=['narrow']", "ratios=[0.8]"), store, Serial())
     assert record.status == "failed" and "my_notes.txt" in record.reason
 
 
-def test_drafts_of_killed_processes_go_and_those_of_living_ones_stay(
+def test_drafts_of_killed_processes_are_removed_and_those_of_running_ones_stay(
     study: Callable[..., Study], store: Store
 ) -> None:
     gone = subprocess.run(
@@ -203,7 +194,8 @@ def test_drafts_of_killed_processes_go_and_those_of_living_ones_stay(
         text=True,
         check=True,
     ).stdout.strip()
-    folder, here = store.folder / "models" / "x", platform.node()
+    folder = store.folder / "models" / "x"
+    here = platform.node()
     folder.mkdir(parents=True)
     names = [
         f".spec.json.{here}.{gone}.draft",
@@ -225,6 +217,6 @@ def test_a_damaged_file_that_cannot_be_set_aside_is_not_used(
     store.write(Record(cell, "done"))
     path = store.folder / "records" / f"{cell.key}.json"
     path.write_text("{")
-    with Disk(0, errno.EROFS, only="replace").watched():
+    with Disk(0, errno.EROFS, only="replace").replace_calls():
         assert store.read(cell.key) is None
     assert path.is_file() and "cannot be set aside (Read-only file system)" in caplog.text

@@ -1,4 +1,4 @@
-"""What was read is held against the annotations of what it becomes."""
+"""Values that were read are checked against type annotations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from bench.files.schema import DEEPEST, check_fields
+from bench.files.schema import MAX_DEPTH, check_fields
 
 
 class Line(TypedDict):
@@ -38,7 +38,7 @@ GOOD = {
 }
 
 
-def test_what_fits_passes_and_what_is_no_field_is_passed_over() -> None:
+def test_values_of_the_right_type_pass_and_unknown_names_are_ignored() -> None:
     check_fields(Answer, GOOD | {"unknown": object()})
 
 
@@ -55,26 +55,26 @@ def _nested(depth: int) -> Any:
         ("count", True, "count: True is not a whole number"),
         ("count", 2**60, "above"),
         ("count", "many", "count: 'many' is not a whole number"),
-        ("share", float("nan"), "no finite number"),
+        ("share", float("nan"), "not a finite number"),
         ("share", "half", "is not a number"),
-        ("state", "perhaps", "is none of done, failed"),
+        ("state", "perhaps", "is not one of done, failed"),
         ("shape", [1, 2, 3], "3 entries instead of 2"),
-        ("shape", {"a": 1}, "is no list"),
+        ("shape", {"a": 1}, "is not a list"),
         ("names", [1], "names: 1 is not text"),
         ("lines", [{}], "lines: op is missing"),
         ("lines", [{"op": "x", "note": 3}], "lines.note: 3 is not text"),
-        ("label", "letters", "7 letters, more than 5"),
-        ("rest", {"a": float("inf")}, "rest.a: inf is no finite number"),
-        ("rest", "\ud800", "no text that can be written"),
-        ("rest", object(), "no plain value"),
-        ("rest", _nested(DEEPEST + 2), "nested more than"),
+        ("label", "letters", "7 characters, more than 5"),
+        ("rest", {"a": float("inf")}, "rest.a: inf is not a finite number"),
+        ("rest", "\ud800", "is not valid text"),
+        ("rest", object(), "is not a JSON value"),
+        ("rest", _nested(MAX_DEPTH + 2), "nested more than"),
     ],
 )
-def test_what_does_not_fit_is_named(name: str, value: Any, message: str) -> None:
+def test_the_first_value_of_a_wrong_type_is_named(name: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_fields(Answer, GOOD | {name: value})
 
 
-def test_what_is_no_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="list is no table of Answer"):
+def test_a_value_that_is_not_a_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="list is not a table of Answer"):
         check_fields(Answer, [])

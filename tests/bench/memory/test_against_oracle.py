@@ -1,4 +1,4 @@
-"""The ruler (liveness over a traced graph) and the oracle (real storages, watched) agree step by step."""
+"""The memory model (liveness over a traced graph) equals the oracle (watched real storages)."""
 
 import random
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import profile
-from bench.surgery.compactors import insert, long_skips
+from bench.surgery.compactors import insert_compactors, long_skips
 from bench.surgery.remove import remove_channels
 from bench.units import MIB
 from tasks.models.unet import UNet
@@ -18,16 +18,16 @@ SMALL = (1, 3, 32, 48)
 CONVENTIONS = ("planned", "eager")
 
 
-def compacted(model: nn.Module) -> nn.Module:
-    return insert(model, long_skips(model, SMALL), SMALL)
+def add_compactors(model: nn.Module) -> nn.Module:
+    return insert_compactors(model, long_skips(model, SMALL), SMALL)
 
 
-def operated(model: nn.Module, seed: int) -> nn.Module:
-    """Every unit loses random channels, mostly to odd widths."""
-    choose = random.Random(seed)
+def remove_random_channels(model: nn.Module, seed: int) -> nn.Module:
+    """Remove random channels from every unit; most of the widths become odd."""
+    rng = random.Random(seed)
     widths = peak_model(model, SMALL).widths
     kept = {
-        unit: sorted(choose.sample(range(width), choose.randint(1, width)))
+        unit: sorted(rng.sample(range(width), rng.randint(1, width)))
         for unit, width in widths.items()
     }
     return remove_channels(model, kept, SMALL)
@@ -39,33 +39,34 @@ NETWORKS = {
     "width 4": lambda: UNet(width=4),
     "global residual": lambda: UNet(width=3, global_residual=True),
     "4 to 12 channels": lambda: UNet(width=2, channels=4, channels_out=12),
-    "compactors": lambda: compacted(UNet(width=3)),
-    "compactors, global residual": lambda: compacted(UNet(width=2, global_residual=True)),
-    "surgery": lambda: operated(UNet(width=4), 0),
-    "surgery, global residual": lambda: operated(UNet(width=4, global_residual=True), 1),
-    "surgery, compactors": lambda: operated(compacted(UNet(width=4)), 2),
-    "surgery, compactors, global residual": lambda: operated(
-        compacted(UNet(width=3, global_residual=True)), 3
+    "compactors": lambda: add_compactors(UNet(width=3)),
+    "compactors, global residual": lambda: add_compactors(UNet(width=2, global_residual=True)),
+    "surgery": lambda: remove_random_channels(UNet(width=4), 0),
+    "surgery, global residual": lambda: remove_random_channels(
+        UNet(width=4, global_residual=True), 1
+    ),
+    "surgery, compactors": lambda: remove_random_channels(add_compactors(UNet(width=4)), 2),
+    "surgery, compactors, global residual": lambda: remove_random_channels(
+        add_compactors(UNet(width=3, global_residual=True)), 3
     ),
 }
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_ruler_and_oracle_agree_on_every_time_step(network: str, convention: str) -> None:
+def test_model_and_oracle_agree_on_every_time_step(network: str, convention: str) -> None:
     torch.manual_seed(0)
     model = NETWORKS[network]()
     shape = (1, 4, 32, 48) if network.startswith("4") else SMALL
-    ruler = [step.bytes for step in profile(model, shape, convention).timeline]
-    assert ruler == [size for _, size in watch(model, shape, convention)]
+    modelled = [step.bytes for step in profile(model, shape, convention).timeline]
+    assert modelled == [size for _, size in watch(model, shape, convention)]
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_ruler_and_oracle_agree_on_a_batch(convention: str) -> None:
+def test_model_and_oracle_agree_on_a_batch(convention: str) -> None:
     model, shape = UNet(width=2), (3, 3, 16, 32)
-    assert [step.bytes for step in profile(model, shape, convention).timeline] == [
-        size for _, size in watch(model, shape, convention)
-    ]
+    modelled = [step.bytes for step in profile(model, shape, convention).timeline]
+    assert modelled == [size for _, size in watch(model, shape, convention)]
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,6 @@ def test_at_256_the_peak_is_at_the_last_concat(
 
 
 def test_compactors_on_all_skips_leave_the_peak_and_cost_one_percent_of_the_parameters() -> None:
-    plain = UNet(width=32)
-    measured = profile(
-        insert(plain, long_skips(plain, (1, 3, 256, 256)), (1, 3, 256, 256)), (1, 3, 256, 256)
-    )
+    model, shape = UNet(width=32), (1, 3, 256, 256)
+    measured = profile(insert_compactors(model, long_skips(model, shape), shape), shape)
     assert (measured.peak_bytes, measured.parameters) == (24 * MIB, 7759683 + 87520)

@@ -1,4 +1,7 @@
-"""The ruler on public and on random networks: equal to the oracle at every time step, and linear in the widths."""
+"""The memory model on public and random networks.
+
+It equals the oracle at every time step, and is linear in the widths.
+"""
 
 from itertools import pairwise
 
@@ -10,11 +13,11 @@ from bench.memory.profile import profile, timeline
 from bench.surgery.remove import remove_channels
 from bench.units import MIB
 from tasks.models.res_unet import ResUNet
-from tests.networks.generated import generated
+from tests.networks.generated import generate_network
 from tests.networks.habits import HABITS
 from tests.networks.habits import SHAPE as SMALL
-from tests.networks.public import PUBLIC, shape_of
-from tests.networks.small import layout_at, random_kept
+from tests.networks.public import PUBLIC, input_shape
+from tests.networks.small import draw_kept, network_layout
 from tests.oracles.watched_memory import watch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")
@@ -24,13 +27,17 @@ SEEDS = range(200)
 
 def assert_equal_to_the_oracle(network: nn.Module, shape: tuple) -> None:
     for convention in CONVENTIONS:
-        ruler = [step.bytes for step in timeline(network, shape, convention)]
-        assert ruler == [size for _, size in watch(network, shape, convention)]
+        modelled = [step.bytes for step in timeline(network, shape, convention)]
+        assert modelled == [size for _, size in watch(network, shape, convention)]
 
 
 def assert_linear(network: nn.Module, shape: tuple, seed: int) -> None:
-    """Two channels stay at least: with one, a map that was spread over channels has the shape of the result and may be overwritten."""
-    kept = random_kept(layout_at(network, shape), seed, least=2)
+    """Compare the linear model with tracing a pruned network again.
+
+    Each unit keeps at least two channels: with one, a map that was broadcast over channels has the
+    shape of the result and may be overwritten.
+    """
+    kept = draw_kept(network_layout(network, shape), seed, least=2)
     widths = {unit: len(indices) for unit, indices in kept.items()}
     smaller = remove_channels(network, kept, shape)
     for convention in CONVENTIONS:
@@ -39,30 +46,30 @@ def assert_linear(network: nn.Module, shape: tuple, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_ruler_and_oracle_agree_on_public_networks(name: str) -> None:
-    assert_equal_to_the_oracle(PUBLIC[name](), shape_of(name))
+def test_model_and_oracle_agree_on_public_networks(name: str) -> None:
+    assert_equal_to_the_oracle(PUBLIC[name](), input_shape(name))
 
 
 @pytest.mark.parametrize("habit", HABITS)
-def test_ruler_and_oracle_agree_on_what_people_write(habit: str) -> None:
+def test_model_and_oracle_agree_on_what_people_write(habit: str) -> None:
     assert_equal_to_the_oracle(HABITS[habit](), SMALL)
     assert_linear(HABITS[habit](), SMALL, seed=0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_ruler_and_oracle_agree_on_random_networks(seed: int) -> None:
-    assert_equal_to_the_oracle(generated(seed), generated(seed).shape)
+def test_model_and_oracle_agree_on_random_networks(seed: int) -> None:
+    assert_equal_to_the_oracle(generate_network(seed), generate_network(seed).shape)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_linear_model_equals_tracing_a_public_network_again_after_surgery(name: str) -> None:
     for seed in range(3):
-        assert_linear(PUBLIC[name](), shape_of(name), seed)
+        assert_linear(PUBLIC[name](), input_shape(name), seed)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_linear_model_equals_tracing_a_random_network_again_after_surgery(seed: int) -> None:
-    assert_linear(generated(seed), generated(seed).shape, seed)
+    assert_linear(generate_network(seed), generate_network(seed).shape, seed)
 
 
 @pytest.mark.parametrize(("residual", "peak_mib"), [(True, 32.75), (False, 32.0)])
@@ -72,7 +79,7 @@ def test_the_res_u_net_has_its_known_peak_and_parameters(residual: bool, peak_mi
 
 
 def test_the_linear_model_stays_sparse_as_a_network_grows() -> None:
-    """Time is not measured here: entries a step are what a query costs."""
+    """Counts entries instead of measuring time: a query costs as much as there are entries."""
     entries = []
     for blocks in (20, 40, 80):
         layers = [

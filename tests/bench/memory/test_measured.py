@@ -1,10 +1,10 @@
-"""The measured ruler against what can be counted: it lies between the plan and all that is ever allocated."""
+"""Measured memory lies between the planned peak and the sum of all that is ever allocated."""
 
 import pytest
 import torch
 from torch import nn
 
-from bench.memory.measured import measured_peak_bytes, place
+from bench.memory.measured import describe_protocol, measured_peak_bytes
 from bench.memory.profile import peak_memory, profile
 from tasks.models.unet import UNet
 from tests.fakes import Tiny
@@ -13,7 +13,7 @@ SHAPE = (1, 3, 128, 128)
 
 
 class Adds(nn.Module):
-    """An input and one result of its size: nothing else is ever alive."""
+    """An addition: only its input and a result of equal size are ever alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,10 +35,10 @@ def test_a_unet_needs_what_is_planned_and_less_than_everything_together(width: i
     assert peak_memory(model, SHAPE) <= measured < everything
 
 
-def test_it_is_the_same_twice_and_leaves_the_mode_alone() -> None:
+def test_a_measurement_is_reproducible_and_does_not_change_the_mode() -> None:
     model = Tiny(4).train()
     assert measured_peak_bytes(model, SHAPE) == measured_peak_bytes(model, SHAPE)
-    assert model.training and f"torch {torch.__version__}" in place()
+    assert model.training and f"torch {torch.__version__}" in describe_protocol()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

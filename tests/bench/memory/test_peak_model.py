@@ -1,4 +1,4 @@
-"""M = A w + c against the table of the U-Net worked out by hand, and against tracing the pruned network again."""
+"""M = A w + c equals the U-Net worked out by hand, and tracing the pruned network again."""
 
 import pytest
 
@@ -7,39 +7,14 @@ from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory, timeline
 from bench.surgery.remove import remove_channels
-from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
+from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
 
 FULL_HD = (1, 3, 1024, 2048)
-# full-resolution channels alive at each step of a width-32 U-Net, by hand: input 3, skips 32 / 16 /
+# Full-resolution channels alive at each step of a width-32 U-Net, by hand: input 3, skips 32 / 16 /
 # 8 / 4, ...
 BY_HAND = [
-    35,
-    64,
-    40,
-    56,
-    64,
-    52,
-    60,
-    64,
-    58,
-    62,
-    64,
-    61,
-    63,
-    64,
-    66,
-    68,
-    64,
-    68,
-    72,
-    64,
-    72,
-    80,
-    64,
-    80,
-    96,
-    64,
-    35,
+    *(35, 64, 40, 56, 64, 52, 60, 64, 58, 62, 64, 61, 63, 64),
+    *(66, 68, 64, 68, 72, 64, 72, 80, 64, 80, 96, 64, 35),
 ]
 
 
@@ -58,30 +33,26 @@ def test_the_linear_model_equals_tracing_the_pruned_network_again(
     network = unet(compactors=compactors)
     model = peak_model(network, SHAPE, convention)
     for seed in range(5):
-        kept = random_kept(layout_of(network), seed)
+        kept = draw_kept(network_layout(network), seed)
         widths = {unit: len(indices) for unit, indices in kept.items()}
-        again = [
-            step.bytes
-            for step in timeline(remove_channels(network, kept, SHAPE), SHAPE, convention)
-        ]
+        smaller = remove_channels(network, kept, SHAPE)
+        again = [step.bytes for step in timeline(smaller, SHAPE, convention)]
         assert model.step_bytes(widths).tolist() == again
 
 
 def test_the_linear_model_holds_for_tied_layers() -> None:
     network = Residual()
     kept = {"head": [0, 3], "first.1": [1]}
-    assert peak_model(network, SHAPE).peak_bytes({"head": 2, "first.1": 1}) == peak_memory(
-        remove_channels(network, kept, SHAPE), SHAPE
-    )
+    smaller = remove_channels(network, kept, SHAPE)
+    modelled = peak_model(network, SHAPE).peak_bytes({"head": 2, "first.1": 1})
+    assert modelled == peak_memory(smaller, SHAPE)
 
 
 def test_compactors_leave_the_peak_where_it_was() -> None:
     plain, compacted = unet(32), unet(32, compactors=True)
     assert peak_memory(compacted, FULL_HD) == peak_memory(plain, FULL_HD)
-    assert (
-        sum(p.numel() for p in compacted.parameters()) - sum(p.numel() for p in plain.parameters())
-        == 87_520
-    )
+    parameters = [sum(p.numel() for p in net.parameters()) for net in (plain, compacted)]
+    assert parameters[1] - parameters[0] == 87_520
     assert len(timeline(compacted, FULL_HD)) == 31
 
 

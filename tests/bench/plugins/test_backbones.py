@@ -1,4 +1,4 @@
-"""Backbones, a task's own and the user's: what is known of them, and that what decides an answer is part of the question."""
+"""Backbones of tasks and of users: their options, and what is part of the key of a cell."""
 
 import shutil
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from torch import nn
 
 from bench.errors import ConfigError
 from bench.plugins.backbones import (
-    belongs,
+    available_options,
     build,
-    completed,
+    cell_fields,
+    complete_options,
+    has_backbone,
     initialise,
-    name_for_files,
-    options,
-    placed,
-    source,
+    safe_file_name,
+    source_hash,
 )
 from tests.fakes import FakeTask, Tiny
 
@@ -25,7 +25,8 @@ NET = """
 from torch import nn
 
 def build(width=4, act=nn.ReLU, names=()):
-    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), act(), nn.Conv2d(width, 3, 3, padding=1))
+    head, tail = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 3, 3, padding=1)
+    return nn.Sequential(head, act(), tail)
 
 kept = build()
 
@@ -41,7 +42,7 @@ def uncopied():
 
 @pytest.fixture
 def file(tmp_path: Path) -> Callable[..., str]:
-    """file(text, name): writes a network file and gives its path."""
+    """file(text, name): write a network file and return its path."""
 
     def write(text: str = NET, name: str = "net.py") -> str:
         (tmp_path / name).write_text(text)
@@ -50,24 +51,26 @@ def file(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def test_a_task_builds_its_own_and_has_no_source_of_it() -> None:
+def test_a_backbone_of_a_task_is_built_by_the_task_and_has_no_source_hash() -> None:
     assert isinstance(build(FakeTask(), "tiny", {"width": 3}), Tiny)
-    assert completed(FakeTask, "tiny", {}) == {"width": 8}
-    assert placed("tiny", {}) == {"backbone": "tiny"} and source("tiny", {}) == ""
-    assert belongs(FakeTask, "tiny") and not belongs(FakeTask, "unet")
+    assert complete_options(FakeTask, "tiny", {}) == {"width": 8}
+    assert cell_fields("tiny", {}) == {"backbone": "tiny"} and source_hash("tiny", {}) == ""
+    assert has_backbone(FakeTask, "tiny") and not has_backbone(FakeTask, "unet")
 
 
 def test_a_file_belongs_to_every_task_and_its_plain_defaults_are_options(file) -> None:
     backbone = file() + ":build"
-    assert belongs(FakeTask, backbone) and options(FakeTask, backbone)["act"] is nn.ReLU
-    assert completed(FakeTask, backbone, {}) == {"width": 4}
+    assert has_backbone(FakeTask, backbone)
+    assert available_options(FakeTask, backbone)["act"] is nn.ReLU
+    assert complete_options(FakeTask, backbone, {}) == {"width": 4}
     assert build(FakeTask(), backbone, {"width": 6})[0].out_channels == 6
 
 
 def test_a_network_that_the_file_keeps_is_copied(file) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"net\.py:uncopied builds a network that cannot be copied: Only Tensors created explicitly",
+        match=r"net\.py:uncopied builds a network that cannot be copied: "
+        r"Only Tensors created explicitly",
     ):
         build(FakeTask(), file() + ":uncopied", {})
     file("from torch import nn\nkept = nn.Conv2d(3, 3, 1)\n", "kept_of_a_test.py")
@@ -76,48 +79,63 @@ def test_a_network_that_the_file_keeps_is_copied(file) -> None:
     assert first is not second and torch.equal(first.weight, second.weight)
 
 
-def test_the_place_of_a_file_is_not_in_its_source_and_may_have_spaces(file, tmp_path: Path) -> None:
-    there = tmp_path / "another folder"
-    there.mkdir()
-    shutil.copy(file(), there / "net.py")
-    here, moved = placed(file() + ":build", {}), placed(f"{there / 'net.py'}:build", {})
+def test_the_folder_of_a_file_is_not_in_its_source_hash_and_may_have_spaces(
+    file, tmp_path: Path
+) -> None:
+    folder = tmp_path / "another folder"
+    folder.mkdir()
+    shutil.copy(file(), folder / "net.py")
+    here = cell_fields(file() + ":build", {})
+    moved = cell_fields(f"{folder / 'net.py'}:build", {})
     assert here["backbone"] == moved["backbone"] == "net.py:build"
-    assert here["backbone_source"] == moved["backbone_source"] and moved["backbone_folder"] == str(
-        there
-    )
+    assert here["backbone_source"] == moved["backbone_source"]
+    assert moved["backbone_folder"] == str(folder)
 
 
-def test_a_changed_file_has_another_source_and_so_has_a_changed_neighbour(file) -> None:
+def test_the_source_hash_changes_with_the_file_and_with_what_it_imports(file) -> None:
     backbone = file(NET) + ":build"
-    before = source(backbone, {})
-    assert source(backbone, {}) == before
+    before = source_hash(backbone, {})
+    assert source_hash(backbone, {}) == before
     file(f"{NET}\n# another line\n")
-    assert source(backbone, {}) != before
-    file("import layers_of_a_test\n" + NET), file("x = 1\n", "layers_of_a_test.py")
-    before = source(backbone, {})
-    file("x = 2\n", "layers_of_a_test.py"), file("y = 2\n", "not_read.py")
-    after = source(backbone, {})
+    assert source_hash(backbone, {}) != before
+    file("import layers_of_a_test\n" + NET)
+    file("x = 1\n", "layers_of_a_test.py")
+    before = source_hash(backbone, {})
+    file("x = 2\n", "layers_of_a_test.py")
+    file("y = 2\n", "not_read.py")
+    after = source_hash(backbone, {})
     file("y = 3\n", "not_read.py")
-    assert before != after == source(backbone, {})
+    assert before != after == source_hash(backbone, {})
 
 
-def test_weights_that_are_read_are_part_of_the_source(file, tmp_path: Path) -> None:
-    text = "import torch\nfrom torch import nn\nfrom pathlib import Path\n\n\ndef build():\n    net = nn.Conv2d(3, 3, 1)\n"
-    text += "    net.bias.data.fill_(float((Path(__file__).parent / 'bias.txt').read_text()))\n    return net\n"
+READS_A_WEIGHT = """
+import torch
+from torch import nn
+from pathlib import Path
+
+
+def build():
+    net = nn.Conv2d(3, 3, 1)
+    net.bias.data.fill_(float((Path(__file__).parent / 'bias.txt').read_text()))
+    return net
+"""
+
+
+def test_weights_that_are_read_are_part_of_the_source_hash(file, tmp_path: Path) -> None:
     (tmp_path / "bias.txt").write_text("0.5")
-    backbone = file(text) + ":build"
-    before = source(backbone, {})
-    assert source(backbone, {}) == before
+    backbone = file(READS_A_WEIGHT) + ":build"
+    before = source_hash(backbone, {})
+    assert source_hash(backbone, {}) == before
     (tmp_path / "bias.txt").write_text("0.25")
-    assert source(backbone, {}) != before
+    assert source_hash(backbone, {}) != before
 
 
-def test_building_for_a_source_draws_no_random_number_of_ours(file) -> None:
+def test_computing_a_source_hash_leaves_the_random_state_unchanged(file) -> None:
     torch.manual_seed(3)
-    wanted = torch.rand(1)
+    expected = torch.rand(1)
     torch.manual_seed(3)
-    source(file() + ":build", {})
-    assert torch.equal(torch.rand(1), wanted)
+    source_hash(file() + ":build", {})
+    assert torch.equal(torch.rand(1), expected)
 
 
 @pytest.mark.parametrize(
@@ -129,26 +147,26 @@ def test_building_for_a_source_draws_no_random_number_of_ours(file) -> None:
     ],
 )
 def test_a_backbone_has_a_name_for_files(backbone: str, name: str) -> None:
-    assert name_for_files(backbone) == name
+    assert safe_file_name(backbone) == name
 
 
-class Calm(nn.Sequential):
-    """Begins with a last layer of zeros."""
+class ZeroLast(nn.Sequential):
+    """A network whose last layer starts with zero weights."""
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self[-1].weight)
 
 
-def test_new_weights_follow_the_generator_and_the_class_has_the_last_word() -> None:
-    network, firsts = Calm(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1)), []
+def test_new_weights_follow_the_generator_and_a_class_overrides_its_layers() -> None:
+    network = ZeroLast(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1))
+    first_weights = []
     for seed in (0, 0, 1):
         for value in network.state_dict().values():
             value.fill_(7)
-        torch.manual_seed(len(firsts))
+        torch.manual_seed(len(first_weights))
         initialise(network, torch.Generator().manual_seed(seed))
-        firsts.append(network[0].weight.clone())
-        assert (
-            not any((value == 7).any() for value in network.state_dict().values())
-            and not network[2].weight.any()
-        )
-    assert torch.equal(firsts[0], firsts[1]) and not torch.equal(firsts[0], firsts[2])
+        first_weights.append(network[0].weight.clone())
+        assert not any((value == 7).any() for value in network.state_dict().values())
+        assert not network[2].weight.any()
+    assert torch.equal(first_weights[0], first_weights[1])
+    assert not torch.equal(first_weights[0], first_weights[2])

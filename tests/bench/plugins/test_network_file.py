@@ -1,4 +1,4 @@
-"""Networks from a file of the user's own: what may be named, what is left behind, and what is said when it cannot be used."""
+"""Networks from a Python file of the user: what can be named, and the messages of errors."""
 
 import sys
 from collections.abc import Callable
@@ -8,13 +8,14 @@ import pytest
 from torch import nn
 
 from bench.errors import ConfigError
-from bench.plugins.network_file import is_file, load
+from bench.plugins.network_file import is_network_file, load
 
 NETS = """
 from torch import nn
 
 def build(width=4, bias=True):
-    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=bias), nn.Conv2d(width, 3, 3, padding=1))
+    head = nn.Conv2d(3, width, 3, padding=1, bias=bias)
+    return nn.Sequential(head, nn.Conv2d(width, 3, 3, padding=1))
 
 class Net(nn.Module):
     def __init__(self, width):
@@ -40,7 +41,7 @@ def choosy(**options):
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """file(text, name): writes it into the working folder and gives its name."""
+    """file(text, name): write a file into the working folder and return its name."""
     monkeypatch.chdir(tmp_path)
 
     def write(text: str = NETS, name: str = "nets.py") -> str:
@@ -64,20 +65,19 @@ def test_a_function_a_class_and_a_network_can_be_named(
     name: str, options: dict, width: int, file
 ) -> None:
     model = load(f"{file()}:{name}", options)
-    assert (
-        next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d)).out_channels
-        == width
-    )
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    assert convolutions[0].out_channels == width
     assert not model.training
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "answer"),
+    ("name", "options", "message"),
     [
         (
             "",
             {},
-            "which network of the file? nets.py offers Net, broken, build, choosy, nothing, ready; write for example nets.py:Net",
+            "which network of the file? nets.py offers Net, broken, build, choosy, nothing, ready; "
+            "write for example nets.py:Net",
         ),
         ("biuld", {}, "unknown name in nets.py 'biuld'; did you mean 'build'?"),
         ("SIZE", {}, "nets.py:SIZE is a value of type int"),
@@ -86,7 +86,7 @@ def test_a_function_a_class_and_a_network_can_be_named(
         (
             "broken",
             {},
-            "nets.py:broken raises ZeroDivisionError in line 22 of nets.py: division by zero",
+            "nets.py:broken raises ZeroDivisionError in line 23 of nets.py: division by zero",
         ),
         ("build", {"wdith": 3}, "unknown option of nets.py:build 'wdith'; did you mean 'width'?"),
         ("build", {"width": "a"}, "nets.py:build raises TypeError in line 5 of nets.py"),
@@ -94,16 +94,16 @@ def test_a_function_a_class_and_a_network_can_be_named(
         ("ready", {"width": 3}, "nets.py:ready is a network already"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_one_line(
-    name: str, options: dict, answer: str, file
+def test_the_error_for_an_unusable_network_is_one_line(
+    name: str, options: dict, message: str, file
 ) -> None:
     with pytest.raises(ConfigError) as refused:
         load(f"{file()}:{name}", options)
-    assert answer in str(refused.value) and "\n" not in str(refused.value)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "answer"),
+    ("text", "message"),
     [
         (
             "import torch\n\nx = torch.zeros(2) @ torch.zeros(3)\n",
@@ -112,46 +112,53 @@ def test_what_cannot_be_used_is_said_in_one_line(
         ("def build(:\n", "nets.py raises SyntaxError in line 1 of nets.py"),
         (
             "import no_such_neighbour\n",
-            "nets.py raises ModuleNotFoundError in line 1 of nets.py: No module named 'no_such_neighbour'",
+            "nets.py raises ModuleNotFoundError in line 1 of nets.py: "
+            "No module named 'no_such_neighbour'",
         ),
         ("import sys\nsys.exit(3)\n", "nets.py raises SystemExit in line 2 of nets.py: 3"),
     ],
 )
-def test_a_file_that_raises_is_told_by_exception_and_line(text: str, answer: str, file) -> None:
+def test_the_error_for_a_file_that_raises_has_the_exception_and_the_line(
+    text: str, message: str, file
+) -> None:
     with pytest.raises(ConfigError) as refused:
         load(f"{file(text)}:build", {})
-    assert str(refused.value).startswith(answer)
+    assert str(refused.value).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer"),
+    ("reference", "message"),
     [
         ("nowhere.py:build", "there is no file nowhere.py"),
         ("nets:build", "does not name a network in a Python file"),
     ],
 )
-def test_a_file_that_is_not_there_is_named(asked: str, answer: str, file) -> None:
-    with pytest.raises(ConfigError, match=answer):
-        load(asked, {})
+def test_the_error_for_a_missing_file_names_it(reference: str, message: str, file) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(reference, {})
 
 
-def test_a_neighbour_is_imported_and_nothing_is_left_behind(file, tmp_path: Path) -> None:
-    file(
-        "from torch import nn\ndef half(width):\n    return nn.Conv2d(3, width // 2, 1)\n",
-        "halves_of_a_test.py",
-    )
+HALVES = """
+from torch import nn
+def half(width):
+    return nn.Conv2d(3, width // 2, 1)
+"""
+IMPORTS_HALVES = """
+def build(width=8):
+    from halves_of_a_test import half
+    return half(width)
+"""
+
+
+def test_a_file_can_import_from_its_folder_and_nothing_is_left_behind(file, tmp_path: Path) -> None:
+    file(HALVES, "halves_of_a_test.py")
     path, writes = list(sys.path), sys.dont_write_bytecode
-    built = load(
-        file("def build(width=8):\n    from halves_of_a_test import half\n    return half(width)\n")
-        + ":build",
-        {},
-    )
-    assert built.out_channels == 4
+    assert load(file(IMPORTS_HALVES) + ":build", {}).out_channels == 4
     assert (sys.path, sys.dont_write_bytecode) == (path, writes)
     assert {entry.name for entry in tmp_path.iterdir()} == {"halves_of_a_test.py", "nets.py"}
 
 
-def test_a_neighbour_does_not_take_the_place_of_our_packages(file, tmp_path: Path) -> None:
+def test_files_in_the_folder_do_not_replace_our_packages(file, tmp_path: Path) -> None:
     for name in ("bench.py", "tasks.py"):
         file("raise RuntimeError('not ours')\n", name)
     with pytest.raises(
@@ -162,15 +169,13 @@ def test_a_neighbour_does_not_take_the_place_of_our_packages(file, tmp_path: Pat
     assert Path(sys.modules["tasks"].__file__ or "").parent.name == "tasks"
 
 
-def test_what_a_file_prints_does_not_mix_with_the_answer(
-    file, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_output_of_a_file_goes_to_stderr(file, capsys: pytest.CaptureFixture[str]) -> None:
     load(file(f"print('hello')\n{NETS}") + ":build", {})
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "hello\n")
 
 
-def test_the_mistake_of_a_neighbour_is_told_by_its_own_line(file) -> None:
+def test_the_error_in_an_imported_file_has_the_line_of_that_file(file) -> None:
     file("\n\nnumber = int('three')\n", "numbers_of_a_test.py")
     with pytest.raises(
         ConfigError,
@@ -183,5 +188,5 @@ def test_the_mistake_of_a_neighbour_is_told_by_its_own_line(file) -> None:
     ("name", "means_file"),
     [("unet", False), ("nets.py", True), ("some/nets.py:build", True), ("nets:build", True)],
 )
-def test_a_file_is_told_from_the_name_of_a_backbone(name: str, means_file: bool) -> None:
-    assert is_file(name) is means_file
+def test_a_file_is_distinguished_from_the_name_of_a_backbone(name: str, means_file: bool) -> None:
+    assert is_network_file(name) is means_file

@@ -1,4 +1,4 @@
-"""Figures that are kept instead of written, so that tests read what is drawn."""
+"""Figures that are kept instead of written, so that tests can read them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +14,15 @@ MODULES = ("curve", "memory", "skips", "visual")
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are drawn."""
-    found: list[Figure] = []
+    figures: list[Figure] = []
 
     @contextmanager
-    def kept(
-        path: Path, inches: tuple[float, float], dots_per_inch: int = 100, look: Any = None
+    def keep_figure(
+        path: Path, inches: tuple[float, float], dots_per_inch: int = 100, rc: Any = None
     ) -> Iterator[Figure]:
-        found.append(Figure(figsize=inches))
-        yield found[-1]
+        figures.append(Figure(figsize=inches))
+        yield figures[-1]
 
     for name in MODULES:
-        monkeypatch.setattr(f"bench.report.{name}.drawn", kept)
-    return found
+        monkeypatch.setattr(f"bench.report.{name}.open_figure", keep_figure)
+    return figures

@@ -1,4 +1,4 @@
-"""MLflow as far as prunebench uses it, in memory, with a fault at the call that a test chooses."""
+"""A stand-in for MLflow in memory, with a fault at the call that a test chooses."""
 
 import posixpath
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class Server:
-    """What outlives a client.
+    """The state that all clients share.
 
     Args:
-        fault_at: the call that fails, counted from 0; none if below.
-        late: it fails after its work was done, as when the answer is lost.
+        fault_at: index of the call that fails; none if it is negative.
+        late: the call fails after its work, as when a response is lost.
     """
 
     def __init__(self, fault_at: int = -1, late: bool = False) -> None:
@@ -24,36 +24,37 @@ class Server:
         return Client(self)
 
     def children(self) -> list[SimpleNamespace]:
-        """The runs of records."""
+        """Return the runs of records."""
         return [run for run in self.runs.values() if "mlflow.parentRunId" in run.data.tags]
 
 
 class Client:
-    """`mlflow.MlflowClient`."""
+    """The methods of `mlflow.MlflowClient` that prunebench uses."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     def __getattribute__(self, name: str) -> Any:
-        found = object.__getattribute__(self, name)
-        return found if name.startswith("_") else self._counted(found)
+        attribute = object.__getattribute__(self, name)
+        return attribute if name.startswith("_") else self._count_calls(attribute)
 
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **named: Any) -> Any:
-            server, now = self._server, self._server.calls
+    def _count_calls(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            server = self._server
+            index = server.calls
             server.calls += 1
-            if now == server.fault_at and not server.late:
+            if index == server.fault_at and not server.late:
                 raise ConnectionError("the server\nis away")
-            done = call(*args, **named)
-            if now == server.fault_at:
+            result = method(*args, **named)
+            if index == server.fault_at:
                 raise ConnectionError("the answer is lost")
-            return done
+            return result
 
-        return counted
+        return call
 
     def get_experiment_by_name(self, name: str) -> Any:
-        found = self._server.experiments.get(name)
-        return found and SimpleNamespace(experiment_id=found)
+        experiment = self._server.experiments.get(name)
+        return experiment and SimpleNamespace(experiment_id=experiment)
 
     def create_experiment(self, name: str, artifact_location: str | None = None) -> str:
         return self._server.experiments.setdefault(name, f"e{len(self._server.experiments)}")
@@ -69,44 +70,42 @@ class Client:
     def search_runs(
         self, experiments: list[str], condition: str, max_results: int, page_token: int = 0
     ) -> Any:
-        """Pages of two; a condition is tags.`NAME` = 'VALUE' or tags.`NAME` != ''."""
-        _, name, rest = condition.split("`")
-        wanted = rest.strip(" =!'")
-        met = [
+        """Return pages of two; a condition is tags.`NAME` = 'VALUE' or tags.`NAME` != ''."""
+        _, name, comparison = condition.split("`")
+        value = comparison.strip(" =!'")
+        matches = [
             run
             for run in self._server.runs.values()
-            if name in run.data.tags and wanted in ("", run.data.tags[name])
+            if name in run.data.tags and value in ("", run.data.tags[name])
         ]
-        return Page(
-            met[page_token : page_token + 2], page_token + 2 if page_token + 2 < len(met) else None
-        )
+        end = page_token + 2
+        return Page(matches[page_token:end], end if end < len(matches) else None)
 
     def log_batch(self, run: str, params: list[Any], metrics: list[Any], tags: list[Any]) -> None:
-        """Params cannot change."""
+        """Log values; params cannot change."""
         data = self._server.runs[run].data
-        if any(data.params.get(one.key, one.value) != one.value for one in params):
+        if any(data.params.get(param.key, param.value) != param.value for param in params):
             raise ValueError("changing param values is not allowed")
-        data.params |= {one.key: one.value for one in params}
-        data.metrics |= {one.key: one.value for one in metrics}
-        data.tags |= {one.key: one.value for one in tags}
+        data.params |= {param.key: param.value for param in params}
+        data.metrics |= {metric.key: metric.value for metric in metrics}
+        data.tags |= {tag.key: tag.value for tag in tags}
 
     def set_tag(self, run: str, name: str, value: str) -> None:
         self._server.runs[run].data.tags[name] = value
 
-    def log_dict(self, run: str, content: dict[str, Any], place: str) -> None:
-        self._server.runs[run].artifacts[place] = content
+    def log_dict(self, run: str, content: dict[str, Any], path: str) -> None:
+        self._server.runs[run].artifacts[path] = content
 
-    def log_text(self, run: str, content: str, place: str) -> None:
-        self._server.runs[run].artifacts[place] = content
+    def log_text(self, run: str, content: str, path: str) -> None:
+        self._server.runs[run].artifacts[path] = content
 
-    def log_artifact(self, run: str, path: str, place: str = "") -> None:
-        self._server.runs[run].artifacts[posixpath.join(place, Path(path).name)] = Path(
-            path
-        ).read_bytes()
+    def log_artifact(self, run: str, path: str, target: str = "") -> None:
+        name = posixpath.join(target, Path(path).name)
+        self._server.runs[run].artifacts[name] = Path(path).read_bytes()
 
-    def log_artifacts(self, run: str, folder: str, place: str) -> None:
+    def log_artifacts(self, run: str, folder: str, target: str) -> None:
         self._server.runs[run].artifacts |= {
-            f"{place}/{path.name}": path.read_bytes() for path in Path(folder).iterdir()
+            f"{target}/{path.name}": path.read_bytes() for path in Path(folder).iterdir()
         }
 
     def set_terminated(self, run: str, status: str = "FINISHED") -> None:
@@ -114,7 +113,7 @@ class Client:
 
 
 class Page(list[Any]):
-    """Some runs, and where the next ones begin."""
+    """A page of runs, and the token of the next page."""
 
     def __init__(self, runs: list[Any], token: int | None) -> None:
         super().__init__(runs)

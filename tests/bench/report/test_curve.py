@@ -8,22 +8,21 @@ import pytest
 from matplotlib.figure import Figure
 
 from bench.errors import ConfigError
-from bench.report.curve import draw, pareto
-from bench.report.style import styles
-from tests.bench.report.synthetic import MIB, cell, record, refused, study_records
+from bench.report.curve import draw, pareto_front
+from bench.report.results import collect_results
+from bench.report.style import label_styles
+from tests.bench.report.synthetic import MIB, cell, record, study_records, unfinished_record
 
 
 def test_the_picture_has_the_promised_size(tmp_path: Path) -> None:
-    width, height = struct.unpack(
-        ">II", draw(study_records((0, 1)), tmp_path / "curve.png").read_bytes()[16:24]
-    )
+    path = draw(collect_results(study_records((0, 1))), tmp_path / "curve.png")
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
     assert (width, height) == (1400, 900)
 
 
 def test_the_drawing_names_every_label_and_is_reproducible(tmp_path: Path) -> None:
-    first, second = (
-        draw(study_records(), tmp_path / f"{name}.svg").read_text("utf-8") for name in "ab"
-    )
+    results = collect_results(study_records())
+    first, second = (draw(results, tmp_path / f"{name}.svg").read_text("utf-8") for name in "ab")
     assert first == second
     for text in (
         "mosp",
@@ -38,12 +37,14 @@ def test_the_drawing_names_every_label_and_is_reproducible(tmp_path: Path) -> No
 
 def test_each_task_has_a_panel(tmp_path: Path) -> None:
     records = [record(cell()), record(cell(task="low_light"))]
-    assert struct.unpack(">I", draw(records, tmp_path / "curve.png").read_bytes()[20:24]) == (1800,)
+    path = draw(collect_results(records), tmp_path / "curve.png")
+    assert struct.unpack(">I", path.read_bytes()[20:24]) == (1800,)
 
 
 def test_nothing_to_draw_is_a_clear_error(tmp_path: Path) -> None:
+    results = collect_results([unfinished_record(cell(), "infeasible", "too small")])
     with pytest.raises(ConfigError, match="no finished record"):
-        draw([refused(cell(), "infeasible", "too small")], tmp_path / "curve.png")
+        draw(results, tmp_path / "curve.png")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -51,22 +52,19 @@ def test_pyplot_is_not_touched(tmp_path: Path) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    draw([record(cell())], tmp_path / "curve.png")
+    draw(collect_results([record(cell())]), tmp_path / "curve.png")
     assert dict(matplotlib.rcParams) == before
 
 
 def test_twenty_labels_look_different() -> None:
-    looks = styles([str(place) for place in range(20)]).values()
-    assert (
-        len({tuple(sorted((name, str(value)) for name, value in look.items())) for look in looks})
-        == 20
-    )
+    styles = label_styles([str(index) for index in range(20)]).values()
+    assert len({str(sorted(style.items())) for style in styles}) == 20
     assert "seaborn" in sys.modules
 
 
 def test_the_lines_are_the_records(tmp_path: Path, figures: list[Figure]) -> None:
     records = study_records()
-    draw(records, tmp_path / "curve.png")
+    draw(collect_results(records), tmp_path / "curve.png")
     lines = {line.get_label(): line.get_xydata().tolist() for line in figures[0].axes[0].lines}
     mosp = sorted(
         [record.peak_bytes / MIB, record.means["psnr_db"]]
@@ -82,4 +80,7 @@ def test_the_front_leaves_out_what_is_beaten() -> None:
         {"convention": "planned", "peak_bytes": peak_bytes, "psnr_db": psnr_db}
         for peak_bytes, psnr_db in ((3, 30.0), (1, 20.0), (2, 19.0), (3, 29.0), (4, 30.0))
     ]
-    assert [(row["peak_bytes"], row["psnr_db"]) for row in pareto(rows)] == [(1, 20.0), (3, 30.0)]
+    assert [(row["peak_bytes"], row["psnr_db"]) for row in pareto_front(rows)] == [
+        (1, 20.0),
+        (3, 30.0),
+    ]

@@ -1,4 +1,4 @@
-"""Records in MLflow: what is there, that nothing is there twice, and that a failure costs nothing."""
+"""Records in MLflow: the copy is complete, has no duplicates, and no failure costs a record."""
 
 import os
 import subprocess
@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from bench.report.frame import rows
+from bench.report.frame import merge_rows
 from bench.report.mlflow_state import read_note, write_note
-from bench.report.mlflow_sync import log_study, metrics, params, tracking_uri
+from bench.report.mlflow_sync import cell_params, log_study, record_metrics, tracking_uri
 from tests.bench.report.mlflow_in_memory import Server
-from tests.bench.report.stored import stored
-from tests.bench.report.synthetic import cell, record, refused, study_cells, study_records
+from tests.bench.report.stored import make_store
+from tests.bench.report.synthetic import cell, record, study_cells, study_records, unfinished_record
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +29,13 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run folder below results/runs, as `prunebench run` makes it."""
-    made = tmp_path / "results" / "runs" / "demo"
-    made.mkdir(parents=True)
-    return made
+    path = tmp_path / "results" / "runs" / "demo"
+    path.mkdir(parents=True)
+    return path
 
 
-def runs_of(folder: Path) -> tuple[Any, list[Any]]:
-    """The client and all runs, the parent first."""
+def read_runs(folder: Path) -> tuple[Any, list[Any]]:
+    """Return the client and all runs, the parent first."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=tracking_uri(folder))
@@ -47,12 +47,12 @@ def runs_of(folder: Path) -> tuple[Any, list[Any]]:
 
 
 def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> None:
-    records = [record(cell()), refused(cell(ratio=0.25), "failed", "it broke")]
+    records = [record(cell()), unfinished_record(cell(ratio=0.25), "failed", "it broke")]
     network = folder / "models" / records[0].key
     network.mkdir(parents=True)
     (network / "spec.json").write_text("{}")
     assert log_study(folder, "demo", records, study_cells()) == 2
-    client, (parent, *nested) = runs_of(folder)
+    client, (parent, *nested) = read_runs(folder)
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
         f"table.{fmt}" for fmt in ("md", "csv", "tex", "json")
     } | {"report.html"}
@@ -73,21 +73,20 @@ def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> Non
 def test_everything_reads_back_through_the_client(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(
-        "MLFLOW_TRACKING_URI", tracking_uri(folder)
-    )  # the client's load_table asks the global one
-    store = stored(folder, seeds=(0, 1))
+    # The client's load_table uses the global URI.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(folder))
+    store = make_store(folder, seeds=(0, 1))
     assert log_study(folder, "demo", store.records(), store.cells()) == 20
-    client, (parent, *nested) = runs_of(folder)
+    client, (parent, *nested) = read_runs(folder)
     assert {run.data.tags["mlflow.parentRunId"] for run in nested} == {parent.info.run_id}
-    answers = {record.key: record for record in store.records()}
+    records = {record.key: record for record in store.records()}
     for run in nested:
-        answer = answers[run.data.tags["prunebench.key"]]
+        record = records[run.data.tags["prunebench.key"]]
         assert {name: run.data.metrics[name] for name in ("psnr_db", "peak_bytes")} == {
-            "psnr_db": answer.means["psnr_db"],
-            "peak_bytes": answer.peak_bytes,
+            "psnr_db": record.means["psnr_db"],
+            "peak_bytes": record.peak_bytes,
         }
-        assert run.data.params["ratio"] == str(answer.cell.ratio)
+        assert run.data.params["ratio"] == str(record.cell.ratio)
     figures = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
     assert figures == {f"figures/{name}.png" for name in ("curve", "memory", "pattern", "visual")}
     page = client.download_artifacts(parent.info.run_id, "report.html")
@@ -96,10 +95,9 @@ def test_everything_reads_back_through_the_client(
         table = client.load_table(
             parent.info.experiment_id, "table.json", run_ids=[parent.info.run_id]
         )
-        wanted = rows(store.records(), store.cells())
-        assert table["psnr_db"].tolist() == [row["psnr_db"] for row in wanted] and table[
-            "label"
-        ].tolist() == [row["label"] for row in wanted]
+        rows = merge_rows(store.records(), store.cells())
+        assert table["psnr_db"].tolist() == [row["psnr_db"] for row in rows]
+        assert table["label"].tolist() == [row["label"] for row in rows]
         next(folder.glob("mlflow-*.json")).unlink()
         log_study(folder, "demo", store.records(), store.cells())
 
@@ -111,25 +109,28 @@ def test_what_was_logged_is_not_logged_again_even_without_the_note(folder: Path)
     for note in folder.glob("mlflow-*.json"):
         note.write_text("broken")
     log_study(folder, "demo", records)
-    assert len(runs_of(folder)[1]) == 3
+    assert len(read_runs(folder)[1]) == 3
 
 
 def test_a_record_that_changed_is_logged_into_its_run(folder: Path) -> None:
-    answer = record(cell())
-    log_study(folder, "demo", [replace(answer, status="failed", means={})])
-    renamed = replace(answer, cell=replace(answer.cell, label="another name", data="elsewhere"))
+    done = record(cell())
+    log_study(folder, "demo", [replace(done, status="failed", means={})])
+    renamed = replace(done, cell=replace(done.cell, label="another name", data="elsewhere"))
     assert log_study(folder, "demo", [renamed]) == 1
-    _, (_, only) = runs_of(folder)
+    _, (_, only) = read_runs(folder)
     assert only.data.tags["prunebench.status"] == "done"
     assert only.data.tags["prunebench.label"] == "another name"
 
 
 def test_a_second_call_does_not_even_import_mlflow(folder: Path) -> None:
     log_study(folder, "demo", [record(cell())])
-    code = (
-        "import sys; from bench.report.mlflow_sync import log_study; from tests.bench.report.synthetic import cell, record;"
-        f"assert log_study({str(folder)!r}, 'demo', [record(cell())]) == 0; assert 'mlflow' not in sys.modules"
-    )
+    code = f"""
+import sys
+from bench.report.mlflow_sync import log_study
+from tests.bench.report.synthetic import cell, record
+assert log_study({str(folder)!r}, "demo", [record(cell())]) == 0
+assert "mlflow" not in sys.modules
+"""
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
@@ -143,19 +144,22 @@ def test_a_failing_mlflow_is_one_warning_that_says_what_to_do(
 
 
 def test_mlflow_is_quiet(folder: Path) -> None:
-    code = "from bench.report.mlflow_sync import log_study; from tests.bench.report.synthetic import cell, record;"
-    code += f"log_study({str(folder)!r}, 'demo', [record(cell())])"
-    done = subprocess.run(
+    code = f"""
+from bench.report.mlflow_sync import log_study
+from tests.bench.report.synthetic import cell, record
+log_study({str(folder)!r}, "demo", [record(cell())])
+"""
+    process = subprocess.run(
         [sys.executable, "-c", code],
         check=True,
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
     )
-    assert done.stdout + done.stderr == ""
+    assert process.stdout + process.stderr == ""
 
 
-def test_the_default_place_is_beside_runs_or_in_the_folder(folder: Path, tmp_path: Path) -> None:
+def test_the_default_database_is_beside_runs_or_in_the_folder(folder: Path, tmp_path: Path) -> None:
     assert tracking_uri(folder) == f"sqlite:///{(tmp_path / 'results' / 'mlflow.db').as_posix()}"
     assert (
         tracking_uri(tmp_path / "other")
@@ -169,59 +173,63 @@ def test_the_environment_names_the_server(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_params_are_flat_and_cut_where_long() -> None:
-    flat = params(cell(method_options={"list": list(range(1000))}))
+    flat = cell_params(cell(method_options={"list": list(range(1000))}))
     assert flat["backbone_options.width"] == "8"
     assert len(flat["method_options.list"]) == 500 and flat["method_options.list"].endswith(" ...")
     assert "label" not in flat and "data" not in flat
 
 
 def test_metrics_leave_out_what_does_not_exist() -> None:
-    assert "psnr_db" not in metrics(refused(cell(), "failed", "it broke"))
-    assert metrics(record(cell()))["steps"] == 2700
+    assert "psnr_db" not in record_metrics(unfinished_record(cell(), "failed", "it broke"))
+    assert record_metrics(record(cell()))["steps"] == 2700
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
-    """Makes a server in memory, to which every client then goes; it gets a page that is drawn quickly."""
+def make_server(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
+    """Return a function that makes a server in memory, which every client then uses.
 
-    def page(store: Any, path: Path) -> Path:
+    The page is a stand-in that is written quickly.
+    """
+
+    def write_page(store: Any, results: Any, path: Path) -> Path:
         path.write_text("page")
         return path
 
-    monkeypatch.setattr("bench.report.page.write_page", page)
+    monkeypatch.setattr("bench.report.page.write_page", write_page)
 
-    def made(*args: Any) -> Server:
+    def make_server(*args: Any) -> Server:
         server = Server(*args)
         monkeypatch.setattr("mlflow.MlflowClient", server)
         return server
 
-    return made
+    return make_server
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_copy_that_ends_at_any_call_is_completed_by_the_next_and_nothing_is_there_twice(
-    folder: Path, fakes: Callable[..., Server], late: bool, capsys: pytest.CaptureFixture[str]
+    folder: Path, make_server: Callable[..., Server], late: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = study_records()[:3]
     network = folder / "models" / records[0].key
     network.mkdir(parents=True)
     (network / "spec.json").write_text("{}")
-    undisturbed = fakes()
+    undisturbed = make_server()
     assert log_study(folder, "demo", records, uri="http://a") == 3
     assert undisturbed.calls > 20
-    for place in range(undisturbed.calls):
-        server, uri = fakes(place, late), f"http://{place}"
+    for call in range(undisturbed.calls):
+        server = make_server(call, late)
+        uri = f"http://{call}"
         assert log_study(folder, "demo", records, uri=uri) == -1
         warning = capsys.readouterr().err
         assert warning.count("\n") == 1 and f"prunebench sync {folder}" in warning
-        already = {run.data.tags["prunebench.key"] for run in server.children()}
-        assert log_study(folder, "demo", records, uri=uri) >= 3 - len(already)
+        copied = {run.data.tags["prunebench.key"] for run in server.children()}
+        assert log_study(folder, "demo", records, uri=uri) >= 3 - len(copied)
         assert log_study(folder, "demo", records, uri=uri) == 0
         assert state(server) == state(undisturbed)
 
 
 def state(server: Server) -> list[Any]:
-    """All runs without their names, which the page is full of."""
+    """Return all runs without the values that differ between servers."""
     changing = ("prunebench.key", "mlflow.parentRunId")
     return sorted(
         (
@@ -237,9 +245,10 @@ def state(server: Server) -> list[Any]:
 
 
 def test_a_record_that_mlflow_lost_is_copied_again(
-    folder: Path, fakes: Callable[..., Server]
+    folder: Path, make_server: Callable[..., Server]
 ) -> None:
-    records, server = study_records()[:3], fakes()
+    records = study_records()[:3]
+    server = make_server()
     assert log_study(folder, "demo", records[:2], uri="http://a") == 2
     server.runs.pop(server.children()[0].info.run_id)
     assert log_study(folder, "demo", records, uri="http://a") == 2
@@ -249,11 +258,11 @@ def test_a_record_that_mlflow_lost_is_copied_again(
 
 
 def test_a_note_about_a_database_whose_file_is_gone_says_nothing(folder: Path) -> None:
-    where = f"sqlite:///{folder}/gone.db"
-    write_note(folder, where, {"parent": "run1"})
-    assert read_note(folder, where)["parent"] is None
+    uri = f"sqlite:///{folder}/gone.db"
+    write_note(folder, uri, {"parent": "run1"})
+    assert read_note(folder, uri)["parent"] is None
     (folder / "gone.db").touch()
-    assert read_note(folder, where)["parent"] == "run1"
+    assert read_note(folder, uri)["parent"] == "run1"
 
 
 def test_an_interruption_while_the_database_is_made_leaves_none(
@@ -282,10 +291,8 @@ def test_a_database_that_cannot_be_written_is_told_at_once(
 def test_a_server_that_is_away_is_one_warning_and_changes_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"
-    )  # it would be asked three times, with pauses
-    store = stored(tmp_path / "run", seeds=(0,))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # instead of two, with pauses
+    store = make_store(tmp_path / "run", seeds=(0,))
     before = {path: path.read_bytes() for path in store.folder.rglob("*.*")}
     assert (
         log_study(store.folder, "demo", store.records(), store.cells(), uri="http://127.0.0.1:9")
@@ -298,16 +305,17 @@ def test_a_server_that_is_away_is_one_warning_and_changes_no_file(
 
 
 def test_two_that_copy_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    together, met = Barrier(2), []
+    barrier = Barrier(2)
+    meetings = []
 
     def copy(*_: Any) -> int:
         with suppress(BrokenBarrierError):
-            together.wait(0.3)
-            met.append("both were inside")
+            barrier.wait(0.3)
+            meetings.append("both were inside")
         return 1
 
     monkeypatch.setattr("bench.report.mlflow_sync._copy", copy)
-    asked = (tmp_path, "study", [record(cell())], (), f"sqlite:///{tmp_path}/mlflow.db")
+    arguments = (tmp_path, "study", [record(cell())], (), f"sqlite:///{tmp_path}/mlflow.db")
     with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(lambda _: log_study(*asked), range(2))) == [1, 1]
-    assert met == []
+        assert list(threads.map(lambda _: log_study(*arguments), range(2))) == [1, 1]
+    assert meetings == []

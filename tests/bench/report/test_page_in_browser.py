@@ -1,7 +1,8 @@
-"""The page in a real browser, at the widths of a desk and of a phone: it sorts, filters, answers the mouse, compares, and prints.
+"""The page in a real browser: it sorts, filters, reacts to the mouse, compares and prints.
 
-The environment variable PRUNEBENCH_BROWSER names a Chromium; without it one is looked for, and the
-tests are skipped where there is none.
+It is tested at the widths of a desk screen and of a phone. The environment variable
+PRUNEBENCH_BROWSER names a Chromium; without it one is searched for, and the tests are skipped if
+there is none.
 """
 
 import os
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from bench.report.page import write_page
-from tests.bench.report.stored import stored
+from bench.report.results import read_results
+from tests.bench.report.stored import make_store
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (1280, 390)
@@ -20,16 +22,18 @@ WIDTHS = (1280, 390)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    asked = os.environ.get("PRUNEBENCH_BROWSER")
-    found = asked or next(filter(None, map(shutil.which, NAMES)), None)
-    if not found:
+    path = os.environ.get("PRUNEBENCH_BROWSER") or next(
+        filter(None, map(shutil.which, NAMES)), None
+    )
+    if not path:
         pytest.skip(
-            f"needs a browser: install one of {', '.join(NAMES)}, or set PRUNEBENCH_BROWSER to its path"
+            f"needs a browser: install one of {', '.join(NAMES)}, "
+            "or set PRUNEBENCH_BROWSER to its path"
         )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        running = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield running
         running.close()
 
@@ -37,14 +41,17 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("run")
-    return write_page(stored(folder, seeds=(0, 1)), folder / "report.html").as_uri()
+    store = make_store(folder, seeds=(0, 1))
+    return write_page(store, read_results(store), folder / "report.html").as_uri()
 
 
 @pytest.fixture(params=WIDTHS)
 def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The page, ready; at the end it must have complained of nothing and asked nobody."""
+    """The loaded page; it must log no complaint and send no request by the end of the test."""
     context = browser.new_context(viewport={"width": request.param, "height": 900})
-    tab, complaints, outside = context.new_page(), [], []
+    tab = context.new_page()
+    complaints: list[str] = []
+    requests: list[str] = []
     tab.on(
         "console",
         lambda message: (
@@ -53,19 +60,20 @@ def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator
     )
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on(
-        "request", lambda asked: outside.append(asked.url) if asked.url.startswith("http") else None
+        "request",
+        lambda request: requests.append(request.url) if request.url.startswith("http") else None,
     )
     tab.goto(address)
     tab.wait_for_selector("html[data-ready=tables]", state="attached")
     yield tab
     context.close()
-    assert complaints == [] and outside == []
+    assert complaints == [] and requests == []
 
 
-def column(page: Any, place: int) -> list[str]:
+def column(page: Any, number: int) -> list[str]:
     return [
         text.strip()
-        for text in page.locator(f"table.rows tbody tr td:nth-child({place})").all_inner_texts()
+        for text in page.locator(f"table.rows tbody tr td:nth-child({number})").all_inner_texts()
     ]
 
 
@@ -77,20 +85,19 @@ def test_nothing_is_wider_than_the_screen(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
     assert all(
         box["width"] <= page.viewport_size["width"]
-        for box in (each.bounding_box() for each in page.locator(".figure").all())
+        for box in (figure.bounding_box() for figure in page.locator(".figure").all())
     )
 
 
 def test_a_heading_sorts_by_number(page: Any) -> None:
-    place = [text.strip() for text in page.locator("table.rows thead th").all_inner_texts()].index(
-        "PSNR dB"
-    ) + 1
-    found = {}
+    headers = [text.strip() for text in page.locator("table.rows thead th").all_inner_texts()]
+    number = headers.index("PSNR dB") + 1
+    values = {}
     for order in ("ascending", "descending"):
         heading(page, "PSNR dB").locator(".dt-column-title").click()
         page.wait_for_selector(f"table.rows th[aria-sort={order}]")
-        found[order] = [float(text.split()[0]) for text in column(page, place)]
-    rising, falling = found["ascending"], found["descending"]
+        values[order] = [float(text.split()[0]) for text in column(page, number)]
+    rising, falling = values["ascending"], values["descending"]
     assert rising == sorted(rising) and falling == rising[::-1] and len(rising) == 10
 
 
@@ -106,27 +113,24 @@ def test_a_column_filters_by_its_values(page: Any) -> None:
 
 
 def test_hovering_over_a_point_shows_its_cell(page: Any) -> None:
-    page.locator(
-        "#curve0 .scatterlayer .trace:last-child .points path"
-    ).first.scroll_into_view_if_needed()
-    box = page.locator("#curve0 .scatterlayer .trace:last-child .points path").first.bounding_box()
+    point = page.locator("#curve0 .scatterlayer .trace:last-child .points path").first
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
     page.wait_for_selector("#curve0 .hoverlayer .hovertext")
-    said = page.locator("#curve0 .hoverlayer .hovertext").first.text_content()
-    assert "mosp" in said and "dB" in said and "MiB" in said
+    text = page.locator("#curve0 .hoverlayer .hovertext").first.text_content()
+    assert "mosp" in text and "dB" in text and "MiB" in text
 
 
 def test_two_pictures_are_compared_under_a_slider(page: Any) -> None:
     assert page.locator(".under .right").inner_text().startswith("mosp, ratio 0.25")
     page.locator("select.left").select_option(label="clean")
     page.locator("select.right").select_option(label="unpruned")
-    assert page.locator(".under .left").inner_text() == "clean" and page.locator(
-        ".under .right"
-    ).inner_text().startswith("unpruned")
+    assert page.locator(".under .left").inner_text() == "clean"
+    assert page.locator(".under .right").inner_text().startswith("unpruned")
     page.locator(".stage").scroll_into_view_if_needed()
     stage = page.locator(".stage").bounding_box()
-    places = [100, 101, 102, 103]
-    for x in places:  # the mouse takes the edge with it
+    for x in (100, 101, 102, 103):  # the edge follows the mouse
         page.mouse.move(stage["x"] + x, stage["y"] + 50)
         assert abs(float(page.locator(".slide").input_value()) - 100 * x / stage["width"]) <= 1
     page.locator(".slide").fill("20")

@@ -6,13 +6,14 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.records import Record
-from bench.report.interactive import skips
-from bench.report.skips import draw, panels, share
+from bench.report.interactive import render_skips
+from bench.report.results import collect_results
+from bench.report.skips import build_panels, draw, kept_share
 from tests.bench.report.synthetic import cell, record, study_records
 from tests.bench.report.test_interactive import traces
 
 
-def probed(skip: int, keep: float, psnr_db: float) -> Record:
+def probe_record(skip: int, keep: float, psnr_db: float) -> Record:
     options = {"skip": skip, "keep": keep}
     return record(
         cell(f"skip {skip} at {keep}", 1.0, method="one_skip", method_options=options),
@@ -22,16 +23,16 @@ def probed(skip: int, keep: float, psnr_db: float) -> Record:
 
 RECORDS = [
     record(cell("unpruned", 1.0)),
-    probed(2, 0.5, 29.0),
-    probed(1, 0.75, 28.0),
-    probed(1, 0.25, 27.0),
+    probe_record(2, 0.5, 29.0),
+    probe_record(1, 0.75, 28.0),
+    probe_record(1, 0.25, 27.0),
 ]
 
 
 def test_a_skip_is_a_line_by_rising_share() -> None:
-    (panel,) = panels(RECORDS)
+    (panel,) = build_panels(collect_results(RECORDS))
     assert {
-        label: [(share(row), row["psnr_db"]) for row in points]
+        label: [(kept_share(row), row["psnr_db"]) for row in points]
         for label, points in panel.lines.items()
     } == {
         "skip 1": [(0.25, 27.0), (0.75, 28.0)],
@@ -41,19 +42,21 @@ def test_a_skip_is_a_line_by_rising_share() -> None:
 
 
 def test_the_page_draws_the_same() -> None:
-    drawn = {trace["name"]: trace for trace in traces(skips(panels(RECORDS)[0], "here"))}
+    (panel,) = build_panels(collect_results(RECORDS))
+    drawn = {trace["name"]: trace for trace in traces(render_skips(panel, "skips"))}
     assert drawn["skip 1"]["x"] == [0.25, 0.75] and drawn["skip 1"]["y"] == [27.0, 28.0]
 
 
 def test_other_studies_have_no_such_figure(tmp_path: Path) -> None:
-    assert panels(study_records()) == []
+    assert build_panels(collect_results(study_records())) == []
     with pytest.raises(ConfigError, match="run the study 'skips' first"):
-        draw(study_records(), tmp_path / "skips.png")
+        draw(collect_results(study_records()), tmp_path / "skips.png")
 
 
 def test_it_is_written(tmp_path: Path) -> None:
-    assert draw(RECORDS, tmp_path / "skips.svg").stat().st_size
+    assert draw(collect_results(RECORDS), tmp_path / "skips.svg").stat().st_size
 
 
 def test_a_probe_without_its_options_is_not_drawn() -> None:
-    assert panels([record(cell("one_skip", method="one_skip"))]) == []
+    results = collect_results([record(cell("one_skip", method="one_skip"))])
+    assert build_panels(results) == []

@@ -3,22 +3,29 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from bench.errors import ConfigError
-from bench.report.table import render
-from tests.bench.report.synthetic import cell, record, refused, study_cells, study_records
+from bench.records import Cell, Record
+from bench.report.results import collect_results
+from bench.report.table import render_table
+from tests.bench.report.synthetic import cell, record, study_cells, study_records, unfinished_record
 
-PROMISED = {
-    "task", "backbone", "method", "label", "ratio", "seeds", "budget_bytes", "peak_bytes", "peak_bytes_eager", "parameters", "psnr_db",
-    "ssim", "steps", "status",
-}  # fmt: skip
+DOCUMENTED_KEYS = {
+    *("task", "backbone", "method", "label", "ratio", "seeds", "budget_bytes", "peak_bytes"),
+    *("peak_bytes_eager", "parameters", "psnr_db", "ssim", "steps", "status"),
+}
+
+
+def render(records: Sequence[Record], fmt: str = "md", cells: Sequence[Cell] = ()) -> str:
+    return render_table(collect_results(records, cells), fmt)
 
 
 def test_json_has_the_promised_keys_and_plain_numbers() -> None:
     table = json.loads(render(study_records((0, 1)), "json"))
-    assert set(table[0]) >= PROMISED
+    assert set(table[0]) >= DOCUMENTED_KEYS
     assert (table[0]["budget_bytes"], table[0]["seeds"], table[0]["status"]) == (
         201326592,
         2,
@@ -39,26 +46,25 @@ def test_markdown_is_aligned_and_marks_the_best_of_each_ratio() -> None:
 
 
 def test_an_unfinished_row_is_never_called_best() -> None:
-    answers = [
+    records = [
         record(cell("mosp", 0.5, 0)),
         record(cell("uniform, sliced", 0.5, 0)),
         record(cell("uniform, from scratch", 0.5, 0)),
     ]
     bold = [
-        line for line in render(answers, "md", [cell("mosp", 0.5, 1)]).splitlines() if "**" in line
+        line for line in render(records, "md", [cell("mosp", 0.5, 1)]).splitlines() if "**" in line
     ]
     assert ["from scratch" in line for line in bold] == [True]
 
 
 def test_the_second_best_is_italic_and_costs_are_columns() -> None:
-    answers = [
+    records = [
         record(cell(label), samples={"finetune": 10_800}, forward_passes=2_708)
         for label in ("mosp", "uniform, sliced", "uniform, from scratch")
     ]
-    italic = [line for line in render(answers).splitlines() if " *2" in line]
-    assert ["from scratch" in line for line in italic] == [True] and "\\underline{28.43}" in render(
-        answers, "tex"
-    )
+    italic = [line for line in render(records).splitlines() if " *2" in line]
+    assert ["from scratch" in line for line in italic] == [True]
+    assert "\\underline{28.43}" in render(records, "tex")
     assert [part.strip() for part in italic[0].split("|")[10:14]] == [
         "8,700",
         "10,800",
@@ -73,7 +79,7 @@ def test_several_seeds_show_the_mean_and_half_of_its_interval() -> None:
 
 def test_rows_without_an_answer_say_why() -> None:
     text = render(
-        [refused(cell(), "infeasible", "the least peak that is possible is 50.0 MiB")],
+        [unfinished_record(cell(), "infeasible", "the least peak that is possible is 50.0 MiB")],
         "md",
         study_cells(),
     )

@@ -1,4 +1,4 @@
-"""What goes wrong is a row with its phase and reason, and all others go on."""
+"""A failure is a row with its phase and reason, and all other cells go on."""
 
 import math
 from typing import Any
@@ -10,41 +10,42 @@ from torch import Tensor, nn
 
 from bench.contract import Budget, Pruned, TraceStep, Trainer
 from bench.records import Record
-from bench.report.table import render
+from bench.report.results import collect_results
+from bench.report.table import render_table
 from bench.runner.executors.serial import Serial
-from bench.runner.failures import Attempt, how_it_ended
+from bench.runner.failures import Attempt, describe_exit
 from bench.runner.run import run_study
 from bench.study.store import Store
 from bench.study.study import Job, Study
 from bench.training.trainer import TaskTrainer
-from tests.bench.report.synthetic import cell, record
+from tests.bench.report.synthetic import cell
 from tests.fakes import FakeTask, Narrow
 
-PRUNE, LOSS = Narrow.prune, FakeTask.loss
-
+PRUNE = Narrow.prune
+LOSS = FakeTask.loss
 JOB = Job((cell(ratio=0.25), cell(ratio=0.75), cell(ratio=0.5)))
 
 
 def test_a_lost_job_is_run_again_once_for_the_cells_that_have_no_record() -> None:
     first = Attempt(JOB)
-    assert first.rest == JOB
-    first.answered.add(JOB.cells[1].key)
-    second, records = first.lost("the worker is gone")
+    assert first.remaining_job == JOB
+    first.answered_keys.add(JOB.cells[1].key)
+    second, records = first.after_loss("the worker is gone")
     assert second is not None and records == []
-    assert [one.ratio for one in second.rest.cells] == [0.5, 0.25] and second.job == JOB
-    assert second.hears("phase", "finetune")
-    third, records = second.lost("the worker is gone")
+    assert [cell.ratio for cell in second.remaining_job.cells] == [0.5, 0.25]
+    assert second.job == JOB
+    assert second.absorb("phase", "finetune")
+    third, records = second.after_loss("the worker is gone")
     assert third is None
-    assert [(one.cell.ratio, one.status, one.reason, one.phase) for one in records] == [
-        (0.5, "failed", "the worker is gone; twice", "finetune"),
-        (0.25, "failed", "the worker is gone; twice", "finetune"),
-    ]
+    assert [record.cell.ratio for record in records] == [0.5, 0.25]
+    for failure in records:
+        assert (failure.status, failure.phase) == ("failed", "finetune")
+        assert failure.reason == "the worker is gone; twice"
 
 
 def test_a_worker_that_dies_after_its_last_record_has_lost_nothing() -> None:
-    assert Attempt(JOB, answered={record(one).key for one in JOB.cells}).lost(
-        "the worker is gone"
-    ) == (None, [])
+    attempt = Attempt(JOB, answered_keys={cell.key for cell in JOB.cells})
+    assert attempt.after_loss("the worker is gone") == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -56,18 +57,18 @@ def test_a_worker_that_dies_after_its_last_record_has_lost_nothing() -> None:
     ],
 )
 def test_how_a_worker_ended_is_a_sentence(code: int, sentence: str) -> None:
-    assert how_it_ended(code) == sentence
+    assert describe_exit(code) == sentence
 
 
 BAD = "methods=[{method='narrow', label='bad', train_steps=2, %s}, 'narrow']"
 
 
-def run(one: Study, store: Store, **options: Any) -> list[Record]:
-    return run_study(one, store, Serial(), **options)
+def run(study: Study, store: Store, **options: Any) -> list[Record]:
+    return run_study(study, store, Serial(), **options)
 
 
-def diverges(self: Narrow, model: nn.Module, budget: Budget, trainer: Trainer) -> Pruned:
-    """A network whose weights are no numbers."""
+def prune_to_nan(self: Narrow, model: nn.Module, budget: Budget, trainer: Trainer) -> Pruned:
+    """Return a network whose weights are NaN, for the row that trains."""
     pruned = PRUNE(self, model, budget, trainer)
     if self.train_steps:
         nn.init.constant_(pruned.model.out.weight, math.nan)
@@ -93,34 +94,35 @@ def test_a_network_that_gives_no_numbers_is_a_failed_row(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Narrow, "prune", diverges)
+    monkeypatch.setattr(Narrow, "prune", prune_to_nan)
     bad, *good = run(study(BAD % f"finishing='{finishing}'", "ratios=[0.5]"), store)
     assert (bad.status, bad.phase, bad.reason) == ("failed", phase, reason)
-    assert [one.status for one in good] == ["done"]
+    assert [record.status for record in good] == ["done"]
 
 
 @pytest.mark.parametrize(
-    ("where", "phase"),
+    ("function", "phase"),
     [
-        ("bench.runner.job.pretrained", "pretrain"),
-        ("tests.fakes.narrowed", "search"),
-        ("bench.runner.job.figures", "check"),
+        ("bench.runner.job.load_or_train", "pretrain"),
+        ("tests.fakes.narrow_network", "search"),
+        ("bench.runner.job.measure_pruned_network", "check"),
         ("bench.runner.job.evaluate", "evaluate"),
         ("bench.runner.job.saved.save", "save"),
     ],
 )
 def test_a_row_says_in_which_phase_it_failed(
-    where: str, phase: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    function: str, phase: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any, **__: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(where, broken)
+    monkeypatch.setattr(function, fail)
     records = run(study("methods=['narrow']"), store)
-    assert [(one.status, one.phase, one.reason) for one in records] == [
+    assert [(record.status, record.phase, record.reason) for record in records] == [
         ("failed", phase, "ValueError: a bug")
     ] * 2
-    assert f"narrow at 0.5 failed in {phase}: ValueError: a bug" in render(records, "md")
+    table = render_table(collect_results(records))
+    assert f"narrow at 0.5 failed in {phase}: ValueError: a bug" in table
 
 
 def test_training_that_a_method_asks_for_fails_in_its_own_phase(
@@ -131,9 +133,8 @@ def test_training_that_a_method_asks_for_fails_in_its_own_phase(
 
     run(study("methods=['unpruned']"), store)  # its network is trained before the loss breaks
     monkeypatch.setattr(FakeTask, "loss", objective)
-    assert {
-        one.phase for one in run(study("methods=[{method='narrow', train_steps=2}]"), store)
-    } == {"adapt"}
+    records = run(study("methods=[{method='narrow', train_steps=2}]"), store)
+    assert {record.phase for record in records} == {"adapt"}
 
 
 @pytest.mark.parametrize(
@@ -142,24 +143,26 @@ def test_training_that_a_method_asks_for_fails_in_its_own_phase(
         MemoryError(),
         torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
         RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+            "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: "
+            "you tried to allocate 9 bytes."
         ),
         RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."
+            "[enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: not enough memory: "
+            "you tried to allocate 9 bytes."
         ),
     ],
 )
 def test_no_memory_left_is_a_row_that_says_so(
     error: Exception, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def prune(self: Narrow, *given: Any) -> Pruned:
+    def prune(self: Narrow, *args: Any) -> Pruned:
         if self.train_steps:
             raise error
-        return PRUNE(self, *given)
+        return PRUNE(self, *args)
 
     monkeypatch.setattr(Narrow, "prune", prune)
     records = run(study(BAD % "finishing='none'"), store)
-    assert [one.status for one in records] == ["failed", "failed", "done", "done"]
+    assert [record.status for record in records] == ["failed", "failed", "done", "done"]
     assert records[0].reason.startswith("out of memory (") and records[0].phase == "search"
 
 
@@ -172,40 +175,43 @@ def test_no_memory_for_the_network_of_a_sweep_is_a_row_too(
     run(study("methods=['unpruned']"), store)
     monkeypatch.setattr(TaskTrainer, "prepare", prepare)
     records = run(study("methods=['narrow']"), store)
-    assert [(one.status, one.reason.partition(" (")[0]) for one in records] == [
-        ("failed", "out of memory")
-    ] * 2
+    assert [record.status for record in records] == ["failed", "failed"]
+    assert all(record.reason.startswith("out of memory (") for record in records)
 
 
 @pytest.mark.parametrize(
-    ("where", "given", "reason"),
+    ("name", "replacement", "reason"),
     [
         (
             "tests.fakes.FakeTask.score",
             lambda *_: {"psnr_db": math.inf},
-            "scores.photos.even.psnr_db: inf is no finite number",
+            "scores.photos.even.psnr_db: inf is not a finite number",
         ),
         (
-            "tests.fakes.Step",
+            "tests.fakes.TraceStep",
             lambda size, *rest: TraceStep(size + 0.5, *rest),
             "trace.peak_bytes: 22528.5 is not a whole number",
         ),
         (
-            "tests.fakes.Step",
+            "tests.fakes.TraceStep",
             lambda size, *rest: TraceStep(np.int64(size), *rest),
             "Object of type int64 is not JSON serializable",
         ),
     ],
 )
 def test_an_answer_that_could_not_be_read_again_is_a_failed_row(
-    where: str, given: Any, reason: str, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    replacement: Any,
+    reason: str,
+    study: Any,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(where, given)
+    monkeypatch.setattr(name, replacement)
     (bad,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
-    assert (bad.status, bad.reason) == (
-        "failed",
-        f"its record cannot be kept: {reason}; give plain, finite numbers and texts",
-    )
+    advice = "give plain, finite numbers and texts"
+    assert bad.status == "failed"
+    assert bad.reason == f"its record cannot be kept: {reason}; {advice}"
 
 
 def test_scores_may_be_numbers_of_any_kind(
@@ -221,8 +227,8 @@ def test_a_network_whose_loss_explodes_before_it_is_trained_anew_has_a_record(
     study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TaskTrainer, "loss", lambda *_: math.inf)
-    (one,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
-    assert one.status == "done" and one.calibration_loss is None
+    (record,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
+    assert record.status == "done" and record.calibration_loss is None
 
 
 def test_an_error_that_quotes_anything_is_a_row_that_can_be_read_again(

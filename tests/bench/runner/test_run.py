@@ -1,4 +1,4 @@
-"""Runs of the fake task: rows, faults that become rows, resumption, what is spent, what is said."""
+"""Runs of the fake task: rows, faults that become rows, resumption, costs, progress messages."""
 
 import io
 import re
@@ -12,21 +12,22 @@ from bench.contract import Method
 from bench.export.saved import load
 from bench.records import Record
 from bench.runner.executors.serial import Serial
-from bench.runner.forecast import foreseen_steps
+from bench.runner.forecast import expected_steps
 from bench.runner.progress import Progress, TextProgress
 from bench.runner.run import estimate
 from bench.runner.run import run_study as run_study_with
 from bench.study.store import Store
 from bench.study.study import Job, Study
+from bench.training.evaluation import evaluate, means
 from bench.training.trainer import TaskTrainer
-from tests.fakes import Narrow, tiny_peak_bytes
+from tests.fakes import FakeTask, Narrow, tiny_peak_bytes
 
 NARROW = "methods=[{method='narrow', label='narrow', %s}]"
 SHAPE = (1, 3, 32, 32)
 
 
 def run_study(study: Study, store: Store, **options: Any) -> list[Record]:
-    """One job after the other, here."""
+    """Run one job after the other in this process."""
     return run_study_with(study, store, Serial(), **options)
 
 
@@ -38,46 +39,30 @@ def test_every_cell_gets_a_record_within_its_budget(study, store):
         ("narrow", 0.75, "done"),
     ]
     unpruned, half, _ = records
-    assert (
-        unpruned.peak_bytes == unpruned.peak_bytes_eager == tiny_peak_bytes(8, SHAPE)
-        and unpruned.steps == {}
-    )
-    assert (
-        half.budget_bytes == unpruned.peak_bytes // 2
-        and half.peak_bytes == tiny_peak_bytes(2, SHAPE) <= half.budget_bytes
-    )
-    assert (
-        half.widths == {"first": 2}
-        and half.kept == {"first": [0, 1]}
-        and half.parameters == 2 * 28 + 3 * 19
-    )
-    assert (
-        half.steps == {"finetune": 4}
-        and half.units_at_floor == 0
-        and half.trace[0]["note"] == "cut"
-    )
-    assert (
-        set(half.means) == set(half.input_means) == {"psnr_db", "ssim"}
-        and half.calibration_loss > 0
-    )
+    assert unpruned.peak_bytes == unpruned.peak_bytes_eager == tiny_peak_bytes(8, SHAPE)
+    assert unpruned.steps == {}
+    assert half.budget_bytes == unpruned.peak_bytes // 2
+    assert half.peak_bytes == tiny_peak_bytes(2, SHAPE) <= half.budget_bytes
+    assert half.widths == {"first": 2} and half.kept == {"first": [0, 1]}
+    assert half.parameters == 2 * 28 + 3 * 19
+    assert half.steps == {"finetune": 4} and half.units_at_floor == 0
+    assert half.trace[0]["note"] == "cut"
+    assert set(half.means) == set(half.input_means) == {"psnr_db", "ssim"}
+    assert half.calibration_loss > 0
     assert set(half.scores["photos"]) == {"even", "odd"} and half.environment["threads"] == 1
 
 
 def test_the_network_of_a_record_is_stored_finished(study, store):
     record = run_study(study("ratios=[0.5]"), store)[1]
-    from bench.training.evaluation import evaluate, means
-    from tests.fakes import FakeTask
-
-    assert means(
-        evaluate(FakeTask(), load(store.model_folder(record.key)), "embedded")
-    ) == pytest.approx(record.means)
+    scores = evaluate(FakeTask(), load(store.model_folder(record.key)), "embedded")
+    assert means(scores) == pytest.approx(record.means)
 
 
 def test_a_record_has_the_memory_of_every_time_step_and_crops_to_look_at(study, store):
     record = run_study(study(), store)[-1]
     assert max(step["bytes"] for step in record.timeline) == record.peak_bytes
     assert all(sum(step["live"].values()) == step["bytes"] for step in record.timeline)
-    restored, shared = store.patch_folders(record.cell)
+    restored, shared = store.crop_folders(record.cell)
     names = [
         sorted(path.relative_to(folder) for path in folder.rglob("*.png"))
         for folder in (restored, shared / "clean", shared / "degraded")
@@ -85,7 +70,7 @@ def test_a_record_has_the_memory_of_every_time_step_and_crops_to_look_at(study, 
     assert len(names[0]) == 2 and names[0] == names[1] == names[2]
 
 
-def test_what_is_stored_is_not_run_again(study, store, monkeypatch):
+def test_a_cell_with_a_record_is_not_run_again(study, store, monkeypatch):
     first = run_study(study(), store)
     monkeypatch.setattr(Narrow, "prune", None)
     monkeypatch.setattr(TaskTrainer, "fit", None)
@@ -94,35 +79,31 @@ def test_what_is_stored_is_not_run_again(study, store, monkeypatch):
 
 def test_a_new_ratio_asks_the_method_only_for_itself(study, store, monkeypatch):
     run_study(study(), store)
-    asked, sweep = [], Method.sweep
+    budget_counts = []
+    sweep = Method.sweep
 
-    def listening(self, model, budgets, trainer):
-        asked.append(len(budgets))
+    def note_sweep(self, model, budgets, trainer):
+        budget_counts.append(len(budgets))
         return sweep(self, model, budgets, trainer)
 
-    monkeypatch.setattr(Narrow, "sweep", listening)
+    monkeypatch.setattr(Narrow, "sweep", note_sweep)
     assert len(run_study(study("ratios=[0.5, 0.6, 0.75]"), store)) == 4
-    assert asked == [1]
+    assert budget_counts == [1]
 
 
 def test_a_result_does_not_depend_on_the_other_budgets(study, store, tmp_path):
-    from bench.study.store import Store
-
+    other_store = Store(tmp_path / "alone")
     together = run_study(study(NARROW % "train_steps=2"), store)[0]
-    alone = run_study(study(NARROW % "train_steps=2", "ratios=[0.5]"), Store(tmp_path / "alone"))[0]
-    assert (
-        together.key == alone.key
-        and together.means == alone.means
-        and together.steps == alone.steps == {"adapt": 2, "finetune": 4}
+    alone = run_study(study(NARROW % "train_steps=2", "ratios=[0.5]"), other_store)[0]
+    assert together.key == alone.key and together.means == alone.means
+    assert together.steps == alone.steps == {"adapt": 2, "finetune": 4}
+    weights, other_weights = (
+        load(run.model_folder(alone.key)).state_dict() for run in (store, other_store)
     )
-    weights = [
-        load(where.model_folder(alone.key)).state_dict()
-        for where in (store, Store(tmp_path / "alone"))
-    ]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert all(torch.equal(weights[name], other_weights[name]) for name in weights)
 
 
-def test_a_method_more_changes_no_number_of_the_others(study, store, tmp_path):
+def test_one_more_method_changes_no_number_of_the_others(study, store, tmp_path):
     alone = run_study(study("ratios=[0.5]"), store)
     other = Store(tmp_path / "other")
     both = run_study(
@@ -132,13 +113,11 @@ def test_a_method_more_changes_no_number_of_the_others(study, store, tmp_path):
         ),
         other,
     )
-    answers = {record.cell.label: record for record in both}
-    assert set(answers) == {"unpruned", "before", "narrow"}
-    assert all(
-        answers[record.cell.label].scores == record.scores
-        and answers[record.cell.label].key == record.key
-        for record in alone
-    )
+    by_label = {record.cell.label: record for record in both}
+    assert set(by_label) == {"unpruned", "before", "narrow"}
+    for record in alone:
+        assert by_label[record.cell.label].scores == record.scores
+        assert by_label[record.cell.label].key == record.key
 
 
 @pytest.mark.parametrize(
@@ -157,23 +136,20 @@ def test_a_fault_of_the_method_is_a_row_and_the_others_go_on(study, store, fault
     )
     records = run_study(study(methods, "ratios=[0.5, 0.9]"), store)
     assert [r.status for r in records] == ["failed", "done", "done", "done"]
-    assert (
-        records[0].peak_bytes is None
-        and records[0].means == {}
-        and "Error" in "".join(records[0].environment["traceback"])
-    )
+    assert records[0].peak_bytes is None and records[0].means == {}
+    assert "Error" in "".join(records[0].environment["traceback"])
     assert re.search(reason, records[0].reason) and "\n" not in records[0].reason
 
 
-def test_one_budget_that_breaks_does_not_take_the_smaller_ones_with_it(study, store, monkeypatch):
+def test_an_error_at_one_budget_does_not_stop_the_smaller_ones(study, store, monkeypatch):
     prune = Narrow.prune
 
-    def fails_first(self, model, budget, trainer):
+    def fail_first(self, model, budget, trainer):
         if budget.peak_bytes > tiny_peak_bytes(8, SHAPE) * 0.7:
             raise ValueError("too large for me")
         return prune(self, model, budget, trainer)
 
-    monkeypatch.setattr(Narrow, "prune", fails_first)
+    monkeypatch.setattr(Narrow, "prune", fail_first)
     assert [r.status for r in run_study(study(NARROW % "fault=''"), store)] == ["done", "failed"]
 
 
@@ -196,18 +172,18 @@ def test_an_impossible_budget_is_a_row_with_the_least_peak(study, store):
 
 def test_matched_compute_counts_what_the_method_has_trained(study, store):
     matched = ("compute='matched'", "recipe.matched_steps=5", "ratios=[0.5]")
-    plain, trains, scratch, overspends = (
+    plain, trained, scratch, overspent = (
         run_study(study(*matched, NARROW % options), store)[0]
         for options in ("train_steps=0", "train_steps=3", "finishing='scratch'", "train_steps=7")
     )
-    assert plain.steps == {"finetune": 5} and trains.steps == {"adapt": 3, "finetune": 2}
+    assert plain.steps == {"finetune": 5} and trained.steps == {"adapt": 3, "finetune": 2}
     assert scratch.steps == {"pretrain": 6, "finetune": 5}
-    assert overspends.steps == {"adapt": 7} and "2 steps more" in overspends.environment["note"]
+    assert overspent.steps == {"adapt": 7} and "2 steps more" in overspent.environment["note"]
 
 
-def test_an_interrupted_run_keeps_what_was_finished(study, store):
+def test_an_interrupted_run_keeps_its_finished_records(study, store):
     class Interrupts(Progress):
-        def finished(self, record):
+        def on_record(self, record):
             if record.cell.label == "narrow":
                 raise KeyboardInterrupt
 
@@ -219,9 +195,8 @@ def test_an_interrupted_run_keeps_what_was_finished(study, store):
 
 def test_pretraining_that_diverges_is_a_row_for_each_of_its_cells(study, store):
     records = run_study(study("recipe.pretrain_rate=1e30"), store)
-    assert [r.status for r in records] == ["failed"] * 3 and "of phase 'pretrain'" in records[
-        0
-    ].reason
+    assert [r.status for r in records] == ["failed"] * 3
+    assert "of phase 'pretrain'" in records[0].reason
 
 
 def test_an_estimate_writes_nothing_and_counts_the_steps(study, store):
@@ -229,21 +204,19 @@ def test_an_estimate_writes_nothing_and_counts_the_steps(study, store):
         f"{{method='narrow', finishing='{finish}'}}" for finish in ("none", "finetune", "scratch")
     )
     forecast = estimate(study(f"methods=[{rows}]", "ratios=[0.5]"), store)
-    assert [entry.steps for entry in forecast.cells] == [0, 4, 10] and forecast.pretraining[0][
-        1
-    ] == 6
+    assert [entry.steps for entry in forecast.cells] == [0, 4, 10]
+    assert [steps for _, steps, _ in forecast.pretraining] == [6]
     assert forecast.steps == 20 and forecast.seconds > 0 and not store.folder.exists()
     run_study(study(), store)
-    assert estimate(study(), store).cells == () and foreseen_steps(study().cells()[1]) == 4
+    assert estimate(study(), store).cells == () and expected_steps(study().cells()[1]) == 4
 
 
 def test_progress_says_what_runs_and_how_much_is_left(study, store):
     text = io.StringIO()
     run_study(study(), store, progress=TextProgress(text))
     lines = text.getvalue().splitlines()
-    assert lines[0].startswith("3 of 3 cells to run, about") and lines[-1].startswith(
-        "[3/3] narrow, ratio 0.5, seed 0: done: psnr_db"
-    )
+    assert lines[0].startswith("3 of 3 cells to run, about")
+    assert lines[-1].startswith("[3/3] narrow, ratio 0.5, seed 0: done: psnr_db")
     assert "(1 left, about" in lines[-2]
     run_study(study(), store, progress=TextProgress(text))
     assert text.getvalue().splitlines()[-1] == "all 3 cells are stored"
@@ -256,59 +229,55 @@ def test_a_terminal_gets_one_line_that_is_rewritten(study, store):
 
     text = Terminal()
     run_study(study(), store, progress=TextProgress(text))
-    assert (
-        "\r\x1b[K[1/3] narrow, ratio 0.75, seed 0: finetune 4/4 (2 left, about" in text.getvalue()
-    )
-    assert text.getvalue().count("\n") == 4
+    output = text.getvalue()
+    assert "\r\x1b[K[1/3] narrow, ratio 0.75, seed 0: finetune 4/4 (2 left, about" in output
+    assert output.count("\n") == 4
 
 
 class TwoWorkers(Serial):
-    """Says that it has two workers, and notes what it is given."""
+    """Claims to have two workers, and notes the order of the jobs."""
 
     workers = 2
 
-    def run_all(self, jobs, work, progress):
-        self.labels = [job.cells[0].label for job in jobs._waiting if isinstance(job, Job)]
-        return super().run_all(jobs, work, progress)
+    def run_all(self, queue, runner, progress):
+        self.labels = [job.cells[0].label for job in queue._waiting if isinstance(job, Job)]
+        return super().run_all(queue, runner, progress)
 
 
-def test_several_workers_begin_with_the_longest_job(study, store):
-    rows = "methods=['unpruned', {method='narrow', label='short'}, {method='narrow', label='long', finishing='scratch'}]"
+def test_several_workers_start_with_the_longest_job(study, store):
+    short = "{method='narrow', label='short'}"
+    long = "{method='narrow', label='long', finishing='scratch'}"
     executor = TwoWorkers()
-    run_study_with(study(rows), store, executor)
+    run_study_with(study(f"methods=['unpruned', {short}, {long}]"), store, executor)
     assert executor.labels == ["long", "short", "unpruned"]
 
 
-def test_what_a_job_would_go_on_from_is_removed_when_it_is_done_and_kept_when_a_cell_failed(
+def test_the_checkpoints_of_a_job_are_deleted_when_it_is_done_and_kept_when_a_cell_failed(
     study, store, monkeypatch
 ):
     store.checkpoint_seconds = 1e-9
-    rows = "methods=[{method='narrow', label='whole', train_steps=2}, {method='narrow', label='bad', train_steps=1, fault='shape'}]"
-    records = run_study(study(rows, "ratios=[0.5]"), store)
+    whole = "{method='narrow', label='whole', train_steps=2}"
+    bad = "{method='narrow', label='bad', train_steps=1, fault='shape'}"
+    records = run_study(study(f"methods=[{whole}, {bad}]", "ratios=[0.5]"), store)
     assert [record.status for record in records] == ["done", "failed"]
     assert [store.checkpoints(record.cell).folder.exists() for record in records] == [False, True]
 
 
-def test_a_cell_that_another_run_has_answered_meanwhile_is_not_run_again_though_the_answer_is_the_same(
+def test_a_cell_that_another_run_answers_meanwhile_is_not_run_again_even_with_the_same_answer(
     study, store, monkeypatch
 ):
     broken = study(NARROW % "fault='raises'", "ratios=[0.5]")
     (first,) = run_study(broken, store)
-    prune, asked = Narrow.prune, []
-    monkeypatch.setattr(
-        Narrow, "prune", lambda self, *given: asked.append(1) or prune(self, *given)
-    )
+    monkeypatch.setattr(Narrow, "prune", None)
 
-    class Meanwhile(Progress):
-        def begin(self, *_):
+    class OtherRun(Progress):
+        def on_begin(self, *_):
             store.write(first)
 
-    assert (
-        run_study(broken, store, retry_failed=True, progress=Meanwhile()) == [first] and asked == []
-    )
+    assert run_study(broken, store, retry_failed=True, progress=OtherRun()) == [first]
 
 
-def test_what_a_run_left_that_was_killed_after_its_last_cell_is_removed(study, store):
+def test_checkpoints_of_a_run_that_was_killed_after_its_last_cell_are_deleted(study, store):
     run_study(study(), store)
     folders = [store.checkpoints(record.cell).folder for record in store.records()]
     for folder in folders:

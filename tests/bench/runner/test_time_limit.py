@@ -1,4 +1,4 @@
-"""A cell that takes longer than it may is a failed row, and the others go on."""
+"""A cell that exceeds its time limit is a failed row, and the others go on."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import pytest
 from bench.runner.executors.serial import Serial
 from bench.runner.progress import Progress
 from bench.runner.run import run_study
-from bench.runner.time_limit import Allowance, OutOfTime, _say_that_there_is_none
+from bench.runner.time_limit import Deadline, TimeLimitExceeded, _warn_no_timer
 from bench.study.store import Store
 from tests.bench.report.synthetic import cell
 from tests.fakes import Narrow, tiny_peak_bytes
@@ -20,8 +20,8 @@ LONG_SECONDS = 60
 PRUNE = Narrow.prune
 
 
-def never(*_: Any, **__: Any) -> None:
-    """One call of the system, until a signal comes."""
+def wait_for_signal(*_: Any, **__: Any) -> None:
+    """Stay in one call of the system until a signal comes."""
     select([], [], [], LONG_SECONDS)
 
 
@@ -31,58 +31,59 @@ def test_a_method_that_takes_too_long_fails_for_its_budget_alone(
     def prune(self: Narrow, model: Any, budget: Any, trainer: Any) -> Any:
         if budget.peak_bytes > 0.7 * tiny_peak_bytes(8, budget.input_shape):
             try:
-                never()
-            except Exception:  # a method that takes errors for its own
-                never()
+                wait_for_signal()
+            except Exception:  # a method that catches every error
+                wait_for_signal()
         return PRUNE(self, model, budget, trainer)
 
     monkeypatch.setattr(Narrow, "prune", prune)
+    limit_seconds = 1.5  # enough for the other cell
     records = run_study(
-        study("methods=['narrow']"), store, Serial(), time_limit_seconds=1.5
-    )  # ample for the other cell
-    assert [(one.cell.ratio, one.status) for one in records] == [(0.5, "done"), (0.75, "failed")]
-    assert (records[1].phase, records[1].reason) == (
-        "search",
-        "it ran past the time limit of 1.5 s",
+        study("methods=['narrow']"), store, Serial(), time_limit_seconds=limit_seconds
     )
+    assert [(record.cell.ratio, record.status) for record in records] == [
+        (0.5, "done"),
+        (0.75, "failed"),
+    ]
+    assert records[1].phase == "search"
+    assert records[1].reason == "it ran past the time limit of 1.5 s"
 
 
-def test_what_the_harness_does_for_a_cell_counts_too(
+def test_work_of_the_harness_for_a_cell_counts_too(
     study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.runner.job.evaluate", never)
+    monkeypatch.setattr("bench.runner.job.evaluate", wait_for_signal)
     records = run_study(
         study("methods=['narrow']"), store, Serial(), time_limit_seconds=LIMIT_SECONDS
     )
-    assert [(one.status, one.phase, one.reason) for one in records] == [
+    assert [(record.status, record.phase, record.reason) for record in records] == [
         ("failed", "evaluate", "it ran past the time limit of 0.2 s")
     ] * 2
 
 
-def test_time_that_is_left_is_what_no_work_has_used() -> None:
-    time = Allowance(LIMIT_SECONDS, Progress())
-    with time.running(cell()), pytest.raises(RuntimeError):
+def test_a_cell_has_the_time_that_was_not_used_until_the_deadline_is_reset() -> None:
+    deadline = Deadline(LIMIT_SECONDS, Progress())
+    with deadline.enforce(cell()), pytest.raises(RuntimeError):
         raise RuntimeError
-    with pytest.raises(OutOfTime), time.running(cell()):
-        never()
-    with pytest.raises(OutOfTime), time.running(cell()):
-        never()
-    time.renew()
-    with time.running(cell()):
+    for _ in range(2):
+        with pytest.raises(TimeLimitExceeded), deadline.enforce(cell()):
+            wait_for_signal()
+    deadline.reset()
+    with deadline.enforce(cell()):
         select([], [], [], 0)
 
 
-def test_without_a_timer_the_limit_is_not_kept_and_that_is_said_once(
+def test_without_a_timer_the_limit_is_not_kept_and_one_warning_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    _say_that_there_is_none.cache_clear()
+    _warn_no_timer.cache_clear()
 
-    def works() -> str:
+    def work() -> str:
         for _ in range(2):
-            with Allowance(LIMIT_SECONDS, Progress()).running(cell()):
-                done = "done"
-        return done
+            with Deadline(LIMIT_SECONDS, Progress()).enforce(cell()):
+                result = "done"
+        return result
 
-    with caplog.at_level(logging.WARNING, "prunebench"), ThreadPoolExecutor(1) as elsewhere:
-        assert elsewhere.submit(works).result() == "done"
+    with caplog.at_level(logging.WARNING, "prunebench"), ThreadPoolExecutor(1) as thread:
+        assert thread.submit(work).result() == "done"
     assert len(caplog.messages) == 1 and "the time limit is not kept here" in caplog.text

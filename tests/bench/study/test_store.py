@@ -1,4 +1,4 @@
-"""The store: whole records or none, in the order of the study."""
+"""The store: records are whole or missing, and come in the order of the study."""
 
 import json
 from dataclasses import replace
@@ -12,22 +12,22 @@ from bench.records import Record
 @pytest.fixture
 def records(study):
     return [
-        Record(cell, "done", means={"psnr_db": float(place)}, kept={"first": [0]})
-        for place, cell in enumerate(study().cells())
+        Record(cell, "done", means={"psnr_db": float(index)}, kept={"first": [0]})
+        for index, cell in enumerate(study().cells())
     ]
 
 
-def test_what_is_written_is_read(store, records):
+def test_a_written_record_is_read_back(store, records):
     store.write(records[0])
     assert store.read(records[0].key) == records[0] and store.read(records[1].key) is None
 
 
-def test_nothing_is_made_before_there_is_something_to_write(store, records):
+def test_nothing_is_created_before_there_is_something_to_write(store, records):
     assert store.records() == store.cells() == [] and store.read(records[0].key) is None
     assert not store.folder.exists()
 
 
-def test_records_come_in_the_order_of_the_study_under_its_labels(store, records):
+def test_records_come_in_the_order_of_the_study_with_its_labels(store, records):
     for record in reversed(records[1:]):
         store.write(record)
     renamed = [replace(record.cell, label=f"new {record.cell.label}") for record in records]
@@ -60,9 +60,8 @@ def test_a_write_that_fails_leaves_the_old_file(store, records, monkeypatch):
     )
     with pytest.raises(OSError, match="disk full"):
         store.write(replace(records[0], reason="newer"))
-    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [
-        path.name
-    ]
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_a_damaged_study_file_does_not_hide_the_records(store, records, caplog):

@@ -1,4 +1,4 @@
-"""Studies: the cells of a file, and one line for everything that is wrong with it."""
+"""Studies: the cells of a file, and a message of one line for every mistake in it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import ClassVar
 import pytest
 
 from bench.errors import ConfigError
-from bench.report.paper_comparison import published
-from bench.study.study import _code, load_study, method_source, packaged_studies
+from bench.report.paper_comparison import read_paper_table
+from bench.study.study import _normalize_code, load_study, method_source, packaged_studies
 from tests.fakes import Narrow
 
 
@@ -22,8 +22,8 @@ def test_cells_come_in_the_order_of_the_table(study):
 
 
 def test_a_job_holds_the_ratios_of_one_row_and_seed(study):
-    one = study("seeds=[0, 1]")
-    jobs = one.jobs(one.cells())
+    checked = study("seeds=[0, 1]")
+    jobs = checked.jobs(checked.cells())
     assert [[(cell.label, cell.ratio, cell.seed) for cell in job.cells] for job in jobs][2:] == [
         [("narrow", 0.5, 0), ("narrow", 0.75, 0)],
         [("narrow", 0.5, 1), ("narrow", 0.75, 1)],
@@ -42,28 +42,18 @@ def test_a_cell_holds_all_options_and_the_merged_recipe(study):
         "fault": "over",
         "fault_below": 1.0,
     }
-    assert (cell.recipe.finetune_steps, cell.recipe.patch, cell.label) == (
-        9,
-        16,
-        "narrow, fault=over",
-    )
-    assert (
-        cell.task_options == {"noise": 0.1}
-        and cell.measured_at == (1, 3, 32, 32)
-        and cell.data_fingerprint == "fake embedded"
-    )
+    assert (cell.recipe.finetune_steps, cell.recipe.patch) == (9, 16)
+    assert cell.label == "narrow, fault=over"
+    assert cell.task_options == {"noise": 0.1}
+    assert cell.measured_at == (1, 3, 32, 32)
+    assert cell.data_fingerprint == "fake embedded"
 
 
-def test_arguments_and_overrides_beat_the_file(study):
+def test_arguments_and_overrides_replace_values_of_the_file(study):
     changes = ("measured_at=1x3x64x64", "compute='matched'", "recipe.matched_steps=5")
     cell = study(*changes, data="elsewhere", seeds=[7], convention="eager").cells()[0]
-    assert (cell.measured_at, cell.compute, cell.data, cell.seed, cell.convention) == (
-        (1, 3, 64, 64),
-        "matched",
-        "elsewhere",
-        7,
-        "eager",
-    )
+    assert (cell.measured_at, cell.compute) == ((1, 3, 64, 64), "matched")
+    assert (cell.data, cell.seed, cell.convention) == ("elsewhere", 7, "eager")
 
 
 def test_a_label_does_not_change_the_key_and_an_option_does(study):
@@ -97,13 +87,13 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("methods=[{label='x'}]", "give a name in quotes or a table"),
         ("methods=[]", "at least one method"),
         ("methods=['narrow', 'narrow']", "two rows are called 'narrow'"),
-        ("methods=['narrow', {method='narrow', label='x'}]", "rows 'narrow' and 'x' ask the same"),
+        ("methods=['narrow', {method='narrow', label='x'}]", "rows 'narrow' and 'x' are the same"),
         ("options.narow.fault=x", "did you mean 'narrow'"),
         ("options=3", "options must be tables"),
         ("ratios=[0.0]", r"ratio 0.0 is outside \(0, 1\]"),
         ("ratios=[1.5]", "outside"),
-        ("ratios=[nan]", "no finite number"),
-        ("ratios=['a']", "no number"),
+        ("ratios=[nan]", "not a finite number"),
+        ("ratios=['a']", "not a number"),
         ("ratios=[]", "a list of numbers"),
         ("ratios=[0.5, 0.5]", "twice"),
         ("backbones=[{backbone='tiny', width=2}, {backbone='tiny', width=2}]", "twice"),
@@ -116,7 +106,7 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("recipe.finetune_steps=many", "give a whole number"),
         ("recipe.finetune_steps=-1", "too small"),
         ("recipe.patch=20", "multiple of 16"),
-        ("recipe.pretrain_rate=nan", "no finite number"),
+        ("recipe.pretrain_rate=nan", "not a finite number"),
         ("recipe=3", "must be a table"),
         ("recipe.patch=1048576", "too large; it must be at most 4,096"),
         ("recipe.pretrain_steps=10000000000", "at most 100,000,000"),
@@ -126,18 +116,18 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("seeds=[99999999999999999999]", "a number is above"),
         ("measured_at=1x3x65537x8", "is too large"),
         ("measured_at=1x3x60000x60000", "is too large"),
-        ("options.narrow=1979-05-27", "no plain value"),
+        ("options.narrow=1979-05-27", "is not a JSON value"),
         ("nothing", "KEY=VALUE"),
         ("ratios.x=3", "not a table"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(study, change, message):
+def test_the_error_for_a_mistake_is_one_line(study, change, message):
     with pytest.raises(ConfigError, match=message) as caught:
         study(change).cells()
     assert "\n" not in str(caught.value)
 
 
-def test_broken_toml_is_one_line_with_its_place(tmp_path):
+def test_the_error_for_broken_toml_is_one_line_with_the_line_number(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text('tasks = ["denoising"]\nratios = [0.5\n')
     with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML: .*line is 2") as caught:
@@ -145,7 +135,7 @@ def test_broken_toml_is_one_line_with_its_place(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_study_is_answered_with_the_nearest(tmp_path):
+def test_the_error_for_an_unknown_study_has_the_nearest_one(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'table1'"):
         load_study("tabel1")
     with pytest.raises(ConfigError, match="there is no study file"):
@@ -153,7 +143,7 @@ def test_an_unknown_study_is_answered_with_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("name", packaged_studies())
-def test_packaged_studies_ask_every_question_once(name):
+def test_packaged_studies_have_every_cell_once(name):
     study = load_study(name)
     assert study.rows[0].label == "unpruned"
     if study.data == "embedded":
@@ -168,12 +158,12 @@ def test_studies_that_compare_have_every_method_of_the_paper(name):
     study = load_study(name)
     assert set(study.ratios) == ({0.5} if name == "smoke_tasks" else {0.25, 0.5, 0.75})
     for ratio in study.ratios:
-        assert {one.method for one in published() if one.ratio == ratio} <= {
+        assert {one.method for one in read_paper_table() if one.ratio == ratio} <= {
             row.method for row in study.rows
         }
 
 
-def test_a_study_that_is_like_another_differs_in_what_it_says(tmp_path):
+def test_a_study_like_another_replaces_the_values_that_it_has(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('like = "smoke"\nratios = [0.5]\n[recipe]\nbatch = 2\n')
     mine, smoke = load_study(path), load_study("smoke")
@@ -189,7 +179,7 @@ def test_a_study_that_is_like_another_differs_in_what_it_says(tmp_path):
         load_study(path)
 
 
-def test_a_study_of_several_tasks_asks_each_for_the_backbones_that_it_has(tmp_path):
+def test_a_study_of_several_tasks_uses_each_backbone_with_its_tasks(tmp_path):
     cells = load_study("smoke_tasks").cells()
     assert list(dict.fromkeys((cell.task, cell.backbone) for cell in cells)) == [
         ("denoising", "unet"),
@@ -207,7 +197,7 @@ def test_a_study_of_several_tasks_asks_each_for_the_backbones_that_it_has(tmp_pa
         load_study(path)
 
 
-def test_a_changed_source_is_another_question(tmp_path, monkeypatch, study):
+def test_a_changed_source_makes_new_cells(tmp_path, monkeypatch, study):
     before = study().cells()
     monkeypatch.setattr("bench.study.study.method_source", lambda cls: f"{cls.__name__} changed")
     after = study().cells()
@@ -217,7 +207,7 @@ def test_a_changed_source_is_another_question(tmp_path, monkeypatch, study):
     ]
 
 
-def test_the_source_of_a_package_is_all_of_its_files(tmp_path, monkeypatch):
+def test_the_hash_of_a_package_covers_all_of_its_files(tmp_path, monkeypatch):
     package = tmp_path / "plug"
     package.mkdir()
     (package / "__init__.py").write_text("class Plug: ...\n")
@@ -236,36 +226,37 @@ CODE = """from bench.surgery import remove as cut
 def f(a, b):
     return cut(a) + b
 """
-SAME = {
+SAME_HASH = {
     "comments": CODE.replace("return", "# Why.\n    return"),
-    "docstrings": '"""A file."""\n'
-    + CODE.replace("    return", '    """A function."""\n    return'),
+    "docstrings": (
+        '"""A file."""\n' + CODE.replace("    return", '    """A function."""\n    return')
+    ),
     "formatting": CODE.replace("(a, b)", "(\n    a,\n    b,\n)").replace("cut(a)", "(cut( a ))"),
     "import paths": "import os\n" + CODE.replace("bench.surgery", "bench.elsewhere"),
 }
-ANOTHER = {
+OTHER_HASH = {
     "an operator": CODE.replace("+ b", "- b"),
     "a default": CODE.replace("b)", "b=1)"),
     "what an alias stands for": CODE.replace("remove as cut", "insert as cut"),
 }
 
 
-def _source_of(code: str, folder: Path) -> str:
+def _normalize(code: str, folder: Path) -> str:
     (folder / "f.py").write_text(code)
-    return _code(folder / "f.py")
+    return _normalize_code(folder / "f.py")
 
 
-@pytest.mark.parametrize("change", SAME)
-def test_the_source_of_a_method_is_the_same_after_a_change_of(change: str, tmp_path: Path) -> None:
-    assert _source_of(SAME[change], tmp_path) == _source_of(CODE, tmp_path)
+@pytest.mark.parametrize("change", SAME_HASH)
+def test_the_hash_of_a_method_does_not_depend_on(change: str, tmp_path: Path) -> None:
+    assert _normalize(SAME_HASH[change], tmp_path) == _normalize(CODE, tmp_path)
 
 
-@pytest.mark.parametrize("change", ANOTHER)
-def test_the_source_of_a_method_is_another_after_a_change_of(change: str, tmp_path: Path) -> None:
-    assert _source_of(ANOTHER[change], tmp_path) != _source_of(CODE, tmp_path)
+@pytest.mark.parametrize("change", OTHER_HASH)
+def test_the_hash_of_a_method_depends_on(change: str, tmp_path: Path) -> None:
+    assert _normalize(OTHER_HASH[change], tmp_path) != _normalize(CODE, tmp_path)
 
 
-def test_options_that_a_method_refuses_are_the_users_mistake(study):
+def test_an_option_that_a_method_rejects_raises_config_error(study):
     from bench.plugins.registry import METHODS
 
     @dataclass(frozen=True)
@@ -283,12 +274,12 @@ def test_options_that_a_method_refuses_are_the_users_mistake(study):
         del METHODS._known["picky"]
 
 
-def test_several_conventions_are_several_tables_with_jobs_of_their_own(study):
-    asked = study('convention=["planned", "eager"]')
-    cells = asked.cells()
+def test_each_convention_has_its_own_cells_and_jobs(study):
+    checked = study('convention=["planned", "eager"]')
+    cells = checked.cells()
     half = len(cells) // 2
     assert [cell.convention for cell in cells] == ["planned"] * half + ["eager"] * half
-    assert all(len({cell.convention for cell in job.cells}) == 1 for job in asked.jobs(cells))
+    assert all(len({cell.convention for cell in job.cells}) == 1 for job in checked.jobs(cells))
 
 
 def test_a_convention_twice_is_refused(study):
@@ -297,11 +288,10 @@ def test_a_convention_twice_is_refused(study):
 
 
 def test_a_grid_of_millions_is_refused_before_anything_is_built(study):
-    ratios, seeds = [f"0.{place:04}1" for place in range(2000)], list(range(600))
-    with pytest.raises(
-        ConfigError,
-        match=r"asks 2,400,000 questions \(1 tasks x 1 backbones x 2 methods x 2,000 ratios x 600 seeds\)",
-    ):
+    ratios = [f"0.{index:04}1" for index in range(2000)]
+    seeds = list(range(600))
+    factors = r"1 tasks x 1 backbones x 2 methods x 2,000 ratios x 600 seeds"
+    with pytest.raises(ConfigError, match=rf"has 2,400,000 cells \({factors}\)"):
         study(f"ratios=[{', '.join(ratios)}]", f"seeds={seeds}")
 
 
@@ -316,7 +306,7 @@ def test_a_grid_of_millions_is_refused_before_anything_is_built(study):
         ("recipe" + ".a" * 300 + " = 1", "nested more than"),
     ],
 )
-def test_a_file_that_is_made_to_take_long_is_refused_at_once(text, message, tmp_path):
+def test_a_file_that_would_take_long_to_parse_is_refused_at_once(text, message, tmp_path):
     (tmp_path / "bomb.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_study(tmp_path / "bomb.toml")

@@ -1,4 +1,7 @@
-"""Our units against the groups of torch-pruning's DependencyGraph, on networks that it follows: two analyses of the same question."""
+"""Our units against the groups of torch-pruning's DependencyGraph, on networks that it supports.
+
+The two are independent analyses of the same question.
+"""
 
 from collections.abc import Callable
 
@@ -7,44 +10,43 @@ import torch_pruning
 from torch import nn
 
 from bench.channels.units import Layout
-from tests.networks.public import PUBLIC, inputs_of, shape_of
-from tests.networks.small import SHAPE, Residual, layout_at, unet
+from tests.networks.public import PUBLIC, input_shape, random_inputs
+from tests.networks.small import SHAPE, Residual, network_layout, unet
 
 Slices = set[tuple[str, str, int]]  # layer, "in" or "out", channel
 
 
-def _plain(network: nn.Module) -> nn.Module:
-    """Activations out of place: the library misreads those that overwrite their operand."""
+def _without_inplace(network: nn.Module) -> nn.Module:
+    """Make activations work out of place: the library misreads those that overwrite an operand."""
     for layer in network.modules():
         if hasattr(layer, "inplace"):
             layer.inplace = False
     return network
 
 
-def _of_the_library(
+def _library_slices(
     network: nn.Module, groups: torch_pruning.DependencyGraph, layer: str, channel: int
 ) -> Slices:
     names = {module: name for name, module in network.named_modules()}
-    found: Slices = set()
+    slices: Slices = set()
     root = network.get_submodule(layer)
-    for dependency, channels in groups.get_pruning_group(
-        root, torch_pruning.prune_conv_out_channels, [channel]
-    ):
+    group = groups.get_pruning_group(root, torch_pruning.prune_conv_out_channels, [channel])
+    for dependency, channels in group:
         module = dependency.target.module
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             side = "out" if "out" in dependency.handler.__name__ else "in"
-            found |= {(names[module], side, int(one)) for one in channels}
-    return found
+            slices |= {(names[module], side, int(index)) for index in channels}
+    return slices
 
 
-def _of_ours(channels: Layout, unit: str, channel: int) -> Slices:
-    place = channels.units[unit].start + channel
+def _layout_slices(channels: Layout, unit: str, channel: int) -> Slices:
+    slot = channels.units[unit].start + channel
     sides = (("out", channels.makes), ("in", channels.reads))
     return {
-        (layer, side, one)
-        for side, rows in sides
-        for layer, row in rows.items()
-        for one in (row == place).nonzero()[0].tolist()
+        (layer, side, index)
+        for side, layers in sides
+        for layer, slots in layers.items()
+        for index in (slots == slot).nonzero()[0].tolist()
     }
 
 
@@ -53,9 +55,7 @@ OURS: dict[str, Callable[[], nn.Module]] = {
     "compactors": lambda: unet(compactors=True),
     "residual": Residual,
 }
-
-
-FOLLOWED = (
+SUPPORTED = (
     "dncnn",
     "ridnet",
     "mprnet",
@@ -66,13 +66,13 @@ FOLLOWED = (
 )
 
 
-@pytest.mark.parametrize("name", [*OURS, *FOLLOWED])
+@pytest.mark.parametrize("name", [*OURS, *SUPPORTED])
 def test_what_goes_with_a_channel_is_what_the_library_finds(name: str) -> None:
-    network, shape = _plain((OURS | PUBLIC)[name]()), SHAPE if name in OURS else shape_of(name)
-    channels = layout_at(network, shape)
-    groups = torch_pruning.DependencyGraph().build_dependency(network, tuple(inputs_of(shape)))
-    for unit, each in channels.units.items():
-        for channel in (0, each.channels - 1):
-            assert _of_ours(channels, unit, channel) == _of_the_library(
-                network, groups, each.layers[0], channel
-            )
+    network = _without_inplace((OURS | PUBLIC)[name]())
+    shape = SHAPE if name in OURS else input_shape(name)
+    channels = network_layout(network, shape)
+    groups = torch_pruning.DependencyGraph().build_dependency(network, tuple(random_inputs(shape)))
+    for unit in channels.units.values():
+        for channel in (0, unit.channels - 1):
+            expected = _library_slices(network, groups, unit.layers[0], channel)
+            assert _layout_slices(channels, unit.name, channel) == expected

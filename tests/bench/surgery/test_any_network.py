@@ -1,4 +1,7 @@
-"""Surgery on public and on random networks: equal to masks where a mask exists, really smaller, and trainable afterwards."""
+"""Surgery on public and on random networks.
+
+Smaller networks equal masked ones where a mask exists, are really smaller, and can be trained.
+"""
 
 from collections.abc import Callable
 
@@ -11,41 +14,40 @@ from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.surgery.analysis import analyze_network
-from bench.surgery.masks import masked
-from bench.surgery.remove import pretended, remove_channels
-from bench.surgery.shared_weights import Sliced
-from tests.networks.generated import generated
+from bench.surgery.masks import mask_channels
+from bench.surgery.remove import apply_temporarily, remove_channels
+from bench.surgery.shared_weights import SlicedNetwork
+from tests.networks.generated import generate_network
 from tests.networks.habits import HABITS
 from tests.networks.habits import SHAPE as SMALL
-from tests.networks.public import PUBLIC, inputs_of, shape_of
+from tests.networks.public import PUBLIC, input_shape, random_inputs
 from tests.networks.refused import REFUSED
-from tests.networks.small import layout_at, random_kept
+from tests.networks.small import draw_kept, network_layout
 
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 def outputs(network: nn.Module, shape: tuple, dtype: torch.dtype) -> list[Tensor]:
     with torch.no_grad():
-        return tree_leaves(network(*inputs_of(shape, dtype=dtype)))
+        return tree_leaves(network(*random_inputs(shape, dtype=dtype)))
 
 
 def assert_equal_to_masks(network: nn.Module, shape: tuple, seed: int) -> None:
-    channels = layout_at(network, shape)
-    kept = random_kept(channels, seed)
+    channels = network_layout(network, shape)
+    kept = draw_kept(channels, seed)
     for dtype, tolerance in TOLERANCES.items():
         network.to(dtype)
-        with masked(network, channels, kept):
+        with mask_channels(network, channels, kept):
             expected = outputs(network, shape, dtype)
-        for one, other in zip(
-            expected, outputs(remove_channels(network, kept, shape), shape, dtype), strict=True
-        ):
-            assert (one - other).abs().max() <= tolerance * one.abs().max().clamp_min(1.0)
+        pruned = outputs(remove_channels(network, kept, shape), shape, dtype)
+        for masked, output in zip(expected, pruned, strict=True):
+            assert (masked - output).abs().max() <= tolerance * masked.abs().max().clamp_min(1.0)
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if "nafnet" not in name])
 def test_a_pruned_public_network_computes_what_the_masked_one_does(name: str) -> None:
     for seed in range(3):
-        assert_equal_to_masks(PUBLIC[name](), shape_of(name), seed)
+        assert_equal_to_masks(PUBLIC[name](), input_shape(name), seed)
 
 
 @pytest.mark.parametrize("habit", [habit for habit in HABITS if "softmax" not in habit])
@@ -60,10 +62,11 @@ def depthwise() -> nn.Module:
 
 @pytest.mark.parametrize("make", [PUBLIC["dncnn"], depthwise])
 def test_frozen_weights_stay_frozen(make: Callable[[], nn.Module]) -> None:
-    network, shape = make(), shape_of("dncnn")
+    network = make()
+    shape = input_shape("dncnn")
     network.requires_grad_(False)
     smaller = remove_channels(
-        network, {unit: [0] for unit in layout_at(network, shape).units}, shape
+        network, {unit: [0] for unit in network_layout(network, shape).units}, shape
     )
     assert not any(weight.requires_grad for weight in smaller.parameters())
 
@@ -71,7 +74,7 @@ def test_frozen_weights_stay_frozen(make: Callable[[], nn.Module]) -> None:
 def test_every_layer_stays_in_its_mode() -> None:
     network = depthwise().train()
     network[1].eval()
-    remove_channels(network, {"0": [0, 1]}, shape_of("dncnn"))
+    remove_channels(network, {"0": [0, 1]}, input_shape("dncnn"))
     assert [layer.training for layer in network] == [True, False, True]
 
 
@@ -85,15 +88,17 @@ def test_a_layer_that_computes_its_weight_is_refused(norm) -> None:
 
 @pytest.mark.parametrize("seed", range(200))
 def test_a_pruned_random_network_computes_what_the_masked_one_does(seed: int) -> None:
-    network = generated(seed)
-    channels = layout_at(network, network.shape)
-    if channels.across:
+    network = generate_network(seed)
+    channels = network_layout(network, network.shape)
+    if channels.cross_channel_ops:
         with (
             pytest.raises(ConfigError, match="no mask equals a removal"),
-            masked(network, channels, {}),
+            mask_channels(network, channels, {}),
         ):
             pass
-        with pretended(network, channels, random_kept(channels, seed), network.shape) as smaller:
+        with apply_temporarily(
+            network, channels, draw_kept(channels, seed), network.shape
+        ) as smaller:
             assert all(
                 output.isfinite().all() for output in outputs(smaller, network.shape, torch.float32)
             )
@@ -103,16 +108,17 @@ def test_a_pruned_random_network_computes_what_the_masked_one_does(seed: int) ->
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_pruned_public_network_is_smaller_in_every_way_and_trains_on(name: str) -> None:
-    network, shape = PUBLIC[name](), shape_of(name)
-    channels = layout_at(network, shape)
+    network = PUBLIC[name]()
+    shape = input_shape(name)
+    channels = network_layout(network, shape)
     smaller = remove_channels(network, {unit: [0] for unit in channels.units}, shape)
     assert sum(weight.numel() for weight in smaller.parameters()) < sum(
         weight.numel() for weight in network.parameters()
     )
     assert peak_memory(smaller, shape) < peak_memory(network, shape)
-    assert layout_at(smaller, shape).fixed.keys() >= channels.fixed.keys()
+    assert network_layout(smaller, shape).fixed.keys() >= channels.fixed.keys()
     sum(
-        output.square().mean() for output in tree_leaves(smaller.train()(*inputs_of(shape)))
+        output.square().mean() for output in tree_leaves(smaller.train()(*random_inputs(shape)))
     ).backward()
     trained = [weight for weight in smaller.parameters() if weight.requires_grad]
     assert all(weight.grad is not None and weight.grad.shape == weight.shape for weight in trained)
@@ -124,35 +130,37 @@ def test_what_cannot_be_measured_or_pruned_is_refused_in_one_line_that_names_it(
     budget = Budget(1, (1, 3, 16, 16))
     if stage == "prune":
         assert peak_memory(make(), budget.input_shape) > 0
-    says = "no channel of this network can be removed" if stage == "prune" else r"refused\.py:\d+"
-    with pytest.raises(ConfigError, match=says) as refused:
+    message = (
+        "no channel of this network can be removed" if stage == "prune" else r"refused\.py:\d+"
+    )
+    with pytest.raises(ConfigError, match=message) as refused:
         analyze_network(make(), budget)
     assert "\n" not in str(refused.value)
 
 
 def test_a_layer_that_cannot_be_pruned_is_named_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="'tail': it is joined to an input of the network"):
-        remove_channels(PUBLIC["ridnet"](), {"tail": [0]}, shape_of("ridnet"))
+        remove_channels(PUBLIC["ridnet"](), {"tail": [0]}, input_shape("ridnet"))
 
 
 def assert_slices_equal_surgery(network: nn.Module, shape: tuple, seed: int) -> None:
-    channels, photographs = layout_at(network.eval(), shape), inputs_of(shape)
-    kept = random_kept(channels, seed)
+    channels = network_layout(network.eval(), shape)
+    photographs = random_inputs(shape)
+    kept = draw_kept(channels, seed)
     with torch.no_grad():
-        found, expected = (
-            Sliced(network, channels)(kept, *photographs),
-            remove_channels(network, kept, shape)(*photographs),
-        )
-    for one, other in zip(tree_leaves(found), tree_leaves(expected), strict=True):
-        assert (one - other).abs().max() <= 1e-5 * other.abs().max().clamp_min(1.0)
+        found = SlicedNetwork(network, channels)(kept, *photographs)
+        expected = remove_channels(network, kept, shape)(*photographs)
+    for output, reference in zip(tree_leaves(found), tree_leaves(expected), strict=True):
+        tolerance = 1e-5 * reference.abs().max().clamp_min(1.0)
+        assert (output - reference).abs().max() <= tolerance
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_public_network_runs_on_slices_of_its_weights(name: str) -> None:
-    assert_slices_equal_surgery(PUBLIC[name](), shape_of(name), 0)
+    assert_slices_equal_surgery(PUBLIC[name](), input_shape(name), 0)
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_random_network_runs_on_slices_of_its_weights(seed: int) -> None:
-    network = generated(seed)
+    network = generate_network(seed)
     assert_slices_equal_surgery(network, network.shape, seed)

@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.compactors import insert, long_skips, long_sums
+from bench.surgery.compactors import insert_compactors, long_added_skips, long_skips
 from bench.surgery.remove import remove_channels
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
-from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
+from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
 
 
 def test_a_unet_has_four_long_skips_and_a_residual_network_none() -> None:
@@ -19,37 +19,38 @@ def test_a_unet_has_four_long_skips_and_a_residual_network_none() -> None:
 
 
 def test_insertion_keeps_output_and_peak() -> None:
-    network, x = unet(8), torch.rand(SHAPE)
-    compacted = insert(network, long_skips(network, SHAPE), SHAPE)
+    network = unet(8)
+    x = torch.rand(SHAPE)
+    compacted = insert_compactors(network, long_skips(network, SHAPE), SHAPE)
     assert (compacted(x) - network(x)).abs().max() <= 1e-6
     assert peak_memory(compacted, SHAPE) == peak_memory(network, SHAPE)
 
 
 def test_the_pooling_reads_the_encoder_and_the_decoder_reads_the_compactor() -> None:
-    channels = layout_of(unet(compactors=True))
+    channels = network_layout(unet(compactors=True))
     assert channels.consumers("encoder.0.c12") == ["compactors.encoder_0_act2", "encoder.1.c21"]
     assert channels.consumers("compactors.encoder_0_act2") == ["decoder.d1.d11"]
 
 
 def test_without_compactors_pruning_a_skip_shrinks_all_three_neighbours() -> None:
-    assert layout_of(unet()).consumers("encoder.0.c12") == ["encoder.1.c21", "decoder.d1.d11"]
+    assert network_layout(unet()).consumers("encoder.0.c12") == ["encoder.1.c21", "decoder.d1.d11"]
 
 
 def test_some_skips_only_can_be_compacted() -> None:
-    network = insert(unet(), ["encoder.1.act2"], SHAPE)
-    assert len(layout_of(network).units) == 23
+    network = insert_compactors(unet(), ["encoder.1.act2"], SHAPE)
+    assert len(network_layout(network).units) == 23
 
 
 def test_a_value_that_is_no_long_skip_is_refused_and_the_skips_are_named() -> None:
     with pytest.raises(
         ConfigError, match=r"'pool' is not a long skip; long skips are: encoder.0.act2"
     ):
-        insert(unet(), ["pool"], SHAPE)
+        insert_compactors(unet(), ["pool"], SHAPE)
 
 
 def test_only_the_sum_around_all_blocks_is_long() -> None:
-    assert long_sums(EDSR(4, blocks=3), SHAPE) == ["head"]
-    assert [long_sums(network, SHAPE) for network in (Residual(), ResUNet(2), unet())] == [
+    assert long_added_skips(EDSR(4, blocks=3), SHAPE) == ["head"]
+    assert [long_added_skips(network, SHAPE) for network in (Residual(), ResUNet(2), unet())] == [
         [],
         [],
         [],
@@ -61,8 +62,10 @@ class AddedSkip(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head, self.down = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 2, 2)
-        self.up, self.tail = nn.ConvTranspose2d(6, 4, 2, 2), nn.Conv2d(4, 3, 1)
+        self.head = nn.Conv2d(3, 4, 3, padding=1)
+        self.down = nn.Conv2d(4, 6, 2, 2)
+        self.up = nn.ConvTranspose2d(6, 4, 2, 2)
+        self.tail = nn.Conv2d(4, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(x)
@@ -70,23 +73,24 @@ class AddedSkip(nn.Module):
 
 
 def test_a_sum_across_a_lower_resolution_is_long() -> None:
-    assert long_sums(AddedSkip(), SHAPE) == ["head"]
-    assert (insert(AddedSkip(), ["head"], SHAPE)(torch.rand(SHAPE))).shape == SHAPE
+    assert long_added_skips(AddedSkip(), SHAPE) == ["head"]
+    assert (insert_compactors(AddedSkip(), ["head"], SHAPE)(torch.rand(SHAPE))).shape == SHAPE
 
 
 def test_a_pair_keeps_output_and_peak_and_frees_what_waits() -> None:
-    network, x = EDSR(8, blocks=3).eval(), torch.rand(SHAPE)
-    paired = insert(network, ["head"], SHAPE)
+    network = EDSR(8, blocks=3).eval()
+    x = torch.rand(SHAPE)
+    paired = insert_compactors(network, ["head"], SHAPE)
     assert (paired(x) - network(x)).abs().max() <= 1e-6
     assert peak_memory(paired, SHAPE) == peak_memory(network, SHAPE)
-    channels = layout_of(paired)
+    channels = network_layout(paired)
     assert channels.consumers("compactors.head") == ["expanders.head"]
     assert "expanders.head" not in channels.widths  # tied to the trunk
 
 
 def test_a_narrow_pair_waits_with_its_own_channels_through_all_blocks() -> None:
-    network = insert(EDSR(8, blocks=3), ["head"], SHAPE)
+    network = insert_compactors(EDSR(8, blocks=3), ["head"], SHAPE)
     smaller = remove_channels(network, {"compactors.head": [0, 5], "up.u1": [1]}, SHAPE)
     assert peak_memory(smaller, SHAPE) == (2 + 3 * 8) * 4 * 32 * 32
-    kept = random_kept(layout_of(network), seed=1)
+    kept = draw_kept(network_layout(network), seed=1)
     assert remove_channels(network, kept, SHAPE)(torch.rand(SHAPE)).shape == (1, 3, 64, 64)

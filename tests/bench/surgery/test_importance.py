@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from bench.surgery.importance import (
-    activations,
+    activation_scores,
     channel_norms,
     fan_in,
     gate_gradients,
-    most_important,
+    select_most_important,
 )
-from tests.networks.small import SHAPE, Residual, layout_of, unet
+from tests.networks.small import SHAPE, Residual, network_layout, unet
 
 
 def _loss(restored: Tensor, clean: Tensor) -> Tensor:
@@ -20,52 +20,45 @@ def _loss(restored: Tensor, clean: Tensor) -> Tensor:
 
 def _batches() -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    return [
-        (
-            torch.rand(2, *SHAPE[1:], generator=generator),
-            torch.rand(2, *SHAPE[1:], generator=generator),
-        )
-        for _ in range(2)
-    ]
+    images = [torch.rand(2, *SHAPE[1:], generator=generator) for _ in range(4)]
+    return [(images[0], images[1]), (images[2], images[3])]
 
 
-def test_the_gate_gradient_is_the_derivative_of_the_loss_by_the_weights_that_read_the_channel() -> (
-    None
-):
-    network, batches = unet(), _batches()
-    scores = gate_gradients(network, layout_of(network), batches, _loss)["up.u1"]
-    weight, total = network.decoder["d1"].d11.weight, torch.zeros(4)
+def test_the_gate_gradient_is_the_derivative_by_the_weights_that_read_the_channel() -> None:
+    network = unet()
+    batches = _batches()
+    scores = gate_gradients(network, network_layout(network), batches, _loss)["up.u1"]
+    weight = network.decoder["d1"].d11.weight
+    total = torch.zeros(4)
     for degraded, clean in batches:
-        for one, target in zip(degraded, clean, strict=True):
-            (gradient,) = torch.autograd.grad(_loss(network(one[None]), target[None]), weight)
+        for photo, target in zip(degraded, clean, strict=True):
+            (gradient,) = torch.autograd.grad(_loss(network(photo[None]), target[None]), weight)
             total += (gradient * weight).sum((0, 2, 3))[:4].detach().abs()
     torch.testing.assert_close(scores, total / 4, rtol=1e-4, atol=1e-8)
 
 
 def test_tied_layers_sum_their_gradients_before_the_absolute_value() -> None:
-    network, batches = Residual(), _batches()[:1]
-    channels = layout_of(network)
+    network = Residual()
+    batches = _batches()[:1]
+    channels = network_layout(network)
     tied = gate_gradients(network, channels, batches, _loss)["head"]
     degraded, clean = batches[0]
     readers = [network.first[0].weight, network.first[1].weight, network.tail.weight]
     per_image = []
-    for one, target in zip(degraded, clean, strict=True):
-        gradients = torch.autograd.grad(_loss(network(one[None]), target[None]), readers)
-        per_image.append(
-            sum((g * w).sum((0, 2, 3)) for g, w in zip(gradients, readers, strict=True))
-            .detach()
-            .abs()
-        )
+    for photo, target in zip(degraded, clean, strict=True):
+        gradients = torch.autograd.grad(_loss(network(photo[None]), target[None]), readers)
+        slopes = [(g * w).sum((0, 2, 3)) for g, w in zip(gradients, readers, strict=True)]
+        per_image.append(sum(slopes).detach().abs())
     torch.testing.assert_close(tied, torch.stack(per_image).mean(0), rtol=1e-4, atol=1e-8)
 
 
 def test_norms_of_transposed_convolutions_are_taken_over_their_output_channels() -> None:
     network = unet()
-    scores = channel_norms(network, layout_of(network))
+    scores = channel_norms(network, network_layout(network))
     torch.testing.assert_close(
         scores["up.u1"], network.up["u1"].weight.detach().square().sum((0, 2, 3)).sqrt()
     )
-    assert fan_in(network, layout_of(network), "up.u1") == 8 * 4
+    assert fan_in(network, network_layout(network), "up.u1") == 8 * 4
 
 
 def test_the_norm_of_tied_layers_is_their_root_mean_square() -> None:
@@ -73,25 +66,26 @@ def test_the_norm_of_tied_layers_is_their_root_mean_square() -> None:
     layers = [network.head, network.second[0], network.second[1]]
     squares = torch.stack([layer.weight.detach().square().sum((1, 2, 3)) for layer in layers])
     torch.testing.assert_close(
-        channel_norms(network, layout_of(network))["head"], squares.mean(0).sqrt()
+        channel_norms(network, network_layout(network))["head"], squares.mean(0).sqrt()
     )
 
 
 def test_a_channel_that_is_always_zero_has_no_importance() -> None:
     network = unet()
     torch.nn.init.zeros_(network.up["u1"].weight[:, 2])
-    channels, batches = layout_of(network), _batches()
+    channels = network_layout(network)
+    batches = _batches()
     assert gate_gradients(network, channels, batches, _loss)["up.u1"][2] == 0
-    assert activations(network, channels, batches)["up.u1"][2] == 0
+    assert activation_scores(network, channels, batches)["up.u1"][2] == 0
 
 
 @pytest.mark.parametrize(("count", "kept"), [(1, [2]), (2, [1, 2]), (3, [0, 1, 2])])
 def test_the_highest_scores_stay_and_of_equal_ones_the_last(count: int, kept: list[int]) -> None:
-    assert most_important(torch.tensor([0.5, 0.5, 0.7]), count) == kept
+    assert select_most_important(torch.tensor([0.5, 0.5, 0.7]), count) == kept
 
 
 def test_no_hooks_are_left_behind() -> None:
     network = unet()
-    gate_gradients(network, layout_of(network), _batches(), _loss)
-    activations(network, layout_of(network), _batches())
+    gate_gradients(network, network_layout(network), _batches(), _loss)
+    activation_scores(network, network_layout(network), _batches())
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in network.modules())

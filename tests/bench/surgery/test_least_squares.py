@@ -1,4 +1,4 @@
-"""Updating weights by least squares: against a direct solution, and that it brings the outputs of cut networks back."""
+"""Least-squares updates against a direct solution, and their effect on the outputs of a network."""
 
 from copy import deepcopy
 
@@ -12,19 +12,18 @@ from bench.contract import Kept
 from bench.surgery.least_squares import layer_outputs, update_weights
 from bench.surgery.remove import remove_channels
 from tests.networks.public import PUBLIC
-from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
+from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
 
 NETWORKS = {
     "u-net": unet,
-    "residual": lambda: _seeded(Residual),
+    "residual": lambda: _seed_network(Residual),
     **{name: PUBLIC[name] for name in ("edsr x2", "dncnn", "srresnet x2")},
 }
-NETWORKS |= {
-    name: PUBLIC[name] for name in ("nafnet", "hinet")
-}  # depthwise and normalising over channels
+# With depthwise layers, and with normalisation over channels.
+NETWORKS |= {name: PUBLIC[name] for name in ("nafnet", "hinet")}
 
 
-def _seeded(make: type[nn.Module]) -> nn.Module:
+def _seed_network(make: type[nn.Module]) -> nn.Module:
     torch.manual_seed(0)
     return make().eval()
 
@@ -34,8 +33,8 @@ def _crops(count: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def _cut(network: nn.Module, seed: int = 0) -> tuple[nn.Module, Kept, Layout]:
-    channels = layout_of(network)
-    kept = random_kept(channels, seed, least=3)
+    channels = network_layout(network)
+    kept = draw_kept(channels, seed, least=3)
     return remove_channels(network, kept, SHAPE, channels), kept, channels
 
 
@@ -70,14 +69,15 @@ def test_with_all_channels_any_layer_finds_back_to_its_weights(kind: str) -> Non
         LAYERS[kind](),
         nn.Conv2d(8, 3, 1),
     ).double()
-    crops, astray = _crops(dtype=torch.float64), deepcopy(network)
+    crops = _crops(dtype=torch.float64)
+    astray = deepcopy(network)
     with torch.no_grad():
         for weight in astray[2].parameters():
             weight += 0.3 * torch.randn_like(weight)
     update_weights(
         astray,
         {},
-        layout_of(network.float()),
+        network_layout(network.float()),
         layer_outputs(network.double(), crops),
         crops,
         ridge=0.0,
@@ -87,19 +87,18 @@ def test_with_all_channels_any_layer_finds_back_to_its_weights(kind: str) -> Non
         assert torch.allclose(found, expected, atol=1e-4)
 
 
-def _direct(layer: nn.Module, seen: Tensor, target: Tensor, ridge: float) -> Tensor:
-    """(out, in * k * k + 1): weight and bias by unfolded patches and one solution of the normal equations."""
-    patches = (
-        functional.unfold(seen, layer.kernel_size, padding=layer.padding)
-        .transpose(1, 2)
-        .flatten(0, 1)
-    )
+def _solve_directly(layer: nn.Module, inputs: Tensor, target: Tensor, ridge: float) -> Tensor:
+    """Solve the normal equations with unfolded patches.
+
+    Weight and bias, (out, in * k * k + 1).
+    """
+    unfolded = functional.unfold(inputs, layer.kernel_size, padding=layer.padding)
+    patches = unfolded.transpose(1, 2).flatten(0, 1)
     design = torch.cat([patches, patches.new_ones(len(patches), 1)], 1)
-    miss = (target - layer(seen)).permute(0, 2, 3, 1).flatten(0, 2)
-    energy = (
-        ridge * seen.square().mean() * len(design) * torch.eye(design.shape[1], dtype=design.dtype)
-    )
-    return _rows(layer) + torch.linalg.solve(design.T @ design + energy, design.T @ miss).T
+    residual = (target - layer(inputs)).permute(0, 2, 3, 1).flatten(0, 2)
+    energy = ridge * inputs.square().mean() * len(design)
+    normal = design.T @ design + energy * torch.eye(design.shape[1], dtype=design.dtype)
+    return _rows(layer) + torch.linalg.solve(normal, design.T @ residual).T
 
 
 def _rows(layer: nn.Module) -> Tensor:
@@ -111,36 +110,34 @@ def test_cut_layers_get_the_direct_solution_each_from_what_updated_layers_give()
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 6, 3, padding=1), nn.Conv2d(6, 3, 1)
     )
-    kept, channels, crops, ridge = (
-        {"0": [0, 3, 4, 7], "2": [1, 2, 5]},
-        layout_of(network),
-        _crops(dtype=torch.float64),
-        1e-2,
-    )
-    cut, network = remove_channels(network, kept, SHAPE).double(), network.double()
+    kept = {"0": [0, 3, 4, 7], "2": [1, 2, 5]}
+    channels = network_layout(network)
+    crops = _crops(dtype=torch.float64)
+    ridge = 1e-2
+    cut = remove_channels(network, kept, SHAPE).double()
+    network = network.double()
     smaller = deepcopy(cut)
     update_weights(
         smaller, kept, channels, layer_outputs(network, crops), crops, ridge, iterations=300
     )
     with torch.no_grad():
-        second = _direct(cut[2], smaller[:2](crops), network[:3](crops)[:, kept["2"]], ridge)
-        third = _direct(cut[3], smaller[:3](crops), network(crops), ridge)
+        second = _solve_directly(
+            cut[2], smaller[:2](crops), network[:3](crops)[:, kept["2"]], ridge
+        )
+        third = _solve_directly(cut[3], smaller[:3](crops), network(crops), ridge)
         assert torch.allclose(_rows(smaller[2]), second, atol=1e-8)
         assert torch.allclose(_rows(smaller[3]), third, atol=1e-8)
-        assert not torch.allclose(
-            third, _direct(cut[3], cut[:3](crops), network(crops), ridge), atol=1e-3
-        )  # with layer 2 as it was
+        with_old_layer_2 = _solve_directly(cut[3], cut[:3](crops), network(crops), ridge)
+        assert not torch.allclose(third, with_old_layer_2, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_with_all_channels_no_network_changes(name: str) -> None:
     network = NETWORKS[name]()
     same = deepcopy(network)
-    update_weights(same, {}, layout_of(network), layer_outputs(network, _crops()), _crops())
-    assert all(
-        torch.allclose(one, other, atol=1e-4)
-        for one, other in zip(same.parameters(), network.parameters(), strict=True)
-    )
+    update_weights(same, {}, network_layout(network), layer_outputs(network, _crops()), _crops())
+    pairs = zip(same.parameters(), network.parameters(), strict=True)
+    assert all(torch.allclose(after, before, atol=1e-4) for after, before in pairs)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -154,9 +151,8 @@ def test_a_cut_network_comes_nearer_to_the_unpruned_one_on_crops_that_it_has_not
         before = float((smaller(fresh) - network(fresh)).square().mean())
         update_weights(smaller, kept, channels, layer_outputs(network, _crops(16)), _crops(16))
         after = float((smaller(fresh) - network(fresh)).square().mean())
-    assert (
-        after < (0.7 if name == "u-net" else 0.5) * before
-    )  # 16 crops of 16x16 show the U-Net's middle 16 positions only
+    # The middle of the U-Net has only 16 positions in 16 crops of 16x16.
+    assert after < (0.7 if name == "u-net" else 0.5) * before
 
 
 def test_frozen_weights_repeated_layers_and_hooks_are_left_alone() -> None:
@@ -168,8 +164,5 @@ def test_frozen_weights_repeated_layers_and_hooks_are_left_alone() -> None:
     assert torch.equal(smaller.encoder[1].c21.weight, before)
     twice = nn.Conv2d(3, 3, 1)
     assert layer_outputs(nn.Sequential(twice, twice, nn.Conv2d(3, 4, 1)), _crops()).keys() == {"2"}
-    assert not any(
-        layer._forward_hooks or layer._forward_pre_hooks
-        for one in (network, smaller)
-        for layer in one.modules()
-    )
+    layers = [*network.modules(), *smaller.modules()]
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bench.surgery.masks import masked
-from tests.networks.small import SHAPE, layout_of, unet
+from bench.surgery.masks import mask_channels
+from tests.networks.small import SHAPE, network_layout, unet
 
 
 def test_weights_are_put_back_exactly_even_after_an_error() -> None:
@@ -12,30 +12,28 @@ def test_weights_are_put_back_exactly_even_after_an_error() -> None:
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     with (
         pytest.raises(RuntimeError),
-        masked(network, layout_of(network), {"encoder.0.c12": [0], "up.u2": [1]}),
+        mask_channels(network, network_layout(network), {"encoder.0.c12": [0], "up.u2": [1]}),
     ):
         raise RuntimeError
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
 
 
-def test_both_consumers_of_a_skip_are_masked_at_their_own_places() -> None:
+def test_both_consumers_of_a_skip_are_masked_at_their_own_slots() -> None:
     network = unet()
-    with masked(network, layout_of(network), {"encoder.0.c12": [0, 2]}):
-        pooled, decoder = network.encoder[1].c21.weight, network.decoder["d1"].d11.weight
-        assert pooled.abs().sum((0, 2, 3)).gt(0).tolist() == [True, False, True, False]
-        assert decoder.abs().sum((0, 2, 3)).gt(0).tolist() == [True] * 4 + [
-            True,
-            False,
-            True,
-            False,
-        ]
+    with mask_channels(network, network_layout(network), {"encoder.0.c12": [0, 2]}):
+        pooled = network.encoder[1].c21.weight
+        decoder = network.decoder["d1"].d11.weight
+        skip = [True, False, True, False]
+        assert pooled.abs().sum((0, 2, 3)).gt(0).tolist() == skip
+        assert decoder.abs().sum((0, 2, 3)).gt(0).tolist() == [True] * 4 + skip
 
 
 def test_a_mask_within_a_mask_is_undone_in_order() -> None:
-    network, x = unet(), torch.rand(SHAPE)
-    channels = layout_of(network)
-    with torch.no_grad(), masked(network, channels, {"up.u1": [0, 1, 2]}):
+    network = unet()
+    x = torch.rand(SHAPE)
+    channels = network_layout(network)
+    with torch.no_grad(), mask_channels(network, channels, {"up.u1": [0, 1, 2]}):
         outer = network(x)
-        with masked(network, channels, {"up.u1": [0, 1]}):
+        with mask_channels(network, channels, {"up.u1": [0, 1]}):
             assert not torch.equal(network(x), outer)
         assert torch.equal(network(x), outer)

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError
-from bench.surgery.masks import masked
-from bench.surgery.remove import compose, remove_channels
-from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
+from bench.surgery.masks import mask_channels
+from bench.surgery.remove import compose_removals, remove_channels
+from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
@@ -18,8 +18,8 @@ def test_the_pruned_network_computes_what_the_masked_one_does(
     network = unet(compactors=compactors, dtype=dtype)
     x = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)).to(dtype)
     for seed in range(6):
-        kept = random_kept(layout_of(network), seed)
-        with torch.no_grad(), masked(network, layout_of(network), kept):
+        kept = draw_kept(network_layout(network), seed)
+        with torch.no_grad(), mask_channels(network, network_layout(network), kept):
             expected = network(x)
         with torch.no_grad():
             found = remove_channels(network, kept, SHAPE)(x)
@@ -28,8 +28,9 @@ def test_the_pruned_network_computes_what_the_masked_one_does(
 
 def test_tied_layers_lose_the_same_channels() -> None:
     network = Residual().eval()
-    x, kept = torch.rand(SHAPE), {"head": [1, 4, 5], "first.0": [0]}
-    with torch.no_grad(), masked(network, layout_of(network), kept):
+    x = torch.rand(SHAPE)
+    kept = {"head": [1, 4, 5], "first.0": [0]}
+    with torch.no_grad(), mask_channels(network, network_layout(network), kept):
         expected = network(x)
     torch.testing.assert_close(
         remove_channels(network, kept, SHAPE)(x), expected, atol=1e-6, rtol=0
@@ -53,7 +54,7 @@ def test_widths_and_parameters_really_shrink_and_the_network_trains_on() -> None
 def test_the_network_that_is_passed_in_is_untouched() -> None:
     network = unet()
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
-    remove_channels(network, random_kept(layout_of(network), 0), SHAPE)
+    remove_channels(network, draw_kept(network_layout(network), 0), SHAPE)
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
     assert all(layer.inplace for layer in network.modules() if isinstance(layer, nn.LeakyReLU))
 
@@ -72,4 +73,7 @@ def test_a_cut_that_is_not_possible_is_named(kept: dict[str, list[int]], names: 
 
 
 def test_two_cuts_compose_to_one() -> None:
-    assert compose({"a": [1, 3, 5]}, {"a": [0, 2]}, {"a": 6, "b": 2}) == {"a": [1, 5], "b": [0, 1]}
+    assert compose_removals({"a": [1, 3, 5]}, {"a": [0, 2]}, {"a": 6, "b": 2}) == {
+        "a": [1, 5],
+        "b": [0, 1],
+    }

@@ -1,12 +1,12 @@
-"""A network that runs with slices of its weights computes what surgery leaves, and only those slices learn."""
+"""Sliced networks compute what surgery leaves, and only the slices learn."""
 
 import pytest
 import torch
 from torch import nn
 
 from bench.surgery.remove import remove_channels
-from bench.surgery.shared_weights import Sliced
-from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
+from bench.surgery.shared_weights import SlicedNetwork
+from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
 
 
 @pytest.mark.parametrize(
@@ -16,19 +16,23 @@ from tests.networks.small import SHAPE, Residual, layout_of, random_kept, unet
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_the_slices_compute_what_surgery_leaves(network: nn.Module, seed: int) -> None:
-    channels, photographs = layout_of(network), torch.rand(2, 3, 32, 32)
-    kept = random_kept(channels, seed)
+    channels = network_layout(network)
+    photographs = torch.rand(2, 3, 32, 32)
+    kept = draw_kept(channels, seed)
     smaller = remove_channels(network, kept, SHAPE, channels)
     torch.testing.assert_close(
-        Sliced(network, channels)(kept, photographs), smaller(photographs), rtol=1e-5, atol=1e-6
+        SlicedNetwork(network, channels)(kept, photographs),
+        smaller(photographs),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
 def test_weights_outside_the_slices_get_no_gradient() -> None:
     network = unet(4)
-    channels = layout_of(network)
+    channels = network_layout(network)
     kept = {unit: range(full // 2) for unit, full in channels.widths.items()}
-    Sliced(network, channels)(kept, torch.rand(1, 3, 32, 32)).sum().backward()
+    SlicedNetwork(network, channels)(kept, torch.rand(1, 3, 32, 32)).sum().backward()
     first = network.decoder["d1"].d11.weight.grad  # reads (up, skip), 4 channels each
     assert first[2:].abs().sum() == 0
     assert first[:2, [2, 3, 6, 7]].abs().sum() == 0

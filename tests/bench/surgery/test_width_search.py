@@ -5,7 +5,7 @@ import pytest
 from bench.contract import Budget
 from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
-from bench.surgery.width_search import largest_fitting
+from bench.surgery.width_search import find_largest_position
 from tests.networks.small import SHAPE, unet
 
 
@@ -21,9 +21,9 @@ def test_bisection_finds_what_trying_all_finds() -> None:
     peaks = [model.peak_bytes(_family(position)) for position in range(8)]
     for limit in (peaks[0], peaks[3] - 1, peaks[3], peaks[7]):
         best = max(position for position, peak in enumerate(peaks) if peak <= limit)
-        assert largest_fitting(_family, 8, model, Budget(limit, SHAPE)) == best
+        assert find_largest_position(_family, 8, model, Budget(limit, SHAPE)) == best
 
 
 def test_a_family_whose_least_member_does_not_fit_names_the_least_peak() -> None:
     with pytest.raises(Infeasible, match="the least is"):
-        largest_fitting(_family, 8, peak_model(unet(8), SHAPE), Budget(100, SHAPE))
+        find_largest_position(_family, 8, peak_model(unet(8), SHAPE), Budget(100, SHAPE))

@@ -1,10 +1,13 @@
-"""Methods that are broken on purpose: each promise is missed by its own check and by no other, with a sentence that says what is wrong."""
+"""Methods that are broken on purpose: each fault fails its own check and no other.
+
+The reason of the finding says what is wrong.
+"""
 
 import random
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import cycle
+from itertools import count, cycle
 from typing import Any, ClassVar
 
 import pytest
@@ -18,7 +21,7 @@ from bench.surgery.analysis import analyze_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
-from bench.testing.check_runner import named
+from bench.testing.check_runner import check_name
 from bench.testing.checks import METHOD_CHECKS, check_method
 from bench.testing.pytest_suite import MethodContract
 
@@ -31,13 +34,13 @@ class Right(Method):
     paper: ClassVar[str] = "this test"
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        body = analyze_network(model, budget)
-        widths = uniform_widths(body, budget, trainer.recipe.min_width)
-        kept = body.keep(channel_norms(model, body.layout), widths)
+        analysis = analyze_network(model, budget)
+        widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
+        kept = analysis.keep(channel_norms(model, analysis.layout), widths)
         return Pruned(
             remove_channels(model, kept, budget.input_shape),
             kept=kept,
-            trace=(TraceStep(body.peaks.peak_bytes(widths), widths),),
+            trace=(TraceStep(analysis.peaks.peak_bytes(widths), widths),),
         )
 
 
@@ -95,7 +98,7 @@ class TrainsHalfSteps(Right):
         return recipe.tuning_steps / 4  # type: ignore[return-value]
 
 
-def inside_a_function() -> type[Method]:
+def make_local_method() -> type[Method]:
     @dataclass(frozen=True)
     class Local(Right):
         pass
@@ -124,7 +127,8 @@ class Masks(Right):
     """Sets the biases of what it should remove to zero."""
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        pruned, network = super().prune(model, budget, trainer), deepcopy(model)
+        pruned = super().prune(model, budget, trainer)
+        network = deepcopy(model)
         for unit, indices in pruned.kept.items():
             bias = network.get_submodule(unit).bias.detach()
             bias[[index for index in range(len(bias)) if index not in indices]] = 0
@@ -151,26 +155,26 @@ class GivesUp(Right):
 
 @dataclass(frozen=True)
 class Spoils(Right):
-    """Does something to the network that Right gives."""
+    """Spoils the result of Right."""
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         pruned = super().prune(model, budget, trainer)
-        return self.spoilt(pruned, model)
+        return self.spoil(pruned, model)
 
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         return pruned
 
 
 @dataclass(frozen=True)
 class Hooked(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         pruned.model.head.register_forward_pre_hook(lambda *_: None)
         return pruned
 
 
 @dataclass(frozen=True)
 class Unpadded(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         pruned.model.tail.padding = (0, 0)
         return pruned
 
@@ -191,7 +195,7 @@ class PlansAlways(Right):
 
 @dataclass(frozen=True)
 class NamesOthers(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         return replace(
             pruned, kept={unit: list(indices)[:-1] for unit, indices in pruned.kept.items()}
         )
@@ -199,34 +203,34 @@ class NamesOthers(Spoils):
 
 @dataclass(frozen=True)
 class Hoards(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         pruned.model.spare = nn.Parameter(torch.zeros(100_000))
         return pruned
 
 
 @dataclass(frozen=True)
 class OtherActivation(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         pruned.model.act.negative_slope = 0.5
         return pruned
 
 
 @dataclass(frozen=True)
 class LeavesAMask(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         pruned.model.register_buffer("mask", torch.ones(3))
         return pruned
 
 
 @dataclass(frozen=True)
 class WantsMore(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         return replace(pruned, finish="more")  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Boasts(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         return replace(
             pruned,
             trace=tuple(replace(step, peak_bytes=step.peak_bytes - 1) for step in pruned.trace),
@@ -235,7 +239,7 @@ class Boasts(Spoils):
 
 @dataclass(frozen=True)
 class ThrowsDice(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         with torch.no_grad():
             pruned.model.head.weight.mul_(random.random())
         return pruned
@@ -244,38 +248,32 @@ class ThrowsDice(Spoils):
 @dataclass(frozen=True)
 class ForgetsItsCallback(Right):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        pruned, seen = super().prune(model, budget, trainer), list[float]()
+        pruned = super().prune(model, budget, trainer)
+        calls = count(1)
 
-        def grows(network: nn.Module) -> Tensor:
-            seen.append(1.0)
-            return len(seen) * network.head.weight.square().sum()
+        def growing_penalty(network: nn.Module) -> Tensor:
+            return next(calls) * network.head.weight.square().sum()
 
-        trainer.fit(pruned.model, 4, phase="search", penalty=grows, callback_state={})
+        trainer.fit(pruned.model, 4, phase="search", penalty=growing_penalty, callback_state={})
         return pruned
 
 
 @dataclass(frozen=True)
 class TakesBudgetsForOne(Right):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        def pressed(network: nn.Module) -> Tensor:
+        def penalty(network: nn.Module) -> Tensor:
             return 1e-6 * budget.peak_bytes * network.head.weight.square().sum()
 
         model = deepcopy(model)
-        trainer.fit(model, 2, phase="search", penalty=pressed, callback_state={})
+        trainer.fit(model, 2, phase="search", penalty=penalty, callback_state={})
         return super().prune(model.eval(), budget, trainer)
 
 
 @dataclass(frozen=True)
 class NeverRefuses(Right):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        return super().prune(
-            model,
-            replace(
-                budget,
-                peak_bytes=max(budget.peak_bytes, peak_memory(model, budget.input_shape) // 2),
-            ),
-            trainer,
-        )
+        peak_bytes = max(budget.peak_bytes, peak_memory(model, budget.input_shape) // 2)
+        return super().prune(model, replace(budget, peak_bytes=peak_bytes), trainer)
 
 
 @dataclass(frozen=True)
@@ -292,7 +290,7 @@ class LooksAtNeighbours(Right):
 
 @dataclass(frozen=True)
 class Scribbles(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         next(model.parameters()).requires_grad_(False)
         return pruned
 
@@ -306,14 +304,14 @@ class BrightensCrops(Right):
 
 @dataclass(frozen=True)
 class Remembers(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         object.__setattr__(self, "last", len(pruned.kept))
         return pruned
 
 
 @dataclass(frozen=True)
 class SwitchesGradientsOff(Spoils):
-    def spoilt(self, pruned: Pruned, model: nn.Module) -> Pruned:
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         torch.set_grad_enabled(False)
         return pruned
 
@@ -336,7 +334,7 @@ BROKEN = [
     (Nameless, "is a method", "Nameless has no name"),
     (Abstract, "is a method", "Abstract lacks prune"),
     (int, "is a method", "is not a subclass of Method"),
-    (Undecorated, "is a method", "Undecorated is no dataclass; write @dataclass(frozen=True)"),
+    (Undecorated, "is a method", "Undecorated is not a dataclass; write @dataclass(frozen=True)"),
     (TakesNoTrainer, "is a method", "prune(self, model, budget) cannot be called as"),
     (Unsourced, "cites its source", "say where the method comes from"),
     (
@@ -348,7 +346,7 @@ BROKEN = [
     (OptionWithoutDefault, "options are typed", "option strength has no default"),
     (OptionOfNothing, "options are typed", "option strength = None"),
     (TrainsHalfSteps, "says how long it trains", "expected_steps gave 1.5"),
-    (inside_a_function(), "travels to a worker", "define the class at the top of a module"),
+    (make_local_method(), "travels to a worker", "define the class at the top of a module"),
     (SmallestFirst, "sweep answers every budget", "answer each once, largest first"),
     (NeverEnds, "sweep answers every budget", "answer each once, largest first"),
     (
@@ -383,7 +381,7 @@ BROKEN = [
         "asks for a known finish",
         "finish is 'more'; ask for one of finetune, none, scratch",
     ),
-    (Boasts, "keeps a true diary", "at its widths the peak is"),
+    (Boasts, "keeps a true trace", "at its widths the peak is"),
     (ThrowsDice, "is deterministic", "two calls with one seed gave different weights"),
     (
         ForgetsItsCallback,
@@ -394,7 +392,7 @@ BROKEN = [
     (
         NeverRefuses,
         "refuses the impossible",
-        "gave back a network for a budget of 1 byte; raise Infeasible",
+        "returned a network for a budget of 1 byte; raise Infeasible",
     ),
     (LooksAtNeighbours, "prune equals its item in a sweep", "a budget got different weights"),
     (
@@ -412,7 +410,7 @@ BROKEN = [
     (
         TakesTheTest,
         "sees training data only",
-        "task.test_sets was called: test photographs are the referee's",
+        "task.test_sets was called: test photographs are reserved for the referee",
     ),
     (
         ReadsTheMeter,
@@ -437,7 +435,7 @@ def test_a_broken_promise_is_found_by_its_own_check_and_by_no_other(
 
 
 def test_every_check_has_a_method_that_fails_it() -> None:
-    assert {check for _, check, _ in BROKEN} == {named(check) for check in METHOD_CHECKS}
+    assert {check for _, check, _ in BROKEN} == {check_name(check) for check in METHOD_CHECKS}
 
 
 def test_a_method_that_keeps_the_contract_passes_all_checks_with_the_promise_as_reason() -> None:
@@ -455,7 +453,7 @@ def test_a_mask_is_no_removal() -> None:
         if finding.status == "failed"
     }
     assert list(failed) == ["fits the budget", "names what it kept", "is really smaller"]
-    assert "remove channels, bench.surgery.remove does it" in failed["is really smaller"]
+    assert "remove channels with prunebench.remove_channels" in failed["is really smaller"]
 
 
 def test_findings_come_one_by_one() -> None:
@@ -463,14 +461,14 @@ def test_findings_come_one_by_one() -> None:
     assert [next(found).status for _ in range(5)] == ["passed"] * 5  # before anything was pruned
 
 
-def test_what_hangs_on_a_broken_promise_is_skipped() -> None:
+def test_checks_that_depend_on_a_broken_promise_are_skipped() -> None:
     reasons = {
         finding.name: finding.reason
         for finding in check_method(Undecorated)
         if finding.status == "skipped"
     }
     assert len(reasons) == len(METHOD_CHECKS) - 1
-    assert reasons["cites its source"] == "not looked at before 'is a method' passes"
+    assert reasons["cites its source"] == "not checked until 'is a method' passes"
 
 
 def test_the_state_of_torch_is_put_back_whatever_a_method_does() -> None:

@@ -1,6 +1,6 @@
-"""Tasks that are broken on purpose: each promise is missed by its own check and by no other.
+"""Tasks that are broken on purpose: each fault fails its own check and no other.
 
-Our own tasks keep all of them.
+Our own tasks pass all checks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from bench.contract import Crops, Pair
 from bench.plugins.registry import TASKS
-from bench.testing.check_runner import named
+from bench.testing.check_runner import check_name
 from bench.testing.checks import TASK_CHECKS, check_task
 from bench.testing.fixtures import SmallCrops, SmallTask
 from bench.testing.pytest_suite import TaskContract
@@ -23,7 +23,7 @@ CALLS = count()
 
 
 class OneLayer(nn.Module):
-    """Its channels are those of the output: none can be removed."""
+    """A network without removable channels: it has those of the output only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,15 +93,15 @@ class SameCrops(SmallCrops):
         return super().sample(count, patch, Generator().manual_seed(5))
 
 
-def drawing(crops: Crops) -> type[SmallTask]:
-    """The small task with other training crops."""
+def with_training_crops(crops: Crops) -> type[SmallTask]:
+    """Return the small task with other training crops."""
 
     @dataclass(frozen=True)
-    class Drawing(SmallTask):
+    class OtherCrops(SmallTask):
         def training_pairs(self, data: str) -> Crops:
             return crops
 
-    return Drawing
+    return OtherCrops
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class NewNoiseEachTime(SmallTask):
         pairs = super().test_sets(data)["photographs"]
         return {
             "photographs": [
-                Pair(one.name, torch.rand(one.clean.shape, generator=noise), one.clean)
-                for one in pairs
+                Pair(pair.name, torch.rand(pair.clean.shape, generator=noise), pair.clean)
+                for pair in pairs
             ]
         }
 
@@ -163,13 +163,13 @@ class CalibratesOnTheTest(SmallTask):
 
 BROKEN = [
     (int, "is a task", "is not a subclass of Task; write: class Mine(Task)"),
-    (Undecorated, "is a task", "Undecorated is no dataclass"),
+    (Undecorated, "is a task", "Undecorated is not a dataclass"),
     (OptionOfAnyType, "is a task", "which a study file does not hold"),
     (WithoutBackbones, "is a task", "WithoutBackbones has no backbones"),
     (
         BuildsAnything,
         "builds every backbone",
-        "build('no-such-backbone') gave a network; raise ConfigError",
+        "build('no-such-backbone') returned a network; raise ConfigError",
     ),
     (NothingToPrune, "its networks can be pruned", "ConfigError"),
     (
@@ -182,15 +182,19 @@ BROKEN = [
         "initialises by the generator alone",
         "gave small the same weights for two seeds",
     ),
-    (drawing(SlicedCrops()), "crops have the right shapes", "asked for 4 with a patch of 16"),
-    (drawing(LoudCrops()), "crops have the right shapes", "give float32 in [0, 1]"),
     (
-        drawing(FreeCrops()),
+        with_training_crops(SlicedCrops()),
+        "crops have the right shapes",
+        "asked for 4 with a patch of 16",
+    ),
+    (with_training_crops(LoudCrops()), "crops have the right shapes", "give float32 in [0, 1]"),
+    (
+        with_training_crops(FreeCrops()),
         "crops come from the generator alone",
         "training_pairs gave different crops for one seed",
     ),
     (
-        drawing(SameCrops()),
+        with_training_crops(SameCrops()),
         "crops come from the generator alone",
         "training_pairs gave the same crops for two seeds",
     ),
@@ -200,7 +204,7 @@ BROKEN = [
     (
         NewNoiseEachTime,
         "photographs stay the same",
-        "is another one at the second call; seed its degradation",
+        "differs at the second call; seed its degradation",
     ),
     (
         NewFingerprintEachTime,
@@ -232,7 +236,7 @@ def test_a_broken_promise_is_found_by_its_own_check_and_by_no_other(
 
 
 def test_every_check_has_a_task_that_fails_it() -> None:
-    assert {check for _, check, _ in BROKEN} == {named(check) for check in TASK_CHECKS}
+    assert {check for _, check, _ in BROKEN} == {check_name(check) for check in TASK_CHECKS}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -245,6 +249,6 @@ def test_our_tasks_keep_every_promise(name: str) -> None:
 
 
 class TestSmallTask(TaskContract):
-    """As the repository of a task uses it."""
+    """The pytest class, used as in the repository of a task."""
 
     task = SmallTask

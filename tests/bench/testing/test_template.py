@@ -1,4 +1,4 @@
-"""A new method keeps the contract as it is written, and a name that would do harm is refused."""
+"""The template of a new method keeps the contract, and a harmful name is refused."""
 
 import importlib.util
 import subprocess
@@ -11,50 +11,47 @@ import pytest
 from bench.errors import ConfigError
 from bench.plugins.registry import METHODS
 from bench.testing.fixtures import RECIPE, SmallTask, small_budgets, small_network
-from bench.testing.template import write_new
+from bench.testing.template import write_template
 from bench.training.trainer import TaskTrainer
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_written_test_passes_in_an_empty_folder(tmp_path: Path) -> None:
-    method, test = write_new("my_own", tmp_path / "new")
-    assert (method, test) == (tmp_path / "new/my_own.py", tmp_path / "new/test_my_own.py")
+def run_pytest(test: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a written test in its folder."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name]
-    done = subprocess.run(
-        command,
-        cwd=method.parent,
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=test.parent,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_the_written_test_passes_in_an_empty_folder(tmp_path: Path) -> None:
+    method, test = write_template("my_own", tmp_path / "new")
+    assert (method, test) == (tmp_path / "new/my_own.py", tmp_path / "new/test_my_own.py")
+    done = run_pytest(test)
     assert done.returncode == 0, done.stdout
     assert "23 passed" in done.stdout
 
 
+def test_the_written_files_are_tidy_and_import_the_front_door_only(tmp_path: Path) -> None:
+    paths = write_template("my_own", tmp_path)
+    text = "".join(path.read_text() for path in paths)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "from prunebench import" in text and "bench." not in text
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_written_test_fails_when_the_method_breaks_a_promise(tmp_path: Path) -> None:
-    method, test = write_new("my_own", tmp_path)
+    method, test = write_template("my_own", tmp_path)
     method.write_text(method.read_text().replace("Author, Title, Venue Year", ""))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        test.name,
-        "-k",
-        "source or typed",
-    ]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_pytest(test, "-k", "source or typed")
     assert "1 failed, 1 passed" in done.stdout
     assert "test_cites_its_source" in done.stdout
 
@@ -63,14 +60,12 @@ def test_the_written_method_trains_as_long_as_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(METHODS, "_known", dict(METHODS._known))  # forgets the name afterwards
-    spec = importlib.util.spec_from_file_location("trains", write_new("trains", tmp_path)[0])
+    spec = importlib.util.spec_from_file_location("trains", write_template("trains", tmp_path)[0])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    recipe, network, method = (
-        replace(RECIPE, matched_steps=0),
-        small_network(),
-        module.TrainsMethod(),
-    )
+    method = module.TrainsMethod()
+    network = small_network()
+    recipe = replace(RECIPE, matched_steps=0)
     trainer = TaskTrainer(SmallTask(), "embedded", recipe, seed=0)
     method.prune(network, small_budgets(network, 0.7)[0], trainer)
     assert (
@@ -81,29 +76,29 @@ def test_the_written_method_trains_as_long_as_it_says(
 @pytest.mark.parametrize("name", ["sum-up", "2nd", "class", "Mine", "", "a/b", "method\n"])
 def test_what_python_cannot_import_is_no_name(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="take small letters, digits and underscores"):
-        write_new(name, tmp_path)
+        write_template(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_method_that_is_there_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is a method 'uniform' already"):
-        write_new("uniform", tmp_path)
+        write_template("uniform", tmp_path)
 
 
 def test_a_name_that_would_hide_a_module_is_refused(tmp_path: Path) -> None:
     assert importlib.util.find_spec("random") is not None
     with pytest.raises(ConfigError, match="'random' is a module already"):
-        write_new("random", tmp_path)
+        write_template("random", tmp_path)
 
 
 def test_a_file_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text("mine")
-    with pytest.raises(ConfigError, match=r"test_mine\.py is there already"):
-        write_new("mine", tmp_path)
+    with pytest.raises(ConfigError, match=r"test_mine\.py exists already"):
+        write_template("mine", tmp_path)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"mine\.py cannot be written: .*; choose another folder"):
-        write_new("mine", tmp_path / "file")
+        write_template("mine", tmp_path / "file")

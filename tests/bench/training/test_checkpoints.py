@@ -1,4 +1,4 @@
-"""Checkpoints: a training that is interrupted anywhere and begun again ends as one that was not, bit for bit."""
+"""Checkpoints: a training that is killed anywhere and started again has the same result."""
 
 import os
 import signal
@@ -23,22 +23,24 @@ from tests.fakes import RECIPE, AnyScale, FakeTask, Tiny
 
 
 class Killed(BaseException):
-    """What no code expects."""
+    """An exception that no code catches."""
 
 
 class Steps:
-    """Counts the training steps of all trainers, and ends the process, as it were, after some."""
+    """Counts the training steps of all trainers, and kills the training after `allowed` steps."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.taken, self.allowed, step = 0, 10**9, torch.optim.Adam.step
+        self.taken = 0
+        self.allowed = 10**9
+        step = torch.optim.Adam.step
 
-        def counted(adam: torch.optim.Adam, *args: Any) -> Any:
+        def count_step(adam: torch.optim.Adam, *args: Any) -> Any:
             if self.taken == self.allowed:
                 raise Killed
             self.taken += 1
             return step(adam, *args)
 
-        monkeypatch.setattr(torch.optim.Adam, "step", counted)
+        monkeypatch.setattr(torch.optim.Adam, "step", count_step)
 
 
 @pytest.fixture
@@ -47,8 +49,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
 
 
 def trainer(folder: Path | None, **changes: Any) -> TaskTrainer:
-    kept = Checkpoints(folder, every_seconds=0)
-    return TaskTrainer(AnyScale(), "embedded", replace(RECIPE, **changes), seed=3, checkpoints=kept)
+    recipe = replace(RECIPE, **changes)
+    checkpoints = Checkpoints(folder, every_seconds=0)
+    return TaskTrainer(AnyScale(), "embedded", recipe, seed=3, checkpoints=checkpoints)
 
 
 def network(width: int = 4) -> Tiny:
@@ -60,15 +63,18 @@ def state(model: nn.Module) -> list[torch.Tensor]:
     return [tensor.clone() for tensor in model.state_dict().values()]
 
 
-def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
-    return len(one) == len(other) and all(map(torch.equal, one, other))
+def are_equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
+    return len(first) == len(second) and all(map(torch.equal, first, second))
 
 
-def killed_and_begun_again(
-    work: Callable[[], Any], steps: Steps, after: Iterator[int] | list[int]
+def kill_and_restart(
+    work: Callable[[], Any], steps: Steps, kill_after: Iterator[int] | list[int]
 ) -> Any:
-    """The result of the last attempt; each of the others is killed after so many steps."""
-    for allowed in after:
+    """Return the result of the last attempt.
+
+    Each attempt before is killed after a number of steps in `kill_after`.
+    """
+    for allowed in kill_after:
         steps.allowed = steps.taken + allowed
         with pytest.raises(Killed):
             work()
@@ -76,27 +82,29 @@ def killed_and_begun_again(
     return work()
 
 
-def spent(one: TaskTrainer) -> list[Any]:
+def costs(used: TaskTrainer) -> list[Any]:
     return [
-        one.meter.steps,
-        one.meter.samples,
-        one.meter.forward_passes,
-        one._draws.get_state().tolist(),
+        used.meter.steps,
+        used.meter.samples,
+        used.meter.forward_passes,
+        used._draws.get_state().tolist(),
     ]
 
 
-def test_a_killed_training_goes_on_from_its_last_step_and_ends_the_same(
+def test_a_killed_training_resumes_from_its_last_step_and_has_the_same_result(
     tmp_path: Path, steps: Steps
 ) -> None:
     def work(folder: Path | None) -> tuple[list[torch.Tensor], list[Any]]:
-        model, one = network(), trainer(folder)
-        one.fit(model, 9, phase="search")
-        one.fit(model, 4, phase="adapt")
-        return state(model), spent(one)
+        model = network()
+        own_trainer = trainer(folder)
+        own_trainer.fit(model, 9, phase="search")
+        own_trainer.fit(model, 4, phase="adapt")
+        return state(model), costs(own_trainer)
 
-    undisturbed, before = work(None), steps.taken
-    again = killed_and_begun_again(lambda: work(tmp_path), steps, [5, 0, 6])
-    assert same(again[0], undisturbed[0]) and again[1] == undisturbed[1]
+    undisturbed = work(None)
+    before = steps.taken
+    restarted = kill_and_restart(lambda: work(tmp_path), steps, [5, 0, 6])
+    assert are_equal(restarted[0], undisturbed[0]) and restarted[1] == undisturbed[1]
     assert steps.taken - before == 13
 
 
@@ -107,21 +115,23 @@ def test_a_method_that_is_killed_anywhere_ends_with_the_same_network(
     name: str, tmp_path: Path, steps: Steps
 ) -> None:
     torch.manual_seed(1)
-    model, method = (
-        UNet(width=8, levels=3),
-        METHODS.get(name)(**({"groups": 2, "crops": 2, "epochs": 4} if name == "autoslim" else {})),
-    )
-    budget = Budget(int(0.85 * peak_memory(model, (1, 3, 32, 32))), (1, 3, 32, 32))
+    model = UNet(width=8, levels=3)
+    options = {"groups": 2, "crops": 2, "epochs": 4} if name == "autoslim" else {}
+    method = METHODS.get(name)(**options)
+    shape = (1, 3, 32, 32)
+    budget = Budget(int(0.85 * peak_memory(model, shape)), shape)
 
     def work(folder: Path | None) -> tuple[Any, ...]:
         torch.manual_seed(5)
-        one = trainer(folder, pretrain_steps=8)
-        pruned = method.prune(model, budget, one)
-        return state(pruned.model), pruned.kept, [step.note for step in pruned.trace], spent(one)
+        own_trainer = trainer(folder, pretrain_steps=8)
+        pruned = method.prune(model, budget, own_trainer)
+        notes = [step.note for step in pruned.trace]
+        return state(pruned.model), pruned.kept, notes, costs(own_trainer)
 
-    undisturbed, needed = work(None), steps.taken
-    again = killed_and_begun_again(lambda: work(tmp_path), steps, [3, needed - 5])
-    assert same(again[0], undisturbed[0]) and again[1:] == undisturbed[1:]
+    undisturbed = work(None)
+    needed = steps.taken
+    restarted = kill_and_restart(lambda: work(tmp_path), steps, [3, needed - 5])
+    assert are_equal(restarted[0], undisturbed[0]) and restarted[1:] == undisturbed[1:]
     assert steps.taken == 2 * needed
 
 
@@ -142,10 +152,10 @@ def test_buffers_that_a_network_does_not_save_are_kept(tmp_path: Path, steps: St
         return [*state(model), model.seen.clone()]
 
     undisturbed = work(None)
-    assert same(killed_and_begun_again(lambda: work(tmp_path), steps, [3]), undisturbed)
+    assert are_equal(kill_and_restart(lambda: work(tmp_path), steps, [3]), undisturbed)
 
 
-def test_callbacks_that_do_not_say_what_they_carry_are_trained_from_the_start(
+def test_a_training_whose_callbacks_do_not_give_their_state_starts_from_its_beginning(
     tmp_path: Path, steps: Steps
 ) -> None:
     draws = Generator().manual_seed(0)
@@ -155,26 +165,26 @@ def test_callbacks_that_do_not_say_what_they_carry_are_trained_from_the_start(
             network(), 4, phase="search", penalty=lambda _: torch.rand((), generator=draws).sum()
         )
 
-    killed_and_begun_again(work, steps, [3])
+    kill_and_restart(work, steps, [3])
     assert steps.taken == 7 and not list(tmp_path.iterdir())
 
 
-def test_two_trainings_that_begin_alike_and_differ_in_what_they_do_are_two(tmp_path: Path) -> None:
-    found = []
+def test_two_trainings_with_one_start_and_different_callbacks_are_different(tmp_path: Path) -> None:
+    results = []
     for strength in (0.0, 10.0):
-        model, carried = network(), {"strength": strength}
+        model = network()
         trainer(tmp_path).fit(
             model,
             3,
             phase="search",
             penalty=lambda net, by=strength: by * net.first.weight.square().sum(),
-            callback_state=carried,
+            callback_state={"strength": strength},
         )
-        found.append(state(model))
-    assert not same(*found)
+        results.append(state(model))
+    assert not are_equal(*results)
 
 
-def test_a_phase_that_a_callback_ended_is_not_gone_on_with(tmp_path: Path, steps: Steps) -> None:
+def test_a_phase_that_a_callback_ended_is_not_continued(tmp_path: Path, steps: Steps) -> None:
     def work() -> int:
         return trainer(tmp_path).fit(
             network(),
@@ -187,7 +197,7 @@ def test_a_phase_that_a_callback_ended_is_not_gone_on_with(tmp_path: Path, steps
     assert [work(), work()] == [3, 3] and steps.taken == 3
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_the_training_begins_anew(
+def test_a_damaged_checkpoint_is_set_aside_and_the_training_starts_from_its_beginning(
     tmp_path: Path, steps: Steps, caplog: pytest.LogCaptureFixture
 ) -> None:
     def work() -> list[torch.Tensor]:
@@ -200,11 +210,11 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_training_begins_anew(
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert same(work(), first) and steps.taken == 6
+    assert are_equal(work(), first) and steps.taken == 6
     assert "is damaged" in caplog.text and path.with_name(f"{path.name}.damaged").is_file()
 
 
-def test_one_is_written_when_enough_time_has_passed_and_at_the_end_of_a_training_that_was_no_short_one(
+def test_a_checkpoint_is_written_after_a_while_and_at_the_end_of_a_training_that_was_not_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(range(0, 10**6, 2))
@@ -212,60 +222,63 @@ def test_one_is_written_when_enough_time_has_passed_and_at_the_end_of_a_training
     written: list[Any] = []
     monkeypatch.setattr(checkpoints.atomic, "write", lambda path, content: written.append(path))
     for every_seconds, steps in ((10**4, 3), (40, 3), (10, 12)):
-        one = TaskTrainer(
+        own_trainer = TaskTrainer(
             FakeTask(), "embedded", RECIPE, 3, checkpoints=Checkpoints(tmp_path, every_seconds)
         )
-        one.fit(network(), steps, phase="search")
+        own_trainer.fit(network(), steps, phase="search")
         written.append(None)
     assert [entry is None for entry in written] == [True, False, True, False, False, False, True]
 
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_waits_for_the_step_and_keeps_it(tmp_path: Path, steps: Steps) -> None:
-    def work(interrupted_at: int) -> list[torch.Tensor]:
-        def interrupts(index: int, rate: float) -> None:
-            if index == interrupted_at:
+    def work(interrupt_at: int) -> list[torch.Tensor]:
+        def interrupt(index: int, rate: float) -> None:
+            if index == interrupt_at:
                 signal.raise_signal(signal.SIGINT)
 
-        model, kept = network(), Checkpoints(tmp_path, every_seconds=1e6)
-        one = TaskTrainer(FakeTask(), "embedded", RECIPE, 3, checkpoints=kept)
-        one.fit(model, 6, phase="search", after_step=interrupts, callback_state={})
+        model = network()
+        checkpoints = Checkpoints(tmp_path, every_seconds=1e6)
+        own_trainer = TaskTrainer(FakeTask(), "embedded", RECIPE, 3, checkpoints=checkpoints)
+        own_trainer.fit(model, 6, phase="search", after_step=interrupt, callback_state={})
         return state(model)
 
     with pytest.raises(KeyboardInterrupt):
-        work(interrupted_at=3)
+        work(interrupt_at=3)
     assert steps.taken == 4
-    work(interrupted_at=-1)
+    work(interrupt_at=-1)
     assert steps.taken == 6
 
 
-def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
-    kept = Checkpoints(tmp_path / "trainings", every_seconds=0)
-    TaskTrainer(FakeTask(), "embedded", RECIPE, 3, checkpoints=kept).fit(
-        network(), 3, phase="search"
-    )
-    kept.forget()
-    kept.forget()
-    assert not (tmp_path / "trainings").exists()
+def test_deleted_checkpoints_are_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "trainings"
+    trainer(folder).fit(network(), 3, phase="search")
+    assert folder.exists()
+    for _ in range(2):
+        Checkpoints(folder).delete()
+        assert not folder.exists()
 
 
-def test_what_another_process_forgets_at_the_same_time_is_no_error(
+def test_checkpoints_that_another_process_deletes_at_the_same_time_are_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def removed_twice(*given: Any, **options: Any) -> None:
-        removed(*given, **options)
+    def unlink_twice(*args: Any, **options: Any) -> None:
+        unlink(*args, **options)
         raise FileNotFoundError
 
-    removed, kept = os.unlink, Checkpoints(tmp_path / "trainings")
-    kept.write_numbers({"loss": 1.0})
-    monkeypatch.setattr(os, "unlink", removed_twice)
-    kept.forget()
+    unlink = os.unlink
+    checkpoints = Checkpoints(tmp_path / "trainings")
+    checkpoints.write_numbers({"loss": 1.0})
+    monkeypatch.setattr(os, "unlink", unlink_twice)
+    checkpoints.delete()
     assert not (tmp_path / "trainings").exists()
 
 
-def test_what_can_not_be_kept_is_said_before_the_training(tmp_path: Path, steps: Steps) -> None:
+def test_a_callback_state_that_cannot_be_stored_is_refused_before_the_training(
+    tmp_path: Path, steps: Steps
+) -> None:
     with pytest.raises(
-        PluginError, match="must have a state, or be of plain values: Object of type object"
+        PluginError, match="must hold objects with a state, or plain values: Object of type object"
     ):
         trainer(tmp_path).fit(
             network(),

@@ -1,10 +1,10 @@
-"""Evaluation: padding, cutting back, scores, means."""
+"""Evaluation: padding, cropping to the original size, scores, means."""
 
 import pytest
 import torch
 from torch import nn
 
-from bench.training.evaluation import evaluate, input_scores, means, padded_to_multiple, restore
+from bench.training.evaluation import evaluate, input_scores, means, pad_to_multiple, restore
 from tests.fakes import FakeTask, Tiny
 
 
@@ -21,14 +21,15 @@ def test_a_photograph_of_any_size_comes_back_in_its_size():
     assert torch.equal(restore(Halves(), photo, 16), photo)
 
 
-def test_a_network_that_magnifies_is_cut_at_its_scale():
+def test_the_output_of_a_network_that_magnifies_is_cropped_at_its_scale():
     assert restore(nn.Upsample(scale_factor=2), torch.rand(3, 20, 33)).shape == (3, 40, 66)
 
 
 def test_padding_reflects_and_replicates_where_there_is_too_little_to_reflect():
     wide = torch.arange(20.0).expand(1, 3, 20, 20)
-    assert padded_to_multiple(wide, 16)[0, 0, 0, 20:].tolist() == [float(18 - k) for k in range(12)]
-    assert padded_to_multiple(torch.ones(1, 3, 2, 5), 16).shape == (1, 3, 16, 16)
+    right = pad_to_multiple(wide, 16)[0, 0, 0, 20:]
+    assert right.tolist() == [float(18 - column) for column in range(12)]
+    assert pad_to_multiple(torch.ones(1, 3, 2, 5), 16).shape == (1, 3, 16, 16)
 
 
 def test_the_identity_scores_like_the_input():

@@ -4,23 +4,23 @@ import signal
 
 import pytest
 
-from bench.training.interrupts import heeding_sigterm, patient
+from bench.training.interrupts import defer_interrupts, sigterm_as_interrupt
 
 pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 
 def test_the_first_waits_for_the_end_of_the_block() -> None:
     seen = []
-    with pytest.raises(KeyboardInterrupt), patient() as asked:
-        seen.append(asked())
+    with pytest.raises(KeyboardInterrupt), defer_interrupts() as is_interrupted:
+        seen.append(is_interrupted())
         signal.raise_signal(signal.SIGINT)
-        seen.append(asked())
+        seen.append(is_interrupted())
     assert seen == [False, True]
 
 
 def test_the_second_does_not_wait() -> None:
     seen = []
-    with pytest.raises(KeyboardInterrupt), patient():
+    with pytest.raises(KeyboardInterrupt), defer_interrupts():
         signal.raise_signal(signal.SIGINT)
         seen.append("after the first")
         signal.raise_signal(signal.SIGINT)
@@ -28,21 +28,21 @@ def test_the_second_does_not_wait() -> None:
     assert seen == ["after the first"]
 
 
-def test_an_error_meanwhile_does_not_swallow_it() -> None:
-    with pytest.raises(KeyboardInterrupt), patient():
+def test_an_error_inside_the_block_does_not_swallow_the_interruption() -> None:
+    with pytest.raises(KeyboardInterrupt), defer_interrupts():
         signal.raise_signal(signal.SIGINT)
         raise ValueError("the training diverged")
 
 
-def test_sigterm_is_an_interruption_where_it_is_heeded() -> None:
+def test_sigterm_is_an_interruption_inside_its_block() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), heeding_sigterm():
+    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_what_listened_before_listens_again() -> None:
+def test_the_handlers_before_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with patient():
+    with defer_interrupts():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before

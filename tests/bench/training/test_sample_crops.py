@@ -1,4 +1,4 @@
-"""Crops for people to look at: chosen without looking at any method, written once, whole."""
+"""Sample crops: the choice does not depend on any method, and each file is written once, whole."""
 
 import numpy
 import torch
@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from bench.training.evaluation import evaluate
-from bench.training.sample_crops import SIDE, keeping, most_detailed, patch_path
+from bench.training.sample_crops import SIDE, crop_path, crop_writer, most_detailed_corner
 from tests.fakes import FakeTask
 
 
@@ -17,56 +17,54 @@ def pixels(path):
 def test_the_crop_is_where_the_detail_is():
     photo = torch.zeros(3, 4 * SIDE, 4 * SIDE)
     photo[:, 2 * SIDE : 3 * SIDE : 2, SIDE : 2 * SIDE] = 1
-    assert most_detailed(photo) == (2 * SIDE, SIDE)
+    assert most_detailed_corner(photo) == (2 * SIDE, SIDE)
 
 
 def test_a_photograph_smaller_than_a_crop_is_shown_whole():
-    assert most_detailed(torch.rand(3, 1, 5)) == (0, 0)
-    assert most_detailed(torch.rand(3, SIDE // 2, 3 * SIDE))[0] == 0
+    assert most_detailed_corner(torch.rand(3, 1, 5)) == (0, 0)
+    assert most_detailed_corner(torch.rand(3, SIDE // 2, 3 * SIDE))[0] == 0
 
 
-def test_evaluation_keeps_the_restored_crops_and_once_what_all_share(tmp_path):
+def evaluate_and_write(folder, shared):
     task = FakeTask()
-    evaluate(
-        task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "one", tmp_path / "shared")
-    )
+    write_crops = crop_writer(task, folder, shared)
+    return evaluate(task, nn.Identity(), "embedded", on_image=write_crops)
+
+
+def test_evaluation_writes_the_restored_crops_and_the_shared_ones_once(tmp_path):
+    task = FakeTask()
+    evaluate_and_write(tmp_path / "one", tmp_path / "shared")
     pair = task.test_sets("embedded")["photos"][0]
     restored, degraded, clean = (
-        pixels(patch_path(folder, "photos", pair.name))
+        pixels(crop_path(folder, "photos", pair.name))
         for folder in (tmp_path / "one", tmp_path / "shared/degraded", tmp_path / "shared/clean")
     )
     assert torch.equal(restored, degraded) and not torch.equal(restored, clean)
-    top, left = most_detailed(pair.clean)
-    assert torch.equal(
-        clean,
-        pair.clean[:, top : top + SIDE, left : left + SIDE].clamp(0, 1).mul(255).round().byte(),
-    )
-    before = patch_path(tmp_path / "shared/clean", "photos", pair.name).stat().st_mtime_ns
-    evaluate(
-        task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "two", tmp_path / "shared")
-    )
-    assert patch_path(tmp_path / "shared/clean", "photos", pair.name).stat().st_mtime_ns == before
+    top, left = most_detailed_corner(pair.clean)
+    crop = pair.clean[:, top : top + SIDE, left : left + SIDE]
+    assert torch.equal(clean, crop.clamp(0, 1).mul(255).round().byte())
+    shared_path = crop_path(tmp_path / "shared/clean", "photos", pair.name)
+    before = shared_path.stat().st_mtime_ns
+    evaluate_and_write(tmp_path / "two", tmp_path / "shared")
+    assert shared_path.stat().st_mtime_ns == before
 
 
-def test_long_names_are_cut_and_stay_apart(tmp_path):
-    one, other = (patch_path(tmp_path, "set", "写" * 60 + end) for end in "ab")
-    assert one != other and len(one.name.encode()) < 200 and one.name.isascii()
+def test_long_names_are_shortened_and_stay_different(tmp_path):
+    first, second = (crop_path(tmp_path, "set", "写" * 60 + end) for end in "ab")
+    assert first != second and len(first.name.encode()) < 200 and first.name.isascii()
 
 
 def test_a_disk_that_fails_costs_the_crop_and_no_record(tmp_path, caplog):
     (tmp_path / "one").write_text("a file where a folder should be")
-    task = FakeTask()
-    assert evaluate(
-        task, nn.Identity(), "embedded", look=keeping(task, tmp_path / "one", tmp_path / "shared")
-    )
+    assert evaluate_and_write(tmp_path / "one", tmp_path / "shared")
     assert "no crop of even" in caplog.text
 
 
 def test_names_with_slashes_stay_inside_their_folder(tmp_path):
-    assert patch_path(tmp_path, "a/b", "../c").parent.parent == tmp_path
+    assert crop_path(tmp_path, "a/b", "../c").parent.parent == tmp_path
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path):
     for name in ("", ".", "..", "../..", "/etc/passwd", "a/../../b"):
-        path = patch_path(tmp_path / "crops", name, name)
+        path = crop_path(tmp_path / "crops", name, name)
         assert (tmp_path / "crops").resolve() == path.resolve().parent.parent

@@ -1,4 +1,4 @@
-"""ASSL as a method: the budget, what it changes before fine-tuning (check (b)), and that it works on every kind of network."""
+"""ASSL as a method: the budget, changes before fine-tuning (check (b)), all kinds of networks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +12,13 @@ from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
 from bench.surgery.analysis import analyze_network
-from bench.surgery.width_search import positions, scaled
+from bench.surgery.width_search import count_positions, scale_widths
 from bench.training.checkpoints import Checkpoints
 from bench.training.trainer import TaskTrainer
 from methods.assl import Assl
 from methods.uniform import Uniform
 from tests.fakes import RECIPE, FakeTask
-from tests.networks.public import PUBLIC, seeded, shape_of
+from tests.networks.public import PUBLIC, build_with_seed, input_shape
 from tests.networks.small import SHAPE, Residual, unet
 
 
@@ -37,7 +37,7 @@ def _budget(network: nn.Module, ratio: float = 0.5) -> Budget:
     return Budget(int(ratio * peak_memory(network, SHAPE)), SHAPE)
 
 
-def _weights(network: nn.Module) -> int:
+def _count_weights(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
 
@@ -46,52 +46,46 @@ def test_widths_and_parameters_are_those_of_uniform_and_one_grid_step_more_break
     ratio: float,
 ) -> None:
     network = unet(8)
-    budget, body = _budget(network, ratio), analyze_network(network, _budget(network, ratio))
-    pruned, uniform = (
-        Assl(epochs=1).prune(network, budget, _trainer()),
-        Uniform().prune(network, budget),
-    )
-    assert _weights(pruned.model) == _weights(uniform.model)
-    assert {unit: len(kept) for unit, kept in pruned.kept.items()} == {
-        unit: len(kept) for unit, kept in uniform.kept.items()
-    }
+    budget = _budget(network, ratio)
+    analysis = analyze_network(network, _budget(network, ratio))
+    pruned = Assl(epochs=1).prune(network, budget, _trainer())
+    uniform = Uniform().prune(network, budget)
+    assert _count_weights(pruned.model) == _count_weights(uniform.model)
+    widths = {unit: len(kept) for unit, kept in pruned.kept.items()}
+    assert widths == {unit: len(kept) for unit, kept in uniform.kept.items()}
     position = len(pruned.kept["encoder.0.c11"])
     assert (
-        body.peaks.peak_bytes(scaled(body, position, 1))
+        analysis.peaks.peak_bytes(scale_widths(analysis, position, 1))
         <= budget.peak_bytes
-        < body.peaks.peak_bytes(scaled(body, position + 1, 1))
+        < analysis.peaks.peak_bytes(scale_widths(analysis, position + 1, 1))
     )
-    assert positions(body) == 8
+    assert count_positions(analysis) == 8
 
 
-class Watching(TaskTrainer):
-    """Keeps what the trained network makes of a probe before surgery, (1, 3, H, W)."""
+class WatchingTrainer(TaskTrainer):
+    """Records the output of the trained network for a probe before surgery, (1, 3, H, W)."""
 
     probe = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
 
     def fit(self, model: nn.Module, *args: object, **options: object) -> int:
         steps = super().fit(model, *args, **options)  # type: ignore[arg-type]
         with torch.no_grad():
-            self.whole = model.eval()(self.probe)
+            self.output = model.eval()(self.probe)
         return steps
 
 
 def test_the_longer_the_phases_the_less_surgery_changes() -> None:
-    network, changes, rises = seeded(lambda: Residual(8)), [], []
+    network = build_with_seed(lambda: Residual(8))
+    changes = []
+    rises = []
     _trainer().fit(network, 150, phase="pretrain")
     for epochs in (5, 20, 80):
-        trainer = Watching(FakeTask(), "embedded", RECIPE, seed=0)
-        smaller = (
-            Assl(epochs=epochs, penalty=100.0)
-            .prune(network, _budget(network, 0.7), trainer)
-            .model.eval()
-        )
+        trainer = WatchingTrainer(FakeTask(), "embedded", RECIPE, seed=0)
+        method = Assl(epochs=epochs, penalty=100.0)
+        smaller = method.prune(network, _budget(network, 0.7), trainer).model.eval()
         with torch.no_grad():
-            changes.append(
-                float(
-                    (smaller(trainer.probe) - trainer.whole).abs().max() / trainer.whole.abs().max()
-                )
-            )
+            change = (smaller(trainer.probe) - trainer.output).abs().max()
+        changes.append(float(change / trainer.output.abs().max()))
         rises.append(trainer.loss(smaller) - trainer.loss(network))
     assert changes == sorted(changes, reverse=True)
     assert changes[-1] < 0.05 * changes[0]
@@ -102,62 +96,55 @@ def test_the_longer_the_phases_the_less_surgery_changes() -> None:
     "name", ["edsr x2", "edsr x4", "srresnet x2", "dncnn", "res-u-net", "nafnet", "ridnet", "hinet"]
 )
 def test_it_works_on_networks_with_ties_pixel_shuffle_and_normalisations(name: str) -> None:
-    network, shape = PUBLIC[name](), shape_of(name)
+    network = PUBLIC[name]()
+    shape = input_shape(name)
     budget = Budget(int(0.7 * peak_memory(network, shape)), shape)
-    pruned = Assl(epochs=2).prune(
-        network, budget, TaskTrainer(AnySize(), "embedded", RECIPE, seed=0)
-    )
+    trainer = TaskTrainer(AnySize(), "embedded", RECIPE, seed=0)
+    pruned = Assl(epochs=2).prune(network, budget, trainer)
     referee(pruned.model, network, budget, "assl")
     assert type(pruned.model) is type(network)
-    assert _weights(pruned.model) < _weights(network)
+    assert _count_weights(pruned.model) < _count_weights(network)
 
 
-def test_the_diary_tells_the_phases_and_only_networks_with_ties_align() -> None:
-    network, tied = unet(4), FakeTask().build("residual")
-    notes = [
-        step.note.split(":")[0]
-        for step in Assl(epochs=10).prune(network, _budget(network), _trainer()).trace
-    ]
-    assert notes == ["grown", "stabilised", "removed"]
+def test_the_trace_reports_the_phases_and_only_networks_with_ties_align() -> None:
+    network = unet(4)
+    tied = FakeTask().build("residual")
+    pruned = Assl(epochs=10).prune(network, _budget(network), _trainer())
+    phases = [step.note.split(":")[0] for step in pruned.trace]
+    assert phases == ["grown", "stabilised", "removed"]
     pruned = Assl(epochs=10).prune(tied, _budget(tied, 0.7), _trainer())
-    assert [step.note.split(":")[0] for step in pruned.trace] == [
-        "aligned",
-        "grown",
-        "stabilised",
-        "removed",
-    ]
+    phases = [step.note.split(":")[0] for step in pruned.trace]
+    assert phases == ["aligned", "grown", "stabilised", "removed"]
     assert [step.peak_bytes for step in pruned.trace[:-1]] == [peak_memory(tied, SHAPE)] * 3
     assert pruned.trace[-1].peak_bytes == peak_memory(pruned.model, SHAPE)
 
 
-def test_all_steps_are_metered_and_foreseen() -> None:
-    network, trainer = unet(4), _trainer()
+def test_all_steps_are_metered_and_forecast() -> None:
+    network = unet(4)
+    trainer = _trainer()
     Assl(epochs=3).prune(network, _budget(network), trainer)
     assert trainer.meter.steps == {"search": 3 * RECIPE.steps_per_epoch}
-    assert (
-        Assl(epochs=3).expected_steps(RECIPE) == 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
-    )
+    steps = 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
+    assert Assl(epochs=3).expected_steps(RECIPE) == steps
     assert Assl(epochs=3).expected_steps(replace(RECIPE, matched_steps=50)) == 50
 
 
 def test_the_same_seed_gives_the_same_network_and_the_passed_one_is_untouched() -> None:
     network = FakeTask().build("residual")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    one, other = (
+    first, second = (
         Assl(epochs=4).prune(network, _budget(network, 0.7), _trainer()) for _ in range(2)
     )
-    assert one.kept == other.kept
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(
-            one.model.state_dict().values(), other.model.state_dict().values(), strict=True
-        )
-    )
+    assert first.kept == second.kept
+    weights = second.model.state_dict()
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, weights[name])
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
 def test_at_the_full_budget_nothing_is_trained() -> None:
-    network, trainer = unet(4), _trainer()
+    network = unet(4)
+    trainer = _trainer()
     pruned: Pruned = Assl().prune(network, _budget(network, 1.0), trainer)
     assert not pruned.kept
     assert not trainer.meter.steps
@@ -175,11 +162,9 @@ class Stem(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head, self.body, self.tail = (
-            nn.Conv2d(3, 8, 3, padding=1),
-            nn.Conv2d(8, 8, 3, padding=1),
-            nn.Conv2d(8, 3, 3, padding=1),
-        )
+        self.head = nn.Conv2d(3, 8, 3, padding=1)
+        self.body = nn.Conv2d(8, 8, 3, padding=1)
+        self.tail = nn.Conv2d(8, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.head(x)
@@ -195,8 +180,7 @@ def test_a_budget_does_not_take_over_the_training_of_another_where_all_layers_ar
     trainer = TaskTrainer(
         FakeTask(), "embedded", RECIPE, seed=0, checkpoints=Checkpoints(tmp_path, every_seconds=0)
     )
-    pruned = Assl(epochs=5).sweep(network, [_budget(network, 0.8), _budget(network, 0.5)], trainer)
-    assert all(
-        isinstance(one, Pruned) and peak_memory(one.model, SHAPE) <= budget.peak_bytes
-        for budget, one in pruned
-    )
+    budgets = [_budget(network, 0.8), _budget(network, 0.5)]
+    for budget, outcome in Assl(epochs=5).sweep(network, budgets, trainer):
+        assert isinstance(outcome, Pruned)
+        assert peak_memory(outcome.model, SHAPE) <= budget.peak_bytes

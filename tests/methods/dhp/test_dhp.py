@@ -17,12 +17,12 @@ from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
 from bench.training.trainer import TaskTrainer
 from methods import dhp
-from methods.dhp import DHP, Searched
+from methods.dhp import DHP, SearchResult
 from methods.dhp.hypernetwork import Hypernetwork
 from methods.dhp.latents import Latents
 from tests.fakes import RECIPE, AnyScale
-from tests.networks.public import PUBLIC, inputs_of, shape_of
-from tests.networks.small import SHAPE, Residual, layout_at, layout_of, unet
+from tests.networks.public import PUBLIC, input_shape, random_inputs
+from tests.networks.small import SHAPE, Residual, network_layout, unet
 
 SEARCH = replace(RECIPE, pretrain_steps=12)
 NETWORKS = {name: PUBLIC[name] for name in ("edsr x2", "srresnet x2", "dncnn")} | {
@@ -39,52 +39,53 @@ def _budget(network: nn.Module, ratio: float, shape: Any = SHAPE) -> Budget:
     return Budget(int(ratio * peak_memory(network, shape)), shape)
 
 
-def _searched(method: DHP, network: nn.Module, trainer: TaskTrainer | None = None) -> Searched:
+def _search(method: DHP, network: nn.Module, trainer: TaskTrainer | None = None) -> SearchResult:
     return method.prepare(network, _budget(network, 1), trainer or _trainer())
 
 
 @cache
-def _searched_unet() -> Searched:
-    """A search on a U-Net of width 8, for those that only cut."""
-    return _searched(DHP(), unet(8))
+def _search_unet() -> SearchResult:
+    """A search on a U-Net of width 8, for tests that only cut."""
+    return _search(DHP(), unet(8))
 
 
-def _at_zero(searched: Searched) -> int:
+def _count_zero_latents(searched: SearchResult) -> int:
     return sum(int((scores < 0).sum()) for scores in searched.scores.values())
 
 
 @pytest.fixture
 def hypernetworks(monkeypatch: pytest.MonkeyPatch) -> list[Hypernetwork]:
-    """Those that were made, to look at after a search."""
-    made: list[Hypernetwork] = []
+    """The hypernetworks of a test, in order."""
+    instances: list[Hypernetwork] = []
 
-    class Noted(Hypernetwork):
+    class RecordedHypernetwork(Hypernetwork):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
-            made.append(self)
+            instances.append(self)
 
-    monkeypatch.setattr(dhp, "Hypernetwork", Noted)
-    return made
+    monkeypatch.setattr(dhp, "Hypernetwork", RecordedHypernetwork)
+    return instances
 
 
-def _masked(
+def _mask_weights(
     network: nn.Module, weights: dict[str, Tensor], kept: Any, shape: Any
 ) -> dict[str, Tensor]:
     """Generated weights and free biases times 0 or 1, for each output and each input channel."""
-    channels = layout_at(network, shape)
+    channels = network_layout(network, shape)
     gone = {
-        channels.units[unit].start + one
+        channels.units[unit].start + channel
         for unit in kept
-        for one in range(channels.widths[unit])
-        if one not in kept[unit]
+        for channel in range(channels.widths[unit])
+        if channel not in kept[unit]
     }
     masked = dict(weights)
     for layer in channels.makes:
         ends = [
-            torch.tensor([float(place == STAYS or place not in gone) for place in end[layer]])
+            torch.tensor([float(slot == STAYS or slot not in gone) for slot in end[layer]])
             for end in (channels.makes, channels.reads)
         ]
-        weight, bias = weights.get(f"{layer}.weight"), network.get_submodule(layer).bias
+        weight = weights.get(f"{layer}.weight")
+        bias = network.get_submodule(layer).bias
         if weight is None:  # frozen
             continue
         transposed = isinstance(network.get_submodule(layer), nn.ConvTranspose2d)
@@ -99,27 +100,25 @@ def _masked(
 def test_the_converted_network_computes_what_the_hypernetwork_does_with_masked_generated_weights(
     name: str, hypernetworks: list[Hypernetwork]
 ) -> None:
-    network, shape = NETWORKS[name](), shape_of(name)
+    network = NETWORKS[name]()
+    shape = input_shape(name)
     trainer = _trainer()
     searched = DHP(least_width=2).prepare(network, _budget(network, 1, shape), trainer)
     pruned = DHP(least_width=2).cut(searched, _budget(network, 0.7, shape), trainer)
     (hypernetwork,) = hypernetworks
-    assert all(
-        (one.b0 != 0).any() and (one.b1 != 0).any() and (one.b2 != 0).any()
-        for one in hypernetwork.layers
-    )
+    for layer in hypernetwork.layers:
+        assert all((bias != 0).any() for bias in (layer.b0, layer.b1, layer.b2))
     assert (hypernetwork.latents.abs() < 5e-3).any()
     with torch.no_grad():
-        masked = _masked(searched.network, hypernetwork.weights(), pruned.kept, shape)
+        masked = _mask_weights(
+            searched.network, hypernetwork.generate_weights(), pruned.kept, shape
+        )
         for seed in range(2):
-            (x,) = inputs_of(shape, seed)
-            expected, found = (
-                functional_call(searched.network, masked, (x,)),
-                pruned.model.eval()(x),
-            )
-            torch.testing.assert_close(
-                found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max())
-            )
+            (x,) = random_inputs(shape, seed)
+            expected = functional_call(searched.network, masked, (x,))
+            found = pruned.model.eval()(x)
+            tolerance = 1e-5 * float(expected.abs().max())
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=tolerance)
 
 
 def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_repeat_theirs(
@@ -127,8 +126,11 @@ def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_rep
 ) -> None:
     network = PUBLIC["edsr x2"]()
     pruned = DHP(least_width=1).prune(network, _budget(network, 0.6), _trainer())
-    weights, kept, smaller = hypernetworks[0].weights(), pruned.kept, pruned.model
-    trunk, shuffled = kept["head"], kept["up.0"]
+    weights = hypernetworks[0].generate_weights()
+    kept = pruned.kept
+    smaller = pruned.model
+    trunk = kept["head"]
+    shuffled = kept["up.0"]
     assert 1 <= len(trunk) < 6
     assert 1 <= len(shuffled) < 6
     assert torch.equal(smaller.head.weight, weights["head.weight"][trunk])
@@ -145,24 +147,24 @@ def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_rep
 def test_no_unit_goes_below_the_least_width_and_less_than_that_is_infeasible(
     least_width: int, min_width: int
 ) -> None:
-    network, floor, trainer = (
-        unet(4),
-        max(least_width, min_width),
-        _trainer(replace(SEARCH, min_width=min_width)),
-    )
+    network = unet(4)
+    floor = max(least_width, min_width)
+    trainer = _trainer(replace(SEARCH, min_width=min_width))
     least = peak_model(network, SHAPE).least_bytes(floor)
-    searched = _searched(DHP(least_width=least_width), network, trainer)
+    searched = _search(DHP(least_width=least_width), network, trainer)
     pruned = DHP(least_width=least_width).cut(searched, Budget(least, SHAPE), trainer)
     assert peak_memory(pruned.model, SHAPE) == least
-    assert min(layout_of(pruned.model).widths.values()) == min(floor, 4)
+    assert min(network_layout(pruned.model).widths.values()) == min(floor, 4)
     with pytest.raises(Infeasible, match="the least is"):
         DHP(least_width=least_width).cut(searched, Budget(least - 1, SHAPE), trainer)
 
 
 @pytest.mark.parametrize("ratio", [0.9, 0.75, 0.5])
 def test_restoring_the_last_removed_channel_breaks_the_budget(ratio: float) -> None:
-    network, searched = unet(8), _searched_unet()
-    budget, model = _budget(network, ratio), peak_model(network, SHAPE)
+    network = unet(8)
+    searched = _search_unet()
+    budget = _budget(network, ratio)
+    model = peak_model(network, SHAPE)
     (step,) = DHP().cut(searched, budget, _trainer()).trace
     gone = [
         (float(score), unit)
@@ -178,13 +180,13 @@ def test_restoring_the_last_removed_channel_breaks_the_budget(ratio: float) -> N
 
 
 def test_what_stays_is_above_one_threshold_except_at_the_least_width() -> None:
-    searched = _searched_unet()
+    searched = _search_unet()
     kept = DHP().cut(searched, _budget(unet(8), 0.75), _trainer()).kept
     gone = [
-        float(row[one])
+        float(row[channel])
         for unit, row in searched.scores.items()
-        for one in range(len(row))
-        if one not in kept.get(unit, range(len(row)))
+        for channel in range(len(row))
+        if channel not in kept.get(unit, range(len(row)))
     ]
     stays = [
         float(searched.scores[unit][indices].min())
@@ -197,27 +199,28 @@ def test_what_stays_is_above_one_threshold_except_at_the_least_width() -> None:
 
 def test_more_shrinkage_brings_more_latents_to_0_and_none_brings_none() -> None:
     counts = [
-        _at_zero(_searched(DHP(shrinkage=shrinkage), unet(4))) for shrinkage in (0.0, 0.6, 1.2)
+        _count_zero_latents(_search(DHP(shrinkage=shrinkage), unet(4)))
+        for shrinkage in (0.0, 0.6, 1.2)
     ]
     assert counts[0] == 0
     assert counts == sorted(set(counts))
-    places = layout_of(unet(4)).size
-    assert counts[1] == pytest.approx(
-        0.45 * places, rel=0.2
-    )  # of normal numbers, 45 in 100 are shorter than 0.6
+    slots = network_layout(unet(4)).size
+    # Of normal numbers, 45 in 100 are shorter than 0.6.
+    assert counts[1] == pytest.approx(0.45 * slots, rel=0.2)
 
 
 def test_small_latents_become_more_with_every_quarter_of_the_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    small, shrink = [], Latents.shrink
+    small = []
+    shrink = Latents.shrink
 
-    def noting(latents: Latents, amount: float) -> None:
+    def record(latents: Latents, amount: float) -> None:
         shrink(latents, amount)
-        small.append(latents.small())
+        small.append(latents.count_small())
 
-    monkeypatch.setattr(Latents, "shrink", noting)
-    searched = _searched(DHP(), unet(4))
+    monkeypatch.setattr(Latents, "shrink", record)
+    searched = _search(DHP(), unet(4))
     quarters = small[2::3]
     assert quarters == sorted(set(quarters))
     assert f"{small[-1]} after it" in searched.note
@@ -225,8 +228,9 @@ def test_small_latents_become_more_with_every_quarter_of_the_search(
 
 
 def test_the_search_is_booked_as_pretraining_and_each_pass_is_counted_once() -> None:
-    trainer, network = _trainer(), unet(4)
-    _searched(DHP(), network, trainer)
+    trainer = _trainer()
+    network = unet(4)
+    _search(DHP(), network, trainer)
     assert trainer.meter.steps == {"pretrain": SEARCH.pretrain_steps}
     assert trainer.meter.forward_passes == SEARCH.pretrain_steps
     assert not any(layer._forward_hooks for layer in network.modules())
@@ -234,8 +238,9 @@ def test_the_search_is_booked_as_pretraining_and_each_pass_is_counted_once() -> 
 
 
 def test_from_the_pretrained_network_half_of_the_later_training_is_search() -> None:
-    trainer, network = _trainer(), unet(4)
-    _searched(DHP(start="pretrained"), network, trainer)
+    trainer = _trainer()
+    network = unet(4)
+    _search(DHP(start="pretrained"), network, trainer)
     assert trainer.meter.steps == {"search": SEARCH.tuning_steps // 2}
     assert DHP(start="pretrained").expected_steps(SEARCH) == SEARCH.tuning_steps
 
@@ -245,11 +250,9 @@ def test_statistics_biases_and_free_weights_are_trained_in_the_network_that_come
     fresh = PUBLIC["srresnet x2"]()
     _trainer().reinitialise(fresh)
     before = fresh.state_dict()
-    after = _searched(DHP(), network).network.state_dict()
-    assert (
-        int(after["blocks.0.1.num_batches_tracked"])
-        == int(before["blocks.0.1.num_batches_tracked"]) + SEARCH.pretrain_steps
-    )
+    after = _search(DHP(), network).network.state_dict()
+    batches = "blocks.0.1.num_batches_tracked"
+    assert int(after[batches]) == int(before[batches]) + SEARCH.pretrain_steps
     unmoved = [name for name, value in after.items() if torch.equal(value, before[name])]
     assert not unmoved
     assert 0 < float(after["head.0.bias"].abs().max()) < 0.1  # it started at 0
@@ -259,27 +262,27 @@ def test_a_search_lowers_the_loss() -> None:
     losses = []
     for steps in (1, 60):
         trainer = _trainer(replace(SEARCH, pretrain_steps=steps))
-        losses.append(trainer.loss(_searched(DHP(shrinkage=0.1), Residual(), trainer).network))
+        losses.append(trainer.loss(_search(DHP(shrinkage=0.1), Residual(), trainer).network))
     assert losses[1] < 0.7 * losses[0], losses
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None:
     network = Residual()
-    one, same, other = (
+    first, same, other = (
         DHP().prune(network, _budget(network, 1.0), _trainer(seed=seed)).model for seed in (0, 0, 1)
     )
-    for name, weight in one.state_dict().items():
+    for name, weight in first.state_dict().items():
         assert torch.equal(weight, same.state_dict()[name])
-    assert not torch.equal(one.tail.weight, other.tail.weight)
+    assert not torch.equal(first.tail.weight, other.tail.weight)
 
 
 @pytest.mark.parametrize("name", ["nafnet", "hinet", "res-u-net", "ridnet"])
 def test_other_networks_fit_their_budget_too(name: str) -> None:
-    network, shape = PUBLIC[name](), shape_of(name)
+    network = PUBLIC[name]()
+    shape = input_shape(name)
     budget = _budget(network, 0.8, shape)
-    pruned = DHP(least_width=1).prune(
-        network, budget, _trainer(replace(SEARCH, patch=32, pretrain_steps=2))
-    )
+    trainer = _trainer(replace(SEARCH, patch=32, pretrain_steps=2))
+    pruned = DHP(least_width=1).prune(network, budget, trainer)
     assert isinstance(pruned, Pruned)
     referee(pruned.model, network, budget, "dhp")
 

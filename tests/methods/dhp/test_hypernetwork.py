@@ -1,4 +1,4 @@
-"""Generated weights: the equations pair by pair, checks (c) and (e), and who shares a latent with whom."""
+"""Generated weights: the equations for pairs of channels, checks (c) and (e), shared latents."""
 
 from copy import deepcopy
 from itertools import product
@@ -9,21 +9,24 @@ from torch import Tensor, nn
 
 from bench.channels.units import STAYS
 from bench.surgery.importance import channel_norms
-from methods.dhp.hypernetwork import Hypernetwork, LayerWeights, Mixed
-from tests.networks.public import PUBLIC, shape_of
-from tests.networks.small import SHAPE, layout_at, layout_of, unet
+from methods.dhp.hypernetwork import Hypernetwork, LayerWeights, WeightedSum
+from tests.networks.public import PUBLIC, input_shape
+from tests.networks.small import SHAPE, network_layout, unet
 
 PACE = 0.25
 
 
-def _hypernetwork(network: nn.Module) -> Hypernetwork:
-    return Hypernetwork(network, layout_of(network), 8, PACE, 0)
+def _make_hypernetwork(network: nn.Module) -> Hypernetwork:
+    return Hypernetwork(network, network_layout(network), 8, PACE, 0)
 
 
-def _of_pair(one: LayerWeights, row: int, column: int, latents: Tensor) -> Tensor:
-    """(pixels,): the equations for one input and one output channel."""
-    w1, w2, b0, b1, b2 = (PACE * stored for stored in (one.w1, one.w2, one.b0, one.b1, one.b2))
-    outer = latents[one.of_rows[row]] * latents[one.of_columns[column]] + b0[row, column]
+def _pair_weights(weights: LayerWeights, row: int, column: int, latents: Tensor) -> Tensor:
+    """The equations for one input and one output channel, (pixels,)."""
+    stored = (weights.w1, weights.w2, weights.b0, weights.b1, weights.b2)
+    w1, w2, b0, b1, b2 = (PACE * tensor for tensor in stored)
+    row_latent = latents[weights.row_latents[row]]
+    column_latent = latents[weights.column_latents[column]]
+    outer = row_latent * column_latent + b0[row, column]
     embedded = outer * w1[:, row, column] + b1[:, row, column]
     pixels = (slice(None), slice(column, None, b0.shape[1]))
     return w2[:, row][pixels].T @ embedded + b2[row][pixels[1]]
@@ -42,45 +45,40 @@ def _of_pair(one: LayerWeights, row: int, column: int, latents: Tensor) -> Tenso
     ids=str,
 )
 def test_the_weights_of_each_pair_of_channels_follow_the_equations(layer: nn.Module) -> None:
-    draws, groups = torch.Generator().manual_seed(0), getattr(layer, "groups", 1)
-    outputs, inputs = (
-        torch.arange(6 // groups).repeat(groups),
-        6 + torch.arange(4 // groups).repeat(groups),
-    )  # alike in all groups
-    one, latents = (
-        LayerWeights(layer, outputs, inputs, 3, PACE, draws),
-        torch.randn(10, generator=draws),
-    )
+    generator = torch.Generator().manual_seed(0)
+    groups = getattr(layer, "groups", 1)
+    # All groups have the same latents.
+    outputs = torch.arange(6 // groups).repeat(groups)
+    inputs = 6 + torch.arange(4 // groups).repeat(groups)
+    weights = LayerWeights(layer, outputs, inputs, 3, PACE, generator)
+    latents = torch.randn(10, generator=generator)
     with torch.no_grad():
-        for parameter in one.parameters():
-            parameter.normal_(generator=draws)
-        weight = one(latents)
+        for parameter in weights.parameters():
+            parameter.normal_(generator=generator)
+        weight = weights(latents)
         assert weight.shape == layer.weight.shape
         transposed = isinstance(layer, nn.ConvTranspose2d)
+        rows, columns = (inputs, outputs) if transposed else (outputs, inputs)
         for row, column in product(*map(range, weight.shape[:2])):
-            assert int(one.of_rows[row]) == (inputs[row] if transposed else outputs[row])
-            assert int(one.of_columns[column]) == (
-                outputs[column] if transposed else inputs[column]
-            )
-            torch.testing.assert_close(
-                weight[row, column].flatten(), _of_pair(one, row, column, latents)
-            )
+            assert weights.row_latents[row] == rows[row]
+            assert weights.column_latents[column] == columns[column]
+            expected = _pair_weights(weights, row, column, latents)
+            torch.testing.assert_close(weight[row, column].flatten(), expected)
 
 
 def test_the_sum_over_the_embedding_has_the_gradient_of_its_formula() -> None:
-    draws = torch.Generator().manual_seed(0)
-    w2 = torch.randn(3, 2, 4, 5, generator=draws, dtype=torch.float64, requires_grad=True)
-    embedded = torch.randn(3, 2, 1, 5, generator=draws, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(Mixed.apply(w2, embedded), (w2 * embedded).sum(0))
-    assert torch.autograd.gradcheck(Mixed.apply, (w2, embedded))
+    generator = torch.Generator().manual_seed(0)
+    w2 = torch.randn(3, 2, 4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    embedded = torch.randn(3, 2, 1, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(WeightedSum.apply(w2, embedded), (w2 * embedded).sum(0))
+    assert torch.autograd.gradcheck(WeightedSum.apply, (w2, embedded))
 
 
 def test_the_loss_reaches_every_latent_and_every_part_of_the_hypernetwork() -> None:
     network = unet(2).train()
-    hypernetwork = _hypernetwork(network)
-    hypernetwork.run(
-        network, torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
-    ).square().mean().backward()
+    hypernetwork = _make_hypernetwork(network)
+    inputs = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
+    hypernetwork.run(network, inputs).square().mean().backward()
     for name, parameter in hypernetwork.named_parameters():
         assert parameter.grad is not None, name
         assert (parameter.grad != 0).any(), name
@@ -89,24 +87,19 @@ def test_the_loss_reaches_every_latent_and_every_part_of_the_hypernetwork() -> N
 
 def test_weights_start_with_the_variance_of_the_fan_in_of_their_whole_input() -> None:
     network = unet(16)
-    hypernetwork = _hypernetwork(network)
-    wide = {
-        name: one
-        for name, one in zip(hypernetwork.names, hypernetwork.layers, strict=True)
-        if min(one.b0.shape) >= 64
-    }
+    hypernetwork = _make_hypernetwork(network)
+    layers = zip(hypernetwork.names, hypernetwork.layers, strict=True)
+    wide = {name: layer for name, layer in layers if min(layer.b0.shape) >= 64}
     assert len(wide) == 11
-    weights, latents = (
-        {name: weight.detach() for name, weight in hypernetwork.weights().items()},
-        hypernetwork.latents.detach(),
-    )
-    for name, one in wide.items():
+    weights = {name: weight.detach() for name, weight in hypernetwork.generate_weights().items()}
+    latents = hypernetwork.latents.detach()
+    for name, generated in wide.items():
         layer = network.get_submodule(name.removesuffix(".weight"))
-        moments = [latents[part].square().mean() for part in (one.of_rows, one.of_columns)]
-        fan_in = (
-            layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]
-        )  # of a concat, both segments
-        expected = float(moments[0] * moments[1]) / fan_in
+        row_moment = latents[generated.row_latents].square().mean()
+        column_moment = latents[generated.column_latents].square().mean()
+        # Of a concat, in_channels counts both segments.
+        fan_in = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]
+        expected = float(row_moment * column_moment) / fan_in
         assert float(weights[name].var()) == pytest.approx(expected, rel=0.2), name
         assert float(weights[name].mean()) == pytest.approx(0, abs=0.1 * expected**0.5)
 
@@ -115,92 +108,81 @@ def test_weights_start_with_the_variance_of_the_fan_in_of_their_whole_input() ->
     "layer", [nn.Conv2d(128, 64, 3, groups=2), nn.ConvTranspose2d(128, 64, 3, groups=2)], ids=str
 )
 def test_in_a_grouped_convolution_the_fan_in_is_that_of_one_group(layer: nn.Module) -> None:
-    draws = torch.Generator().manual_seed(0)
-    one = LayerWeights(
-        layer,
-        torch.zeros(64, dtype=torch.int64),
-        torch.zeros(128, dtype=torch.int64),
-        8,
-        PACE,
-        draws,
-    )
-    assert float(one(torch.ones(1)).detach().var()) == pytest.approx(1 / (64 * 9), rel=0.1)
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.zeros(64, dtype=torch.int64)
+    inputs = torch.zeros(128, dtype=torch.int64)
+    weights = LayerWeights(layer, outputs, inputs, 8, PACE, generator)
+    assert float(weights(torch.ones(1)).detach().var()) == pytest.approx(1 / (64 * 9), rel=0.1)
 
 
 def test_a_pace_starts_from_the_same_weights_and_slows_what_they_are_made_of() -> None:
-    latents, everywhere, moved = torch.linspace(0.5, 1, 4), torch.arange(4), []
-    ones = [
-        LayerWeights(
-            nn.Conv2d(4, 4, 3), everywhere, everywhere, 8, pace, torch.Generator().manual_seed(0)
-        )
-        for pace in (1.0, 0.25)
-    ]
-    before = [one(latents).detach() for one in ones]
-    torch.testing.assert_close(*before)
-    for one, start in zip(ones, before, strict=True):
-        optimizer = torch.optim.Adam(one.parameters(), lr=1e-3)
-        one(latents).sum().backward()
+    latents = torch.linspace(0.5, 1, 4)
+    indices = torch.arange(4)
+    starts = []
+    moves = []
+    for pace in (1.0, 0.25):
+        generator = torch.Generator().manual_seed(0)
+        weights = LayerWeights(nn.Conv2d(4, 4, 3), indices, indices, 8, pace, generator)
+        starts.append(weights(latents).detach())
+        optimizer = torch.optim.Adam(weights.parameters(), lr=1e-3)
+        weights(latents).sum().backward()
         optimizer.step()
-        moved.append((start - one(latents)).detach())
-    torch.testing.assert_close(moved[1], 0.25 * moved[0], rtol=0.02, atol=1e-5)
-    outer = torch.outer(latents, latents)
-    assert float(
-        (moved[0].mean((2, 3)) / (1e-3 * (1 + 8 * outer * 3**0.5 / 2))).mean()
-    ) == pytest.approx(1, rel=0.2)  # 1 + sum |E|
+        moves.append((starts[-1] - weights(latents)).detach())
+    torch.testing.assert_close(*starts)
+    torch.testing.assert_close(moves[1], 0.25 * moves[0], rtol=0.02, atol=1e-5)
+    expected = 1e-3 * (1 + 8 * torch.outer(latents, latents) * 3**0.5 / 2)  # 1 + sum |E|
+    assert float((moves[0].mean((2, 3)) / expected).mean()) == pytest.approx(1, rel=0.2)
 
 
 def test_tied_layers_share_latents_and_those_before_a_pixel_shuffle_repeat_them() -> None:
     network = PUBLIC["edsr x2"]()
-    hypernetwork = _hypernetwork(network)
+    hypernetwork = _make_hypernetwork(network)
     layers = dict(zip(hypernetwork.names, hypernetwork.layers, strict=True))
-    trunk = layers["head.weight"].of_rows
+    trunk = layers["head.weight"].row_latents
     for name in ("blocks.0.2", "blocks.1.2", "body_end"):
-        assert torch.equal(layers[f"{name}.weight"].of_rows, trunk)
-    assert torch.equal(layers["up.0.weight"].of_columns, trunk)
-    assert torch.equal(
-        layers["up.0.weight"].of_rows, layers["tail.weight"].of_columns.repeat_interleave(4)
-    )
-    others = [layers[name].of_rows for name in ("blocks.0.0.weight", "blocks.1.0.weight")]
-    assert len(torch.cat([trunk, *others, layers["tail.weight"].of_columns]).unique()) == 4 * 6
+        assert torch.equal(layers[f"{name}.weight"].row_latents, trunk)
+    assert torch.equal(layers["up.0.weight"].column_latents, trunk)
+    tail = layers["tail.weight"].column_latents
+    assert torch.equal(layers["up.0.weight"].row_latents, tail.repeat_interleave(4))
+    others = [layers[name].row_latents for name in ("blocks.0.0.weight", "blocks.1.0.weight")]
+    assert len(torch.cat([trunk, *others, tail]).unique()) == 4 * 6
 
 
 def test_behind_a_skip_a_layer_has_the_latents_of_both_segments_in_their_order() -> None:
     network = unet(4)
-    hypernetwork = _hypernetwork(network)
+    hypernetwork = _make_hypernetwork(network)
     layers = dict(zip(hypernetwork.names, hypernetwork.layers, strict=True))
-    both = [layers["up.u1.weight"].of_columns, layers["encoder.0.c12.weight"].of_rows]
-    assert torch.equal(layers["decoder.d1.d11.weight"].of_columns, torch.cat(both))
+    both = [layers["up.u1.weight"].column_latents, layers["encoder.0.c12.weight"].row_latents]
+    assert torch.equal(layers["decoder.d1.d11.weight"].column_latents, torch.cat(both))
 
 
 def test_channels_that_stay_have_latents_of_their_own_in_each_layer() -> None:
     network = unet(4)
-    channels, hypernetwork = layout_of(network), _hypernetwork(network)
+    channels = network_layout(network)
+    hypernetwork = _make_hypernetwork(network)
     own: list[int] = []
-    for name, one in zip(hypernetwork.names, hypernetwork.layers, strict=True):
+    for name, weights in zip(hypernetwork.names, hypernetwork.layers, strict=True):
         path = name.removesuffix(".weight")
         transposed = isinstance(network.get_submodule(path), nn.ConvTranspose2d)
-        ends = (
-            (channels.makes, one.of_columns if transposed else one.of_rows),
-            (channels.reads, one.of_rows if transposed else one.of_columns),
-        )
-        for places, found in ((places[path], found.numpy()) for places, found in ends):
-            assert (found[places != STAYS] == places[places != STAYS]).all()
-            own += found[places == STAYS].tolist()
+        outputs, inputs = weights.row_latents, weights.column_latents
+        if transposed:
+            outputs, inputs = inputs, outputs
+        for slots, latents in ((channels.makes[path], outputs), (channels.reads[path], inputs)):
+            indices = latents.numpy()
+            assert (indices[slots != STAYS] == slots[slots != STAYS]).all()
+            own += indices[slots == STAYS].tolist()
     assert sorted(own) == list(range(channels.size, len(hypernetwork.latents)))
 
 
 def test_frozen_layers_stay_and_what_is_not_generated_is_trained_as_it_is() -> None:
     network = PUBLIC["edsr x2"]()
     before = deepcopy(network)
-    hypernetwork = _hypernetwork(network)
-    hypernetwork.write(network)
+    hypernetwork = _make_hypernetwork(network)
+    hypernetwork.write_weights(network)
     for shift in ("sub_mean", "add_mean"):
-        for one, other in zip(
-            network.get_submodule(shift).parameters(),
-            before.get_submodule(shift).parameters(),
-            strict=True,
-        ):
-            assert torch.equal(one, other)
+        frozen = before.get_submodule(shift).state_dict()
+        for name, weight in network.get_submodule(shift).named_parameters():
+            assert torch.equal(weight, frozen[name])
     assert len(hypernetwork.names) == 8
     assert {id(weight) for weight in hypernetwork.free} == {
         id(network.get_submodule(name.removesuffix(".weight")).bias) for name in hypernetwork.names
@@ -212,29 +194,24 @@ def test_frozen_layers_stay_and_what_is_not_generated_is_trained_as_it_is() -> N
 @pytest.mark.parametrize("name", ["edsr x2", "srresnet x2", "nafnet"])
 def test_it_can_start_at_the_weights_of_a_network(name: str) -> None:
     network = PUBLIC[name]()
-    before, channels = deepcopy(network), layout_at(network, shape_of(name))
-    hypernetwork = _hypernetwork(network)
-    hypernetwork.reproduce(
-        network,
-        torch.cat([score / score.mean() for score in channel_norms(network, channels).values()]),
-    )
-    hypernetwork.write(network)
-    for one, other in zip(network.parameters(), before.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    before = deepcopy(network)
+    channels = network_layout(network, input_shape(name))
+    hypernetwork = _make_hypernetwork(network)
+    norms = [score / score.mean() for score in channel_norms(network, channels).values()]
+    hypernetwork.reproduce(network, torch.cat(norms))
+    hypernetwork.write_weights(network)
+    for weight, original in zip(network.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(weight, original, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["nafnet", "srresnet x2", "hinet"])
 def test_every_trainable_weight_is_either_generated_or_free(name: str) -> None:
     network = PUBLIC[name]()
-    hypernetwork = Hypernetwork(network, layout_at(network, shape_of(name)), 8, PACE, 0)
-    free = [
-        one
-        for one, weight in network.named_parameters()
-        if any(weight is other for other in hypernetwork.free)
-    ]
-    assert sorted([*free, *hypernetwork.names]) == sorted(
-        one for one, _ in network.named_parameters()
-    )
+    hypernetwork = Hypernetwork(network, network_layout(network, input_shape(name)), 8, PACE, 0)
+    weights = dict(network.named_parameters())
+    free_ids = {id(weight) for weight in hypernetwork.free}
+    free = [weight_name for weight_name, weight in weights.items() if id(weight) in free_ids]
+    assert sorted([*free, *hypernetwork.names]) == sorted(weights)
     mixing = [
         f"{path}.weight"
         for path, layer in network.named_modules()
@@ -244,25 +221,26 @@ def test_every_trainable_weight_is_either_generated_or_free(name: str) -> None:
     assert sorted(hypernetwork.names) == sorted(mixing)
 
 
-class Twice(nn.Module):
+class SharedWeight(nn.Module):
     """Two layers with one weight."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.head, self.one, self.two, self.tail = (
-            nn.Conv2d(*pair, 3, padding=1) for pair in ((3, 6), (6, 6), (6, 6), (6, 3))
-        )
-        self.two.weight = self.one.weight
+        self.head = nn.Conv2d(3, 6, 3, padding=1)
+        self.first = nn.Conv2d(6, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.tail = nn.Conv2d(6, 3, 3, padding=1)
+        self.second.weight = self.first.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.tail(self.two(self.one(self.head(x))))
+        return self.tail(self.second(self.first(self.head(x))))
 
 
 def test_a_weight_that_two_layers_share_is_generated_once_for_both() -> None:
-    network = Twice()
-    hypernetwork = Hypernetwork(network, layout_of(network), 8, PACE, 0)
+    network = SharedWeight()
+    hypernetwork = Hypernetwork(network, network_layout(network), 8, PACE, 0)
     x = torch.rand(SHAPE)
     restored = hypernetwork.run(network, x)
-    hypernetwork.write(network)
-    assert network.two.weight is network.one.weight
+    hypernetwork.write_weights(network)
+    assert network.second.weight is network.first.weight
     torch.testing.assert_close(network(x), restored)

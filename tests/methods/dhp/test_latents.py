@@ -6,21 +6,19 @@ from torch import Tensor
 from methods.dhp.latents import Latents
 
 WIDTHS = {"wide": 40, "narrow": 3, "other": 20}
-PLACES = sum(WIDTHS.values())
+SLOTS = sum(WIDTHS.values())
 
 
 def _latents(least: int = 4, fixed: int = 7) -> tuple[Latents, Tensor]:
-    values = torch.randn(PLACES + fixed, generator=torch.Generator().manual_seed(0))
+    values = torch.randn(SLOTS + fixed, generator=torch.Generator().manual_seed(0))
     return Latents(values, WIDTHS, least, threshold=5e-3), values
 
 
-def test_a_step_shortens_every_latent_by_its_amount_and_those_that_are_shorter_become_exactly_0() -> (
-    None
-):
+def test_a_step_shortens_every_latent_by_its_amount_and_shorter_ones_become_exactly_0() -> None:
     latents, values = _latents(least=1)
     before = values.clone()
     latents.shrink(0.3)
-    for old, new in zip(before[:PLACES].tolist(), values[:PLACES].tolist(), strict=True):
+    for old, new in zip(before[:SLOTS].tolist(), values[:SLOTS].tolist(), strict=True):
         assert new == 0.0 if abs(old) <= 0.3 else abs(abs(old) - abs(new) - 0.3) < 1e-6
         assert old * new >= 0
 
@@ -33,17 +31,15 @@ def test_a_latent_never_grows_nor_turns_its_sign_over_many_steps() -> None:
         latents.shrink(0.02)
         assert (values.abs() <= before.abs()).all()
         assert (values * start >= 0).all()
-    assert latents.small() > 30
+    assert latents.count_small() > 30
 
 
-def test_latents_of_channels_that_cannot_be_removed_and_of_units_at_their_least_width_do_not_shrink() -> (
-    None
-):
+def test_latents_of_fixed_channels_and_of_units_at_their_least_width_do_not_shrink() -> None:
     latents, values = _latents(least=4)
     before = values.clone()
     for _ in range(100):
         latents.shrink(0.05)
-    assert torch.equal(values[PLACES:], before[PLACES:])
+    assert torch.equal(values[SLOTS:], before[SLOTS:])
     assert torch.equal(values[40:43], before[40:43])  # three channels, four are the least
 
 
@@ -51,7 +47,7 @@ def test_a_unit_stops_shrinking_once_no_more_than_its_least_width_are_large() ->
     latents, values = _latents(least=4)
     for _ in range(3000):
         latents.shrink(1e-3)
-    for unit in (values[:40], values[43:PLACES]):
+    for unit in (values[:40], values[43:SLOTS]):
         assert int((unit.abs() >= 5e-3).sum()) == 4
     stopped = values.clone()
     latents.shrink(1.0)
@@ -60,11 +56,12 @@ def test_a_unit_stops_shrinking_once_no_more_than_its_least_width_are_large() ->
 
 def test_without_shrinkage_nothing_moves() -> None:
     latents, values = _latents()
-    before, small = values.clone(), latents.small()
+    before = values.clone()
+    small = latents.count_small()
     for _ in range(100):
         latents.shrink(0.0)
     assert torch.equal(values, before)
-    assert latents.small() == small
+    assert latents.count_small() == small
 
 
 def test_the_first_latents_at_0_count_least_and_the_longest_most() -> None:

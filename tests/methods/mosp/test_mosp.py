@@ -1,4 +1,4 @@
-"""The loop: checks (b), (e), (g) of MOSP, one trajectory for a sweep, and that its cut is worth making."""
+"""MOSP's loop: checks (b), (e), (g), one trajectory for a sweep, and the quality of its cut."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +13,13 @@ from bench.export import saved
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
-from bench.surgery.compactors import insert, long_skips
+from bench.surgery.compactors import insert_compactors, long_skips
 from bench.surgery.remove import remove_channels
 from bench.training.trainer import TaskTrainer
 from methods.mosp import Mosp
-from methods.mosp.trajectory import Measure, Trajectory
+from methods.mosp.trajectory import ImportanceMeasure, Trajectory
 from tests.fakes import AnyScale, FakeTask
-from tests.networks.small import SHAPE, layout_of, unet
+from tests.networks.small import SHAPE, network_layout, unet
 
 RECIPE = Recipe(
     patch=32,
@@ -42,14 +42,8 @@ def _budgets(network: nn.Module, *ratios: float) -> list[Budget]:
 
 def _trajectory(network: nn.Module, importance: str = "gradient") -> Trajectory:
     outer_bytes = peak_memory(network, SHAPE) // 12
-    return Trajectory(
-        network,
-        Budget(1, SHAPE),
-        (),
-        Measure(_trainer(), importance, 3),
-        outer_bytes,
-        inner_bytes=None,
-    )
+    measure = ImportanceMeasure(_trainer(), importance, 3)
+    return Trajectory(network, Budget(1, SHAPE), (), measure, outer_bytes, inner_bytes=None)
 
 
 @pytest.mark.parametrize("compactors", [True, False])
@@ -61,51 +55,44 @@ def test_the_budget_is_met_with_less_than_one_channel_of_slack_at_the_last_step(
     (budget,) = _budgets(network, ratio)
     pruned = Mosp(compactors=compactors).prune(network, budget, _trainer())
     peak = peak_memory(pruned.model, SHAPE)
-    model = peak_model(insert(network, pruned.inserted, SHAPE) if compactors else network, SHAPE)
-    dearest = max(
+    whole = insert_compactors(network, pruned.inserted, SHAPE) if compactors else network
+    model = peak_model(whole, SHAPE)
+    largest_channel = max(
         max(model.per_channel(step).values(), default=0) for step in range(len(model.steps))
     )
-    assert budget.peak_bytes - dearest < peak <= budget.peak_bytes
+    assert budget.peak_bytes - largest_channel < peak <= budget.peak_bytes
     assert peak == pruned.trace[-1].peak_bytes
 
 
-def test_each_turn_frees_its_stride_at_the_peak_step_touches_only_its_group_and_no_peak_rises() -> (
-    None
-):
-    path = _trajectory(unet(8, compactors=True))
+def test_each_turn_frees_its_stride_from_the_group_at_the_peak_and_no_peak_rises() -> None:
+    trajectory = _trajectory(unet(8, compactors=True))
     for _ in range(6):
-        group, before = peak_group(path.peaks, path.widths), path.widths
-        bytes_before = path.peaks.step_bytes(before)
-        path.advance(path.outer_bytes)
-        bytes_after = path.peaks.step_bytes(path.widths)
-        assert bytes_before[group.step] - bytes_after[group.step] >= path.outer_bytes
+        group = peak_group(trajectory.peaks, trajectory.widths)
+        before = trajectory.widths
+        bytes_before = trajectory.peaks.step_bytes(before)
+        trajectory.advance(trajectory.outer_bytes)
+        bytes_after = trajectory.peaks.step_bytes(trajectory.widths)
+        assert bytes_before[group.step] - bytes_after[group.step] >= trajectory.outer_bytes
         assert (bytes_after <= bytes_before).all()
-        assert {unit for unit in before if before[unit] != path.widths[unit]} <= set(
-            group.per_channel
-        )
+        changed = {unit for unit in before if before[unit] != trajectory.widths[unit]}
+        assert changed <= group.per_channel.keys()
 
 
 def test_a_budget_gets_the_same_network_alone_and_in_any_sweep() -> None:
     network = unet(4)
     budgets = _budgets(network, 0.8, 0.6, 0.45)
-    swept = {
-        budget: outcome
-        for budget, outcome in Mosp().sweep(network, budgets, _trainer())
-        if isinstance(outcome, Pruned)
-    }
-    for budget in budgets:
+    for budget, outcome in Mosp().sweep(network, budgets, _trainer()):
+        assert isinstance(outcome, Pruned)
         alone = Mosp().prune(network, budget, _trainer())
-        assert alone.kept == swept[budget].kept
-        for one, other in zip(
-            alone.model.state_dict().values(),
-            swept[budget].model.state_dict().values(),
-            strict=True,
-        ):
-            assert torch.equal(one, other)
+        assert alone.kept == outcome.kept
+        weights = outcome.model.state_dict()
+        for name, tensor in alone.model.state_dict().items():
+            assert torch.equal(tensor, weights[name])
 
 
 def test_every_turn_is_followed_by_one_epoch_also_in_the_last_strides_of_a_budget() -> None:
-    network, trainer = unet(4), _trainer()
+    network = unet(4)
+    trainer = _trainer()
     for _, outcome in Mosp().sweep(network, _budgets(network, 0.8, 0.5), trainer):
         assert isinstance(outcome, Pruned)
         turns = len(outcome.trace) - 1
@@ -117,7 +104,9 @@ def test_every_turn_is_followed_by_one_epoch_also_in_the_last_strides_of_a_budge
 
 def test_what_the_harness_trains_between_two_budgets_does_not_touch_the_trajectory() -> None:
     network = unet(4)
-    budgets, trainer, kept = _budgets(network, 0.8, 0.6), _trainer(), []
+    budgets = _budgets(network, 0.8, 0.6)
+    trainer = _trainer()
+    kept = []
     for _, outcome in Mosp().sweep(network, budgets, trainer):
         assert isinstance(outcome, Pruned)
         kept.append(outcome.kept)
@@ -129,7 +118,8 @@ def test_what_the_harness_trains_between_two_budgets_does_not_touch_the_trajecto
 def test_kept_channels_and_inserted_compactors_rebuild_the_network() -> None:
     network = unet(4)
     pruned = Mosp().prune(network, *_budgets(network, 0.5), _trainer())
-    rebuilt = remove_channels(insert(unet(4), pruned.inserted, SHAPE), pruned.kept, SHAPE)
+    compacted = insert_compactors(unet(4), pruned.inserted, SHAPE)
+    rebuilt = remove_channels(compacted, pruned.kept, SHAPE)
     rebuilt.load_state_dict(pruned.model.state_dict())
     x = torch.rand(SHAPE)
     torch.testing.assert_close(rebuilt(x), pruned.model(x), rtol=0, atol=1e-6)
@@ -146,18 +136,19 @@ def test_the_network_that_is_passed_in_is_untouched() -> None:
 def test_the_passes_that_judge_channels_are_counted_also_where_compactors_were_put_in(
     importance: str,
 ) -> None:
-    network, trainer = insert(unet(4), long_skips(unet(4), SHAPE), SHAPE), _trainer()
-    Measure(trainer, importance, 3).scores(network, layout_of(network))
-    assert trainer.meter.forward_passes == (
-        len(trainer.calibration) if importance == "gradient" else 0
-    )
+    network = insert_compactors(unet(4), long_skips(unet(4), SHAPE), SHAPE)
+    trainer = _trainer()
+    ImportanceMeasure(trainer, importance, 3).scores(network, network_layout(network))
+    passes = len(trainer.calibration) if importance == "gradient" else 0
+    assert trainer.meter.forward_passes == passes
 
 
 def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
-    network, trainer = unet(4), _trainer()
+    network = unet(4)
+    trainer = _trainer()
     pruned = Mosp(compactors=False).prune(network, *_budgets(network, 0.8), trainer)
     assert pruned.inserted == ()
-    assert len(layout_of(pruned.model).units) == 22
+    assert len(network_layout(pruned.model).units) == 22
     assert "adapt" not in trainer.meter.steps
 
 
@@ -170,22 +161,21 @@ def test_every_order_of_channels_reaches_the_budget(importance: str) -> None:
 
 
 def test_no_unit_goes_below_the_least_width() -> None:
-    network, trainer = unet(4), _trainer(replace(RECIPE, min_width=2))
-    least = peak_model(insert(network, long_skips(network, SHAPE), SHAPE), SHAPE).least_bytes(2)
+    network = unet(4)
+    trainer = _trainer(replace(RECIPE, min_width=2))
+    compacted = insert_compactors(network, long_skips(network, SHAPE), SHAPE)
+    least = peak_model(compacted, SHAPE).least_bytes(2)
     pruned = Mosp().prune(network, Budget(least, SHAPE), trainer)
-    assert min(layout_of(pruned.model).widths.values()) == 2
+    assert min(network_layout(pruned.model).widths.values()) == 2
     with pytest.raises(Infeasible, match="the least is"):
         Mosp().prune(network, Budget(least - 1, SHAPE), trainer)
 
 
 def test_an_impossible_budget_does_not_stop_the_others_and_costs_no_training() -> None:
-    network, trainer = unet(4), _trainer()
-    outcomes = [
-        outcome
-        for _, outcome in Mosp().sweep(
-            network, [Budget(1, SHAPE), *_budgets(network, 1.0)], trainer
-        )
-    ]
+    network = unet(4)
+    trainer = _trainer()
+    budgets = [Budget(1, SHAPE), *_budgets(network, 1.0)]
+    outcomes = [outcome for _, outcome in Mosp().sweep(network, budgets, trainer)]
     assert isinstance(outcomes[0], Pruned)
     assert isinstance(outcomes[1], Infeasible)
     assert outcomes[1].least_bytes is not None
@@ -202,23 +192,26 @@ def test_a_stride_that_is_no_share_of_the_peak_is_refused(stride: str) -> None:
         Mosp(outer_stride=stride)
 
 
-def test_with_pairs_the_skip_around_all_blocks_of_edsr_has_its_own_channels_and_comes_back_from_disk(
+def test_with_pairs_the_skip_around_all_blocks_has_its_own_channels_and_survives_saving(
     tmp_path: Path,
 ) -> None:
     task = AnyScale()
     network = task.build("small_edsr", width=6, blocks=3).eval()
-    pruned = Mosp(pairs=True).prune(
-        network, *_budgets(network, 0.55), TaskTrainer(task, "embedded", RECIPE, seed=0)
-    )
+    (budget,) = _budgets(network, 0.55)
+    trainer = TaskTrainer(task, "embedded", RECIPE, seed=0)
+    pruned = Mosp(pairs=True).prune(network, budget, trainer)
     assert pruned.inserted == ("head",)
     assert peak_memory(pruned.model, SHAPE) <= 0.55 * peak_memory(network, SHAPE)
-    assert layout_of(pruned.model).widths.keys() >= {"head", "compactors.head"}
-    place = {
-        "task": "fake",
-        "task_options": {},
-        "backbone": "small_edsr",
-        "backbone_options": {"width": 6, "blocks": 3},
-    }
-    saved.save(tmp_path, pruned.model, **place, kept=pruned.kept, inserted=pruned.inserted)
+    assert network_layout(pruned.model).widths.keys() >= {"head", "compactors.head"}
+    saved.save(
+        tmp_path,
+        pruned.model,
+        task="fake",
+        task_options={},
+        backbone="small_edsr",
+        backbone_options={"width": 6, "blocks": 3},
+        kept=pruned.kept,
+        inserted=pruned.inserted,
+    )
     x = torch.rand(SHAPE)
     torch.testing.assert_close(saved.load(tmp_path)(x), pruned.model.eval()(x))

@@ -3,7 +3,7 @@
 import pytest
 
 from methods.mosp.allocation import cheapest_cut
-from methods.mosp.sensitivity import sample, sensitivities
+from methods.mosp.sensitivity import sample_counts, sensitivities
 
 TRUE_SLOPES = {"a": 3e-6, "b": 5e-4, "c": 1e-5}
 
@@ -20,9 +20,9 @@ def test_a_linear_loss_gives_its_slopes_back() -> None:
 
 def test_the_unit_with_the_least_loss_per_byte_is_cut() -> None:
     per_channel = {"a": 4, "b": 64, "c": 16}  # loss per byte: 7.5e-7, 7.8e-6, 6.3e-7
-    boxes = {"a": 16, "b": 1, "c": 4}
-    found = sensitivities(_linear_loss, 0.1, boxes)
-    assert cheapest_cut(found, per_channel, boxes, 64) == {"c": 4}
+    limits = {"a": 16, "b": 1, "c": 4}
+    found = sensitivities(_linear_loss, 0.1, limits)
+    assert cheapest_cut(found, per_channel, limits, 64) == {"c": 4}
 
 
 def test_a_loss_that_falls_costs_a_little_and_not_less_than_nothing() -> None:
@@ -38,9 +38,9 @@ def test_the_fit_is_least_squares_through_the_origin() -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 3]), (8, [2, 4, 8]), (64, [16, 32, 64])]
+    ("limit", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 3]), (8, [2, 4, 8]), (64, [16, 32, 64])]
 )
-def test_a_unit_is_measured_at_a_quarter_a_half_and_all_of_its_box(
-    box: int, counts: list[int]
+def test_a_unit_is_measured_at_a_quarter_a_half_and_all_of_its_limit(
+    limit: int, counts: list[int]
 ) -> None:
-    assert sample(box, 3) == counts
+    assert sample_counts(limit, 3) == counts

@@ -1,4 +1,4 @@
-"""The noise of a camera has the variance that the formula says, where the formula says it."""
+"""The camera noise has the variance of its formula, in linear light."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tasks.data.degrade import CameraNoise, to_linear, to_srgb
 from tasks.denoising import Denoising
 
 
-def seeded(seed: int = 0) -> torch.Generator:
+def make_generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
@@ -27,14 +27,16 @@ def test_the_srgb_curve_has_known_values_and_an_inverse() -> None:
 def test_variance_in_light_is_shot_times_light_plus_read_squared(grey: float) -> None:
     noise = CameraNoise(shot=0.002, read=0.02)
     clean = torch.full((1, 3, 300, 300), grey)
-    light = to_linear(noise(clean, seeded()))
+    light = to_linear(noise(clean, make_generator()))
     expected = 0.002 * to_linear(torch.tensor(grey)).item() + 0.02**2
     assert light.var().item() == pytest.approx(expected, rel=0.03)
     assert light.mean().item() == pytest.approx(to_linear(torch.tensor(grey)).item(), abs=1e-3)
 
 
 def test_degraded_lies_on_256_levels_and_in_range() -> None:
-    degraded = CameraNoise(0.5, 0.5)(torch.rand(2, 3, 32, 32, generator=seeded()), seeded(1))
+    degraded = CameraNoise(0.5, 0.5)(
+        torch.rand(2, 3, 32, 32, generator=make_generator()), make_generator(1)
+    )
     assert torch.equal(degraded, (degraded * 255).round() / 255)
     assert degraded.min() == 0 and degraded.max() == 1
 
@@ -42,14 +44,14 @@ def test_degraded_lies_on_256_levels_and_in_range() -> None:
 def test_no_noise_changes_nothing_and_the_clean_image_is_left_alone() -> None:
     clean = torch.arange(256).reshape(1, 1, 16, 16) / 255
     before = clean.clone()
-    assert torch.equal(CameraNoise(0, 0)(clean, seeded()), clean)
-    CameraNoise()(clean, seeded())
+    assert torch.equal(CameraNoise(0, 0)(clean, make_generator()), clean)
+    CameraNoise()(clean, make_generator())
     assert torch.equal(clean, before)
 
 
 def test_the_same_generator_gives_the_same_noise_and_pixels_are_independent() -> None:
     clean = torch.full((1, 3, 128, 128), 0.6)
-    one, same, other = (CameraNoise()(clean, seeded(seed)) for seed in (3, 3, 4))
+    one, same, other = (CameraNoise()(clean, make_generator(seed)) for seed in (3, 3, 4))
     assert torch.equal(one, same) and not torch.equal(one, other)
     error = (one - one.mean())[0]
     neighbours = torch.corrcoef(
@@ -84,7 +86,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_batch_costs_a_small_part_of_a_training_step() -> None:
-    crops, generator = Denoising().training_pairs("embedded"), seeded()
+    crops = Denoising().training_pairs("embedded")
+    generator = make_generator()
     seconds = []
     for _ in range(30):
         start = time.thread_time()  # of this thread alone: a busy machine does not count

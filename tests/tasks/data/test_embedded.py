@@ -1,4 +1,4 @@
-"""The photographs that come with the dependencies: which side each is on, and that the test side stays as it is."""
+"""The embedded photographs: which split each is in, and that the test photographs never change."""
 
 import socket
 from pathlib import Path
@@ -13,42 +13,44 @@ from tasks.metrics import psnr_db
 
 
 def test_no_photograph_is_on_two_sides() -> None:
-    sides = [
-        {scene.name for scene in embedded.scenes(files)}
+    splits = [
+        {photograph.name for photograph in embedded.load_photographs(files)}
         for files in (embedded.TRAIN, embedded.CALIBRATION, embedded.TEST)
     ]
-    assert [len(side) for side in sides] == [12, 1, 3] and len(set.union(*sides)) == 16
-    assert "motorcycle_right" not in set.union(*sides) and "cat" not in set.union(
-        *sides
-    )  # the same scenes as motorcycle_left and chelsea
+    names = set.union(*splits)
+    assert [len(split) for split in splits] == [12, 1, 3] and len(names) == 16
+    # These show the same scenes as motorcycle_left and chelsea.
+    assert "motorcycle_right" not in names and "cat" not in names
 
 
 def test_no_two_photographs_share_their_content() -> None:
-    """Thumbnails of different photographs do not correlate as two views of one scene do (motorcycle left and right: 0.9)."""
-    scenes = embedded.scenes(embedded.TRAIN + embedded.CALIBRATION + embedded.TEST)
+    """Thumbnails of two views of one scene correlate (motorcycle left and right: 0.9)."""
+    photographs = embedded.load_photographs(embedded.TRAIN + embedded.CALIBRATION + embedded.TEST)
     small = [
-        torch.nn.functional.adaptive_avg_pool2d(scene.images[0].float(), 16).flatten()
-        for scene in scenes
+        torch.nn.functional.adaptive_avg_pool2d(photograph.images[0].float(), 16).flatten()
+        for photograph in photographs
     ]
     assert torch.corrcoef(torch.stack(small)).fill_diagonal_(0).max() < 0.8
 
 
 def test_photographs_are_rgb_and_large_enough_for_patches() -> None:
-    for scene in embedded.scenes(embedded.TRAIN + embedded.CALIBRATION + embedded.TEST):
-        (image,) = scene.images
+    for photograph in embedded.load_photographs(
+        embedded.TRAIN + embedded.CALIBRATION + embedded.TEST
+    ):
+        (image,) = photograph.images
         assert image.dtype == torch.uint8 and image.shape[0] == 3 and min(image.shape[1:]) >= 256
 
 
 def test_noisy_test_photographs_have_20_to_22_db() -> None:
-    for pair in embedded.pairs(embedded.TEST, CameraNoise()):
+    for pair in embedded.load_pairs(embedded.TEST, CameraNoise()):
         assert 20 < psnr_db(pair.degraded, pair.clean) < 22, pair.name
 
 
 def test_test_noise_is_the_same_whatever_else_was_drawn_and_differs_between_photographs() -> None:
-    first = embedded.pairs(embedded.TEST, CameraNoise())
-    embedded.pairs.cache_clear()
+    first = embedded.load_pairs(embedded.TEST, CameraNoise())
+    embedded.load_pairs.cache_clear()
     torch.manual_seed(1)
-    again = embedded.pairs(embedded.TEST, CameraNoise())
+    again = embedded.load_pairs(embedded.TEST, CameraNoise())
     assert all(
         torch.equal(one.degraded, other.degraded) for one, other in zip(first, again, strict=True)
     )
@@ -57,12 +59,12 @@ def test_test_noise_is_the_same_whatever_else_was_drawn_and_differs_between_phot
 
 
 def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*arguments: object, **options: object) -> None:
-        raise AssertionError("the network was asked for")
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("the network was used")
 
-    monkeypatch.setattr(socket, "socket", refused)
-    embedded._scene.cache_clear()
-    assert len(embedded.scenes(embedded.TEST)) == 3
+    monkeypatch.setattr(socket, "socket", refuse)
+    embedded._load_photograph.cache_clear()
+    assert len(embedded.load_photographs(embedded.TEST)) == 3
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

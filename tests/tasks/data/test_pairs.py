@@ -1,4 +1,4 @@
-"""Crops: the same place and symmetry on both sides, every place and symmetry, nothing but the generator."""
+"""Crops: equal position and symmetry on both sides, all of them, drawn from the generator alone."""
 
 from collections import Counter
 
@@ -8,35 +8,38 @@ from torch import Tensor
 
 from bench.errors import ConfigError
 from tasks.data.degrade import CameraNoise
-from tasks.data.pairs import DegradedCrops, PairedCrops, Scene, oriented
+from tasks.data.pairs import DegradedCrops, PairedCrops, Photograph, apply_symmetry
 
 
-def seeded(seed: int = 0) -> torch.Generator:
+def make_generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def numbered(height: int, width: int, first: int = 0) -> Tensor:
-    """(3, H, W), each pixel with a value of its own."""
-    return (
-        first + torch.arange(height * width, dtype=torch.float32).reshape(1, height, width)
-    ).expand(3, -1, -1) / 2**16
+def number_pixels(height: int, width: int, first: int = 0) -> Tensor:
+    """Return an image (3, H, W) in which every pixel has another value."""
+    values = first + torch.arange(height * width, dtype=torch.float32)
+    return values.reshape(1, height, width).expand(3, -1, -1) / 2**16
 
 
 def test_degraded_and_clean_are_cut_alike() -> None:
-    clean = numbered(40, 50)
-    degraded, cut = PairedCrops([Scene("a", (1 - clean, clean))]).sample(16, 16, seeded())
+    clean = number_pixels(40, 50)
+    degraded, cut = PairedCrops([Photograph("a", (1 - clean, clean))]).sample(
+        16, 16, make_generator()
+    )
     assert cut.shape == (16, 3, 16, 16) and torch.equal(degraded, 1 - cut)
 
 
 def test_every_crop_lies_in_a_photograph_in_one_of_eight_symmetries() -> None:
-    clean = numbered(19, 21)
-    _, crops = PairedCrops([Scene("a", (clean, clean))]).sample(400, 16, seeded())
+    clean = number_pixels(19, 21)
+    _, crops = PairedCrops([Photograph("a", (clean, clean))]).sample(400, 16, make_generator())
     seen = Counter()
     for crop in crops:
         corner = int(crop[0].min() * 2**16)
         top, left = divmod(corner, 21)
         square = clean[:, top : top + 16, left : left + 16]
-        seen[(top, left, next(k for k in range(8) if torch.equal(oriented(square, k), crop)))] += 1
+        seen[
+            (top, left, next(k for k in range(8) if torch.equal(apply_symmetry(square, k), crop)))
+        ] += 1
     assert {top for top, _, _ in seen} == set(range(4)) and {left for _, left, _ in seen} == set(
         range(6)
     )
@@ -44,43 +47,45 @@ def test_every_crop_lies_in_a_photograph_in_one_of_eight_symmetries() -> None:
 
 
 def test_the_eight_symmetries_differ() -> None:
-    square = numbered(4, 4)
-    assert len({tuple(oriented(square, k).flatten().tolist()) for k in range(8)}) == 8
+    square = number_pixels(4, 4)
+    assert len({tuple(apply_symmetry(square, k).flatten().tolist()) for k in range(8)}) == 8
 
 
 def test_photographs_are_drawn_by_area() -> None:
-    scenes = [
-        Scene(name, (torch.full((3, side, side), value),))
+    photographs = [
+        Photograph(name, (torch.full((3, side, side), value),))
         for name, side, value in (("small", 20, 0.0), ("large", 40, 1.0))
     ]
-    _, clean = DegradedCrops(scenes, lambda crops, generator: crops).sample(2000, 16, seeded())
+    _, clean = DegradedCrops(photographs, lambda crops, generator: crops).sample(
+        2000, 16, make_generator()
+    )
     assert clean[:, 0, 0, 0].mean().item() == pytest.approx(0.8, abs=0.03)
 
 
 def test_a_photograph_of_the_size_of_the_patch_is_used_whole() -> None:
-    clean = numbered(16, 16)
-    _, crops = PairedCrops([Scene("a", (clean, clean))]).sample(4, 16, seeded())
+    clean = number_pixels(16, 16)
+    _, crops = PairedCrops([Photograph("a", (clean, clean))]).sample(4, 16, make_generator())
     assert all(
         torch.equal(crop.flatten().sort().values, clean.flatten().sort().values) for crop in crops
     )
 
 
 def test_a_photograph_smaller_than_the_patch_is_named() -> None:
-    scenes = [
-        Scene(name, (numbered(*size), numbered(*size)))
+    photographs = [
+        Photograph(name, (number_pixels(*size), number_pixels(*size)))
         for name, size in (("fine", (64, 64)), ("short.png", (30, 99)))
     ]
     with pytest.raises(
         ConfigError, match=r"short\.png has 99 x 30 pixels, less than the patch of 32"
     ):
-        PairedCrops(scenes).sample(1, 32, seeded())
+        PairedCrops(photographs).sample(1, 32, make_generator())
 
 
 def test_the_generator_decides_everything_and_the_photographs_are_left_alone() -> None:
-    image = (numbered(40, 40) * 2**16 % 256).to(torch.uint8)
+    image = (number_pixels(40, 40) * 2**16 % 256).to(torch.uint8)
     before = image.clone()
-    crops = DegradedCrops([Scene("a", (image,))], CameraNoise())
-    one, same, other = (crops.sample(4, 16, seeded(seed)) for seed in (1, 1, 2))
+    crops = DegradedCrops([Photograph("a", (image,))], CameraNoise())
+    one, same, other = (crops.sample(4, 16, make_generator(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True)) and not torch.equal(
         one[1], other[1]
     )

@@ -1,4 +1,4 @@
-"""What becomes of a photograph file."""
+"""Reading of photograph files into tensors, and refusal of unusable files."""
 
 import struct
 import zlib
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from bench.errors import ConfigError
-from tasks.data.photographs import as_float, read_photograph
+from tasks.data.photographs import read_photograph, to_float
 
 RAMP = numpy.arange(16 * 24, dtype=numpy.uint8).reshape(16, 24)
 
@@ -56,7 +56,7 @@ def test_16_bit_grey_keeps_its_precision(tmp_path: Path) -> None:
 
 def test_float_of_8_bit_is_a_share_of_255() -> None:
     assert torch.equal(
-        as_float(torch.tensor([0, 51, 255], dtype=torch.uint8)), torch.tensor([0.0, 0.2, 1.0])
+        to_float(torch.tensor([0, 51, 255], dtype=torch.uint8)), torch.tensor([0.0, 0.2, 1.0])
     )
 
 
@@ -86,8 +86,8 @@ def test_floating_point_images_are_refused(tmp_path: Path) -> None:
         read_photograph(path)
 
 
-def _png_of(width: int, height: int) -> bytes:
-    """The beginning of a PNG of that size, without its pixels."""
+def _png_header(width: int, height: int) -> bytes:
+    """Return the beginning of a PNG of this size, without its pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -102,7 +102,7 @@ def _png_of(width: int, height: int) -> bytes:
 def test_the_size_is_looked_at_before_anything_is_decoded(
     size: tuple[int, int], tmp_path: Path
 ) -> None:
-    (path := tmp_path / "bomb.png").write_bytes(_png_of(*size))
+    (path := tmp_path / "bomb.png").write_bytes(_png_header(*size))
     with pytest.raises(
         ConfigError,
         match=r"bomb\.png (has \d+ x \d+ pixels; at most|cannot be read as an image \(Image size)",

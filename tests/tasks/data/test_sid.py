@@ -1,6 +1,6 @@
 """SID-Sony in its official layout.
 
-A stand-in for rawpy develops pictures that are as bright as it was asked: no raw file is needed.
+A stand-in for rawpy returns the amplification as pixel value: no raw file is needed.
 """
 
 import sys
@@ -12,9 +12,9 @@ from typing import Any
 import numpy
 import pytest
 
-from tasks.data.prepared import prepared
+from tasks.data.decoded_cache import load_data_set
 from tasks.data.sid import SID
-from tests.tasks.data.trees import Faults, assert_refused
+from tests.tasks.data.trees import Faults, check_refusal
 
 PAIRS = {
     "Sony_train_list.txt": ("00001_00_0.04s", "00001_00_0.1s", "00002_00_0.1s"),
@@ -22,7 +22,7 @@ PAIRS = {
 }
 
 
-def sid(root: Path) -> Path:
+def make_sid(root: Path) -> Path:
     for name, shorts in PAIRS.items():
         lines = []
         for short in shorts:
@@ -36,7 +36,7 @@ def sid(root: Path) -> Path:
 
 @pytest.fixture
 def rawpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every picture is 12 x 16 and as bright as its amplification says; a file that is empty raises."""
+    """Develop every file to 12 x 16, with its amplification as value; an empty file raises."""
 
     @contextmanager
     def imread(path: str) -> Any:
@@ -56,8 +56,10 @@ def rawpy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_short_exposures_are_amplified_by_the_ratio_of_the_exposures(
     tmp_path: Path, rawpy: None
 ) -> None:
-    found = prepared(sid(tmp_path), SID)
-    assert [(scene.name, int(scene.images[0][0, 0, 0])) for scene in found.train] == [
+    found = load_data_set(make_sid(tmp_path), SID)
+    assert [
+        (photograph.name, int(photograph.images[0][0, 0, 0])) for photograph in found.train
+    ] == [
         ("00001_00_0.04s", 250),
         ("00001_00_0.1s", 100),
         ("00002_00_0.1s", 100),
@@ -66,7 +68,7 @@ def test_short_exposures_are_amplified_by_the_ratio_of_the_exposures(
 
 
 def test_scenes_with_a_shift_are_not_tested_on(tmp_path: Path, rawpy: None) -> None:
-    assert [pair.name for pair in prepared(sid(tmp_path), SID).test["sid_sony"]] == [
+    assert [pair.name for pair in load_data_set(make_sid(tmp_path), SID).test["sid_sony"]] == [
         "10003_00_0.1s"
     ]
 
@@ -75,8 +77,8 @@ def test_where_rawpy_is_missing_it_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "rawpy", None)
-    assert_refused(
-        sid(tmp_path), SID, lambda root: None, r"need rawpy: pip install 'prunebench\[raw\]'"
+    check_refusal(
+        make_sid(tmp_path), SID, lambda root: None, r"need rawpy: pip install 'prunebench\[raw\]'"
     )
 
 
@@ -137,4 +139,4 @@ FAULTS: Faults = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_one_line_says_what_is_wrong(fault: str, tmp_path: Path, rawpy: None) -> None:
-    assert_refused(sid(tmp_path), SID, *FAULTS[fault])
+    check_refusal(make_sid(tmp_path), SID, *FAULTS[fault])

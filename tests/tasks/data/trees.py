@@ -9,16 +9,15 @@ import pytest
 from PIL import Image
 
 from bench.errors import ConfigError
-from tasks.data.library import DataSet
-from tasks.data.prepared import prepared
+from tasks.data.dataset import DataSet
+from tasks.data.decoded_cache import load_data_set
 
-Faults = dict[
-    str, tuple[Callable[[Path], object], str]
-]  # what is done to a good folder, and what the message says
+# Fault -> function that spoils a good folder, and a pattern of the message.
+Faults = dict[str, tuple[Callable[[Path], object], str]]
 
 
-def write(path: Path, seed: int = 0, size: tuple[int, int] = (24, 20)) -> Path:
-    """A picture of noise of (width, height)."""
+def write_noise(path: Path, seed: int = 0, size: tuple[int, int] = (24, 20)) -> Path:
+    """Write a picture of noise of size (width, height)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(
         numpy.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), numpy.uint8)
@@ -26,27 +25,27 @@ def write(path: Path, seed: int = 0, size: tuple[int, int] = (24, 20)) -> Path:
     return path
 
 
-def cut_short(path: Path) -> None:
-    """Its first half."""
+def truncate(path: Path) -> None:
+    """Keep only the first half of a file."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def floating_point(path: Path) -> None:
-    """Pixels whose range is not known."""
+def write_float_image(path: Path) -> None:
+    """Write a picture with floating-point pixels, whose range is not known."""
     Image.fromarray(numpy.zeros((20, 24), numpy.float32)).save(path, format="TIFF")
 
 
-def emptied(folder: Path) -> None:
-    """Without its files."""
+def empty_folder(folder: Path) -> None:
+    """Remove all files from a folder."""
     shutil.rmtree(folder)
     folder.mkdir()
 
 
-def assert_refused(
+def check_refusal(
     root: Path, data_set: DataSet, spoil: Callable[[Path], object], message: str
 ) -> None:
-    """One line that says so."""
+    """Spoil a folder and check that loading it fails with this message in one line."""
     spoil(root)
     with pytest.raises(ConfigError, match=message) as error:
-        prepared(root, data_set)
+        load_data_set(root, data_set)
     assert "\n" not in str(error.value)

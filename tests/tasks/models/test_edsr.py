@@ -1,9 +1,9 @@
-"""EDSR-baseline, by its numbers and by what may be pruned."""
+"""EDSR-baseline: its published numbers, and its prunable units."""
 
 import pytest
 import torch
 
-from bench.channels.units import layout
+from bench.channels.units import channel_layout
 from bench.graph.lowering import trace
 from bench.memory.profile import profile
 from bench.surgery.compactors import long_skips
@@ -26,7 +26,7 @@ def test_parameters_and_planned_peak_are_the_known_ones(
 
 def test_the_trunk_is_one_unit_and_its_skips_get_no_compactor() -> None:
     network = EDSR(4, blocks=3, scale=4)
-    channels = layout(trace(network, SHAPE))
+    channels = channel_layout(trace(network, SHAPE))
     assert list(channels.widths) == [
         "head",
         "blocks.0.first",

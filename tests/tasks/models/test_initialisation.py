@@ -1,4 +1,4 @@
-"""New weights for networks of any layers: the same by the seed, nothing of a training left where a layer can be reset."""
+"""Initialisation of networks of any layers: reproducible, and no trained weight remains."""
 
 import torch
 from torch import Generator, nn
@@ -6,8 +6,8 @@ from torch import Generator, nn
 from tasks.models.initialisation import initialise
 
 
-def mixed() -> nn.Module:
-    """Layers of many kinds, as if trained: every weight and statistic is 7."""
+def mixed_network() -> nn.Module:
+    """Return layers of many types, as if trained: every weight and statistic is 7."""
     layers = [
         nn.Conv2d(4, 8, 3, groups=4),
         nn.BatchNorm2d(8),
@@ -23,7 +23,7 @@ def mixed() -> nn.Module:
 
 
 def test_nothing_of_a_training_is_left_in_layers_of_any_kind() -> None:
-    network = mixed()
+    network = mixed_network()
     initialise(network, Generator().manual_seed(0))
     assert not any((value == 7).any() for value in network.state_dict().values())
 
@@ -31,7 +31,7 @@ def test_nothing_of_a_training_is_left_in_layers_of_any_kind() -> None:
 def test_weights_follow_the_generator_alone() -> None:
     states = []
     for seed in (0, 0, 1):
-        network = mixed()
+        network = mixed_network()
         torch.manual_seed(len(states))
         wanted = torch.get_rng_state()
         initialise(network, Generator().manual_seed(seed))

@@ -1,12 +1,12 @@
-"""Res-U-Net, by its numbers and by what may be pruned."""
+"""Res-U-Net: its published numbers, and its prunable units."""
 
 import pytest
 import torch
 
-from bench.channels.units import layout
+from bench.channels.units import channel_layout
 from bench.graph.lowering import trace
 from bench.memory.profile import profile
-from bench.surgery.compactors import insert, long_skips
+from bench.surgery.compactors import insert_compactors, long_skips
 from bench.units import MIB
 from tasks.models.initialisation import initialise
 from tasks.models.res_unet import ResUNet
@@ -31,7 +31,7 @@ def test_parameters_and_planned_peak_are_the_known_ones(
 
 
 def test_the_two_summands_of_a_block_are_one_unit_and_there_are_26() -> None:
-    channels = layout(trace(ResUNet(2), SHAPE))
+    channels = channel_layout(trace(ResUNet(2), SHAPE))
     assert len(channels.widths) == 26
     assert list(channels.makes["encoder.1.second"]) == list(channels.makes["encoder.1.shortcut"])
 
@@ -40,7 +40,7 @@ def test_its_four_concatenated_skips_get_compactors_and_its_sums_stay() -> None:
     network = ResUNet(2)
     skips = long_skips(network, SHAPE)
     assert len(skips) == 4
-    assert len(layout(trace(insert(network, skips, SHAPE), SHAPE)).widths) == 30
+    assert len(channel_layout(trace(insert_compactors(network, skips, SHAPE), SHAPE)).widths) == 30
 
 
 def test_initialisation_keeps_the_signal() -> None:

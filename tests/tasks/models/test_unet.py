@@ -1,4 +1,4 @@
-"""The U-Net of the paper, by its numbers."""
+"""The U-Net: its published numbers, and its layers in order."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_layers_run_in_their_order_and_concatenate_up_then_skip() -> None:
     nodes = fx.symbolic_trace(UNet(2)).graph.nodes
     convolutions = [str(node.target).split(".")[-1] for node in nodes if node.op == "call_module"]
     convolutions = [name for name in convolutions if not name.startswith(("act", "pool"))]
-    assert convolutions[:10] == [f"c{level}{place}" for level in range(1, 6) for place in (1, 2)]
+    assert convolutions[:10] == [f"c{level}{index}" for level in range(1, 6) for index in (1, 2)]
     assert convolutions[10:] == [
         name for level in (4, 3, 2, 1) for name in (f"u{level}", f"d{level}1", f"d{level}2")
     ] + ["out"]

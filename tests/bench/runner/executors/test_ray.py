@@ -1,4 +1,4 @@
-"""Jobs that Ray places: a cluster of two nodes in which workers and nodes are lost; what is said where there is no cluster."""
+"""Jobs on Ray: two nodes on which workers and nodes are lost; messages without a cluster."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.plugins import registry
-from bench.runner.executors.ray import OnRay
+from bench.runner.executors.ray import RayExecutor
 from bench.runner.executors.serial import Serial
 from bench.runner.run import run_study
 from bench.study.store import Store
@@ -35,7 +35,8 @@ class Mortal(Narrow):
         deaths = len(list(Path(self.marks).glob(f"{self.end}*")))
         if budget.peak_bytes < 24000 and deaths < self.lives:
             Path(self.marks, f"{self.end}{deaths}").touch()
-            os.kill(os.getpid() if self.end == "worker" else os.getppid(), signal.SIGKILL)  # the parent of a worker is its node
+            node = os.getppid()  # the parent of a worker
+            os.kill(os.getpid() if self.end == "worker" else node, signal.SIGKILL)
             signal.pause()
         return done
 """
@@ -51,18 +52,18 @@ ROW = "{{method='mortal', label='{0} {1}', train_steps=2, marks='{2}', end='{0}'
 )
 def test_an_address_without_a_cluster_is_a_sentence(address: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        OnRay(address)
+        RayExecutor(address)
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.runner.executors.ray.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'prunebench\[ray\]'"):
-        OnRay(None)
+        RayExecutor(None)
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head without cores, which outlives the test's jobs, and two nodes with one core each, all on the loopback address."""
+    """Yield a head without cores, which survives, and two nodes with one core each, on loopback."""
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
@@ -70,26 +71,28 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     nodes = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
-    made = Cluster(initialize_head=True, head_node_args=nodes | {"num_cpus": 0})
-    made.workers = [made.add_node(**nodes) for _ in range(2)]
-    yield made
+    cluster = Cluster(initialize_head=True, head_node_args=nodes | {"num_cpus": 0})
+    cluster.workers = [cluster.add_node(**nodes) for _ in range(2)]
+    yield cluster
     ray.shutdown()
-    made.shutdown()
+    cluster.shutdown()
 
 
 @pytest.mark.slow
 def test_a_study_survives_a_killed_worker_and_a_lost_node(
     cluster: Any, study, tmp_path: Path
 ) -> None:
-    plugin, marks = tmp_path / "mortal.py", tmp_path / "marks"
+    plugin = tmp_path / "mortal.py"
+    marks = tmp_path / "marks"
     plugin.write_text(MORTAL)
     marks.mkdir()
     registry.load_plugin(plugin)
     rows = ", ".join(ROW.format(end, lives, marks) for end, lives in (("worker", 1), ("node", 1)))
-    asked = study(f"methods=['unpruned', {rows}]", "ratios=[0.5, 0.75]")
-    executor = OnRay(cluster.address)
+    killing_study = study(f"methods=['unpruned', {rows}]", "ratios=[0.5, 0.75]")
+    executor = RayExecutor(cluster.address)
     assert executor.workers == 2
-    there = run_study(asked, Store(tmp_path / "there"), executor)
+    on_ray = run_study(killing_study, Store(tmp_path / "ray"), executor)
     assert len(list(marks.iterdir())) == 2
-    here = run_study(asked, Store(tmp_path / "here"), Serial())
-    assert [replace(one, seconds={}) for one in there] == [replace(one, seconds={}) for one in here]
+    serial = run_study(killing_study, Store(tmp_path / "serial"), Serial())
+    for record, expected in zip(on_ray, serial, strict=True):
+        assert replace(record, seconds={}) == replace(expected, seconds={})

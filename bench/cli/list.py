@@ -1,0 +1,57 @@
+"""`prunebench list KIND`: list the methods, tasks, backbones or studies."""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bench.cli.parser import add_json_argument, add_plugin_argument
+
+NAME = "list"
+HELP = "list the available methods, tasks, backbones or studies"
+EXAMPLE = "prunebench list methods --plugin my_method.py"
+KINDS = ("methods", "tasks", "backbones", "studies")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments of the command."""
+    parser.add_argument("kind", choices=KINDS, help="what to list")
+    add_plugin_argument(parser)
+    add_json_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the entries."""
+    from bench.study.catalogue import list_entries
+
+    entries = list_entries(arguments.kind)
+    if arguments.json:
+        print(json.dumps(entries, indent=1, default=str))
+    else:
+        print(format_entries(entries))
+
+
+def format_entries(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Return the name of each entry, and below it one line for each of its other fields."""
+    lines: list[str] = []
+    for entry in entries:
+        lines.append(str(entry["name"]))
+        lines += [
+            f"  {field:<12}{_format_value(value)}"
+            for field, value in entry.items()
+            if field != "name"
+        ]
+    return "\n".join(lines)
+
+
+def _format_value(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [_format_option(name, option) for name, option in value.items()]
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value)) or "-"
+
+
+def _format_option(name: str, option: Any) -> str:
+    """Return one option as Python writes it: "scale: int = 2"."""
+    if isinstance(option, dict):
+        return f"{name}: {option['type']} = {option['default']!r}"
+    return f"{name} = {option!r}"

@@ -1,0 +1,82 @@
+"""`prunebench profile BACKBONE`: print and draw the peak memory of a network."""
+
+import argparse
+import json
+from pathlib import Path
+
+from bench.cli.parser import (
+    CONVENTIONS,
+    add_backbone_arguments,
+    add_json_argument,
+    add_plugin_argument,
+    add_set_argument,
+    add_shape_argument,
+    positive_integer,
+)
+from bench.cli.resolve import resolve_network
+
+NAME = "profile"
+HELP = "print the peak memory of a network, step by step"
+EXAMPLE = "prunebench profile my_net.py:build --shape 1x3x256x256 --plot peak.png"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments of the command."""
+    add_plugin_argument(parser)
+    parser.add_argument(
+        "backbone",
+        metavar="BACKBONE",
+        help="name of a backbone, or FILE.py:NAME of a function or Module that you wrote",
+    )
+    add_backbone_arguments(parser)
+    add_set_argument(parser, "an option of the backbone or of its task")
+    add_shape_argument(
+        parser,
+        "input (N, C, H, W), such as 1x3x1024x2048; several inputs are joined by commas "
+        "(default: that of the task)",
+    )
+    parser.add_argument(
+        "--convention",
+        choices=CONVENTIONS,
+        default="planned",
+        help="how peak memory is counted (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--compactors",
+        action="store_true",
+        help="insert a compactor into every long skip connection first",
+    )
+    parser.add_argument(
+        "--top",
+        type=positive_integer,
+        metavar="N",
+        help="print only the N time steps with the most bytes (default: all)",
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the timeline into a .png, .svg or .pdf file",
+    )
+    add_json_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the profile as text or JSON; draw it if --plot is given."""
+    from bench.memory.profile import profile
+    from bench.report.timeline_plot import check_suffix, draw_timeline
+    from bench.report.timeline_text import format_timeline
+    from bench.surgery.compactors import insert_compactors, long_skips
+
+    if arguments.plot:
+        check_suffix(arguments.plot)
+    model, shape = resolve_network(arguments)
+    if arguments.compactors:
+        model = insert_compactors(model, long_skips(model, shape), shape)
+    measured = profile(model, shape, arguments.convention)
+    if arguments.plot:
+        draw_timeline(arguments.backbone, measured, arguments.plot)
+    if arguments.json:
+        print(json.dumps({"backbone": arguments.backbone} | measured.to_json(), indent=1))
+    else:
+        print(format_timeline(arguments.backbone, measured, arguments.top))

@@ -1,0 +1,124 @@
+"""`prunebench prune METHOD`: prune one network to one budget and save it in a folder."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench.cli.parser import (
+    add_backbone_arguments,
+    add_time_limit_argument,
+    add_training_arguments,
+    positive_number,
+)
+from bench.cli.resolve import RUNS, resolve_device, resolve_seconds
+
+NAME = "prune"
+HELP = "prune one network to one budget and save it"
+EXAMPLE = "prunebench prune mosp --backbone unet --ratio 0.5"
+PRUNED = Path("results") / "pruned"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments of the command."""
+    parser.add_argument(
+        "method", metavar="METHOD", help="name of a method (prunebench list methods)"
+    )
+    parser.add_argument(
+        "--backbone",
+        required=True,
+        metavar="BACKBONE",
+        help="name of a backbone, or FILE.py:NAME of a function or Module that you wrote",
+    )
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument(
+        "--ratio",
+        type=positive_number,
+        metavar="RATIO",
+        help="budget as a share of the unpruned peak memory, above 0 and at most 1",
+    )
+    budget.add_argument("--peak-mib", type=positive_number, metavar="MIB", help="budget in MiB")
+    add_backbone_arguments(parser)
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of all random numbers (default: %(default)s)",
+    )
+    add_time_limit_argument(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the network (default: results/pruned/BACKBONE-METHOD-BUDGET)",
+    )
+    add_training_arguments(
+        parser,
+        "an option of the method, backbone or task, or a key of a study such as "
+        "recipe.finetune_steps=50",
+        data="embedded",
+        convention="planned",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prune the network, save it and print how it compares with the unpruned one."""
+    from bench.runner.progress import TextProgress
+    from bench.runner.prune import PruneRequest, folder_name, prune_once
+    from bench.units import MIB
+
+    request = PruneRequest(
+        method=arguments.method,
+        backbone=arguments.backbone,
+        task=arguments.task,
+        backbone_options={} if arguments.width is None else {"width": arguments.width},
+        ratio=arguments.ratio,
+        peak_bytes=None if arguments.peak_mib is None else int(arguments.peak_mib * MIB),
+        data=arguments.data,
+        seed=arguments.seed,
+        convention=arguments.convention,
+        overrides=arguments.set,
+    )
+    budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
+    folder = arguments.out or PRUNED / folder_name(arguments.backbone, arguments.method, budget)
+    unpruned, pruned = prune_once(
+        request,
+        folder,
+        work_folder=arguments.out / "run" if arguments.out else RUNS / "prune",
+        device=resolve_device(arguments),
+        progress=TextProgress(),
+        time_limit_seconds=resolve_seconds(arguments.time_limit),
+    )
+    print(format_result(unpruned, pruned, folder))
+
+
+def format_result(unpruned: Any, pruned: Any, folder: Path) -> str:
+    """Return budget, peaks, parameters, PSNR and steps before and after, one line each.
+
+    Args:
+        unpruned: record of the network before pruning.
+        pruned: record of the pruned network.
+        folder: where it is saved.
+    """
+    from bench.units import format_mib
+
+    def format_change(field: str) -> str:
+        before = getattr(unpruned, field) or 0
+        after = getattr(pruned, field) or 0
+        return f"{format_mib(before)} -> {format_mib(after)}"
+
+    cell = pruned.cell
+    budget = format_mib(pruned.budget_bytes or 0)
+    lines = {
+        "budget": f"{budget} ({cell.convention}, ratio {cell.ratio:g})",
+        "peak planned": f"{format_change('peak_bytes')} in {pruned.peak_step}",
+        "peak eager": format_change("peak_bytes_eager"),
+        "parameters": f"{unpruned.parameters:,} -> {pruned.parameters:,}",
+        "PSNR": f"{unpruned.means['psnr_db']:.2f} dB -> {pruned.means['psnr_db']:.2f} dB "
+        f"(without a network {pruned.input_means['psnr_db']:.2f} dB)",
+        "steps": f"{sum(pruned.steps.values()):,} after the pretraining of "
+        f"{cell.recipe.pretrain_steps:,}",
+        "saved in": str(folder),
+        "reload": f"from prunebench import load; model = load({str(folder)!r})",
+    }
+    return "\n".join(f"{name:<14}{value}" for name, value in lines.items())

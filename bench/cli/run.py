@@ -1,0 +1,147 @@
+"""`prunebench run STUDY`: run the cells of a study that are not stored yet."""
+
+import argparse
+import sys
+from typing import Any
+
+from bench.cli import plan
+from bench.cli.parser import add_study_arguments, add_time_limit_argument, positive_number
+from bench.cli.resolve import (
+    resolve_device,
+    resolve_run_folder,
+    resolve_seconds,
+    resolve_study,
+)
+from bench.cli.sync import copy_to_mlflow
+from bench.errors import ConfigError
+
+NAME = "run"
+HELP = "run a study; cells that are stored are not run again"
+EXAMPLE = "prunebench run table1 --data photographs --seeds 0,1,2"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments of the command."""
+    add_study_arguments(parser)
+    parser.add_argument(
+        "--executor",
+        choices=("processes", "serial", "ray"),
+        default="processes",
+        help="run jobs side by side on this machine, one after the other, "
+        "or on several GPUs or machines (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="jobs at a time (default: as many as the cores allow, one on a GPU)",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="ray only: auto, or HOST:PORT of a cluster (default: start one on this machine)",
+    )
+    parser.add_argument(
+        "--gpus-per-job",
+        type=positive_number,
+        metavar="GPUS",
+        help="ray only: GPUs of one job; with 0.5 two jobs share a GPU (default: 1)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would run and for how long, and stop",
+    )
+    add_time_limit_argument(parser)
+    parser.add_argument(
+        "--checkpoint-every",
+        metavar="DURATION",
+        help="time between two checkpoints of a training (default: 1m)",
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="run cells again that have failed"
+    )
+    parser.add_argument(
+        "--no-mlflow", action="store_true", help="do not copy the records to MLflow"
+    )
+    parser.set_defaults(devices=plan.DEVICES, json=False)  # for --dry-run, which prints a plan
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a study and print its table; return 1 if cells failed, else 0."""
+    from bench.report.results import collect_results
+    from bench.report.table import render_table
+    from bench.runner.failures import summarize_failures
+    from bench.runner.progress import TextProgress
+    from bench.runner.run import run_study
+    from bench.study.store import Store
+
+    if arguments.dry_run:
+        plan.run(arguments)
+        return 0
+    time_limit_seconds = resolve_seconds(arguments.time_limit)
+    checkpoint_seconds = resolve_seconds(arguments.checkpoint_every)
+    study = resolve_study(arguments)
+    store = Store(resolve_run_folder(arguments), checkpoint_seconds)
+    # With Ray the nodes train; this machine checks the inputs and estimates the time.
+    device = "auto" if arguments.executor == "ray" else arguments.device
+    records = run_study(
+        study,
+        store,
+        _create_executor(arguments, study),
+        device=device,
+        retry_failed=arguments.retry_failed,
+        time_limit_seconds=time_limit_seconds,
+        progress=TextProgress(),
+        command=arguments.typed,
+    )
+    print(f"\n{render_table(collect_results(records, store.cells()))}\n")
+    print(f"Records and networks: {store.folder}")
+    print(f"Page, tables and figures as files: prunebench report {store.folder}")
+    if not arguments.no_mlflow:
+        copy_to_mlflow(store)
+    failures = summarize_failures(records)
+    if failures:
+        print(f"\nprunebench: {failures}; run them again with --retry-failed", file=sys.stderr)
+    return int(bool(failures))
+
+
+def _create_executor(arguments: argparse.Namespace, study: Any) -> Any:
+    """Return the executor of the jobs.
+
+    "processes" falls back to the reference executor, one job after the other, where there are
+    cores for one worker only or the jobs run on a GPU.
+    """
+    threads = study.cells()[0].recipe.threads
+    if arguments.executor == "ray":
+        from bench.runner.executors.ray import RayExecutor
+
+        return RayExecutor(
+            arguments.address, arguments.device, threads, arguments.gpus_per_job, arguments.workers
+        )
+    for name in ("address", "gpus_per_job"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is for --executor ray, and the executor is "
+                f"{arguments.executor}; add --executor ray or leave it out"
+            )
+    from bench.runner.executors.processes import Processes, count_cores
+    from bench.runner.executors.serial import Serial
+
+    on_cpu = resolve_device(arguments) == "cpu"
+    workers = arguments.workers or (count_cores() // threads if on_cpu else 1)
+    return Serial() if arguments.executor == "serial" or workers <= 1 else Processes(workers)
+
+
+def describe_interruption(arguments: argparse.Namespace) -> str:
+    """Return what an interrupted run has stored, and how to continue it."""
+    folder = resolve_run_folder(arguments)
+    records = len(list((folder / "records").glob("*.json")))
+    checkpoints = len(list(folder.rglob("*.checkpoint")))
+    stored = f"{records} record{'s' * (records != 1)}"
+    if checkpoints:
+        stored += f", {checkpoints} checkpoint{'s' * (checkpoints != 1)} of trainings"
+    return (
+        f"interrupted; stored in {folder}: {stored}; the same command continues from there, "
+        f"prunebench table {folder} shows what is done"
+    )

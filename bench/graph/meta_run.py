@@ -1,0 +1,58 @@
+"""Run a network on meta tensors, which have shapes and no data."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter, Node
+
+from bench.contract import Shape
+
+
+def copy_to_meta(model: nn.Module) -> nn.Module:
+    """Return a copy in eval mode whose weights are meta tensors, without copying any data."""
+    tensors = [*model.parameters(), *model.buffers()]
+    shadows = [torch.empty_like(tensor, device="meta") for tensor in tensors]
+    memo: dict[int, Any] = {
+        id(tensor): nn.Parameter(shadow, tensor.requires_grad)
+        if isinstance(tensor, nn.Parameter)
+        else shadow
+        for tensor, shadow in zip(tensors, shadows, strict=True)
+    }
+    return deepcopy(model, memo).eval()
+
+
+def meta_inputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
+    """Return inputs on the meta device, in the number type of the network."""
+    dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
+    return [torch.empty(shape, device="meta", dtype=dtype) for shape in shapes]
+
+
+@torch.no_grad()
+def run_nodes(shadow: nn.Module, shapes: tuple[Shape, ...]) -> dict[str, Any]:
+    """Run a traced network node by node.
+
+    Args:
+        shadow: a GraphModule with meta weights, made by `copy_to_meta`.
+        shapes: of the inputs.
+
+    Returns:
+        Node name -> its result on meta tensors.
+    """
+    interpreter = _RecordingInterpreter(shadow)  # type: ignore[arg-type]
+    interpreter.run(*meta_inputs(shadow, shapes))
+    return interpreter.results
+
+
+class _RecordingInterpreter(Interpreter):
+    """Keeps the result of every node."""
+
+    def __init__(self, module: GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=False)
+        self.results: dict[str, Any] = {}
+
+    def run_node(self, n: Node) -> Any:
+        """Run one node and keep its result by its name."""
+        self.results[n.name] = result = super().run_node(n)
+        return result

@@ -1,0 +1,46 @@
+"""The results of a run, computed once for all tables and figures of a report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from bench.records import Cell, Record
+from bench.report.frame import cell_section_key, merge_rows, section_key
+from bench.study.store import Store
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """The results of a run, or of one section of it.
+
+    Args:
+        records: in the order of the study.
+        cells: of the study; empty if none is stored.
+        rows: of the table, one per question (`bench.report.frame.merge_rows`).
+    """
+
+    records: Sequence[Record]
+    cells: Sequence[Cell]
+    rows: Sequence[dict[str, Any]]
+
+    def split_sections(self) -> list["RunResults"]:
+        """Return the results of each section, in the order of the table."""
+        return [
+            RunResults(
+                [record for record in self.records if cell_section_key(record.cell) == key],
+                [cell for cell in self.cells if cell_section_key(cell) == key],
+                list(rows),
+            )
+            for key, rows in groupby(self.rows, key=section_key)
+        ]
+
+
+def collect_results(records: Sequence[Record], cells: Sequence[Cell] = ()) -> RunResults:
+    """Merge records into rows; cells without a record become pending rows."""
+    return RunResults(records, cells, merge_rows(records, cells))
+
+
+def read_results(store: Store) -> RunResults:
+    """Read the records and cells of a store and merge them into rows."""
+    return collect_results(store.records(), store.cells())

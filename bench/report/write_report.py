@@ -1,0 +1,48 @@
+"""The files of a report: tables, the comparison with the paper, figures and the page."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.files import atomic
+from bench.report import curve, memory, page, pattern, skips, visual
+from bench.report.paper_comparison import has_counterparts, render_paper_comparison
+from bench.report.results import RunResults, read_results
+from bench.report.table import FORMATS, render_table
+from bench.study.store import Store
+
+PAGE = "report.html"
+
+
+def write_report(store: Store) -> Iterator[Path]:
+    """Write one file after the other into the run folder, and yield its path.
+
+    A figure that has nothing to show yet is left out.
+    """
+    results = read_results(store)
+    for fmt in FORMATS:
+        yield _write_text(store.folder / f"table.{fmt}", render_table(results, fmt))
+    if has_counterparts(results):
+        yield _write_text(store.folder / "against_paper.md", render_paper_comparison(results))
+    for name, draw in select_figures(store, results).items():
+        for suffix in ("png", "svg"):
+            yield draw(store.folder / f"{name}.{suffix}")
+    yield page.write_page(store, results, store.folder / PAGE)
+
+
+def _write_text(path: Path, text: str) -> Path:
+    atomic.write(path, f"{text}\n".encode())
+    return path
+
+
+def select_figures(store: Store, results: RunResults) -> dict[str, Callable[[Path], Any]]:
+    """Return name -> function that draws into a file, for figures that have something to show."""
+    figures: dict[str, tuple[Any, Callable[[Path], Any]]] = {
+        "curve": (curve.select_panels(results), partial(curve.draw, results)),
+        "memory": (memory.find_pairs(results), partial(memory.draw, results)),
+        "pattern": (pattern.build_panels(results), partial(pattern.draw, results)),
+        "skips": (skips.build_panels(results), partial(skips.draw, results)),
+        "visual": (visual.select_views(store, results), partial(visual.draw, store, results)),
+    }
+    return {name: draw for name, (content, draw) in figures.items() if content}

@@ -1,0 +1,40 @@
+"""Hooks of the documentation site: the committed results beside the pages, under the same links.
+
+Pages link to `../results/reference/...`, which is right in the repository. In the site the folder
+lies below the root of the documentation: the files are added there, and the links are shortened.
+"""
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+REFERENCE = Path("results") / "reference"
+SHOWN = (".png", ".svg", ".md")
+LINK = re.compile(r"\]\((?:\.\./)+(results/reference/[^)]+)\)")
+REPOSITORY_LINK = re.compile(r"\]\((?:\.\./)+(?!results/reference)([^)#]+)(#[^)]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the committed tables, figures and provenance notes to the site."""
+    root = Path(config.config_file_path).parent
+    for path in sorted((root / REFERENCE).rglob("*")):
+        if path.suffix in SHOWN:
+            source = path.relative_to(root).as_posix()
+            files.append(File.generated(config, source, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links at the committed results into the site, and other files at the repository."""
+    up = "../" * page.file.src_uri.count("/")
+    if page.file.src_uri.startswith("results/"):
+        return markdown
+    inside = LINK.sub(rf"]({up}\1)", markdown)
+    return (
+        REPOSITORY_LINK.sub(rf"]({config.extra['repository']}/blob/main/\1\2)", inside)
+        if not up
+        else inside
+    )

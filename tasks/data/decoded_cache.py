@@ -1,0 +1,335 @@
+"""Cache of decoded photographs: every file of a data set is decoded once.
+
+The cache stores each image as an array (.raw) and each pair as an entry (.json) with the size, the
+time of the last change and the SHA-256 of its source files. A source file is read again only if it
+has changed. An interrupted preparation continues where it stopped.
+
+Training reads each crop through a memory map that is closed at once, so that resident memory does
+not grow with the data set; small data sets are loaded into memory. The length of an array is
+verified, its content is not.
+
+An array is named by its content: it is never overwritten while another process reads it, and images
+that several pairs share are stored once. The cache is the folder PRUNEBENCH_CACHE, or
+~/.cache/prunebench; it may be deleted while nothing runs. This is an adapter to tqdm.
+"""
+
+import hashlib
+import json
+import math
+import os
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.contract import Pair
+from bench.errors import ConfigError
+from bench.files import atomic
+from bench.files.checked_json import read_json_limited
+from bench.files.hashing import checksum
+from tasks.data.dataset import DataSet, PhotoPair, Splits
+from tasks.data.pairs import Photograph
+from tasks.data.photographs import to_float
+
+VERSION = 2  # raise it when other photographs are held out, or files are read in another way
+HELD_OUT_FROM = 8  # training scenes; with fewer, none is held out
+HELD_OUT_ONE_IN = 8
+IN_MEMORY_BYTES = 256 * 2**20
+PROGRESS_FROM = 16  # pairs to decode; with fewer, no progress is shown
+TRAIN = "train"
+ARRAY_NAME = re.compile("[0-9a-f]{32}\\.raw")
+ITEM_BYTES = {"uint8": 1, "float32": 4}
+MAX_LOADED = 4  # data sets in one process
+
+# For each file: split/name of its pair, file, bytes, time of the last change in ns.
+Stamp = tuple[tuple[str, str, int, int], ...]
+# "sources": [[file, bytes, time of the last change in ns, SHA-256], ...]
+# "arrays": [[file, shape, dtype, bytes], ...]
+Entry = dict[str, Any]
+
+
+class ArrayOnDisk:
+    """An image (3, H, W) on disk; an index reads the pixels that it selects as a tensor.
+
+    Args:
+        path: file of the array.
+        shape: (3, H, W).
+        dtype: "uint8" or "float32".
+    """
+
+    def __init__(self, path: Path, shape: Sequence[int], dtype: str) -> None:
+        self.path, self.shape, self.dtype = path, tuple(shape), dtype
+
+    def __getitem__(self, index: Any) -> Tensor:
+        import numpy
+
+        return torch.from_numpy(
+            numpy.array(numpy.memmap(self.path, self.dtype, "r", shape=self.shape)[index])
+        )
+
+
+class LazyPairs(Sequence[Pair]):
+    """Pairs that are read from disk when they are indexed.
+
+    Args:
+        photographs: each with the images (degraded, clean).
+    """
+
+    def __init__(self, photographs: Sequence[Photograph]) -> None:
+        self._photographs = photographs
+
+    def __len__(self) -> int:
+        return len(self._photographs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return LazyPairs(self._photographs[index])
+        name, (degraded, clean) = self._photographs[index]
+        return Pair(name, to_float(degraded[:]), to_float(clean[:]))
+
+
+class DecodedDataSet(NamedTuple):
+    """The decoded photographs of a data set.
+
+    Args:
+        train: for gradient steps.
+        calibration: for scoring layers; the same as `train` where none is held out.
+        test: test set -> its pairs.
+        fingerprint: SHA-256, as hex, of names and bytes of all files.
+    """
+
+    train: tuple[Photograph, ...]
+    calibration: tuple[Photograph, ...]
+    test: Mapping[str, LazyPairs]
+    fingerprint: str
+
+    def photographs(self) -> dict[str, LazyPairs]:
+        """Return split -> pairs; "calibration" is absent if no photograph is held out."""
+        splits = {TRAIN: LazyPairs(self.train)}
+        if self.calibration != self.train:
+            splits["calibration"] = LazyPairs(self.calibration)
+        return {**splits, **self.test}
+
+
+_LOADED: dict[tuple[Path, str, Stamp], DecodedDataSet] = {}
+
+
+def load_data_set(root: Path, data_set: DataSet) -> DecodedDataSet:
+    """Load the photographs of a folder, and decode those that the cache lacks.
+
+    Layers are scored on crops of training photographs: of eight or more scenes, one in eight is
+    held out from the gradient steps for this purpose, the same ones in every run; of fewer, all
+    are used for both. Photographs of the test sets are used for testing only.
+
+    Args:
+        root: absolute path of the folder.
+        data_set: the data set whose layout the folder has.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    splits = data_set.find_splits(root)
+    for split, pairs in ((TRAIN, splits.train), *splits.test.items()):
+        if not pairs:
+            raise ConfigError(
+                f"{root} is laid out like {data_set.name}, and has no photographs of '{split}'; "
+                f"needed is {data_set.layout}"
+            )
+    name = f"{data_set.name} {data_set.variant}"
+    state = (root, name, _stamp_files(splits))
+    if state not in _LOADED:
+        if len(_LOADED) == MAX_LOADED:
+            _LOADED.clear()
+        _LOADED[state] = _load(root, name, splits)
+    return _LOADED[state]
+
+
+def select_held_out(scenes: Sequence[str]) -> tuple[str, ...]:
+    """Select the training scenes on which layers are scored instead of trained.
+
+    Returns:
+        One scene in eight, sorted; none if there are fewer than eight.
+    """
+    if len(scenes) < HELD_OUT_FROM:
+        return ()
+    count = round(len(scenes) / HELD_OUT_ONE_IN)
+    return tuple(sorted(random.Random(0).sample(sorted(scenes), count)))
+
+
+def cache_folder() -> Path:
+    """Return the folder of the decoded photographs of all data sets."""
+    return Path(os.environ.get("PRUNEBENCH_CACHE") or Path.home() / ".cache" / "prunebench")
+
+
+def _load(root: Path, name: str, splits: Splits) -> DecodedDataSet:
+    folder = cache_folder() / _digest([VERSION, name, str(root)])
+    entries = _decode_missing(root, folder, splits)
+    in_memory = (
+        sum(size for entry in entries.values() for *_, size in entry["arrays"]) <= IN_MEMORY_BYTES
+    )
+    photographs: dict[str, list[Photograph]] = {}
+    for (split, pair), entry in zip(_iterate_pairs(splits), entries.values(), strict=True):
+        arrays = [
+            ArrayOnDisk(folder / file, shape, dtype) for file, shape, dtype, _ in entry["arrays"]
+        ]
+        images = tuple(array[:] for array in arrays) if in_memory else tuple(arrays)
+        photographs.setdefault(split, []).append(Photograph(pair.name, images))
+    train = photographs.pop(TRAIN)
+    scenes = [pair.scene or pair.name for pair in splits.train]
+    held_out = select_held_out(sorted(set(scenes)))
+    by_scene = list(zip(train, scenes, strict=True))
+    calibration = tuple(photograph for photograph, scene in by_scene if scene in held_out)
+    return DecodedDataSet(
+        train=tuple(photograph for photograph, scene in by_scene if scene not in held_out),
+        calibration=calibration or tuple(train),
+        test={split: LazyPairs(pairs) for split, pairs in photographs.items()},
+        fingerprint=_fingerprint(name, entries),
+    )
+
+
+def _iterate_pairs(splits: Splits) -> Iterator[tuple[str, PhotoPair]]:
+    """Yield (split, pair): the training pairs, then those of each test set."""
+    yield from ((TRAIN, pair) for pair in splits.train)
+    yield from ((split, pair) for split, pairs in splits.test.items() for pair in pairs)
+
+
+def _stamp_files(splits: Splits) -> Stamp:
+    """Return a value that changes when a file changes, without reading the files."""
+    files = [
+        (f"{split}/{pair.name}", file)
+        for split, pair in _iterate_pairs(splits)
+        for file in pair.files
+    ]
+    status = {file: file.stat() for file in dict.fromkeys(file for _, file in files)}
+    return tuple(
+        (key, str(file), status[file].st_size, _change_time_ns(status[file])) for key, file in files
+    )
+
+
+def _change_time_ns(status: os.stat_result) -> int:
+    """Return when a file was last changed, in ns.
+
+    The inode's time counts too: it changes when another file with an old date takes the name.
+    """
+    return max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _fingerprint(name: str, entries: Mapping[str, Entry]) -> str:
+    """SHA-256, as hex, of the data set's name, and of the names and bytes of all files."""
+    files = [
+        [key, *([file, checksum] for file, _, _, checksum in entry["sources"])]
+        for key, entry in entries.items()
+    ]
+    return hashlib.sha256(json.dumps([VERSION, name, files]).encode()).hexdigest()
+
+
+def _decode_missing(root: Path, folder: Path, splits: Splits) -> dict[str, Entry]:
+    """Decode the pairs that the cache lacks; return split/name -> entry of all."""
+    sources = _SourceFiles(root)
+    pairs = {f"{split}/{pair.name}": pair for split, pair in _iterate_pairs(splits)}
+    entries = {key: _find_entry(key, pair, folder, sources) for key, pair in pairs.items()}
+    missing = [key for key, entry in entries.items() if entry is None]
+    for key in _show_progress(missing, folder):
+        entries[key] = _decode(key, pairs[key], folder, sources)
+    return {key: entry for key, entry in entries.items() if entry is not None}
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+
+
+class _SourceFiles:
+    """Stamps and checksums of the source files; each file is read at most once.
+
+    Args:
+        root: the data folder, to which the names of files are relative.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._stamps: dict[Path, list[Any]] = {}
+        self._checksums: dict[Path, str] = {}
+
+    def stamp(self, file: Path) -> list[Any]:
+        """Return [name relative to the root, bytes, time of the last change in ns]."""
+        if file not in self._stamps:
+            status = file.stat()
+            self._stamps[file] = [
+                Path(os.path.relpath(file, self._root)).as_posix(),
+                status.st_size,
+                _change_time_ns(status),
+            ]
+        return self._stamps[file]
+
+    def stamp_and_checksum(self, file: Path) -> list[Any]:
+        """Return the stamp and the SHA-256. Raises ConfigError if the file cannot be read."""
+        if file not in self._checksums:
+            try:
+                with file.open("rb") as opened:
+                    self._checksums[file] = hashlib.file_digest(opened, "sha256").hexdigest()
+            except OSError as error:
+                raise ConfigError(
+                    f"{file} cannot be read ({error.strerror}); replace or remove it"
+                ) from error
+        return [*self.stamp(file), self._checksums[file]]
+
+
+def _find_entry(key: str, pair: PhotoPair, folder: Path, sources: _SourceFiles) -> Entry | None:
+    """Return the cache's entry of a pair; None if its files have changed or arrays are missing."""
+    try:
+        entry = read_json_limited(folder / f"{_digest(key)}.json")
+        unchanged = [source[:3] for source in entry["sources"]] == [
+            sources.stamp(file) for file in pair.files
+        ]
+        complete = all(map(_is_valid_array, entry["arrays"])) and all(
+            (folder / file).stat().st_size == size for file, *_, size in entry["arrays"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: decode it again
+        return None
+    return entry if unchanged and complete else None
+
+
+def _is_valid_array(description: Any) -> bool:
+    """Return whether [file, shape, dtype, bytes] can describe an array in the cache's folder."""
+    file, shape, dtype, size = description
+    is_image = len(shape) == 3 and all(type(length) is int and length > 0 for length in shape)
+    return bool(
+        ARRAY_NAME.fullmatch(file)
+        and dtype in ITEM_BYTES
+        and is_image
+        and size == ITEM_BYTES[dtype] * math.prod(shape)
+    )
+
+
+def _decode(key: str, pair: PhotoPair, folder: Path, sources: _SourceFiles) -> Entry:
+    """Decode a pair, write its arrays and then the entry that refers to them."""
+    arrays: list[tuple[str, list[int], str, int]] = []
+    for image in pair.read():
+        pixels = image.numpy()
+        content = pixels.tobytes()
+        file = f"{checksum(content)[:32]}.raw"
+        arrays.append((file, list(pixels.shape), str(pixels.dtype), len(content)))
+        if not (folder / file).is_file() or (folder / file).stat().st_size != len(content):
+            atomic.write(folder / file, content)
+    stamps = [sources.stamp_and_checksum(file) for file in pair.files]
+    entry = {"sources": stamps, "arrays": arrays}
+    atomic.write(folder / f"{_digest(key)}.json", json.dumps(entry).encode())
+    return entry
+
+
+def _show_progress(keys: Sequence[str], folder: Path) -> Iterator[str]:
+    """Yield the keys, and show progress on stderr."""
+    from tqdm import tqdm
+
+    yield from tqdm(
+        keys,
+        f"preparing photographs in {folder}",
+        unit="photo",
+        leave=False,
+        mininterval=2,
+        disable=len(keys) < PROGRESS_FROM,
+    )

@@ -1,0 +1,89 @@
+"""prunebench profile: peak memory as text, JSON and a picture."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli.main import main
+
+ONE_LAYER = """
+from torch import nn
+
+def build(width=2):
+    return nn.Sequential(nn.Conv2d(3, width, 1))
+"""
+TWO_INPUTS = """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.only = nn.Conv2d(4, 3, 1)
+
+    def forward(self, picture, mask):
+        return self.only(torch.cat([picture, mask], 1))
+"""
+
+
+def test_profile_as_json_has_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "unet", "--width", "4", "--shape", "1x3x64x64", "--json"]) == 0
+    profile = json.loads(capsys.readouterr().out)
+    assert {
+        *("backbone", "shape", "convention", "peak_bytes", "peak_mib", "peak_step"),
+        *("parameters", "macs", "timeline"),
+    } <= set(profile)
+    assert {"step", "op", "bytes", "live"} <= set(profile["timeline"][0])
+
+
+def test_profile_takes_options_of_the_backbone_and_of_its_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["profile", "edsr", "--set", "scale=4", "--set", "blocks=2", "--width", "16", "--json"]
+    assert main(words) == 0
+    profile = json.loads(capsys.readouterr().out)
+    assert (profile["shape"], profile["peak_bytes"]) == ("1x3x256x512", 20 * 16 * 4 * 256 * 512)
+    assert main(["profile", "edsr", "--set", "scale=5"]) == 2
+    assert capsys.readouterr().err == "prunebench: scale = 5 is not one of 2, 3, 4\n"
+
+
+def test_profile_with_compactors_has_more_parameters_and_the_same_peak(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["profile", "unet", "--set", "width=4", "--shape", "1x3x64x64", "--json"]
+    main(words)
+    plain = json.loads(capsys.readouterr().out)
+    main([*words, "--compactors"])
+    compacted = json.loads(capsys.readouterr().out)
+    assert compacted["peak_bytes"] == plain["peak_bytes"]
+    assert compacted["parameters"] > plain["parameters"]
+
+
+def test_profile_measures_a_network_of_the_users_own(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "net.py").write_text(ONE_LAYER)
+    words = ["profile", "net.py:build", "--shape", "1x3x8x8"]
+    assert main([*words, "--set", "width=5", "--json"]) == 0
+    profile = json.loads(capsys.readouterr().out)
+    assert (profile["backbone"], profile["peak_bytes"]) == ("net.py:build", 4 * 8 * 8 * (3 + 5))
+    assert main([*words, "--top", "1"]) == 0
+    assert "net.py:build at 1x3x8x8" in capsys.readouterr().out
+    assert [path.name for path in workplace.iterdir()] == ["net.py"]
+
+
+def test_profile_takes_several_inputs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "two.py").write_text(TWO_INPUTS)
+    assert main(["profile", "two.py:Two", "--shape", "1x3x8x8,1x1x8x8"]) == 0
+    assert "two.py:Two at 1x3x8x8,1x1x8x8, convention planned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["here.png", "here.svg"])
+def test_profile_draws_the_timeline(
+    name: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["profile", "unet", "--width", "4", "--shape", "1x3x64x64", "--plot", name, "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["backbone"] == "unet"
+    assert (workplace / name).stat().st_size > 1000

@@ -1,0 +1,89 @@
+"""prunebench prune: one network, one budget, a folder that loads again."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.cli.main import main
+from bench.errors import ConfigError
+from bench.export.saved import load
+from bench.runner.prune import PruneRequest, build_study
+from bench.study.study import load_study
+
+REQUEST = PruneRequest(
+    method="mosp",
+    backbone="edsr",
+    task=None,
+    backbone_options={"width": 8},
+    ratio=0.5,
+    peak_bytes=None,
+    data="embedded",
+    seed=0,
+    convention="planned",
+)
+
+
+def prune(*words: str) -> int:
+    return main(["prune", "narrow", "--backbone", "tiny", "--device", "cpu", *words])
+
+
+def test_prune_gives_each_option_to_the_method_the_backbone_or_the_task() -> None:
+    overrides = ["scale=4", "blocks=2", "pairs=true", "recipe.batch=1"]
+    cell = build_study(replace(REQUEST, overrides=overrides)).cells()[1]
+    assert (cell.task_options, cell.backbone_options) == ({"scale": 4}, {"width": 8, "blocks": 2})
+    assert (cell.method_options["pairs"], cell.recipe.batch) == (True, 1)
+
+
+def test_the_cells_of_prune_are_those_of_a_study_file(tmp_path: Path) -> None:
+    (tmp_path / "same.toml").write_text("""
+        tasks = [{task = "super_resolution", scale = 4}]
+        backbones = [{backbone = "edsr", width = 8, blocks = 2}]
+        methods = ["unpruned", "mosp"]
+        ratios = [0.5]
+        recipe.pretrain_rate = 0.0003
+        options.mosp.outer_stride = "1/12"
+    """)
+    overrides = ["scale=4", "blocks=2", "outer_stride=1/12", "recipe.pretrain_rate=3e-4"]
+    cells = build_study(replace(REQUEST, overrides=overrides)).cells()
+    in_file = load_study(tmp_path / "same.toml").cells()
+    assert [cell.key for cell in cells] == [cell.key for cell in in_file]
+
+
+def test_an_option_that_no_study_can_hold_is_one_sentence() -> None:
+    for text in ("scale=2020-01-01", "scale=inf"):
+        with pytest.raises(ConfigError):
+            build_study(replace(REQUEST, overrides=[text]))
+
+
+def test_prune_saves_a_network_that_loads_again(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prune("--ratio", "0.75", "--out", "small") == 0
+    printed = capsys.readouterr().out
+    for word in ("budget", "peak planned", "peak eager", "parameters", "PSNR"):
+        assert word in printed
+    assert "from prunebench import load; model = load('small')" in printed
+    record = json.loads((workplace / "small" / "record.json").read_text())
+    assert sum(weight.numel() for weight in load("small").parameters()) == record["parameters"]
+
+
+def test_a_budget_in_mib_is_met_to_the_byte(workplace: Path) -> None:
+    assert prune("--peak-mib", "0.03", "--out", "small") == 0
+    record = json.loads((workplace / "small" / "record.json").read_text())
+    assert record["budget_bytes"] == int(0.03 * 2**20)
+
+
+def test_an_impossible_budget_names_the_least(capsys: pytest.CaptureFixture[str]) -> None:
+    assert prune("--ratio", "0.01") == 2
+    assert "the least" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_time_limit_that_is_too_short_is_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert prune("--ratio", "0.5", "--time-limit", "0.001s") == 2
+    message = "failed in [a-z]+: it ran past the time limit of 0.001 s"
+    assert re.search(message, capsys.readouterr().err)

@@ -1,0 +1,203 @@
+"""The cache of decoded photographs.
+
+A file is decoded once, and again after it has changed; large data sets stay on disk.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from tasks.data import decoded_cache as module
+from tasks.data.decoded_cache import load_data_set, select_held_out
+from tasks.data.pairs import PairedCrops
+from tests.tasks.data.test_folders import PAIRS, make_pairs_folder
+from tests.tasks.data.trees import write_noise
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("PRUNEBENCH_CACHE", str(folder))
+    module._LOADED.clear()
+    return folder
+
+
+def test_a_photograph_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    module._LOADED.clear()
+    monkeypatch.setattr(
+        "tasks.data.dataset.read_photograph", lambda path: pytest.fail(f"{path} is decoded again")
+    )
+    again = load_data_set(tmp_path, PAIRS)
+    assert again.fingerprint == first.fingerprint
+    assert torch.equal(again.train[0].images[1], first.train[0].images[1])
+
+
+def test_a_changed_file_is_read_again_and_has_another_fingerprint(tmp_path: Path) -> None:
+    before = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    assert load_data_set(tmp_path, PAIRS) is before
+    write_noise(tmp_path / "train/clean/train0.png", seed=99)
+    after = load_data_set(tmp_path, PAIRS)
+    assert not torch.equal(after.train[0].images[1], before.train[0].images[1])
+    assert torch.equal(after.train[1].images[1], before.train[1].images[1])
+    assert after.fingerprint != before.fingerprint
+
+
+def test_files_that_change_places_keep_their_dates_and_are_read_again(tmp_path: Path) -> None:
+    before = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    first, second = (tmp_path / "train/clean" / name for name in ("train0.png", "train1.png"))
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    module._LOADED.clear()
+    after = load_data_set(tmp_path, PAIRS)
+    assert torch.equal(after.train[0].images[1], before.train[1].images[1])
+    assert after.fingerprint != before.fingerprint
+
+
+def test_a_process_that_reads_keeps_its_pixels_while_another_prepares_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
+    reading = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    before = reading.test["val"][0].clean
+    write_noise(tmp_path / "val/clean/val0.png", seed=7)
+    assert not torch.equal(load_data_set(tmp_path, PAIRS).test["val"][0].clean, before)
+    assert torch.equal(reading.test["val"][0].clean, before)
+
+
+def test_equal_images_are_kept_once(tmp_path: Path, cache: Path) -> None:
+    make_pairs_folder(tmp_path)
+    for index in range(3):
+        write_noise(tmp_path / f"train/clean/train{index}.png", seed=5)
+    load_data_set(tmp_path, PAIRS)
+    assert len(list(cache.rglob("*.raw"))) == 10 - 2
+
+
+def test_the_fingerprint_is_that_of_the_files_wherever_they_lie(tmp_path: Path) -> None:
+    one, other = make_pairs_folder(tmp_path / "a"), make_pairs_folder(tmp_path / "b")
+    assert load_data_set(one, PAIRS).fingerprint == load_data_set(other, PAIRS).fingerprint
+
+
+@pytest.mark.parametrize("ending", ["raw", "json"])
+def test_a_damaged_cache_is_made_again(ending: str, tmp_path: Path, cache: Path) -> None:
+    before = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    for path in cache.rglob(f"*.{ending}"):
+        path.write_bytes(b"{")
+    module._LOADED.clear()
+    after = load_data_set(tmp_path, PAIRS)
+    assert after.fingerprint == before.fingerprint
+    assert torch.equal(after.test["val"][0].clean, before.test["val"][0].clean)
+
+
+def test_a_killed_preparation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = module._decode
+    done = []
+
+    def dies(key: str, *rest: object) -> object:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(key)
+        return decode(key, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_decode", dies)
+    with pytest.raises(KeyboardInterrupt):
+        load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    monkeypatch.setattr(
+        module, "_decode", lambda key, *rest: (done.append(key), decode(key, *rest))[1]
+    )
+    load_data_set(tmp_path, PAIRS)
+    assert done == [f"train/train{index}.png" for index in range(3)] + [
+        f"val/val{index}.png" for index in range(2)
+    ]
+
+
+def test_crops_from_disk_are_those_from_memory_at_8_and_at_16_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = numpy.random.default_rng(0).integers(0, 65536, (20, 24)).astype(numpy.uint16)
+    Image.fromarray(levels).save(make_pairs_folder(tmp_path) / "train/clean/train1.png")
+    in_memory = PairedCrops(load_data_set(tmp_path, PAIRS).train).sample(
+        16, 16, torch.Generator().manual_seed(0)
+    )
+    module._LOADED.clear()
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
+    from_disk = PairedCrops(load_data_set(tmp_path, PAIRS).train).sample(
+        16, 16, torch.Generator().manual_seed(0)
+    )
+    assert all(torch.equal(one, other) for one, other in zip(in_memory, from_disk, strict=True))
+
+
+def test_one_in_eight_is_kept_back_for_judging_layers_from_eight_on(tmp_path: Path) -> None:
+    found = load_data_set(make_pairs_folder(tmp_path, train=16), PAIRS)
+    held_out = {photograph.name for photograph in found.calibration}
+    trained = {photograph.name for photograph in found.train}
+    assert len(held_out) == 2 and len(trained) == 14 and not held_out & trained
+    names = [f"train{index}.png" for index in reversed(range(16))]
+    assert select_held_out(names) == tuple(sorted(held_out))
+    assert len(select_held_out([str(index) for index in range(8)])) == 1
+    assert not select_held_out(list("abcdefg"))
+
+
+GROWTH = """
+import resource, sys, torch
+from pathlib import Path
+from typing import Any
+from tasks.data import decoded_cache as module
+from tasks.data.pairs import PairedCrops
+from tasks.data.folders import pairs_folder
+module.IN_MEMORY_BYTES = 0
+found = module.load_data_set(Path(sys.argv[1]), pairs_folder("noisy", "clean"))
+draws = torch.Generator().manual_seed(0)
+for _ in range(40):
+    PairedCrops(found.train).sample(16, 64, draws)
+for pair in found.test["val"]:
+    pair.clean.mean()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_resident_memory_does_not_grow_with_the_number_of_photographs(tmp_path: Path) -> None:
+    """40 pairs of 6 MB beside 4."""
+    used = []
+    for count in (4, 40):
+        root = tmp_path / str(count)
+        for part, photos in (("train", count), ("val", 2)):
+            for index in range(photos):
+                first = write_noise(root / part / "noisy" / f"{index}.bmp", index, (1024, 1024))
+                (root / part / "clean").mkdir(exist_ok=True)
+                (root / part / "clean" / first.name).hardlink_to(first)
+        done = subprocess.run(
+            [sys.executable, "-c", GROWTH, root], capture_output=True, text=True, check=True
+        )
+        used.append(int(done.stdout))
+    assert used[1] < used[0] + 40
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        ["../outside.raw", [3, 1, 1], "uint8", 3],
+        ["0" * 32 + ".raw", [3, 1, 1], "object", 24],
+        ["0" * 32 + ".raw", [3, 10**9, 10**9], "uint8", 3],
+        ["0" * 32 + ".raw", [3, -1, -1], "uint8", 3],
+    ],
+)
+def test_an_entry_that_points_elsewhere_is_not_followed(
+    array: list[Any], tmp_path: Path, cache: Path
+) -> None:
+    honest = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    entry = next(path for path in cache.rglob("*.json") if "train0" in path.read_text())
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"arrays": [array, array]}))
+    for name in ("outside.raw", "0" * 32 + ".raw"):
+        (entry.parent.parent / name).write_bytes(bytes(3))
+        (entry.parent / name).write_bytes(bytes(3))
+    module._LOADED.clear()
+    assert torch.equal(load_data_set(tmp_path, PAIRS).train[0].images[1], honest.train[0].images[1])
