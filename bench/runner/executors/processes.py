@@ -54,11 +54,7 @@ class Processes:
         repeated: list[Attempt] = []
         with _WorkerPool(self.workers, runner) as pool:
             while repeated or queue.waiting_count or pool.is_busy:
-                while pool.has_room:
-                    attempt = repeated.pop() if repeated else _take_attempt(queue)
-                    if attempt is None:
-                        break
-                    pool.assign(attempt)
+                _fill(pool, queue, repeated)
                 if not pool.is_busy:
                     progress.on_work(WAITING)
                 for attempt, kind, content in pool.receive():
@@ -80,6 +76,15 @@ class Processes:
                             queue.mark_done(attempt.job)
                         else:
                             repeated.append(next_attempt)
+
+
+def _fill(pool: "_WorkerPool", queue: JobQueue[Any], repeated: list[Attempt]) -> None:
+    """Assign attempts to free workers, those of lost workers first, as long as there are both."""
+    while pool.has_room:
+        attempt = repeated.pop() if repeated else _take_attempt(queue)
+        if attempt is None:
+            return
+        pool.assign(attempt)
 
 
 def _take_attempt(queue: JobQueue[Any]) -> Attempt | None:
