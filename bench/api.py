@@ -39,7 +39,7 @@ from bench.plugins.backbones import initialise
 from bench.plugins.options import configure
 from bench.plugins.registry import METHODS, TASKS
 from bench.runner.job import finish, measure_pruned_network
-from bench.runner.method_call import call_method, take_over
+from bench.runner.method_call import call_method, detach_result
 from bench.runner.referee import check_fits
 from bench.study.study_file import parse_recipe
 from bench.training.evaluation import evaluate, means
@@ -151,7 +151,7 @@ def save(result: Result, folder: str | Path) -> None:
 
 @dataclass(frozen=True)
 class _Experiment:
-    """What is pruned by which method to which budget, and how networks are trained."""
+    """One network, method and budget, and how networks are trained."""
 
     model: nn.Module
     method: Method
@@ -197,8 +197,8 @@ def _configure_method(method: str | Method, options: Mapping[str, Any] | None) -
         return configure(METHODS.get(method), options or {}, f"method {method}")
     if options:
         raise ConfigError(
-            f"options {', '.join(options)} are for a method that is named; "
-            "this one is an instance and has its own"
+            f"options {', '.join(options)} belong to a method given by name; "
+            "set the options of an instance when you create it"
         )
     return method
 
@@ -221,7 +221,7 @@ def _make_budget(
 
 
 def _prune(experiment: _Experiment) -> tuple[Pruned, Cost]:
-    """Return what the method gives back, and its cost."""
+    """Run the method; return its result and its cost."""
     trainer = experiment.make_trainer("method")
     torch_seed = derive_seed(experiment.seed, "torch")
     with (
@@ -234,11 +234,11 @@ def _prune(experiment: _Experiment) -> tuple[Pruned, Cost]:
         raise PluginError(
             f"{experiment.method_name} gave back a {type(pruned).__name__}, not a Pruned"
         )
-    return take_over(pruned, trainer), spent
+    return detach_result(pruned, trainer), spent
 
 
 def _finish_and_evaluate(experiment: _Experiment, pruned: Pruned, spent: Cost) -> Result:
-    """Referee, finish and test a pruned network."""
+    """Check, finish and test a pruned network."""
     unpruned = experiment.model
     model = pruned.model
     budget = experiment.budget

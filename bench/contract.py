@@ -178,12 +178,12 @@ class Trainer(Protocol):
             callback_state: lets a killed training with callbacks resume; without it, it restarts.
                 Name -> what the callbacks draw from or change besides the model (Generators,
                 tensors, lists, objects with state_dict and load_state_dict), and every plain value
-                that decides what they do (a number taken from the budget, say): of trainings that
-                begin alike, only those with equal values are taken for the same training.
+                that decides what they do (a number taken from the budget, say). A checkpoint is
+                resumed only if the training starts from the same state, these values included.
         """
 
     def count_calls(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Count the forward passes of a model that is no copy of the one passed to the method."""
+        """Count the forward passes of a model not copied from the one passed to the method."""
 
     def branch(self) -> AbstractContextManager[None]:
         """Restore random states and costs at the end of the block: for one budget of a sweep."""

@@ -21,7 +21,7 @@ def one_line(text: str) -> str:
     """Return the text without line breaks and control characters, shortened in the middle."""
     half = MAX_MESSAGE_LENGTH // 2
     short = text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:half]} ... {text[-half:]}"
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(short.split()))
+    return "".join(c if c.isprintable() else "?" for c in " ".join(short.split()))
 
 
 class ConfigError(BenchError):

@@ -24,7 +24,7 @@ NETWORK_FILE_FIELDS = ("backbone_folder", "backbone_source")  # only of cells wi
 
 
 def describe_outcome(status: str, phase: str, reason: str) -> str:
-    """Format why a cell has no result: "failed in finetune: the loss is nan"."""
+    """Describe why a cell has no result: "failed in finetune: the loss is nan"."""
     return f"{status} in {phase}: {reason}" if phase else f"{status}: {reason}"
 
 
@@ -100,7 +100,7 @@ class Cell:
         return cls(**(dict(content) | {"recipe": recipe, "measured_at": measured_at}))
 
 
-class TimeStep(TypedDict):
+class TimelineEntry(TypedDict):
     """One entry of a timeline: the time step, its operator, bytes alive, bytes of each value."""
 
     step: int
@@ -174,7 +174,7 @@ class Record:
     peak_bytes_eager: int | None = None
     measured: Mapping[str, Annotated[Mapping[str, Any], Measurement]] = field(default_factory=dict)
     peak_step: str | None = None
-    timeline: tuple[Annotated[Mapping[str, Any], TimeStep], ...] = ()
+    timeline: tuple[Annotated[Mapping[str, Any], TimelineEntry], ...] = ()
     parameters: int | None = None
     parameters_stored: int | None = None
     macs: int | None = None

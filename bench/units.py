@@ -13,7 +13,7 @@ from bench.errors import ConfigError
 MIB = 2**20
 MAX_SIZE = 2**16  # of one dimension of a shape
 MAX_ELEMENTS = 2**32  # of a shape, all dimensions multiplied
-MAX_SHAPE_LETTERS = 100
+MAX_SHAPE_CHARACTERS = 100
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -41,18 +41,19 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     Raises:
         ConfigError: the text is not four positive integers joined by "x", or they are too large.
     """
-    parts = text[:MAX_SHAPE_LETTERS].lower().split("x")
+    parts = text[:MAX_SHAPE_CHARACTERS].lower().split("x")
     if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ConfigError(
             f"shape '{text}' is not of the form NxCxHxW, four positive integers; "
             "write for example 1x3x256x256"
         )
-    batch, channels, height, width = sizes = tuple(int(part) for part in parts)
+    sizes = tuple(int(part) for part in parts)
     if max(sizes) > MAX_SIZE or prod(sizes) > MAX_ELEMENTS:
         raise ConfigError(
             f"shape '{text}' is too large: a size may be at most {MAX_SIZE}, "
             f"and their product at most {MAX_ELEMENTS:,}; choose a smaller shape"
         )
+    batch, channels, height, width = sizes
     return batch, channels, height, width
 
 

@@ -7,7 +7,7 @@ current peak step are eligible, one channel at a time, which shows what the crit
 worth.
 
 The norms of layers with different fan-in are compared as they are; `norm` offers two normalised
-scores. Ties go by unit, then by channel.
+scores. Ties are ordered by unit, then by channel.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from torch import nn
 from bench.channels.units import Layout
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
 from bench.memory.groups import peak_group
-from bench.memory.peak_model import floor_widths
+from bench.memory.peak_model import compute_min_widths
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyze_network
-from bench.surgery.importance import Scores, channel_norms, fan_in
+from bench.surgery.importance import ChannelScores, channel_norms, fan_in
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import global_ranking_widths, removable_scores
 
@@ -50,41 +50,41 @@ class GlobalL2(Method):
             Infeasible: the least widths do not fit.
         """
         analysis = analyze_network(model, budget)
-        analysis.peaks.check(budget, trainer.recipe.min_width)
+        analysis.peak_model.check(budget, trainer.recipe.min_width)
         scores = self._scores(model, analysis.layout)
         search = _peak_aware_widths if self.peak_aware else global_ranking_widths
-        kept = analysis.keep(scores, search(scores, analysis, budget, trainer.recipe.min_width))
+        widths = search(scores, analysis, budget, trainer.recipe.min_width)
+        kept = analysis.select_kept(scores, widths)
         return Pruned(remove_channels(model, kept, budget.input_shape), kept=kept)
 
-    def _scores(self, model: nn.Module, channels: Layout) -> Scores:
+    def _scores(self, model: nn.Module, layout: Layout) -> ChannelScores:
         if self.norm == "mean_abs":
             return {
-                unit: score / fan_in(model, channels, unit)
-                for unit, score in channel_norms(model, channels, 1).items()
+                unit: score / fan_in(model, layout, unit)
+                for unit, score in channel_norms(model, layout, 1).items()
             }
-        scores = channel_norms(model, channels)
+        scores = channel_norms(model, layout)
         if self.norm == "l2":
             return scores
-        return {
-            unit: score / fan_in(model, channels, unit) ** 0.5 for unit, score in scores.items()
-        }
+        return {unit: score / fan_in(model, layout, unit) ** 0.5 for unit, score in scores.items()}
 
 
 def _peak_aware_widths(
-    scores: Scores, analysis: NetworkAnalysis, budget: Budget, min_width: int
+    scores: ChannelScores, analysis: NetworkAnalysis, budget: Budget, min_width: int
 ) -> dict[str, int]:
-    """Return the widths after removing the smallest channel that is alive at the peak step.
+    """Remove the smallest channel alive at the peak step, again and again, until the budget is met.
 
-    One channel at a time, until the peak fits the budget.
+    Returns unit -> width.
     """
-    peaks = analysis.peaks
+    peak_model = analysis.peak_model
     widths = dict(analysis.widths)
-    floor = floor_widths(analysis.widths, min_width)
+    min_widths = compute_min_widths(analysis.widths, min_width)
     queues = {
-        unit: removable_scores(score, floor[unit]).tolist()[::-1] for unit, score in scores.items()
+        unit: removable_scores(score, min_widths[unit]).tolist()[::-1]
+        for unit, score in scores.items()
     }
-    while peaks.peak_bytes(widths) > budget.peak_bytes:
-        eligible = [unit for unit in peak_group(peaks, widths).per_channel if queues[unit]]
+    while peak_model.peak_bytes(widths) > budget.peak_bytes:
+        eligible = [unit for unit in peak_group(peak_model, widths).per_channel if queues[unit]]
         smallest = min(eligible, key=lambda unit: queues[unit][-1])
         queues[smallest].pop()
         widths[smallest] -= 1

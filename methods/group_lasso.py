@@ -55,7 +55,7 @@ from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyze_network
-from bench.surgery.importance import Scores
+from bench.surgery.importance import ChannelScores
 from bench.surgery.masks import weight_and_output_axis
 from bench.surgery.remove import remove_channels
 from bench.surgery.shared_weights import weight_axes
@@ -75,7 +75,7 @@ class RegularisedNetwork:
 
     network: nn.Module
     analysis: NetworkAnalysis
-    scores: Scores
+    scores: ChannelScores
     note: str
 
 
@@ -142,15 +142,16 @@ class GroupLasso(StagedMethod[RegularisedNetwork]):
             Infeasible: the least widths do not fit.
         """
         analysis = prepared.analysis
-        floor = trainer.recipe.min_width
+        min_width = trainer.recipe.min_width
         if self.allocation == "uniform":
-            widths = uniform_widths(analysis, budget, floor)
+            widths = uniform_widths(analysis, budget, min_width)
         else:
-            widths = global_ranking_widths(prepared.scores, analysis, budget, floor)
-        kept = analysis.keep(prepared.scores, widths)
+            widths = global_ranking_widths(prepared.scores, analysis, budget, min_width)
+        kept = analysis.select_kept(prepared.scores, widths)
+        full_bytes = analysis.peak_model.peak_bytes(analysis.widths)
         trace = (
-            TraceStep(analysis.peaks.peak_bytes(analysis.widths), analysis.widths, prepared.note),
-            TraceStep(analysis.peaks.peak_bytes(widths), widths, "cut"),
+            TraceStep(full_bytes, analysis.widths, prepared.note),
+            TraceStep(analysis.peak_model.peak_bytes(widths), widths, "cut"),
         )
         smaller = remove_channels(prepared.network, kept, budget.input_shape, analysis.layout)
         return Pruned(smaller, kept=kept, trace=trace)
@@ -164,19 +165,19 @@ class WeightGroups:
 
     Args:
         model: its weights are changed in place.
-        channels: its layout.
+        layout: of the network.
     """
 
-    def __init__(self, model: nn.Module, channels: Layout) -> None:
+    def __init__(self, model: nn.Module, layout: Layout) -> None:
         weights = dict(model.named_parameters())
-        axes = weight_axes(model, channels)
-        self._size = channels.size
+        axes = weight_axes(model, layout)
+        self._size = layout.size
         self._grouped = []  # slices that are part of a group
-        for layer, slots in channels.makes.items():
+        for layer, slots in layout.makes.items():
             weight = weights[f"{layer}.weight"]
             axis = weight_and_output_axis(model.get_submodule(layer))[1]
             self._grouped.append(_locate_slices(weight, axis, slots % (self._size + 1)))
-        mixing = {f"{layer}.weight" for layer in (*channels.makes, *channels.reads)}
+        mixing = {f"{layer}.weight" for layer in (*layout.makes, *layout.reads)}
         self._attached = [  # slices that are zeroed with their group
             _locate_slices(weight, axis, slots % (self._size + 1))
             for name, weight in weights.items()

@@ -54,7 +54,7 @@ class OneSkip(Method):
         skips = long_skips(model, budget.input_shape)[self.skip - 1 : self.skip]
         network = insert_compactors(model, skips, budget.input_shape) if skips else model
         analysis = analyze_network(network, budget)
-        floor = trainer.recipe.min_width
+        min_width = trainer.recipe.min_width
         limits: dict[str, int] = {}  # widths of the compactors
         for name in map(compactor_name, skips):
             limits[name] = max(1, round(self.keep * analysis.widths[name]))
@@ -62,14 +62,14 @@ class OneSkip(Method):
         def widths(index: int) -> dict[str, int]:
             return {
                 unit: min(width, limits.get(unit, width))
-                for unit, width in scale_widths(analysis, index + 1, floor).items()
+                for unit, width in scale_widths(analysis, index + 1, min_width).items()
             }
 
         size = count_positions(analysis)
-        final = widths(find_largest_position(widths, size, analysis.peaks, budget))
+        final = widths(find_largest_position(widths, size, analysis.peak_model, budget))
         scores = gate_gradients(network, analysis.layout, trainer.calibration, trainer.criterion)
-        kept = analysis.keep(scores, final)
+        kept = analysis.select_kept(scores, final)
         smaller = remove_channels(network, kept, budget.input_shape)
         note = "compactor on one skip" if skips else "no such skip"
-        start = TraceStep(analysis.peaks.peak_bytes(analysis.widths), analysis.widths, note)
+        start = TraceStep(analysis.peak_model.peak_bytes(analysis.widths), analysis.widths, note)
         return Pruned(smaller, kept=kept, inserted=tuple(skips), trace=(start,))

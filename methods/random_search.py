@@ -41,12 +41,12 @@ from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyze_network
-from bench.surgery.importance import Scores, channel_norms
+from bench.surgery.importance import ChannelScores, channel_norms
 from bench.surgery.least_squares import Outputs, layer_outputs, update_weights
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import global_ranking_widths
 
-LEAST_RATIO = 0.1
+MIN_RATIO = 0.1
 LEAST_SQUARES_CROPS = 16
 Ratios = Mapping[str, float]  # unit -> r_u
 
@@ -66,7 +66,7 @@ class SearchContext:
 
     model: nn.Module
     analysis: NetworkAnalysis
-    scores: Scores
+    scores: ChannelScores
     crops: Tensor
     outputs: Outputs
     fingerprint: str
@@ -123,18 +123,18 @@ class RandomSearch(StagedMethod[SearchContext]):
         """
         analysis = prepared.analysis
         min_width = trainer.recipe.min_width
-        analysis.peaks.check(budget, min_width)
+        analysis.peak_model.check(budget, min_width)
         study = self._search(prepared, budget, trainer)
         losses = [float(trial.values[0]) for trial in study.trials]
         best = study.trials[losses.index(min(losses))]
         widths = fit_widths(best.params, analysis, budget, min_width)
-        kept = analysis.keep(prepared.scores, widths)
+        kept = analysis.select_kept(prepared.scores, widths)
         note = (
             f"best of {len(losses)}: loss {min(losses):.4g}; "
             f"all {fmean(losses):.4g} +- {pstdev(losses):.4g}"
         )
         smaller = self._build_candidate(prepared, kept, budget, trainer)
-        step = TraceStep(analysis.peaks.peak_bytes(widths), widths, note)
+        step = TraceStep(analysis.peak_model.peak_bytes(widths), widths, note)
         return Pruned(smaller, self.finish, kept, trace=(step,))
 
     def _search(self, context: SearchContext, budget: Budget, trainer: Trainer) -> optuna.Study:
@@ -143,13 +143,13 @@ class RandomSearch(StagedMethod[SearchContext]):
         analysis = context.analysis
         study = optuna.create_study(sampler=self._make_sampler(trainer.seed))
         space: dict[str, BaseDistribution] = {
-            unit: FloatDistribution(LEAST_RATIO, 1.0) for unit in analysis.widths
+            unit: FloatDistribution(MIN_RATIO, 1.0) for unit in analysis.widths
         }
         losses: dict[str, float] = {}
         for _ in range(self.samples):
             trial = study.ask(space)
             widths = fit_widths(trial.params, analysis, budget, trainer.recipe.min_width)
-            excess_bytes = analysis.peaks.peak_bytes(widths) - budget.peak_bytes
+            excess_bytes = analysis.peak_model.peak_bytes(widths) - budget.peak_bytes
             trial.set_constraint("excess_bytes", excess_bytes)
             name = f"{context.fingerprint} {widths}"
             if name not in losses:  # NSGA-II may draw the same widths again
@@ -162,18 +162,18 @@ class RandomSearch(StagedMethod[SearchContext]):
         self, context: SearchContext, widths: Widths, budget: Budget, trainer: Trainer
     ) -> float:
         """Return the loss of the candidate with these widths."""
-        kept = context.analysis.keep(context.scores, widths)
+        kept = context.analysis.select_kept(context.scores, widths)
         return trainer.loss(self._build_candidate(context, kept, budget, trainer))
 
     def _build_candidate(
         self, context: SearchContext, kept: Kept, budget: Budget, trainer: Trainer
     ) -> nn.Module:
         """Cut a candidate out of the network; with `update`, fit its weights."""
-        channels = context.analysis.layout
-        smaller = remove_channels(context.model, kept, budget.input_shape, channels)
+        layout = context.analysis.layout
+        smaller = remove_channels(context.model, kept, budget.input_shape, layout)
         if self.update:
             with trainer.count_calls(smaller):
-                update_weights(smaller, kept, channels, context.outputs, context.crops)
+                update_weights(smaller, kept, layout, context.outputs, context.crops)
         return smaller
 
     def _make_sampler(self, seed: int) -> BaseSampler:

@@ -19,7 +19,7 @@ from bench.contract import Budget, Pruned, Trainer
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyze_network
-from bench.surgery.importance import Scores
+from bench.surgery.importance import ChannelScores
 from bench.surgery.remove import remove_channels
 from bench.surgery.torch_pruning_importance import (
     GRADIENT_CRITERIA,
@@ -35,7 +35,7 @@ class ScoredNetwork:
 
     network: nn.Module
     analysis: NetworkAnalysis
-    scores: Scores
+    scores: ChannelScores
 
 
 @method("torch_pruning")
@@ -71,11 +71,11 @@ class TorchPruning(StagedMethod[ScoredNetwork]):
             Infeasible: the least widths do not fit.
         """
         analysis = prepared.analysis
-        floor = trainer.recipe.min_width
+        min_width = trainer.recipe.min_width
         if self.ranking == "uniform":
-            widths = uniform_widths(analysis, budget, floor)
+            widths = uniform_widths(analysis, budget, min_width)
         else:
-            widths = global_ranking_widths(prepared.scores, analysis, budget, floor)
-        kept = analysis.keep(prepared.scores, widths)
+            widths = global_ranking_widths(prepared.scores, analysis, budget, min_width)
+        kept = analysis.select_kept(prepared.scores, widths)
         smaller = remove_channels(prepared.network, kept, budget.input_shape, analysis.layout)
         return Pruned(smaller, kept=kept)

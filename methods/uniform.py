@@ -49,7 +49,7 @@ class Uniform(Method):
         """
         analysis = analyze_network(model, budget)
         widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
-        kept = analysis.keep(channel_norms(model, analysis.layout), widths)
+        kept = analysis.select_kept(channel_norms(model, analysis.layout), widths)
         smaller = remove_channels(model, kept, budget.input_shape)
         finish: Finish = "scratch" if self.start == "scratch" else "finetune"
         return Pruned(smaller, finish, kept)

@@ -1,4 +1,4 @@
-"""The front door: everything that a user or a plugin author imports, and the command `prunebench`.
+"""The public API: everything that a user or a plugin author imports, and the command `prunebench`.
 
     from prunebench import peak_memory, prune, save
 
@@ -38,11 +38,18 @@ if TYPE_CHECKING:
     from bench.testing.checks import check_method, check_task
     from bench.testing.pytest_suite import MethodContract, TaskContract
 
-HOMES = {
+NAMES_OF_MODULE = {
     "bench.api": ("prune", "save"),
     "bench.contract": (
-        *("NO_TRAINER", "Budget", "Method", "Pair", "Pruned", "Recipe", "Task"),
-        *("TraceStep", "Trainer"),
+        "NO_TRAINER",
+        "Budget",
+        "Method",
+        "Pair",
+        "Pruned",
+        "Recipe",
+        "Task",
+        "TraceStep",
+        "Trainer",
     ),
     "bench.errors": ("ConfigError", "Infeasible", "PluginError"),
     "bench.export.saved": ("load",),
@@ -55,8 +62,8 @@ HOMES = {
     "bench.testing.checks": ("check_method", "check_task"),
     "bench.testing.pytest_suite": ("MethodContract", "TaskContract"),
 }
-HOME = {name: module for module, names in HOMES.items() for name in names}
-OURS = Path(__file__).resolve().parent.parent / "bench" / "__init__.py"
+MODULE_OF_NAME = {name: module for module, names in NAMES_OF_MODULE.items() for name in names}
+OUR_BENCH = Path(__file__).resolve().parent.parent / "bench" / "__init__.py"
 
 __all__ = [
     "NO_TRAINER",
@@ -93,12 +100,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home in `bench`."""
-    if name not in HOME:
+    """Import a public name from the module of `bench` that defines it."""
+    if name not in MODULE_OF_NAME:
         raise AttributeError(f"module 'prunebench' has no attribute '{name}'")
     if conflict := find_conflict():
         raise ImportError(conflict)
-    return getattr(import_module(HOME[name]), name)
+    return getattr(import_module(MODULE_OF_NAME[name]), name)
 
 
 def __dir__() -> list[str]:
@@ -109,12 +116,12 @@ def find_conflict() -> str:
     """Return a sentence about the package that hides ours; an empty string if none does."""
     found = find_spec("bench")
     origin = Path(found.origin).resolve() if found and found.origin else None
-    if origin == OURS:
+    if origin == OUR_BENCH:
         return ""
     if origin is None:
-        return f"'bench' is not in {OURS.parent}; install prunebench again"
+        return f"'bench' is not in {OUR_BENCH.parent}; install prunebench again"
     return (
-        f"'bench' is taken by {origin}, which shadows prunebench's own in {OURS.parent}; "
+        f"'bench' is taken by {origin}, which shadows prunebench's own in {OUR_BENCH.parent}; "
         "rename it or take its folder off PYTHONPATH"
     )
 

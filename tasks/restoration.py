@@ -146,7 +146,7 @@ class Restoration(Task):
         return self._load(data).fingerprint
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """Mean absolute difference of two batches (N, 3, H, W)."""
+        """Return the mean absolute difference of two batches (N, 3, H, W)."""
         return l1_loss(restored, clean)
 
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:

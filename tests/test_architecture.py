@@ -76,6 +76,8 @@ ADAPTERS = {
     "matplotlib": ("bench/report/",),
     "plotly": ("bench/report/interactive.py",),
     "jinja2": ("bench/report/page.py",),
+    "tabulate": ("bench/report/columns.py",),
+    "itables": ("bench/report/page.py",),
     "mlflow": ("bench/report/mlflow_sync.py",),
     "ray": ("bench/runner/executors/ray.py",),
     "onnx": ("bench/export/onnx_file.py",),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.channels.propagation import UNKNOWN, Atoms, Flow, Row
+from bench.channels.propagation import UNKNOWN, Atoms, ChannelRow, Flow
 from bench.graph.ir import Op
 
 # ---- layers that mix channels --------------------------------------------------------------------
@@ -28,7 +28,7 @@ def _mix(flow: Flow, op: Op) -> None:
             flow.pin(f"'{op.name}' is a grouped transposed convolution", inputs, outputs)
         for atoms in (inputs, outputs):
             flow.tie_parts(atoms.reshape(groups, -1))
-    flow.rows[op.makes[0]] = Row(axis, outputs)
+    flow.rows[op.makes[0]] = ChannelRow(axis, outputs)
 
 
 def _mix_last(flow: Flow, op: Op) -> None:
@@ -36,7 +36,7 @@ def _mix_last(flow: Flow, op: Op) -> None:
     shape = flow.shape(op.makes[0])
     axis = len(shape) - 1
     outputs = _output_atoms(flow, op, _input_atoms(flow, op, axis), shape[axis])
-    flow.rows[op.makes[0]] = Row(axis, outputs)
+    flow.rows[op.makes[0]] = ChannelRow(axis, outputs)
 
 
 def _input_atoms(flow: Flow, op: Op, axis: int) -> Atoms:
@@ -64,12 +64,12 @@ def _mix_depthwise(flow: Flow, op: Op, axis: int, inputs: Atoms) -> None:
     size = flow.shape(op.makes[0])[axis]
     outputs = np.repeat(inputs, size // len(inputs))
     if size > len(inputs):
-        flow.pin(f"'{op.name}' makes several channels of each", inputs)
-    _add_follower(flow, op, Row(0, outputs))
-    flow.rows[op.makes[0]] = Row(axis, outputs)
+        flow.pin(f"'{op.name}' makes several output channels of each input channel", inputs)
+    _add_follower(flow, op, ChannelRow(0, outputs))
+    flow.rows[op.makes[0]] = ChannelRow(axis, outputs)
 
 
-def _add_follower(flow: Flow, op: Op, row: Row) -> None:
+def _add_follower(flow: Flow, op: Op, row: ChannelRow) -> None:
     """Record that the layer of an operator has weights for each channel of a row."""
     layer = op.layer or op.name
     if layer in flow.followers:
@@ -88,13 +88,15 @@ def keep(flow: Flow, op: Op) -> None:
     shape = flow.shape(op.makes[0])
     operands = list(zip(op.reads, flow.operands(op), strict=True))
     # Axes are counted from the end, as in broadcasting.
-    axis, atoms = 0, None
+    axis = 0
+    atoms = None
     for name, row in operands:
         if row is None:
             continue
         axis_from_end = row.axis - len(flow.shape(name))
         if len(row.atoms) == shape[axis_from_end]:
-            axis, atoms = axis_from_end, row.atoms
+            axis = axis_from_end
+            atoms = row.atoms
             break
     if atoms is None:
         return pin_operands(flow, op)
@@ -111,8 +113,8 @@ def keep(flow: Flow, op: Op) -> None:
                 row,
             )
         else:
-            flow.pin(f"'{op.name}' spreads it over several channels", row)
-    flow.rows[op.makes[0]] = Row(len(shape) + axis, atoms)
+            flow.pin(f"'{op.name}' broadcasts it over several channels", row)
+    flow.rows[op.makes[0]] = ChannelRow(len(shape) + axis, atoms)
 
 
 def _keep_own(flow: Flow, op: Op) -> None:
@@ -120,7 +122,7 @@ def _keep_own(flow: Flow, op: Op) -> None:
     keep(flow, op)
     row = flow.rows[op.makes[0]]
     if row is not None and row.axis == 1 and op.arguments.get("num_parameters") != 1:
-        _add_follower(flow, op, Row(0, row.atoms))
+        _add_follower(flow, op, ChannelRow(0, row.atoms))
 
 
 def _expand(flow: Flow, op: Op) -> None:
@@ -138,7 +140,7 @@ def pin_if_hard_coded(flow: Flow, op: Op) -> None:
         and len(sizes) == len(flow.shape(op.makes[0]))
         and sizes[row.axis] == len(row.atoms)
     ):
-        flow.pin(f"the code says how many channels '{op.name}' gives", row)
+        flow.pin(f"the code hard-codes the number of channels of '{op.name}'", row)
 
 
 def _normalise(flow: Flow, op: Op) -> None:
@@ -152,7 +154,7 @@ def _normalise(flow: Flow, op: Op) -> None:
 
 
 def _group_norm(flow: Flow, op: Op) -> None:
-    """Apply the rule of statistics over the channels of a group: all groups keep as many."""
+    """Apply the rule of group normalisation: all groups keep the same number of channels."""
     groups = int(op.arguments["num_groups"])
     _keep_own(flow, op)
     row = flow.rows[op.makes[0]]
@@ -166,7 +168,7 @@ def _group_norm(flow: Flow, op: Op) -> None:
 
 
 def _layer_norm(flow: Flow, op: Op) -> None:
-    """Apply the rule of statistics over the last axes."""
+    """Apply the rule of layer normalisation, over the last axes."""
     row = flow.rows[op.reads[0]]
     ndim = len(flow.shape(op.reads[0]))
     normalised_axes = len(op.arguments["normalized_shape"])
@@ -174,7 +176,7 @@ def _layer_norm(flow: Flow, op: Op) -> None:
     if row is not None and row.axis >= ndim - normalised_axes:
         flow.cross_channel_ops.append(op.name)
         if row.axis == ndim - 1 and normalised_axes == 1:
-            _add_follower(flow, op, Row(0, row.atoms))
+            _add_follower(flow, op, ChannelRow(0, row.atoms))
         else:
             flow.pin(f"'{op.name}' normalises over channels and pixels", row)
 
@@ -192,7 +194,7 @@ def _reduce(flow: Flow, op: Op) -> None:
         return
     keeps_axes = len(flow.shape(op.makes[0])) == len(shape)
     removed_before = 0 if keeps_axes else sum(axis < row.axis for axis in reduced)
-    flow.rows[op.makes[0]] = Row(row.axis - removed_before, row.atoms)
+    flow.rows[op.makes[0]] = ChannelRow(row.axis - removed_before, row.atoms)
 
 
 def pin_operands(flow: Flow, op: Op) -> None:

@@ -27,7 +27,7 @@ UNKNOWN = 0  # the atom of every channel whose origin is unknown; it is pinned
 
 
 @dataclass(frozen=True)
-class Row:
+class ChannelRow:
     """The channels of a value: the axis along which they lie, and their atoms."""
 
     axis: int
@@ -52,10 +52,10 @@ class Flow:
     """
 
     graph: Graph
-    rows: dict[str, Row | None] = field(default_factory=dict)
+    rows: dict[str, ChannelRow | None] = field(default_factory=dict)
     makes: dict[str, Atoms] = field(default_factory=dict)
     reads: dict[str, Atoms] = field(default_factory=dict)
-    followers: dict[str, Row] = field(default_factory=dict)
+    followers: dict[str, ChannelRow] = field(default_factory=dict)
     pinned: list[tuple[Atoms, str]] = field(default_factory=list)
     ties: list[tuple[Atoms, Atoms]] = field(default_factory=list)
     cross_channel_ops: list[str] = field(default_factory=list)
@@ -66,11 +66,11 @@ class Flow:
         self.atom_count += size
         return np.arange(self.atom_count - size, self.atom_count)
 
-    def pin(self, reason: str, *rows: Row | Atoms | None) -> None:
+    def pin(self, reason: str, *rows: ChannelRow | Atoms | None) -> None:
         """Pin these atoms; None is ignored."""
         for row in rows:
             if row is not None:
-                self.pinned.append((row.atoms if isinstance(row, Row) else row, reason))
+                self.pinned.append((row.atoms if isinstance(row, ChannelRow) else row, reason))
 
     def tie(self, atoms: Atoms, partners: Atoms) -> None:
         """Tie each atom to the partner at the same position."""
@@ -86,6 +86,6 @@ class Flow:
         """Return the shape of a value."""
         return self.graph.values[name].shape
 
-    def operands(self, op: Op) -> list[Row | None]:
+    def operands(self, op: Op) -> list[ChannelRow | None]:
         """Return the rows of the values that an operator reads."""
         return [self.rows[name] for name in op.reads]

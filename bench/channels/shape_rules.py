@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.channels.compute_rules import keep, pin_if_hard_coded, pin_operands
-from bench.channels.propagation import UNKNOWN, Atoms, Flow, Row
+from bench.channels.propagation import UNKNOWN, Atoms, ChannelRow, Flow
 from bench.graph.ir import Op
 
 
@@ -22,7 +22,7 @@ def _concat(flow: Flow, op: Op) -> None:
         np.full(flow.shape(name)[dim], UNKNOWN) if row is None else row.atoms
         for name, row in zip(op.reads, operands, strict=True)
     ]
-    flow.rows[op.makes[0]] = Row(dim, np.concatenate(parts))
+    flow.rows[op.makes[0]] = ChannelRow(dim, np.concatenate(parts))
 
 
 def _chunk(flow: Flow, op: Op) -> None:
@@ -35,8 +35,8 @@ def _chunk(flow: Flow, op: Op) -> None:
 
 
 def _split(flow: Flow, op: Op) -> None:
-    """Cut channels into parts whose sizes the code writes out."""
-    flow.pin(f"'{op.name}' cuts it into parts of sizes that the code says", *_cut(flow, op))
+    """Cut channels into parts whose sizes are hard-coded."""
+    flow.pin(f"'{op.name}' cuts it into parts whose sizes are hard-coded", *_cut(flow, op))
 
 
 def _cut(flow: Flow, op: Op) -> list[Atoms]:
@@ -51,7 +51,8 @@ def _cut(flow: Flow, op: Op) -> list[Atoms]:
         return []
     ends = np.cumsum([flow.shape(name)[row.axis] for name in op.makes])
     parts = np.split(row.atoms, ends[:-1])
-    flow.rows |= {name: Row(row.axis, part) for name, part in zip(op.makes, parts, strict=True)}
+    for name, part in zip(op.makes, parts, strict=True):
+        flow.rows[name] = ChannelRow(row.axis, part)
     return parts
 
 
@@ -69,11 +70,11 @@ def _index(flow: Flow, op: Op) -> None:
     positions_of_axes = [position for position, part in enumerate(parts) if part is not None]
     position = positions_of_axes[row.axis]
     if parts[position] != slice(None):
-        flow.pin(f"'{op.name}' takes channels that the code says", row)
+        flow.pin(f"'{op.name}' takes channels by hard-coded indices", row)
         flow.rows[op.makes[0]] = None
     else:
         axis = sum(not isinstance(part, int) for part in parts[:position])
-        flow.rows[op.makes[0]] = Row(axis, row.atoms)
+        flow.rows[op.makes[0]] = ChannelRow(axis, row.atoms)
 
 
 def _reshape(flow: Flow, op: Op) -> None:
@@ -94,7 +95,7 @@ def _reshape(flow: Flow, op: Op) -> None:
         for axis, size in enumerate(after)
         if size == before[row.axis] and elements_after[axis] == elements_before
     ]
-    flow.rows[op.makes[0]] = Row(axes[0], row.atoms) if axes else None
+    flow.rows[op.makes[0]] = ChannelRow(axes[0], row.atoms) if axes else None
     if axes:
         pin_if_hard_coded(flow, op)
     else:
@@ -115,7 +116,8 @@ def _transpose(flow: Flow, op: Op) -> None:
 def _reorder(flow: Flow, op: Op, order: list[int]) -> None:
     row = flow.rows[op.reads[0]]
     axes = [axis % len(order) for axis in order]
-    flow.rows[op.makes[0]] = None if row is None else Row(axes.index(row.axis), row.atoms)
+    moved = None if row is None else ChannelRow(axes.index(row.axis), row.atoms)
+    flow.rows[op.makes[0]] = moved
 
 
 def _shuffle(flow: Flow, op: Op) -> None:
@@ -125,7 +127,7 @@ def _shuffle(flow: Flow, op: Op) -> None:
         return pin_operands(flow, op)
     blocks = row.atoms.reshape(-1, int(op.arguments["upscale_factor"]) ** 2)
     flow.tie_parts(blocks.T)
-    flow.rows[op.makes[0]] = Row(row.axis, blocks[:, 0])
+    flow.rows[op.makes[0]] = ChannelRow(row.axis, blocks[:, 0])
 
 
 def _unshuffle(flow: Flow, op: Op) -> None:
@@ -134,7 +136,7 @@ def _unshuffle(flow: Flow, op: Op) -> None:
     if row is None or row.axis != len(flow.shape(op.reads[0])) - 3:
         return pin_operands(flow, op)
     copies = int(op.arguments["downscale_factor"]) ** 2
-    flow.rows[op.makes[0]] = Row(row.axis, np.repeat(row.atoms, copies))
+    flow.rows[op.makes[0]] = ChannelRow(row.axis, np.repeat(row.atoms, copies))
 
 
 SHAPE_RULES: dict[str, Callable[[Flow, Op], Any]] = {

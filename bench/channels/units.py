@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from bench.channels.compute_rules import COMPUTE_RULES
-from bench.channels.propagation import UNKNOWN, Flow, Row
+from bench.channels.propagation import UNKNOWN, ChannelRow, Flow
 from bench.channels.shape_rules import SHAPE_RULES
 from bench.contract import Kept
 from bench.errors import ConfigError
@@ -192,11 +192,11 @@ def channel_layout(graph: Graph) -> Layout:
 def propagate_channels(graph: Graph) -> Flow:
     """Propagate the channels of a network from its inputs to its outputs."""
     flow = Flow(graph)
-    flow.pin("nothing is known of it", np.array([UNKNOWN]))
+    flow.pin("the origin of its channels is unknown", np.array([UNKNOWN]))
     for name in graph.inputs:
         shape = flow.shape(name)
         axis = min(1, len(shape) - 1)
-        flow.rows[name] = Row(axis, flow.new_atoms(shape[axis]))
+        flow.rows[name] = ChannelRow(axis, flow.new_atoms(shape[axis]))
         flow.pin("it is joined to an input of the network", flow.rows[name])
     for name in graph.weights:
         flow.rows[name] = _add_weight(flow, name)
@@ -235,7 +235,7 @@ def _handle_sizes(flow: Flow, op: Op) -> None:
             flow.pin(f"'{op.name}' computes with the number of its channels", row)
 
 
-def _add_weight(flow: Flow, name: str) -> Row | None:
+def _add_weight(flow: Flow, name: str) -> ChannelRow | None:
     """Return the row of a weight that the code reads directly.
 
     If only one axis is longer than 1, it has an entry for each channel of the value it meets.
@@ -244,7 +244,7 @@ def _add_weight(flow: Flow, name: str) -> Row | None:
     if len(long_axes) != 1:
         return None
     axis = long_axes[0]
-    flow.followers[name] = Row(axis, flow.new_atoms(flow.shape(name)[axis]))
+    flow.followers[name] = ChannelRow(axis, flow.new_atoms(flow.shape(name)[axis]))
     return flow.followers[name]
 
 

@@ -72,8 +72,8 @@ def _select_classes(what: str) -> list[tuple[str, Any]]:
             f"'{UNPRUNED}' is the reference and removes nothing, so these checks are not for it"
         )
     if not what.endswith(PYTHON_SUFFIX):
-        kind, registry = kinds[what in TASKS.names() and what not in METHODS.names()]
-        return [(kind, registry.get(what))]
+        is_task = what in TASKS.names() and what not in METHODS.names()
+        return [("task", TASKS.get(what))] if is_task else [("method", METHODS.get(what))]
     origin = load_plugin(what)
     if origin in BROKEN:
         raise PluginError(f"{what} cannot be loaded: {BROKEN[origin]}")

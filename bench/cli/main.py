@@ -3,11 +3,11 @@
 Nothing heavy is imported before the arguments are parsed, so `prunebench --help` answers at once.
 User input is checked before anything is written.
 
-exit code | meaning
-    0     | the command did its work
-    1     | a study ran to its end and some cells failed; a check failed; MLflow failed
-    2     | a mistake of the user, told in one line on stderr
-    130   | interrupted
+    exit code | meaning
+        0     | the command did its work
+        1     | a study ran to its end and some cells failed; a check failed; MLflow failed
+        2     | a mistake of the user, told in one line on stderr
+        130   | interrupted
 """
 
 import argparse
@@ -40,8 +40,20 @@ from bench.training.interrupts import sigterm_as_interrupt
 
 EXIT_INTERRUPTED = 130
 COMMANDS: tuple[Command, ...] = (  # in the order of `prunebench --help`
-    *(run, plan, pretrain, table, report, sync, measure, profile, prune, export),
-    *(new, check, data, list_command),
+    run,
+    plan,
+    pretrain,
+    table,
+    report,
+    sync,
+    measure,
+    profile,
+    prune,
+    export,
+    new,
+    check,
+    data,
+    list_command,
 )
 
 
@@ -98,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
     arguments = build_parser().parse_args(words)
-    arguments.typed = shlex.join(["prunebench", *words])
+    arguments.command_line = shlex.join(["prunebench", *words])
     try:
         with sigterm_as_interrupt():
             load_plugins(getattr(arguments, "plugin", ()))

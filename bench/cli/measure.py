@@ -68,8 +68,9 @@ def _measure_saved_network(
 
     network = select_network(folder, shape=shape)
     for executor in executors:
-        figures = measure_network(network.model, network.shape, executor, device)
-        _print_figures(network.name, executor, figures, peak_memory(network.model, network.shape))
+        measurement = measure_network(network.model, network.shape, executor, device)
+        planned_bytes = peak_memory(network.model, network.shape)
+        _print_measurement(network.name, executor, measurement, planned_bytes)
 
 
 def _measure_run(folder: Path, executors: list[str], device: str) -> None:
@@ -81,21 +82,21 @@ def _measure_run(folder: Path, executors: list[str], device: str) -> None:
         count += 1
         cell = record.cell
         name = f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}"
-        _print_figures(name, executor, record.measured[executor], record.peak_bytes or 0)
+        _print_measurement(name, executor, record.measured[executor], record.peak_bytes or 0)
     if count:
         print(f"{count} measured; prunebench table {store.folder} shows them")
     else:
-        print("Nothing is left to measure there")
+        print(f"Every network in {store.folder} is measured already")
 
 
-def _print_figures(
-    name: str, executor: str, figures: Mapping[str, Any], planned_bytes: int
+def _print_measurement(
+    name: str, executor: str, measurement: Mapping[str, Any], planned_bytes: int
 ) -> None:
     from bench.units import format_mib
 
-    peak = format_mib(figures["peak_bytes"])
+    peak = format_mib(measurement["peak_bytes"])
     planned = format_mib(planned_bytes)
-    seconds = figures["image_seconds"]
+    seconds = measurement["image_seconds"]
     print(
         f"{name}: {executor} measured {peak}, planned {planned}, {seconds:.2f} s an image",
         flush=True,

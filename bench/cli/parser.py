@@ -14,7 +14,7 @@ CONVENTIONS = ("planned", "eager")
 EXIT_MISTAKE = 2
 MAX_NUMBER = 1e12
 MAX_DIGITS = 18
-MAX_SHOWN_LETTERS = 80
+MAX_SHOWN_CHARACTERS = 80
 
 
 class Command(Protocol):
@@ -49,11 +49,11 @@ class Parser(argparse.ArgumentParser):
 
 def positive_integer(text: str) -> int:
     """Parse a whole number above 0."""
-    if not text.isdecimal() or not int(text[:MAX_DIGITS]) > 0:
+    if not text.isdecimal() or len(text) > MAX_DIGITS or not int(text):
         raise argparse.ArgumentTypeError(
-            f"{text[:MAX_SHOWN_LETTERS]} is not a whole number above 0"
+            f"{text[:MAX_SHOWN_CHARACTERS]} is not a whole number above 0"
         )
-    return int(text[:MAX_DIGITS])
+    return int(text)
 
 
 def positive_integers(text: str) -> tuple[int, ...]:
@@ -61,7 +61,7 @@ def positive_integers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and len(part) <= MAX_DIGITS and int(part) for part in parts):
         raise argparse.ArgumentTypeError(
-            f"{text[:MAX_SHOWN_LETTERS]} is not a list of whole numbers above 0, such as 1,2,4"
+            f"{text[:MAX_SHOWN_CHARACTERS]} is not a list of whole numbers above 0, such as 1,2,4"
         )
     return tuple(int(part) for part in parts)
 
@@ -74,7 +74,7 @@ def positive_number(text: str) -> float:
         value = math.nan
     if not 0 < value < MAX_NUMBER:
         raise argparse.ArgumentTypeError(
-            f"{text[:MAX_SHOWN_LETTERS]} is not a number above 0 and below {MAX_NUMBER:.0e}"
+            f"{text[:MAX_SHOWN_CHARACTERS]} is not a number above 0 and below {MAX_NUMBER:.0e}"
         )
     return value
 

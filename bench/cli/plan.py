@@ -30,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the plan of a study; `prunebench run --dry-run` calls it too."""
     from bench.runner.plan import format_plan, make_plan
-    from bench.runner.run import estimate
+    from bench.runner.run import forecast_study
     from bench.study.store import Store
 
     study = resolve_study(arguments)
     store = Store(resolve_run_folder(arguments))
     device = resolve_device(arguments)
-    forecast = estimate(study, store, device=device, retry_failed=arguments.retry_failed)
+    forecast = forecast_study(study, store, device=device, retry_failed=arguments.retry_failed)
     plan = make_plan(study, forecast, arguments.devices)
     if arguments.json:
         print(json.dumps(plan.to_json(), indent=1))

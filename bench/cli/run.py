@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         retry_failed=arguments.retry_failed,
         time_limit_seconds=time_limit_seconds,
         progress=TextProgress(),
-        command=arguments.typed,
+        command=arguments.command_line,
     )
     print(f"\n{render_table(collect_results(records, store.cells()))}\n")
     print(f"Records and networks: {store.folder}")
@@ -125,12 +125,14 @@ def _create_executor(arguments: argparse.Namespace, study: Any) -> Any:
                 f"--{name.replace('_', '-')} is for --executor ray, and the executor is "
                 f"{arguments.executor}; add --executor ray or leave it out"
             )
-    from bench.runner.executors.processes import Processes, count_cores
-    from bench.runner.executors.serial import Serial
+    from bench.runner.executors.processes import ProcessExecutor, count_cores
+    from bench.runner.executors.serial import SerialExecutor
 
     on_cpu = resolve_device(arguments) == "cpu"
     workers = arguments.workers or (count_cores() // threads if on_cpu else 1)
-    return Serial() if arguments.executor == "serial" or workers <= 1 else Processes(workers)
+    if arguments.executor == "serial" or workers <= 1:
+        return SerialExecutor()
+    return ProcessExecutor(workers)
 
 
 def describe_interruption(arguments: argparse.Namespace) -> str:
@@ -142,6 +144,6 @@ def describe_interruption(arguments: argparse.Namespace) -> str:
     if checkpoints:
         stored += f", {checkpoints} checkpoint{'s' * (checkpoints != 1)} of trainings"
     return (
-        f"interrupted; stored in {folder}: {stored}; the same command continues from there, "
+        f"interrupted; stored in {folder}: {stored}; repeat the command to continue; "
         f"prunebench table {folder} shows what is done"
     )

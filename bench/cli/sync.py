@@ -29,8 +29,10 @@ def copy_to_mlflow(store: Any) -> int:
     from bench.report.mlflow_sync import log_study, tracking_uri
 
     copied = log_study(store.folder, store.name(), store.records(), store.cells())
-    if copied > 0:
+    if copied is None:
+        return 1
+    if copied:
         print(f"MLflow: {copied} records copied to {tracking_uri(store.folder)}")
-    elif copied == 0:
+    else:
         print("MLflow: nothing new to copy")
-    return int(copied < 0)
+    return 0

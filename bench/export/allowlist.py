@@ -19,23 +19,23 @@ from torch.nn import functional
 from bench.graph.operators import CALLS, LAYERS
 
 NAMES = frozenset(CALLS) | {f"{name}_" for name in CALLS}
-ON_SIZES = {"floordiv", "mod", "pow", "neg"}  # operators that only sizes need
-HOMES = {
+SIZE_OPERATORS = {"floordiv", "mod", "pow", "neg"}  # needed only for arithmetic with sizes
+MODULES = {
     "torch": (torch, NAMES),
     "functional": (functional, NAMES),
-    "operator": (operator, NAMES | ON_SIZES),
+    "operator": (operator, NAMES | SIZE_OPERATORS),
 }
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    f"{home}.{name}": getattr(module, name)
-    for home, (module, names) in HOMES.items()
+    f"{prefix}.{name}": getattr(module, name)
+    for prefix, (module, names) in MODULES.items()
     for name in sorted(names)
     if hasattr(module, name)
 } | {"builtins.getattr": builtins.getattr, "builtins.len": builtins.len}
 METHODS = frozenset(name for name in NAMES if hasattr(Tensor, name)) | {"size", "dim", "numel"}
 ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device"})
 LAYER_CLASSES: dict[str, type[nn.Module]] = {name: getattr(nn, name) for name in LAYERS}
-NUMBER_TYPES = {
+DTYPES = {
     name: getattr(torch, name)
     for name in (
         "float16",
@@ -56,7 +56,7 @@ MEMORY_FORMATS = {
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a value, an argument or a class
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]")
-# One step of a path such as "encoder.0.conv"; keys of a ModuleDict may have further letters.
+# One step of a path such as "encoder.0.conv"; keys of a ModuleDict may have further characters.
 PATH_STEP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ +-]*")
 
 

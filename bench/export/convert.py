@@ -28,16 +28,16 @@ PROBE_PIXELS = 64
 LEAN_TOLERANCE = 1e-5  # of the largest output; the lean executor adds in another order
 
 
-def export_network(network: SelectedNetwork, form: str, path: Path) -> list[str]:
+def export_network(network: SelectedNetwork, export_format: str, path: Path) -> list[str]:
     """Write a network and return the lines that tell the user about it.
 
     Args:
         network: to be exported.
-        form: "onnx", "safetensors" or "lean".
+        export_format: "onnx", "safetensors" or "lean".
         path: of a file for "onnx", else of a folder.
 
     Raises:
-        ConfigError: the network cannot be written in this form.
+        ConfigError: the network cannot be written in this format.
         PluginError: the exported network computes something else.
     """
     writers: dict[str, Callable[[SelectedNetwork, Path], list[str]]] = {
@@ -45,13 +45,16 @@ def export_network(network: SelectedNetwork, form: str, path: Path) -> list[str]
         "safetensors": _export_safetensors,
         "lean": _export_lean,
     }
-    return [f"{network.name} at {format_shape(network.shape)}", *writers[form](network, path)]
+    return [
+        f"{network.name} at {format_shape(network.shape)}",
+        *writers[export_format](network, path),
+    ]
 
 
-def default_path(network: SelectedNetwork, form: str, folder: Path) -> Path:
+def default_path(network: SelectedNetwork, export_format: str, folder: Path) -> Path:
     """Return the path below `folder` to which a network is exported by default."""
     name = re.sub(r"\W+", "-", network.name).strip("-")
-    return folder / (f"{name}.onnx" if form == "onnx" else f"{name}-{form}")
+    return folder / (f"{name}.onnx" if export_format == "onnx" else f"{name}-{export_format}")
 
 
 def _export_onnx(network: SelectedNetwork, path: Path) -> list[str]:
@@ -100,9 +103,9 @@ def _compare(network: SelectedNetwork, reloaded: nn.Module, tolerance: float) ->
 
     Raises PluginError if it is above the tolerance.
     """
-    draws = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     probes = [
-        torch.rand(1, channels, PROBE_PIXELS, PROBE_PIXELS, generator=draws)
+        torch.rand(1, channels, PROBE_PIXELS, PROBE_PIXELS, generator=generator)
         for _, channels, _, _ in as_shapes(network.shape)
     ]
     expected, actual = (_run(model, probes) for model in (network.model, reloaded))

@@ -177,8 +177,8 @@ def _find_tensors(traced: GraphModule) -> dict[str, Tensor]:
     }
     for node in traced.graph.nodes:
         if node.op == "get_attr":
-            home, _, name = str(node.target).rpartition(".")
-            tensor = getattr(traced.get_submodule(home), name)
+            parent, _, name = str(node.target).rpartition(".")
+            tensor = getattr(traced.get_submodule(parent), name)
             if not isinstance(tensor, Tensor):
                 raise ConfigError(
                     f"the network reads '{node.target}', which is no tensor "

@@ -14,7 +14,7 @@ import torch
 from torch.fx import Node
 
 from bench.errors import ConfigError
-from bench.export.allowlist import MEMORY_FORMATS, NUMBER_TYPES
+from bench.export.allowlist import DTYPES, MEMORY_FORMATS
 
 MAX_DEPTH = 16
 MAX_NUMBER = 2**63  # of integers, by absolute value
@@ -75,7 +75,7 @@ def from_json(value: Any, node: Callable[[str], Any], depth: int = 0) -> Any:
         (kind, content), *_ = value.items()
         if kind in READERS:
             return READERS[kind](content, lambda inner: from_json(inner, node, depth + 1), node)
-    raise ConfigError(f"{shorten(value)} stands for no value")
+    raise ConfigError(f"{shorten(value)} is not the JSON form of a value")
 
 
 def shorten(value: Any) -> str:
@@ -125,6 +125,6 @@ READERS: dict[str, Callable[..., Any]] = {
     "dict": _read_dict,
     "ellipsis": lambda *_: Ellipsis,
     "float": _make_reader(NOT_FINITE, "float"),
-    "dtype": _make_reader(NUMBER_TYPES, "dtype"),
+    "dtype": _make_reader(DTYPES, "dtype"),
     "memory_format": _make_reader(MEMORY_FORMATS, "memory format"),
 }

@@ -96,8 +96,8 @@ def layer_tensors(layer: nn.Module) -> dict[str, Tensor]:
 def _default_arguments(cls: type[nn.Module]) -> dict[str, Any]:
     """Return argument -> default of a constructor.
 
-    Number type and device are left out because they come with the weights, and so does the initial
-    slope of PReLU (`init`); `min_value` and `max_value` are old names in Hardtanh.
+    The dtype and the device are left out because they come with the weights, and so does the
+    initial slope of PReLU (`init`); `min_value` and `max_value` are old names in Hardtanh.
     """
     parameters = inspect.signature(cls.__init__).parameters.values()
     left_out = ("self", "device", "dtype", "init", "min_value", "max_value")

@@ -133,7 +133,7 @@ def _export_and_check(
         actual = _run_onnx(content, _random_inputs(check_shapes))
     except Exception as error:
         raise ConfigError(
-            f"the ONNX form of {type(model).__name__} is not sound: {first_line(error)}"
+            f"the ONNX form of {type(model).__name__} is not valid: {first_line(error)}"
         ) from error
     return content, _compare_outputs(type(model).__name__, expected, actual)
 

@@ -168,8 +168,8 @@ def _fill_weights(
                 "the weights do not belong to the network: "
                 f"{path} should be {expected}, is {actual}"
             )
-        home, _, name = path.rpartition(".")
-        setattr(layers[home], name, tensors[path])
+        parent, _, name = path.rpartition(".")
+        setattr(layers[parent], name, tensors[path])
     return tensors
 
 
@@ -194,11 +194,13 @@ def _check_weights(
             )
     for path, first in spec["shared"].items():
         if path not in kinds or not isinstance(first, str) or first not in stored:
-            raise ConfigError(f"the tensors {shorten(path)} and {shorten(first)} cannot be one")
+            raise ConfigError(
+                f"the tensors {shorten(path)} and {shorten(first)} cannot be the same tensor"
+            )
     unmatched = stored.keys() ^ weights.keys()
     if unmatched:
         path = min(unmatched)
-        problem = "missing" if path in stored else "too much"
+        problem = "missing" if path in stored else "not used by it"
         raise ConfigError(f"the weights do not belong to the network: {shorten(path)} is {problem}")
     for path, kind in stored.items():
         if kind == "parameter" and not weights[path].is_floating_point():

@@ -71,11 +71,12 @@ def save(
         inserted: values that have a compactor.
 
     Raises:
-        PluginError: `kept` and `inserted` do not describe this network.
+        PluginError: `kept` and `inserted` do not describe this network (not checked for a file of
+            the user).
         ConfigError: the backbone is a file, and its network cannot be described.
     """
     if is_user_network(backbone):
-        # The file is not run again; `check_kept` serves callers that have the unpruned network.
+        # The user's file is not run here, so `kept` is not verified (`check_kept` verifies it).
         save_graph(folder, model)
         return
     spec = {

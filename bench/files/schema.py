@@ -162,7 +162,7 @@ def _check_scalar(value: Any, kind: type, where: str) -> None:
 
 def _is_writable(text: str) -> bool:
     """Return whether a text can be encoded in UTF-8: JSON can contain single surrogates."""
-    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_huge(value: Any) -> bool:

@@ -101,8 +101,8 @@ class _GraphBuilder:
                 continue
             if str(node.target).startswith("_tensor_constant"):
                 raise ConfigError(
-                    f"a tensor is made in forward ({node.name}{self._find_line(node)}): "
-                    "not followed; register it as a buffer"
+                    f"forward creates a constant tensor ({node.name}{self._find_line(node)}), "
+                    "which cannot be traced; register it as a buffer"
                 )
             if node.op in ("placeholder", "get_attr"):
                 name = names[node] if node.op == "placeholder" else str(node.target)
@@ -147,7 +147,7 @@ class _GraphBuilder:
         return True
 
     def _bind(self, node: Node, names: tuple[str, ...]) -> None:
-        """From now on, a reader of the node reads these values."""
+        """Let later readers of a node read these values."""
         self.bound[node] = names
         self.holders.setdefault(names, []).append(node)
 
@@ -191,32 +191,32 @@ class _GraphBuilder:
     def _find_sizes(self, node: Node) -> set[tuple[Node, int]]:
         """Return (tensor, axis) of every size from which a number in the arguments is computed."""
         sizes: set[tuple[Node, int]] = set()
-        for number in _list_reads(node):
-            if not _find_tensors(self.results[number.name]):
-                sizes |= self._trace_sizes(number)
+        for read in _list_reads(node):
+            if not _find_tensors(self.results[read.name]):
+                sizes |= self._trace_sizes(read)
         return sizes
 
-    def _trace_sizes(self, number: Node) -> set[tuple[Node, int]]:
-        """Return the same for a node that is a number or a shape itself.
+    def _trace_sizes(self, size_node: Node) -> set[tuple[Node, int]]:
+        """Return (tensor, axis) of the sizes that a node which is a number or a shape stands for.
 
         For x.shape[1] it is (x, 1), for x.shape every axis of x.
         """
-        source: Any = number.args[0] if number.args else None
+        source: Any = size_node.args[0] if size_node.args else None
         is_shape = isinstance(source, Node) and bool(_find_tensors(self.results[source.name]))
-        if is_shape and number.target in ("size", getattr):
+        if is_shape and size_node.target in ("size", getattr):
             axes = list(range(self.results[source.name].ndim))
-            has_axis = number.target == "size" and len(number.args) > 1
-            index = number.args[1] if has_axis else slice(None)
+            has_axis = size_node.target == "size" and len(size_node.args) > 1
+            index = size_node.args[1] if has_axis else slice(None)
             return {(source, axis) for axis in _pick_axes(axes, index)}
         if (
-            number.target is operator.getitem
+            size_node.target is operator.getitem
             and isinstance(source, Node)
             and source.target in ("size", getattr)
         ):
             axes = sorted(axis for _, axis in self._trace_sizes(source))
             tensor: Any = source.args[0]
-            return {(tensor, axis) for axis in _pick_axes(axes, number.args[1])}
-        return self._find_sizes(number)
+            return {(tensor, axis) for axis in _pick_axes(axes, size_node.args[1])}
+        return self._find_sizes(size_node)
 
     def _add_values(self, name: str, tensors: list[Tensor]) -> tuple[str, ...]:
         """Add the values of a node; return their names."""

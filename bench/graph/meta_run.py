@@ -24,7 +24,7 @@ def copy_to_meta(model: nn.Module) -> nn.Module:
 
 
 def meta_inputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
-    """Return inputs on the meta device, in the number type of the network."""
+    """Return inputs on the meta device, in the dtype of the network."""
     dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
     return [torch.empty(shape, device="meta", dtype=dtype) for shape in shapes]
 

@@ -1,4 +1,4 @@
-"""Which operator of the table a node of a traced network is, and whether it writes in place.
+"""Find the row of the operator table for a node, and whether the node writes in place.
 
 The plan (`bench.graph.lowering`) and the lean executor (`bench.lean`) both ask these functions, so
 that they cannot disagree about a node.

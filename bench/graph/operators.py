@@ -1,8 +1,8 @@
 """The operator table: what each operator does to memory and to channels, one row per operator.
 
 An operator that is not in the table is refused by name, never counted as zero. Memory, under the
-two conventions ("planned": the least that a good executor needs; "eager": the operators as
-written):
+two conventions ("planned": the least that a good executor needs, which the 768M of MOSP's Table 1
+implies; "eager": the operators as written):
 
     ALLOCATE      both:    writes a new storage
     ELEMENTWISE   planned: overwrites an operand that is not read later and has the shape of the

@@ -27,11 +27,11 @@ IDENTITIES = ("Identity", "Dropout", "Dropout2d", "AlphaDropout", "dropout", "dr
 def simplify_calls(traced: GraphModule) -> None:
     """Remove operators that change nothing in eval mode, and pass `inplace` by name; in place."""
     for node in list(traced.graph.nodes):
-        is_evaluated = node.kwargs.get("training", True) is False or node.op == "call_module"
+        is_in_eval_mode = node.kwargs.get("training", True) is False or node.op == "call_module"
         if (
             node.op in ("call_module", "call_function")
             and operator_name(traced, node) in IDENTITIES
-            and is_evaluated
+            and is_in_eval_mode
         ):
             node.replace_all_uses_with(node.all_input_nodes[0])
             traced.graph.erase_node(node)
@@ -50,9 +50,8 @@ def functionalize(analysis: AliasAnalysis) -> bool:
         if not analysis.writes_in_place(node):
             continue
         target = node.all_input_nodes[0]
-        if _is_old_value_read(analysis, node, target) or not _make_out_of_place(
-            analysis.traced, node
-        ):
+        is_kept = _is_old_value_read(analysis, node, target)
+        if is_kept or not _make_out_of_place(analysis.traced, node):
             is_functional = False
             continue
         for user in [user for user in target.users if analysis.order[user] > analysis.order[node]]:
@@ -75,10 +74,10 @@ def _make_out_of_place(traced: GraphModule, node: Node) -> bool:
     layer = called_layer(traced, node)
     name = operator_name(traced, node)
     if layer is not None:
-        apart = copy(layer)
-        apart.inplace = False  # type: ignore[assignment]
-        node.target = f"{node.name}_apart"
-        traced.add_submodule(node.target, apart)
+        out_of_place = copy(layer)
+        out_of_place.inplace = False  # type: ignore[assignment]
+        node.target = f"{node.name}_out_of_place"
+        traced.add_submodule(node.target, out_of_place)
     elif node.kwargs.get("inplace"):
         node.kwargs = {**node.kwargs, "inplace": False}
     elif node.op == "call_method" and hasattr(Tensor, name.rstrip("_")):

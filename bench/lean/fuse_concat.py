@@ -3,11 +3,11 @@
 The plan takes concat and PixelShuffle as free, PyTorch copies for them; and some layers need a
 large buffer beside their output. The rewrites:
 
-conv(cat(a, b))           a layer in strips, which reads the parts
-conv(act(cat(a, b)))      first the activation of each part, then the same
-pixel_shuffle(conv(a))    a layer in strips, which writes its output shuffled
-transposed conv, max-pool a layer in strips, whose buffer (the second output, the indices) has the
-                          size of a strip only
+    conv(cat(a, b))            a layer in strips, which reads the parts
+    conv(act(cat(a, b)))       first the activation of each part, then the same
+    pixel_shuffle(conv(a))     a layer in strips, which writes its output shuffled
+    transposed conv, max-pool  a layer in strips, whose buffer (the second output, the indices) has
+                               the size of a strip only
 """
 
 import sys
@@ -19,7 +19,7 @@ from torch.fx import Node
 from bench.graph.node_operators import called_layer, find_operator, operator_name
 from bench.lean.alias_analysis import AliasAnalysis
 from bench.lean.headroom import INDEX_SHARE, Headroom
-from bench.lean.tiling import StripwiseLayer, strip_obstacle
+from bench.lean.strips import StripwiseLayer, strip_obstacle
 
 CONCATS = ("cat", "concat", "concatenate")
 SHUFFLES = ("PixelShuffle", "pixel_shuffle")
@@ -173,10 +173,12 @@ class ConcatFusion:
         layer = called_layer(self.traced, node)
         operand = node.all_input_nodes[0]
         parts = self.concat_parts(operand)
-        last, shuffle = node, 1
+        last = node
+        shuffle = 1
         follower = next(iter(node.users)) if len(node.users) == 1 else None
         if follower is not None and operator_name(self.traced, follower) in SHUFFLES:
-            last, shuffle = follower, self._shuffle_factor(follower)
+            last = follower
+            shuffle = self._shuffle_factor(follower)
         if parts is None and shuffle == 1 and isinstance(layer, nn.Conv2d):
             return
         buffer_bytes = self._buffer_bytes(node, parts is not None, last is not node)

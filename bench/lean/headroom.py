@@ -15,10 +15,10 @@ from bench.graph.lowering import trace
 from bench.graph.node_operators import CALL_NODES, called_layer, operator_name
 from bench.graph.tracing import node_names
 from bench.lean.alias_analysis import AliasAnalysis
-from bench.lean.tiling import strip_obstacle
+from bench.lean.strips import strip_obstacle
 from bench.memory.liveness import liveness
 
-LEAST_SHARE = 0.01  # of the planned peak: a smaller excess is not reported
+MIN_EXCESS_SHARE = 0.01  # of the planned peak: a smaller excess is not reported
 INDEX_SHARE = 2  # of a pooling: its int64 indices have twice the bytes of its float32 result
 REASONS = {
     "cat": "a concat whose readers cannot read its parts is copied",
@@ -109,15 +109,16 @@ def find_excess(
         if result is None or node.op not in CALL_NODES:
             continue
         layer = called_layer(analysis.traced, node)
-        copy = COPIES.get(operator_name(analysis.traced, node))
+        copy_kind = COPIES.get(operator_name(analysis.traced, node))
         obstacle = None
         if isinstance(layer, nn.ConvTranspose2d | nn.MaxPool2d | nn.Conv2d):
             obstacle = strip_obstacle(layer)
         if obstacle:
             share = INDEX_SHARE if isinstance(layer, nn.MaxPool2d) else 1
             needs.append((node, share * result.nbytes - headroom.free_at(node), obstacle))
-        elif copy is not None:
-            needs.append((node, result.nbytes - headroom.free_until_read(node), REASONS[copy]))
+        elif copy_kind is not None:
+            excess_bytes = result.nbytes - headroom.free_until_read(node)
+            needs.append((node, excess_bytes, REASONS[copy_kind]))
     for node in allocating:
         result = analysis.tensor(node)
         if result is not None and headroom.plans_overwrite(node):
@@ -126,5 +127,5 @@ def find_excess(
     return tuple(
         Excess(headroom.names.get(node, node.name), excess_bytes, reason)
         for node, excess_bytes, reason in needs
-        if excess_bytes > LEAST_SHARE * headroom.peak
+        if excess_bytes > MIN_EXCESS_SHARE * headroom.peak
     )

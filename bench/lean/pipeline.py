@@ -22,7 +22,7 @@ from bench.lean.headroom import Excess, Headroom, find_excess
 from bench.lean.reinplace import overwrite_operands
 
 SCRATCH_SHARE = 64  # a strip has this fraction (1/64) of the planned peak
-MOST_SCRATCH_BYTES = 8 * 2**20  # larger strips do not fit into the cache
+MAX_SCRATCH_BYTES = 8 * 2**20  # larger strips do not fit into the cache
 
 
 class LeanNetwork(nn.Module):
@@ -66,7 +66,7 @@ def make_lean(model: nn.Module, shape: Inputs) -> LeanNetwork:
     simplify_calls(traced)
     analysis = AliasAnalysis(traced, shape)
     if functionalize(analysis):
-        scratch_bytes = min(MOST_SCRATCH_BYTES, headroom.peak // SCRATCH_SHARE)
+        scratch_bytes = min(MAX_SCRATCH_BYTES, headroom.peak // SCRATCH_SHARE)
         ConcatFusion(analysis, headroom, scratch_bytes).apply()
     analysis = AliasAnalysis(traced, shape)
     excess = find_excess(analysis, headroom, overwrite_operands(analysis))

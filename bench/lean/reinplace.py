@@ -112,10 +112,10 @@ def _write_into(traced: GraphModule, node: Node, target: Node) -> None:
     name = operator_name(traced, node)
     is_first = bool(node.args) and node.args[0] is target
     if layer is not None and hasattr(layer, "inplace"):
-        writing = copy(layer)
-        writing.inplace = True  # type: ignore[assignment]
+        in_place = copy(layer)
+        in_place.inplace = True  # type: ignore[assignment]
         node.target = f"{node.name}_in_place"
-        traced.add_submodule(node.target, writing)
+        traced.add_submodule(node.target, in_place)
     elif "inplace" in node.kwargs:
         node.kwargs = {**node.kwargs, "inplace": True}
     elif (

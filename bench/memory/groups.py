@@ -1,7 +1,7 @@
 """Pruning groups: the units that have a tensor alive at one time step ("Layer Grouping" of MOSP).
 
 The nonzero entries of a row of the linear peak model are the group of that step: only its units can
-lower the memory of that step.
+lower the memory of that step. A unit may be in several groups.
 """
 
 from dataclasses import dataclass

@@ -49,11 +49,11 @@ def image_seconds(model: nn.Module, shape: Inputs, device: str = "cpu", passes: 
     with _warm_up(model, shape, device):
         for _ in range(1 + passes):
             inputs = _random_inputs(as_shapes(shape), device)
-            started = perf_counter()
+            start = perf_counter()
             _run(model, inputs)
             if device.startswith("cuda"):
                 torch.cuda.synchronize(device)
-            seconds.append(perf_counter() - started)
+            seconds.append(perf_counter() - start)
     return median(seconds[1:])
 
 

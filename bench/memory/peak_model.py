@@ -4,7 +4,8 @@
 
 M_t is the bytes alive at time step t; A[t, u] is the bytes that one channel of unit u costs at t
 (several values of a unit may be alive at once); c holds what cannot be pruned. Exact, because
-decisions about overwriting are made on the unpruned network.
+decisions about overwriting are made on the unpruned network (MOSP: the memory of a group is linear
+in the channels of its layers).
 """
 
 from collections import Counter
@@ -76,7 +77,7 @@ class PeakModel:
 
     def least_bytes(self, min_width: int = 1) -> int:
         """Return the peak with every unit at its least width."""
-        return self.peak_bytes(floor_widths(self.widths, min_width))
+        return self.peak_bytes(compute_min_widths(self.widths, min_width))
 
     def check(self, budget: Budget, min_width: int = 1) -> None:
         """Raise Infeasible, with the least peak, if even the least widths exceed the budget."""
@@ -94,8 +95,8 @@ def infeasible_budget(budget: Budget, least_bytes: int) -> Infeasible:
     )
 
 
-def floor_widths(widths: Mapping[str, int], min_width: int) -> dict[str, int]:
-    """Return the least width of each unit: `min_width`, or all channels if it has fewer."""
+def compute_min_widths(widths: Mapping[str, int], min_width: int) -> dict[str, int]:
+    """Return the least width of each unit: `min_width`, or all its channels if it has fewer."""
     return {unit: min(channels, min_width) for unit, channels in widths.items()}
 
 
@@ -105,15 +106,15 @@ def peak_model(model: nn.Module, shape: Inputs, convention: Convention = "planne
     return peak_model_of_graph(graph, channel_layout(graph), convention)
 
 
-def peak_model_of_graph(graph: Graph, channels: Layout, convention: Convention) -> PeakModel:
+def peak_model_of_graph(graph: Graph, layout: Layout, convention: Convention) -> PeakModel:
     """Return the linear model of a graph with its channel layout."""
     plan = liveness(graph, convention)
-    costs = _StorageCosts(graph, channels)
+    costs = _StorageCosts(graph, layout)
     first: list[int] = []
     column: list[int] = []
     bytes_each: list[int] = []
     for alive in plan.live_storages():
-        row: Counter[int] = Counter({len(channels.units): 0})
+        row: Counter[int] = Counter({len(layout.units): 0})
         for storage in alive:
             row.update(costs.row(storage))
         first.append(len(column))
@@ -121,7 +122,7 @@ def peak_model_of_graph(graph: Graph, channels: Layout, convention: Convention) 
         bytes_each += [row[unit] for unit in sorted(row)]
     steps = tuple(graph.ops[position].name for position in plan.steps)
     return PeakModel(
-        channels.widths,
+        layout.widths,
         steps,
         *(np.array(numbers, dtype=np.int64) for numbers in (first, column, bytes_each)),
     )
@@ -133,10 +134,10 @@ class _StorageCosts:
     The column after the last unit holds the bytes that cannot be pruned.
     """
 
-    def __init__(self, graph: Graph, channels: Layout) -> None:
+    def __init__(self, graph: Graph, layout: Layout) -> None:
         self.graph = graph
-        self.units = list(channels.units.values())
-        self.values = channels.values
+        self.units = list(layout.units.values())
+        self.values = layout.values
         # Slot -> column of its unit; the last entry belongs to STAYS (-1).
         self.column_of_slot = np.repeat(
             np.arange(len(self.units) + 1), [*(unit.channels for unit in self.units), 1]

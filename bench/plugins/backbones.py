@@ -5,7 +5,7 @@
     my_net            the same, registered by a plugin
 
 A network file is run again whenever its network is built, in every process. Its content is part of
-a cell's key (`source_hash`), its folder is not (`cell_fields`).
+a cell's key (`source_hash`), its folder is not (`backbone_fields`).
 """
 
 import re
@@ -127,8 +127,8 @@ def _seeded_state(backbone: str, given: Mapping[str, Any], seed: int) -> dict[st
     }
 
 
-def cell_fields(backbone: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of a cell that name a backbone: its name, and of a file folder and hash.
+def backbone_fields(backbone: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields of a cell that name a backbone; for a network file also folder and hash.
 
     Raises:
         ConfigError: the file cannot be used.

@@ -42,7 +42,10 @@ def find_task_faults(cls: Any) -> Iterator[str]:
 def _find_class_faults(cls: Any, base: type) -> Iterator[str]:
     kind = base.__name__
     if not isinstance(cls, type) or not issubclass(cls, base):
-        yield f"{cls!r} is not a subclass of {kind}; write: class Mine({kind}), from prunebench"
+        yield (
+            f"{cls!r} is not a subclass of {kind}; "
+            f"import {kind} from prunebench and write class Mine({kind})"
+        )
         return
     dataclass_params = vars(cls).get("__dataclass_params__")
     if dataclass_params is None or not dataclass_params.frozen:
@@ -53,8 +56,8 @@ def _find_class_faults(cls: Any, base: type) -> Iterator[str]:
         )
     if not isinstance(getattr(cls, "name", None), str):
         yield (
-            f'{cls.__name__} has no name; write @{kind.lower()}("..."), from prunebench, '
-            "above its dataclass"
+            f"{cls.__name__} has no name; import {kind.lower()} from prunebench "
+            f'and write @{kind.lower()}("...") above its dataclass'
         )
     missing: frozenset[str] = vars(cls).get("__abstractmethods__", frozenset())
     if missing:

@@ -133,15 +133,16 @@ def _resolve(reference: str) -> Iterator[tuple[Path, str, Any]]:
         if name:
             raise ConfigError(describe_unknown(f"name in {path}", name, candidates))
         raise ConfigError(
-            "which network of the file? "
-            f"{path} offers {', '.join(candidates) or 'nothing that builds one'}; "
+            f"{path} needs the name of a network after ':'; "
+            f"it offers {', '.join(candidates) or 'nothing that builds one'}; "
             f"write for example {path}:{candidates[0] if candidates else 'NAME'}"
         )
 
 
 def _split_reference(reference: str) -> tuple[Path, str]:
     """Split PATH.py:NAME into file and name; the name is "" if there is none."""
-    file, name = reference, ""
+    file = reference
+    name = ""
     if not reference.endswith(PYTHON_SUFFIX):
         file, _, name = reference.rpartition(":")
     if not file.endswith(PYTHON_SUFFIX):
@@ -163,11 +164,11 @@ def _list_candidates(module: ModuleType) -> list[str]:
     )
 
 
-def _is_candidate(value: Any, home: str) -> bool:
+def _is_candidate(value: Any, module_name: str) -> bool:
     if isinstance(value, type):
         return issubclass(value, nn.Module) and not value.__module__.startswith("torch.")
     return isinstance(value, nn.Module) or (
-        callable(value) and getattr(value, "__module__", None) == home
+        callable(value) and getattr(value, "__module__", None) == module_name
     )
 
 

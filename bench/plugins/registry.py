@@ -2,7 +2,7 @@
 
     @method("mosp")
     @dataclass(frozen=True)
-    class Mosp(Method): ...
+    class MOSP(Method): ...
 
 The decorator registers the name when its module is imported. `discover()` imports every module of
 the packages `methods` and `tasks`, then the entry points of installed packages in the groups
@@ -257,7 +257,7 @@ def _record_origin(origin: str, folder: Path | None = None) -> Iterator[None]:
 
 def _check_registrations(loaded: object) -> None:
     """Raise PluginError if a plugin registers nothing, or takes the name of a task's backbone."""
-    for task_name, cls in TASKS.items():
+    for task_name, cls in sorted(TASKS.items()):
         for name in cls.backbones:
             if name in BACKBONES:
                 raise PluginError(

@@ -99,7 +99,8 @@ def _peak_mib(row: Row) -> float:
 
 def _draw_unpruned(axes: "Axes", row: Row) -> None:
     """Draw the unpruned network: a dashed line at its PSNR and a star at its peak."""
-    peak_mib, psnr_db = _peak_mib(row), row["psnr_db"]
+    peak_mib = _peak_mib(row)
+    psnr_db = row["psnr_db"]
     axes.axhline(psnr_db, color=NEUTRAL, linestyle="--", linewidth=1, zorder=1)
     if row["psnr_db_half95"]:
         axes.errorbar(
@@ -180,11 +181,13 @@ def _draw_budgets(axes: "Axes", panel: Sequence[Row]) -> None:
 
 def _add_legend(axes: "Axes", panel: Sequence[Row]) -> None:
     """Add a legend outside the axes, in the order of the PSNR at the largest ratio."""
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    heights = {row["label"]: row["psnr_db"] for row in sorted(panel, key=lambda row: row["ratio"])}
-    order = sorted(handles, key=lambda label: -heights.get(label, 0))
+    handles, labels = axes.get_legend_handles_labels()
+    handle_of_label = dict(zip(labels, handles, strict=True))
+    by_ratio = sorted(panel, key=lambda row: row["ratio"])
+    psnr_of_label = {row["label"]: row["psnr_db"] for row in by_ratio}
+    order = sorted(handle_of_label, key=lambda label: -psnr_of_label.get(label, 0))
     axes.legend(
-        [handles[label] for label in order],
+        [handle_of_label[label] for label in order],
         order,
         loc="upper left",
         bbox_to_anchor=(1.01, 1),

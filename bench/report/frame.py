@@ -24,26 +24,40 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Row = Mapping[str, Any]  # of a table, from `merge_rows`
-REFERENCE_METHOD = "mosp"  # the method that the others are compared with
+MAIN_METHOD = "mosp"  # the page and Fig. 3a compare the other methods with it
 NOT_IN_QUESTION = ("seed", *NOT_IN_KEY)
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
 # Prefix of a column -> the executor that ran the network (bench.runner.measure).
-EXECUTORS = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}
-MEMORY_FIELDS = tuple(f"{prefix}_bytes" for prefix in EXECUTORS)
-TIME_FIELDS = tuple(f"{prefix}_image_seconds" for prefix in EXECUTORS)
+EXECUTOR_OF_PREFIX = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}
+MEMORY_FIELDS = tuple(f"{prefix}_bytes" for prefix in EXECUTOR_OF_PREFIX)
+TIME_FIELDS = tuple(f"{prefix}_image_seconds" for prefix in EXECUTOR_OF_PREFIX)
 MAX_FIELDS = ("budget_bytes", "peak_bytes", "peak_bytes_eager", *MEMORY_FIELDS)
 COST_FIELDS = ("steps", "samples", "forward_passes", "seconds")  # after the shared pretraining
 COUNT_FIELDS = (
-    *("parameters", "parameters_stored", "macs", "pretrain_steps_spent"),
-    *COST_FIELDS[:3],
+    "parameters",
+    "parameters_stored",
+    "macs",
+    "pretrain_steps_spent",
+    "steps",
+    "samples",
+    "forward_passes",
 )
 INTEGER_FIELDS = (*MAX_FIELDS, *COUNT_FIELDS)
 SCORE_FIELDS = ("psnr_db", "ssim", "input_psnr_db", "input_ssim")
 MEAN_FIELDS = (*SCORE_FIELDS, "seconds", *TIME_FIELDS, *COUNT_FIELDS)
 SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FIELDS)
 EQUAL_FIELDS = (  # of all records of a question
-    *("question", "task", "backbone", "method", "label", "ratio", "convention", "measured_at"),
-    *("compute", "data", "data_fingerprint"),
+    "question",
+    "task",
+    "backbone",
+    "method",
+    "label",
+    "ratio",
+    "convention",
+    "measured_at",
+    "compute",
+    "data",
+    "data_fingerprint",
 )
 EQUAL_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
 SECTION_FIELDS = (  # of rows that may be compared
@@ -105,8 +119,15 @@ def _frame_row(cell: Cell, record: Record | None) -> dict[str, Any]:
 def _record_fields(record: Record) -> dict[str, Any]:
     """Return the fields that a record adds to those of its cell."""
     names = (
-        *("budget_bytes", "peak_bytes", "peak_bytes_eager", "parameters", "parameters_stored"),
-        *("macs", "status", "reason", "phase"),
+        "budget_bytes",
+        "peak_bytes",
+        "peak_bytes_eager",
+        "parameters",
+        "parameters_stored",
+        "macs",
+        "status",
+        "reason",
+        "phase",
     )
     fields = {name: getattr(record, name) for name in names}
     scores = {name: record.means.get(name) for name in ("psnr_db", "ssim")}
@@ -124,12 +145,12 @@ def _record_fields(record: Record) -> dict[str, Any]:
 
 def _measured_fields(record: Record) -> dict[str, Any]:
     """Return peak and time of real runs of the network; None for executors that did not run it."""
-    figures = {prefix: record.measured.get(executor, {}) for prefix, executor in EXECUTORS.items()}
-    peaks = {f"{prefix}_bytes": run.get("peak_bytes") for prefix, run in figures.items()}
-    seconds = {
-        f"{prefix}_image_seconds": run.get("image_seconds") for prefix, run in figures.items()
+    runs: dict[str, Mapping[str, Any]] = {
+        prefix: record.measured.get(executor, {}) for prefix, executor in EXECUTOR_OF_PREFIX.items()
     }
-    machines = dict.fromkeys(str(run["on"]) for run in figures.values() if run)
+    peaks = {f"{prefix}_bytes": run.get("peak_bytes") for prefix, run in runs.items()}
+    seconds = {f"{prefix}_image_seconds": run.get("image_seconds") for prefix, run in runs.items()}
+    machines = dict.fromkeys(str(run["on"]) for run in runs.values() if run)
     return peaks | seconds | {"measured_on": "; ".join(machines)}
 
 

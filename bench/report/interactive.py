@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from bench.records import UNPRUNED, Record
 from bench.report.curve import FRONT_LABEL, budgeted_peak_bytes, pareto_front
 from bench.report.frame import Row
-from bench.report.pattern import Panel, format_unit
-from bench.report.skips import Panel as SkipsPanel
-from bench.report.skips import kept_share
+from bench.report.pattern import PatternPanel, format_unit
+from bench.report.skips import SkipsPanel, kept_share
 from bench.report.style import label_styles
 from bench.report.table import MISSING
 from bench.units import mib
@@ -135,7 +134,7 @@ def render_skips(panel: SkipsPanel, div_id: str) -> str:
     return _to_html(figure, div_id, 480)
 
 
-def render_pattern(panels: Mapping[float, Panel], div_id: str) -> str:
+def render_pattern(panels: Mapping[float, PatternPanel], div_id: str) -> str:
     """Render the kept share of each unit, for one ratio at a time.
 
     `panels`: ratio -> panel.

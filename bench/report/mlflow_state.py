@@ -1,6 +1,6 @@
-"""The note of what was copied to MLflow: one small file per tracking URI in the run folder.
+"""Notes of the records that were copied to MLflow: one file per tracking URI in the run folder.
 
-It saves time only: MLflow itself is asked if there is no note.
+A note only saves time: without it, MLflow itself is asked.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Copies of records in MLflow: the only adapter to mlflow.
 
-The records on disk are the originals; MLflow holds a copy that `prunebench sync DIR` can make at
+The records on disk are the originals; MLflow holds a copy that `prunebench sync RUN` can make at
 any time. A study is one run, with one nested run per record, written by one process at a time
 (parallel first writers race in MLflow's migrations). A note in the run folder, one small file per
 tracking URI, lists the copied records, so that a repeated command neither copies twice nor imports
@@ -16,9 +16,11 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bench.files import atomic
@@ -27,17 +29,19 @@ from bench.files.lock import hold_lock
 from bench.records import NOT_IN_KEY, Cell, Record
 from bench.report.mlflow_state import SQLITE, check_writable, read_note, sqlite_path, write_note
 from bench.study.store import Store
+from bench.units import mib
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "prunebench"
-KEY = "prunebench.key"
-STATUS = "prunebench.status"
-STUDY = "prunebench.study"
-FOLDER = "prunebench.folder"
-PARENT = "mlflow.parentRunId"
-NAME = "mlflow.runName"
+TAG_KEY = "prunebench.key"
+TAG_STATUS = "prunebench.status"
+TAG_STUDY = "prunebench.study"
+TAG_FOLDER = "prunebench.folder"
+TAG_PARENT = "mlflow.parentRunId"
+TAG_NAME = "mlflow.runName"
+TAG_LOGGED_ARTIFACTS = "mlflow.loggedArtifacts"
 MAX_PARAM_LENGTH = 500
 QUIET_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a benchmark does not report its use to anyone
@@ -47,15 +51,16 @@ QUIET_SETTINGS = {
 }
 FORMATS = ("md", "csv", "tex")
 TABLE = "table.json"
-TABLES = "mlflow.loggedArtifacts"
 
 
 def tracking_uri(folder: Path, uri: str | None = None) -> str:
     """Return the tracking URI that the records of a run folder are copied to."""
     run_folder = folder.resolve()
-    home = run_folder.parent.parent if run_folder.parent.name == "runs" else run_folder
+    base_folder = run_folder.parent.parent if run_folder.parent.name == "runs" else run_folder
     return (
-        uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{(home / 'mlflow.db').as_posix()}"
+        uri
+        or os.environ.get("MLFLOW_TRACKING_URI")
+        or f"{SQLITE}{(base_folder / 'mlflow.db').as_posix()}"
     )
 
 
@@ -65,7 +70,7 @@ def log_study(
     records: Sequence[Record],
     cells: Sequence[Cell] = (),
     uri: str | None = None,
-) -> int:
+) -> int | None:
     """Copy the records that MLflow does not have yet.
 
     If MLflow fails, a warning is printed on stderr, and the records stay as they are.
@@ -78,7 +83,7 @@ def log_study(
         uri: replaces MLFLOW_TRACKING_URI and the default.
 
     Returns:
-        The number of copied records; -1 if MLflow failed.
+        The number of copied records; None if MLflow failed.
     """
     folder = Path(store_folder)
     uri = tracking_uri(folder, uri)
@@ -101,7 +106,7 @@ def log_study(
             f"all records are safe in {folder}, copy them later with: prunebench sync {folder}",
             file=sys.stderr,
         )
-        return -1
+        return None
 
 
 def _select_changed(note: Mapping[str, Any], records: Sequence[Record]) -> list[Record]:
@@ -169,10 +174,8 @@ def _copy(
     changed = {record.key for record in _select_changed(note, records)}
     to_copy = [record for record in records if record.key in changed or record.key not in children]
     for record in to_copy:
-        run = (
-            children.get(record.key)
-            or client.create_run(experiment, tags={PARENT: parent, KEY: record.key}).info.run_id
-        )
+        tags = {TAG_PARENT: parent, TAG_KEY: record.key}
+        run = children.get(record.key) or client.create_run(experiment, tags=tags).info.run_id
         _log_record(client, run, record, folder / "models" / record.key)
         note["records"][record.key] = {"run": run, "content": _record_digest(record)}
         write_note(folder, uri, note)
@@ -186,8 +189,6 @@ def _create_database(uri: str) -> None:
 
     A database whose creation was interrupted can never be used again.
     """
-    from tempfile import TemporaryDirectory
-
     from mlflow import MlflowClient
 
     file = sqlite_path(uri)
@@ -231,36 +232,34 @@ def _find_parent(
     path = str(folder.resolve())
     runs = [
         run
-        for run in _search(client, experiment, f"tags.`{FOLDER}` != ''")
-        if run.data.tags.get(STUDY) == study
+        for run in _search(client, experiment, f"tags.`{TAG_FOLDER}` != ''")
+        if run.data.tags.get(TAG_STUDY) == study
     ]
     matches = [run for run in runs if run.info.run_id == noted_id] or [
-        run for run in runs if run.data.tags[FOLDER] == path
+        run for run in runs if run.data.tags[TAG_FOLDER] == path
     ]
     if matches:
         return str(matches[0].info.run_id)
-    tags = {NAME: study, STUDY: study, FOLDER: path}
+    tags = {TAG_NAME: study, TAG_STUDY: study, TAG_FOLDER: path}
     return str(client.create_run(experiment, tags=tags).info.run_id)
 
 
 def _find_children(client: "MlflowClient", experiment: str, parent: str) -> dict[str, str]:
     """Return key -> run id of the nested runs of a parent run."""
-    runs = _search(client, experiment, f"tags.`{PARENT}` = '{parent}'")
-    return {run.data.tags[KEY]: run.info.run_id for run in runs if KEY in run.data.tags}
+    runs = _search(client, experiment, f"tags.`{TAG_PARENT}` = '{parent}'")
+    return {run.data.tags[TAG_KEY]: run.info.run_id for run in runs if TAG_KEY in run.data.tags}
 
 
 def _log_record(client: "MlflowClient", run: str, record: Record, model: Path) -> None:
     """Log a record as one run: parameters, metrics, tags, widths, the whole record, the network."""
-    import time
-
     from mlflow.entities import Metric, Param, RunTag
 
     now_ms = int(time.time() * 1000)
     cell = record.cell
     tags = {
-        NAME: f"{cell.label} {cell.ratio:g} seed {cell.seed}",
-        KEY: record.key,
-        STATUS: record.status,
+        TAG_NAME: f"{cell.label} {cell.ratio:g} seed {cell.seed}",
+        TAG_KEY: record.key,
+        TAG_STATUS: record.status,
         "prunebench.reason": record.reason,
         "prunebench.phase": record.phase,
     }
@@ -288,8 +287,6 @@ def _log_parent(
     cells: Sequence[Cell],
 ) -> None:
     """Log the table as texts and in the format of MLflow, the figures and the page."""
-    from tempfile import TemporaryDirectory
-
     from bench.report.page import write_page
     from bench.report.results import collect_results, read_results
     from bench.report.table import render_table
@@ -318,7 +315,7 @@ def _log_table(client: "MlflowClient", parent: str, rows: Sequence[Mapping[str, 
         for row in rows
     ]
     client.log_dict(parent, {"columns": list(rows[0]), "data": content}, TABLE)
-    client.set_tag(parent, TABLES, json.dumps([{"path": TABLE, "type": "table"}]))
+    client.set_tag(parent, TAG_LOGGED_ARTIFACTS, json.dumps([{"path": TABLE, "type": "table"}]))
 
 
 def cell_params(cell: Cell) -> dict[str, str]:
@@ -348,8 +345,6 @@ def _to_text(value: Any) -> str:
 
 def record_metrics(record: Record) -> dict[str, float]:
     """Return the numbers of a record that exist; costs per phase and in total."""
-    from bench.units import mib
-
     names = (
         "budget_bytes",
         "peak_bytes",
@@ -366,9 +361,9 @@ def record_metrics(record: Record) -> dict[str, float]:
         for name in names
         if "_bytes" in name and metrics[name] is not None
     }
-    for executor, figures in record.measured.items():
-        metrics[f"measured_mib.{executor}"] = mib(figures["peak_bytes"])
-        metrics[f"image_seconds.{executor}"] = figures.get("image_seconds")
+    for executor, measurement in record.measured.items():
+        metrics[f"measured_mib.{executor}"] = mib(measurement["peak_bytes"])
+        metrics[f"image_seconds.{executor}"] = measurement.get("image_seconds")
     metrics |= dict(record.means)
     metrics |= {f"input_{name}": value for name, value in record.input_means.items()}
     metrics["forward_passes"] = record.forward_passes

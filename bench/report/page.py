@@ -18,11 +18,11 @@ from bench.files import atomic
 from bench.records import Record
 from bench.report import curve, interactive, page_table, pattern, skips
 from bench.report.convention_agreement import describe_agreement
-from bench.report.frame import REFERENCE_METHOD, first_per_key
+from bench.report.crops_figure import View, collect_views
+from bench.report.frame import MAIN_METHOD, first_per_key
 from bench.report.results import RunResults
 from bench.report.significance import compare_with_reference
 from bench.report.table import row_notes, section_caption, section_title
-from bench.report.visual import View, collect_views
 from bench.study.store import Store
 
 TEMPLATE = "page.html"
@@ -76,9 +76,10 @@ def _read_table_files() -> tuple[bytes, bytes]:
 
 def _build_section(store: Store, section: RunResults, index: int) -> dict[str, Any]:
     """Return the variables of one section."""
-    rows, records = section.rows, section.records
-    reference = next((row["label"] for row in rows if row["method"] == REFERENCE_METHOD), None)
-    compared = compare_with_reference(reference, rows, records) if reference else rows
+    rows = section.rows
+    records = section.records
+    main_label = next((row["label"] for row in rows if row["method"] == MAIN_METHOD), None)
+    compared = compare_with_reference(main_label, rows, records) if main_label else rows
     first_seeds = _select_first_seeds(records)
     curve_panels = curve.select_panels(section)
     pattern_panels = {panel.ratio: panel for panel in pattern.build_panels(section)}
@@ -103,12 +104,12 @@ def _build_section(store: Store, section: RunResults, index: int) -> dict[str, A
         "skips": interactive.render_skips(skips_panels[0], f"skips{index}")
         if skips_panels
         else None,
-        "views": [_encode_view(view, reference) for view in collect_views(store, first_seeds)],
+        "views": [_encode_view(view, main_label) for view in collect_views(store, first_seeds)],
     }
 
 
 def _summarize(section: RunResults) -> list[str]:
-    """Name the best row of each ratio, and doubt a difference whose interval contains zero."""
+    """Return a sentence on the best row of each ratio, with a doubt if its lead may be zero."""
     sentences = []
     for ratio, block in groupby(section.rows, key=lambda row: row["ratio"]):
         done = sorted(
@@ -120,9 +121,9 @@ def _summarize(section: RunResults) -> list[str]:
             comparison = compare_with_reference(second["label"], [best, second], section.records)
             interval = comparison[0]["interval_db"]
             has_doubt = interval and interval[0] <= 0 <= interval[1]
-            doubt = "; the interval of that difference holds zero" if has_doubt else ""
+            doubt = "; the interval of that difference contains zero" if has_doubt else ""
             sentences.append(
-                f"At {ratio:g} of the peak, {best['label']} keeps the most: "
+                f"At {ratio:g} of the peak, {best['label']} has the highest PSNR: "
                 f"{best['psnr_db']:.2f} dB, {best['psnr_db'] - second['psnr_db']:.2f} dB ahead of "
                 f"{second['label']}{doubt}."
             )
@@ -135,23 +136,23 @@ def _select_first_seeds(records: Sequence[Record]) -> list[Record]:
     return first_per_key(done, lambda record: (record.cell.label, record.cell.ratio))
 
 
-def _encode_view(view: View, reference: str | None) -> dict[str, Any]:
+def _encode_view(view: View, main_label: str | None) -> dict[str, Any]:
     """Return one photograph with its crops as data URLs.
 
-    `seen` is the crop that is shown beside the degraded one at first: that of the reference at the
-    smallest ratio.
+    `shown` is the index of the crop that is shown beside the degraded one at first: that of
+    `main_label` at the smallest ratio.
     """
     tiles = [
         {
             "name": tile.name,
-            "figures": tile.scores,
+            "scores": tile.scores,
             "image": f"data:image/png;base64,{b64encode(tile.path.read_bytes()).decode()}",
         }
         for tile in view.tiles
     ]
-    ranks = [(tile.label == reference, -(tile.ratio or 1)) for tile in view.tiles]
-    seen = ranks.index(max(ranks))
-    return {"name": f"{view.test_set}: {view.photograph}", "tiles": tiles, "seen": seen}
+    ranks = [(tile.label == main_label, -(tile.ratio or 1)) for tile in view.tiles]
+    shown = ranks.index(max(ranks))
+    return {"name": f"{view.test_set}: {view.photograph}", "tiles": tiles, "shown": shown}
 
 
 def _count_statuses(results: RunResults) -> dict[str, int]:

@@ -55,7 +55,8 @@ def table_headers(rows: Sequence[Row]) -> list[str]:
 
 def table_lines(rows: Sequence[Row]) -> list[list[Entry]]:
     """Return the entries of every row, in the order of `table_headers`."""
-    has_comparison, has_test = _has_comparison(rows), _has_test(rows)
+    has_comparison = _has_comparison(rows)
+    has_test = _has_test(rows)
     return [_build_line(rows, row, has_comparison, has_test) for row in rows]
 
 
@@ -66,8 +67,8 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
     photographs = max(row["photographs"] or 0 for row in rows)
     seeds = max(row["paired_seeds"] or 0 for row in rows)
     test = (
-        "Verdict: Wilcoxon's signed ranks over photographs at 5 %, corrected after Holm for the "
-        "rows of a ratio"
+        "Verdict: Wilcoxon signed-rank test over photographs at 5 %, with Holm's correction for "
+        "the rows of a ratio"
         if _has_test(rows)
         else "Too few images for a test of significance: it takes "
         f"{MIN_PHOTOGRAPHS} independent photographs"
@@ -75,7 +76,7 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
     return [
         f"{DIFFERENCE_HEADER}: PSNR minus that of the first row of MOSP, mean over photographs, "
         "and its 95 % bootstrap interval",
-        f"The interval draws {photographs} photographs and {seeds} seed{'s' * (seeds > 1)} again"
+        f"The interval resamples {photographs} photographs and {seeds} seed{'s' * (seeds > 1)}"
         + _describe_limits(photographs, seeds),
         test,
     ]
@@ -83,10 +84,9 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
 
 def _describe_limits(photographs: int, seeds: int) -> str:
     """Describe the variation that an interval from few photographs or seeds leaves out."""
-    narrow = (
-        "; from so few photographs it comes out too narrow" if photographs < MIN_PHOTOGRAPHS else ""
-    )
-    return narrow + ("; with one seed the chance in training is not in it" if seeds < 2 else "")
+    few = "; with so few photographs it is too narrow" if photographs < MIN_PHOTOGRAPHS else ""
+    one_seed = "; with one seed it leaves out the randomness of training" if seeds < 2 else ""
+    return few + one_seed
 
 
 def _has_comparison(rows: Sequence[Row]) -> bool:
@@ -136,8 +136,8 @@ def _parameters_entry(row: Row) -> Entry:
     return entry._replace(text=f"{entry.text}\n{stored:,} stored")
 
 
-def _number_entry(row: Row, name: str, form: str, mark: str = "") -> Entry:
-    return Entry(format_mean(row, name, form, PLAIN), _sort_key(row[name]), mark)
+def _number_entry(row: Row, name: str, number_format: str, mark: str = "") -> Entry:
+    return Entry(format_mean(row, name, number_format, PLAIN), _sort_key(row[name]), mark)
 
 
 def _sort_key(value: float | None) -> float:

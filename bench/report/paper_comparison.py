@@ -120,18 +120,18 @@ def _choose_paper_table(block: Sequence[Row]) -> str:
     )
 
 
-def render_paper_comparison(results: RunResults, fmt: str = "md") -> str:
+def render_paper_comparison(results: RunResults, table_format: str = "md") -> str:
     """Return the table with the paper's numbers and ranks, without a newline at its end.
 
     Args:
         results: of the run.
-        fmt: "md", "csv", "tex" or "json".
+        table_format: "md", "csv", "tex" or "json".
 
     Raises:
         ConfigError: the format is unknown.
     """
     layout = TableLayout(HEADERS, _format_row, _caption)
-    return render_rows(add_paper_values(results.rows), fmt, layout)
+    return render_rows(add_paper_values(results.rows), table_format, layout)
 
 
 def has_counterparts(results: RunResults) -> bool:
@@ -194,7 +194,8 @@ def _format_row(section: Sequence[Row], row: Row, markup: Markup) -> list[str]:
     paper_unpruned = next(
         paper_row.parameters for paper_row in read_paper_table() if paper_row.ratio == 1
     )
-    stored, printed = row["parameters_stored"], row["paper_parameters"]
+    stored = row["parameters_stored"]
+    printed = row["paper_parameters"]
     return [
         markup.escape(row["label"]),
         f"{row['ratio']:g}",
@@ -204,7 +205,10 @@ def _format_row(section: Sequence[Row], row: Row, markup: Markup) -> list[str]:
         _format_share(stored / unpruned, markup) if stored and unpruned else MISSING,
         row["paper_psnr"] or MISSING,
         format_mean(row, "psnr_db", ".2f", markup),
-        *(MISSING if row[name] is None else f"{row[name]:{form}}" for name, form in RANKS),
+        *(
+            MISSING if row[name] is None else f"{row[name]:{number_format}}"
+            for name, number_format in RANKS
+        ),
         markup.escape(format_status(row)),
     ]
 

@@ -28,7 +28,7 @@ MISSING_COLOUR = "0.85"
 Shares = dict[str, dict[str, float]]  # label -> unit -> kept share
 
 
-class Panel(NamedTuple):
+class PatternPanel(NamedTuple):
     """One panel: title, ratio, units in the order of execution, and the kept shares."""
 
     title: str
@@ -61,7 +61,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
     return Path(path)
 
 
-def build_panels(results: RunResults) -> list[Panel]:
+def build_panels(results: RunResults) -> list[PatternPanel]:
     """Return the panels in the order of the table."""
     pruned = [
         (cell_fields(record.cell), record)
@@ -80,7 +80,7 @@ def build_panels(results: RunResults) -> list[Panel]:
         for ratio, block in groupby(without_reference, key=lambda pair: pair[0]["ratio"]):
             title = f"{section_title(pairs[0][0])}, ratio {ratio:g}"
             panels.append(
-                Panel(
+                PatternPanel(
                     f"{title}: share of the channels that is kept",
                     ratio,
                     list(full_widths),
@@ -120,7 +120,7 @@ def format_unit(unit: str) -> str:
     return unit.replace("compactors.", "skip ").replace("expanders.", "skip ")
 
 
-def _draw_panel(axes: "Axes", panel: Panel) -> None:
+def _draw_panel(axes: "Axes", panel: PatternPanel) -> None:
     """Draw a heat map."""
     import numpy as np
     import seaborn

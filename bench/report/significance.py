@@ -49,13 +49,15 @@ COMPARISON_FIELDS = ("difference_db", "interval_db", "photographs", "paired_seed
 Scores = Mapping[tuple[int, str], float]  # (seed, test set/photograph) -> PSNR
 
 
-def render_reference_comparison(results: RunResults, reference: str, fmt: str = "md") -> str:
+def render_reference_comparison(
+    results: RunResults, reference: str, table_format: str = "md"
+) -> str:
     """Return the table of a comparison with one row, without a newline at its end.
 
     Args:
         results: of the run.
         reference: label of the row that all others are compared with.
-        fmt: "md", "csv", "tex" or "json".
+        table_format: "md", "csv", "tex" or "json".
 
     Raises:
         ConfigError: the label or the format is unknown.
@@ -65,7 +67,7 @@ def render_reference_comparison(results: RunResults, reference: str, fmt: str = 
         raise ConfigError(describe_unknown("row", reference, labels))
     rows = compare_with_reference(reference, results.rows, results.records)
     layout = TableLayout(HEADERS, _format_row, lambda section: _caption(reference))
-    return render_rows(rows, fmt, layout)
+    return render_rows(rows, table_format, layout)
 
 
 def compare_with_reference(
@@ -191,6 +193,6 @@ def _caption(reference: str) -> list[str]:
         f"Difference: PSNR minus that of '{reference}', mean over the photographs and seeds "
         "that both rows have",
         "Interval: 95 % bootstrap over photographs, then seeds",
-        f"p: Wilcoxon's signed ranks over photographs, from {MIN_PHOTOGRAPHS} on; "
+        f"p: Wilcoxon signed-rank test over photographs, for {MIN_PHOTOGRAPHS} or more; "
         "Holm's correction over the rows of a ratio",
     ]

@@ -17,11 +17,11 @@ from bench.report.results import RunResults
 from bench.report.style import NEUTRAL, draw_line, label_styles, open_figure
 from bench.report.table import section_title
 
-PROBE = "one_skip"
+ONE_SKIP = "one_skip"
 PANEL_INCHES = (7.0, 4.2)
 
 
-class Panel(NamedTuple):
+class SkipsPanel(NamedTuple):
     """One panel: title, row of the whole network, and the rows of each skip by rising share."""
 
     title: str
@@ -62,13 +62,13 @@ def draw(results: RunResults, path: Path | str) -> Path:
     return Path(path)
 
 
-def build_panels(results: RunResults) -> list[Panel]:
+def build_panels(results: RunResults) -> list[SkipsPanel]:
     """Return a panel for each section in which a skip was narrowed alone."""
     panels = []
     for _, section in groupby(results.rows, key=section_key):
         done = [row for row in section if row["psnr_db"] is not None]
         probes = [
-            row for row in done if row["method"] == PROBE and _is_probe(row["method_options"])
+            row for row in done if row["method"] == ONE_SKIP and _is_probe(row["method_options"])
         ]
         if not probes:
             continue
@@ -77,7 +77,7 @@ def build_panels(results: RunResults) -> list[Panel]:
         whole = [row for row in done if row["method"] == UNPRUNED]
         skips = sorted({row["method_options"]["skip"] for row in probes})
         panels.append(
-            Panel(
+            SkipsPanel(
                 section_title(probes[0]),
                 max(whole, key=lambda row: row["steps"] or 0, default=None),
                 {
@@ -90,7 +90,7 @@ def build_panels(results: RunResults) -> list[Panel]:
 
 
 def _is_probe(options: Mapping[str, Any]) -> bool:
-    """Return whether options are those of the method that narrows one skip."""
+    """Return whether the options `skip` and `keep` are numbers, as those of `one_skip` are."""
     return isinstance(options.get("skip"), int) and isinstance(options.get("keep"), float | int)
 
 

@@ -2,8 +2,8 @@
 
 md and tex have one table per section (same task, network, input and convention: rows that may be
 compared), with a caption on what was equal and what was not. The best PSNR of each ratio is bold,
-the second best italic (md) or underlined (tex). Below the table stands why rows have no result. csv
-and json have exact numbers.
+the second best italic (md) or underlined (tex). Notes below the table say why rows have no result.
+csv and json have exact numbers.
 """
 
 import csv
@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.errors import ConfigError, one_line
 from bench.records import describe_outcome
+from bench.report.columns import format_columns
 from bench.report.convention_agreement import describe_agreement
 from bench.report.frame import COST_FIELDS, MEMORY_FIELDS, TIME_FIELDS, Row, section_key
 from bench.report.results import RunResults
@@ -69,12 +70,12 @@ class TableLayout:
     caption: Callable[[Sequence[Row]], list[str]]
 
 
-def render_table(results: RunResults, fmt: str = "md") -> str:
+def render_table(results: RunResults, table_format: str = "md") -> str:
     """Return the table of a run as text, without a newline at its end.
 
     Args:
         results: of the run.
-        fmt: "md", "csv", "tex" or "json".
+        table_format: "md", "csv", "tex" or "json".
 
     Raises:
         ConfigError: the format is unknown.
@@ -85,14 +86,14 @@ def render_table(results: RunResults, fmt: str = "md") -> str:
         lambda section, row, markup: _format_row(section, row, markup, columns.values()),
         section_caption,
     )
-    text = render_rows(results.rows, fmt, layout)
-    agreement = describe_agreement(results.rows) if fmt == "md" else []
+    text = render_rows(results.rows, table_format, layout)
+    agreement = describe_agreement(results.rows) if table_format == "md" else []
     if not agreement:
         return text
     return "\n".join([text, "", *(f"- {_escape_markdown(line)}" for line in agreement)])
 
 
-def render_rows(rows: Sequence[dict[str, Any]], fmt: str, layout: TableLayout) -> str:
+def render_rows(rows: Sequence[dict[str, Any]], table_format: str, layout: TableLayout) -> str:
     """Return rows as a table; csv and json have all their fields, whatever the layout.
 
     Raises ConfigError for an unknown format.
@@ -103,9 +104,11 @@ def render_rows(rows: Sequence[dict[str, Any]], fmt: str, layout: TableLayout) -
         "tex": _format_latex,
         "json": _format_json,
     }
-    if fmt not in writers:
-        raise ConfigError(f"unknown table format '{fmt}'; choose one of {', '.join(FORMATS)}")
-    return writers[fmt](rows, layout)
+    if table_format not in writers:
+        raise ConfigError(
+            f"unknown table format '{table_format}'; choose one of {', '.join(FORMATS)}"
+        )
+    return writers[table_format](rows, layout)
 
 
 def _format_json(rows: Sequence[dict[str, Any]], _: TableLayout) -> str:
@@ -131,24 +134,17 @@ def _format_csv(rows: Sequence[dict[str, Any]], _: TableLayout) -> str:
 
 def _format_markdown(rows: Sequence[Row], layout: TableLayout) -> str:
     """Return a heading, an aligned table, a caption and notes for each section."""
-    from tabulate import tabulate
-
     parts = []
     markup = Markup("**{}**", "*{}*", " ± ", _escape_markdown_cell)
     align = ["left", *["right"] * (len(layout.headers) - 2), "left"]
     for section in _split_sections(rows):
-        table = tabulate(
-            [layout.format_row(section, row, markup) for row in section],
-            layout.headers,
-            tablefmt="pipe",
-            disable_numparse=True,
-            colalign=align,
-        )
+        lines = [layout.format_row(section, row, markup) for row in section]
+        table = format_columns(lines, layout.headers, align, "pipe")
         sentences = layout.caption(section) + row_notes(section)
         notes = [f"- {_escape_markdown(sentence)}" for sentence in sentences]
         heading = f"### {_escape_markdown(section_title(section[0]))}"
         parts.append("\n".join([heading, "", table, "", *notes]))
-    return "\n\n".join(parts) or "No records and no cells: nothing has been asked here yet."
+    return "\n\n".join(parts) or "No records and no cells: this folder holds no study yet."
 
 
 def _escape_markdown_cell(text: str) -> str:
@@ -207,8 +203,8 @@ def _escape_latex(text: str) -> str:
         "·": "$\\cdot$",
     }
     return "".join(
-        special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter)
-        for letter in one_line(text)
+        special.get(character, f"\\{character}" if character in "&%$#_{}" else character)
+        for character in one_line(text)
     )
 
 
@@ -256,13 +252,16 @@ def _format_row(
     ]
 
 
-def format_mean(row: Row, name: str, form: str, markup: Markup) -> str:
+def format_mean(row: Row, name: str, number_format: str, markup: Markup) -> str:
     """Format a mean, with half of its 95 % interval if there are several seeds and they differ."""
     if row[name] is None:
         return MISSING
-    spread = row.get(f"{name}_half95")
-    half = "" if spread is None else format(round(spread) if form == ",d" else spread, form)
-    return format(row[name], form) + (markup.plus_minus + half if half not in ("", "0") else "")
+    mean = format(row[name], number_format)
+    half = row.get(f"{name}_half95")
+    if half is None:
+        return mean
+    half_text = format(round(half) if number_format == ",d" else half, number_format)
+    return mean if half_text == "0" else mean + markup.plus_minus + half_text
 
 
 def psnr_rank(section: Sequence[Row], row: Row) -> int | None:
@@ -329,14 +328,15 @@ def section_caption(section: Sequence[Row]) -> list[str]:
         )
     scored = [row for row in section if row["input_psnr_db"] is not None]
     if scored:
-        psnr_db, ssim = scored[0]["input_psnr_db"], scored[0]["input_ssim"] or 0
+        psnr_db = scored[0]["input_psnr_db"]
+        ssim = scored[0]["input_ssim"] or 0
         sentences.append(
             f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}"
         )
     sentences.append(
-        "Samples, forward passes and seconds: all phases after the shared pretraining, whatever "
-        "network ran; the tests count in the seconds alone, and work that serves several budgets "
-        "counts at each"
+        "Samples, forward passes and seconds cover all phases after the shared pretraining and all "
+        "networks; testing counts only in the seconds, and work that serves several budgets counts "
+        "for each of them"
     )
     if any(psnr_rank(section, row) is not None for row in section):
         sentences.append(
@@ -371,12 +371,13 @@ def _describe_training(section: Sequence[Row]) -> str:
 def row_notes(section: Sequence[Row]) -> list[str]:
     """Return a sentence for each row that has no result or that carries a note."""
     refused = [
-        f"{_locate(row)} {describe_outcome(row['status'], row['phase'], row['reason'])}"
+        f"{_name_row(row)} {describe_outcome(row['status'], row['phase'], row['reason'])}"
         for row in section
         if row["reason"] and row["status"] != "done"
     ]
-    return refused + [f"{_locate(row)}: {row['note']}" for row in section if row["note"]]
+    return refused + [f"{_name_row(row)}: {row['note']}" for row in section if row["note"]]
 
 
-def _locate(row: Row) -> str:
+def _name_row(row: Row) -> str:
+    """Return the name of a row in notes: "mosp at 0.5"."""
     return f"{row['label']} at {row['ratio']:g}"

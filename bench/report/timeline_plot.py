@@ -1,9 +1,9 @@
 """A memory profile as a picture: the live values at each time step, stacked.
 
 A value that waits appears as a level band: the longer a value lives, the lower it lies, so that
-short-lived values come and go on top of it. The values at the peak and the longest bands have
-colours and stand in the legend; all others are grey. Drawn without pyplot, so that no global state
-changes.
+short-lived values are drawn on top of it. The values at the peak and the largest that wait
+elsewhere have colours and are named in the legend; all others are grey. Drawn without pyplot, so
+that no global state changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ INCHES = (9.6, 4.3)
 DOTS_PER_INCH = 140  # enough for large areas of one colour, and small files
 MAX_NAME_LENGTH = 26  # characters; the end of a path says more than its beginning
 MAX_NAMED_STEPS = 48  # with more steps, names of operators below the axis cannot be read
-# A value that is alive for at least so many steps, and this share of all steps, is a band.
+# A value waits if it is alive for at least WAITING_STEPS steps and WAITING_SHARE of all steps.
 WAITING_STEPS, WAITING_SHARE = 4, 0.05
 COLOURED_AT_PEAK, COLOURED_WAITING = 5, 4  # numbers of values
 GREYS = ("0.82", "0.89")
@@ -178,7 +178,7 @@ def _draw_outline(axes: "Axes", profile: MemoryProfile) -> None:
     equal = sum(step.bytes == peak.bytes for step in profile.timeline)
     text = f"peak {format_mib(peak.bytes)} in {peak.op}"
     if equal > 1:
-        text += f", the first of {equal} equal ones"
+        text += f", the first of {equal} equal peaks"
     side = "left" if peak.step < len(totals) / 2 else "right"
     offset = (9 if side == "left" else -9, 3)
     axes.annotate(text, xytext=offset, ha=side, weight="bold", **at_peak)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.memory.profile import MemoryProfile, TimeStep
+from bench.report.columns import format_columns
 from bench.units import format_mib, format_shape
 
 BAR_WIDTH = 32  # characters
@@ -29,13 +30,13 @@ def format_timeline(name: str, profile: MemoryProfile, top: int | None = None) -
         [
             f"{name} at {format_shape(profile.shape)}, convention {profile.convention}{note}",
             "",
-            _format_columns(
+            format_columns(
                 [_format_step(step, peak) for step in steps],
                 ("step", "operator", "alive", ""),
                 ("right", "left", "right", "left"),
             ),
             "",
-            _format_columns(
+            format_columns(
                 _list_live_values(peak),
                 ("alive at the peak", "", "share"),
                 ("left", "right", "right"),
@@ -71,11 +72,3 @@ def _list_live_values(peak: TimeStep) -> list[tuple[str, str, str]]:
         summed = (f"{len(rest)} smaller ones", sum(size for _, size in rest))
         live = [*live[: MAX_LIVE_LINES - 1], summed]
     return [(name, format_mib(size), f"{size / peak.bytes:.0%}") for name, size in live]
-
-
-def _format_columns(
-    lines: Sequence[Sequence[object]], headers: Sequence[str], align: Sequence[str]
-) -> str:
-    from tabulate import tabulate
-
-    return tabulate(lines, headers, tablefmt="plain", colalign=align, disable_numparse=True)

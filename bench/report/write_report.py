@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import atomic
-from bench.report import curve, memory, page, pattern, skips, visual
+from bench.report import crops_figure, curve, memory_figure, page, pattern, skips
 from bench.report.paper_comparison import has_counterparts, render_paper_comparison
 from bench.report.results import RunResults, read_results
 from bench.report.table import FORMATS, render_table
@@ -40,9 +40,12 @@ def select_figures(store: Store, results: RunResults) -> dict[str, Callable[[Pat
     """Return name -> function that draws into a file, for figures that have something to show."""
     figures: dict[str, tuple[Any, Callable[[Path], Any]]] = {
         "curve": (curve.select_panels(results), partial(curve.draw, results)),
-        "memory": (memory.find_pairs(results), partial(memory.draw, results)),
+        "memory": (memory_figure.find_pairs(results), partial(memory_figure.draw, results)),
         "pattern": (pattern.build_panels(results), partial(pattern.draw, results)),
         "skips": (skips.build_panels(results), partial(skips.draw, results)),
-        "visual": (visual.select_views(store, results), partial(visual.draw, store, results)),
+        "visual": (
+            crops_figure.select_views(store, results),
+            partial(crops_figure.draw, store, results),
+        ),
     }
     return {name: draw for name, (content, draw) in figures.items() if content}

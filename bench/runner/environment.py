@@ -1,4 +1,4 @@
-"""Where a number was computed: threads, device, versions."""
+"""The environment in which a number was computed: threads, device, versions."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,7 +23,7 @@ from bench.runner.progress import Progress
 from bench.runner.time_limit import TimeLimitExceeded
 
 GRACE_SECONDS = 10.0  # after a time limit that the worker itself should have enforced
-MAX_ENTRY_LETTERS = 10_000  # of one traceback entry: an error may quote anything
+MAX_ENTRY_CHARACTERS = 10_000  # of one traceback entry: an error may quote anything
 MAX_REASONS = 3  # in a summary
 PHASE_ATTRIBUTE = "prunebench_phase"  # attribute of an error: the phase in which it was raised
 NO_MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "bad_alloc")
@@ -71,7 +71,7 @@ def failed_record(
         reason = f"out of memory ({reason}); a smaller patch or batch of the recipe needs less"
     marked = getattr(error, PHASE_ATTRIBUTE, "") or getattr(error.__cause__, PHASE_ATTRIBUTE, "")
     entries = [
-        entry[:MAX_ENTRY_LETTERS].encode(errors="replace").decode()
+        entry[:MAX_ENTRY_CHARACTERS].encode(errors="replace").decode()
         for entry in traceback.format_exception(error)
     ]
     return Record(
@@ -120,8 +120,22 @@ def describe_exit(exit_code: int | None) -> str:
     """
     if exit_code is None or exit_code >= 0:
         return f"the worker ended by itself with exit code {exit_code}"
-    hint = ", perhaps for want of memory" if -exit_code == getattr(signal, "SIGKILL", 9) else ""
+    hint = ", perhaps because memory ran out" if -exit_code == getattr(signal, "SIGKILL", 9) else ""
     return f"the worker was killed by signal {-exit_code}{hint}"
+
+
+class CellLimit(NamedTuple):
+    """The time limit of the cell that a worker is working on.
+
+    Args:
+        cell: the cell.
+        limit_seconds: its time limit.
+        overdue_at: the time of `monotonic` at which the worker is overdue.
+    """
+
+    cell: Cell
+    limit_seconds: float
+    overdue_at: float
 
 
 @dataclass
@@ -132,48 +146,47 @@ class Attempt:
         job: the whole job; each of its `cells`, if it has any, needs a record.
         max_attempts: the number of workers that the job may use up.
         number: 1 for the first attempt.
-        answered_keys: keys of the cells whose records have arrived.
+        recorded_keys: keys of the cells whose records have arrived.
         phase: the phase that the worker is in.
-        limit: the cell whose time runs, its time limit in seconds, and the clock time at which the
-            worker is overdue; None while no time runs.
+        limit: the time limit that is running; None if none is.
     """
 
     job: Any
     max_attempts: int = 2
     number: int = 1
-    answered_keys: set[str] = field(default_factory=set)
+    recorded_keys: set[str] = field(default_factory=set)
     phase: str = ""
-    limit: tuple[Cell, float, float] | None = None
+    limit: CellLimit | None = None
 
-    def absorb(self, kind: str, content: Any) -> bool:
-        """Note a message of the worker; return whether it is for the attempt only."""
+    def update(self, kind: str, content: Any) -> bool:
+        """Update the attempt from a message; return whether only the attempt needs it."""
         if kind == "phase":
             self.phase = content
         elif kind == "limited" and content is None:
             self.limit = None
         elif kind == "limited":
             cell, limit_seconds, left_seconds = content
-            self.limit = (cell, limit_seconds, monotonic() + left_seconds + GRACE_SECONDS)
+            self.limit = CellLimit(cell, limit_seconds, monotonic() + left_seconds + GRACE_SECONDS)
         elif kind == "record":
-            self.answered_keys.add(content.key)
+            self.recorded_keys.add(content.key)
         return kind in ("phase", "limited")
 
     @property
     def is_overdue(self) -> bool:
         """Whether the worker is well past a time limit that it should have enforced itself."""
-        return self.limit is not None and monotonic() > self.limit[2]
+        return self.limit is not None and monotonic() > self.limit.overdue_at
 
     @property
-    def unanswered_cells(self) -> tuple[Cell, ...]:
+    def remaining_cells(self) -> tuple[Cell, ...]:
         """The cells without a record, largest ratio first, as in a sweep."""
         cells: Sequence[Cell] = getattr(self.job, "cells", ())
-        left = (cell for cell in cells if cell.key not in self.answered_keys)
+        left = (cell for cell in cells if cell.key not in self.recorded_keys)
         return tuple(sorted(left, key=lambda cell: -cell.ratio))
 
     @property
     def remaining_job(self) -> Any:
         """The job with the cells that have no record yet."""
-        return replace(self.job, cells=self.unanswered_cells) if self.answered_keys else self.job
+        return replace(self.job, cells=self.remaining_cells) if self.recorded_keys else self.job
 
     def after_loss(self, why: str) -> tuple["Attempt | None", list[Record]]:
         """Return the next attempt, or the failed records of the remaining cells.
@@ -181,13 +194,13 @@ class Attempt:
         Args:
             why: how the worker was lost.
         """
-        if getattr(self.job, "cells", ()) and not self.unanswered_cells:
+        if getattr(self.job, "cells", ()) and not self.remaining_cells:
             return None, []
         if self.number < self.max_attempts:
             return replace(self, number=self.number + 1, phase="", limit=None), []
         times = "twice" if self.number == 2 else f"{self.number} times"
-        error = PluginError(f"{why}; {times}")
-        records = [failed_record(cell, error, phase=self.phase) for cell in self.unanswered_cells]
+        error = PluginError(f"{why}, {times}")
+        records = [failed_record(cell, error, phase=self.phase) for cell in self.remaining_cells]
         return None, records
 
     def after_timeout(self) -> tuple["Attempt | None", list[Record]]:
@@ -197,8 +210,9 @@ class Attempt:
         """
         if self.limit is None:
             return self, []
-        cell, limit_seconds, _ = self.limit
-        self.answered_keys.add(cell.key)
-        record = failed_record(cell, TimeLimitExceeded(limit_seconds), phase=self.phase)
-        rest = replace(self, phase="", limit=None) if self.unanswered_cells else None
+        cell = self.limit.cell
+        self.recorded_keys.add(cell.key)
+        error = TimeLimitExceeded(self.limit.limit_seconds)
+        record = failed_record(cell, error, phase=self.phase)
+        rest = replace(self, phase="", limit=None) if self.remaining_cells else None
         return rest, [record]

@@ -9,6 +9,7 @@ ratio or seed; a run corrects the forecast while it works.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 
@@ -20,7 +21,7 @@ from bench.plugins.registry import METHODS
 from bench.records import Cell, Record
 from bench.study.store import Store
 from bench.study.study import NETWORK_FIELDS
-from bench.training.pretrained import PACKAGED, find_weights, pretrained_key
+from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, pretrained_key
 from bench.training.trainer import TaskTrainer
 
 TIMED_STEPS = 4
@@ -38,28 +39,36 @@ class CellForecast:
     seconds: float
 
 
+class PretrainingForecast(NamedTuple):
+    """An unpruned network that must be trained: what it is, its training steps, and seconds."""
+
+    what: str
+    steps: int
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Forecast:
     """The cost of all that will run.
 
     Args:
         cells: the cells without a record, in the order of the table.
-        pretraining: (what, steps, seconds) of each unpruned network that must be trained first.
+        pretraining: the unpruned networks that must be trained first.
     """
 
     cells: tuple[CellForecast, ...]
-    pretraining: tuple[tuple[str, int, float], ...]
+    pretraining: tuple[PretrainingForecast, ...]
 
     @property
     def steps(self) -> int:
         """Training steps in all."""
-        pretraining = sum(steps for _, steps, _ in self.pretraining)
-        return sum(entry.steps for entry in self.cells) + pretraining
+        pretraining_steps = sum(entry.steps for entry in self.pretraining)
+        return sum(entry.steps for entry in self.cells) + pretraining_steps
 
     @property
     def pretraining_seconds(self) -> float:
         """Seconds of the pretraining."""
-        return sum(seconds for _, _, seconds in self.pretraining)
+        return sum(entry.seconds for entry in self.pretraining)
 
     @property
     def seconds(self) -> float:
@@ -78,15 +87,15 @@ def forecast_cells(cells: Iterable[Cell], store: Store, device: str = "cpu") -> 
         return timed[kind]
 
     recorded = _recorded_step_seconds(store.records(), device)
-    pretraining: dict[str, tuple[str, int, float]] = {}
+    pretraining: dict[str, PretrainingForecast] = {}
     entries = []
     for cell in cells:
         key = pretrained_key(cell)
-        folders = (store.pretrained_folder, PACKAGED)
+        folders = (store.pretrained_folder, PACKAGED_NETWORKS)
         if key not in pretraining and find_weights(cell, folders) is None:
             what = f"unpruned {cell.backbone}, seed {cell.seed}"
             steps = cell.recipe.pretrain_steps
-            pretraining[key] = (what, steps, steps * step_seconds(cell))
+            pretraining[key] = PretrainingForecast(what, steps, steps * step_seconds(cell))
         steps = expected_steps(cell)
         unpruned_seconds = recorded.get(_step_kind(cell, METHOD_FIELDS)) or step_seconds(cell)
         seconds = steps * unpruned_seconds * _relative_step_time(cell)
@@ -106,12 +115,12 @@ def _relative_step_time(cell: Cell) -> float:
 
 
 def _recorded_step_seconds(records: Iterable[Record], device: str) -> dict[str, float]:
-    """Return kind of row -> all seconds per unpruned step, from finished cells on such a device."""
+    """Return step kind -> seconds of all work per unpruned step, from cells done on this device."""
     totals: dict[str, list[float]] = {}
     for record in records:
         name = str(record.environment.get("device", "")).split(" ")[0]
-        kind_of_device = name if name in ("cpu", "mps") else "cuda"
-        if record.status != "done" or not record.steps or kind_of_device != device.split(":")[0]:
+        device_type = name if name in ("cpu", "mps") else "cuda"
+        if record.status != "done" or not record.steps or device_type != device.split(":")[0]:
             continue
         total = totals.setdefault(_step_kind(record.cell, METHOD_FIELDS), [0.0, 0.0])
         total[0] += sum(record.seconds.values())
@@ -147,6 +156,6 @@ def _measure_step_seconds(cell: Cell, device: str) -> float:
     if not cell.backbone_source:
         trainer.reinitialise(model)
     trainer.fit(model, 1, phase="pretrain")
-    begun = perf_counter()
+    start = perf_counter()
     trainer.fit(model, TIMED_STEPS, phase="pretrain")
-    return (perf_counter() - begun) / TIMED_STEPS
+    return (perf_counter() - start) / TIMED_STEPS

@@ -34,14 +34,14 @@ from bench.plugins.registry import METHODS
 from bench.records import Cell, Record
 from bench.runner.environment import describe_environment
 from bench.runner.failures import Phases, failed_record
-from bench.runner.method_call import call_method, take_over
+from bench.runner.method_call import call_method, detach_result
 from bench.runner.progress import Progress
 from bench.runner.referee import referee
 from bench.runner.time_limit import Deadline
 from bench.study.store import Store
 from bench.study.study import Job
 from bench.training.evaluation import evaluate, input_scores, means
-from bench.training.pretrained import PACKAGED, load_or_train
+from bench.training.pretrained import PACKAGED_NETWORKS, load_or_train
 from bench.training.sample_crops import crop_writer
 from bench.training.trainer import TaskTrainer, derive_seed
 from bench.units import format_mib
@@ -63,7 +63,7 @@ def run_job(
     left = list(job.cells)
     try:
         context = _prepare_job(job, store, device, progress, time_limit_seconds)
-        for record in _records(context):
+        for record in _run_cells(context):
             left.remove(record.cell)
             yield record
     except DiskError:
@@ -119,7 +119,7 @@ def _prepare_job(
         model = load_or_train(
             task,
             cell,
-            (store.pretrained_folder, PACKAGED),
+            (store.pretrained_folder, PACKAGED_NETWORKS),
             device=device,
             progress=progress.on_step,
             checkpoint_seconds=store.checkpoint_seconds,
@@ -142,7 +142,8 @@ def _prepare_job(
     )
 
 
-def _records(context: _JobContext) -> Iterator[Record]:
+def _run_cells(context: _JobContext) -> Iterator[Record]:
+    """Run the sweep and yield a record for each cell."""
     trainer = context.make_trainer("method")
     for budget, outcome in _sweep_outcomes(context, trainer):
         for cell in context.cells[budget]:
@@ -167,10 +168,10 @@ def _sweep_outcomes(context: _JobContext, trainer: TaskTrainer) -> Iterator[tupl
                     yield waiting.pop(0), error
                     break
                 waiting.remove(budget)
-                draws = torch.get_rng_state()
+                rng_state = torch.get_rng_state()
                 yield budget, outcome
                 # Draws of the harness in between must not change those of the method.
-                torch.set_rng_state(draws)
+                torch.set_rng_state(rng_state)
             getattr(items, "close", lambda: None)()
 
 
@@ -191,7 +192,8 @@ def _next_outcome(
         budget, outcome = next(items, (waiting[0], missing))
     if budget not in waiting:
         raise PluginError(
-            f"the sweep of {method} answered a budget that was not asked, or one twice: {budget}"
+            f"the sweep of {method} yielded a budget that it was not asked for, or one twice: "
+            f"{budget}"
         )
     return budget, outcome
 
@@ -225,7 +227,7 @@ def _check_readable(record: Record) -> Record:
         Record.from_json(json.loads(json.dumps(record.to_json())))
     except (TypeError, ValueError) as error:
         raise PluginError(
-            f"its record cannot be kept: {error}; give plain, finite numbers and texts"
+            f"its record cannot be stored: {error}; give plain, finite numbers and texts"
         ) from error
     return record
 
@@ -233,10 +235,10 @@ def _check_readable(record: Record) -> Record:
 def _finish_and_evaluate(
     context: _JobContext, trainer: TaskTrainer, cell: Cell, budget: Budget, outcome: Pruned
 ) -> Record:
-    """Referee, finish, evaluate and save a network, and return its record."""
+    """Check, finish, evaluate and save a network, and return its record."""
     spent = trainer.meter.cost()
     context.progress.on_work(f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}")
-    pruned = take_over(outcome, trainer)
+    pruned = detach_result(outcome, trainer)
     model = pruned.model
     enter_phase = context.phases.enter_phase
     finisher = context.make_trainer("finish")
@@ -279,7 +281,7 @@ def _check_numbers(scores: Mapping[str, float]) -> None:
     """Raise PluginError if a score is not a number."""
     wrong = [f"{name} {value}" for name, value in scores.items() if math.isnan(value)]
     if wrong:
-        raise PluginError(f"the network gives no numbers: its scores are {', '.join(wrong)}")
+        raise PluginError(f"the scores of the network are not numbers: {', '.join(wrong)}")
 
 
 def _save_network(
@@ -296,10 +298,10 @@ def _save_network(
 def measure_pruned_network(
     pruned: Pruned, unpruned: nn.Module, budget: Budget, *, method: str, min_width: int
 ) -> dict[str, Any]:
-    """Return the referee's figures as fields of the Record. Raises PluginError.
+    """Return the referee's measurements as fields of the Record. Raises PluginError.
 
     Args:
-        pruned: what the method gave back, after `take_over`.
+        pruned: what the method gave back, after `detach_result`.
         unpruned: the network that it was made from.
         budget: the budget that was asked for.
         method: name for messages.
@@ -329,7 +331,7 @@ def finish(trainer: TaskTrainer, pruned: Pruned, spent: Counter[str]) -> str:
 
     Args:
         trainer: the trainer of the finish.
-        pruned: what the method gave back, after `take_over`.
+        pruned: what the method gave back, after `detach_result`.
         spent: the method's steps by phase; they are deducted where the recipe has matched steps.
             Pretraining is not counted: every network has had it.
 
@@ -375,4 +377,5 @@ def _infeasible_record(
 
 @lru_cache(maxsize=8)
 def _input_means(task: Task, data: str, fingerprint: str) -> dict[str, float]:
+    """Return the mean scores without a network; `fingerprint` is only a key of the cache."""
     return means(input_scores(task, data))

@@ -45,8 +45,9 @@ def measure_run(
         for executor, protocol in protocols.items():
             if record.measured.get(executor, {}).get("on") == protocol:
                 continue
-            figures = measure_network(saved.load(folder), record.cell.measured_at, executor, device)
-            record = replace(record, measured={**record.measured, executor: figures})
+            model = saved.load(folder)
+            measurement = measure_network(model, record.cell.measured_at, executor, device)
+            record = replace(record, measured={**record.measured, executor: measurement})
             store.write(record)
             yield record, executor
 

@@ -2,7 +2,7 @@
 
     with call_method(model, trainer, torch_seed) as root:
         pruned = method.prune(root, budget, trainer)
-    pruned = take_over(pruned, trainer)
+    pruned = detach_result(pruned, trainer)
 
 A method gets a copy of the network; what it gives back is copied before the harness uses it.
 """
@@ -33,12 +33,12 @@ def call_method(model: nn.Module, trainer: TaskTrainer, torch_seed: int) -> Iter
         yield root
 
 
-def take_over(pruned: Pruned, trainer: TaskTrainer) -> Pruned:
+def detach_result(pruned: Pruned, trainer: TaskTrainer) -> Pruned:
     """Return what a method gave back, with a copy of the network on the CPU.
 
     Later work of the method cannot reach the copy, nor does training the copy reach the method's
     own networks. The counter of calls is removed.
     """
     model = deepcopy(pruned.model).cpu()
-    trainer.uncount(model)
+    trainer.remove_call_counter(model)
     return replace(pruned, model=model)

@@ -63,7 +63,9 @@ def make_plan(study: Study, forecast: Forecast, devices: Iterable[int]) -> Plan:
                 seconds=sum(entry.seconds for entry in entries),
             )
         )
-    networks = [PlanEntry(what, 0, steps, seconds) for what, steps, seconds in forecast.pretraining]
+    networks = [
+        PlanEntry(entry.what, 0, entry.steps, entry.seconds) for entry in forecast.pretraining
+    ]
     waves = [_sort_longest_first(networks), _sort_longest_first(jobs)]
     total = {
         count: sum(makespan([entry.seconds for entry in wave], count) for wave in waves)

@@ -1,4 +1,4 @@
-"""What a run reports while it works: what is running, how many cells are left, the time they take.
+"""Progress reports of a run: what is running, how many cells are left, the time they take.
 
 `Progress` reports nothing. `TextProgress` writes to stderr: one line for each cell, and in a
 terminal one line that is rewritten. The remaining time is the forecast of the cells that are left,
@@ -32,13 +32,13 @@ class Progress:
         """
 
     def on_work(self, what: str) -> None:
-        """Work on something else starts; `what` may be empty."""
+        """Work on `what` starts; an empty text means that no work is running."""
 
     def on_phase(self, name: str) -> None:
         """The work enters a phase."""
 
     def on_limit(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
-        """The time of a cell starts to run.
+        """The time of a cell starts running.
 
         Args:
             cell: the cell.
@@ -47,7 +47,7 @@ class Progress:
         """
 
     def on_limit_end(self) -> None:
-        """The time of the cell stops to run."""
+        """The time of the cell stops running."""
 
     def on_step(self, phase: str, done: int, steps: int) -> None:
         """A training has done some of its steps."""

@@ -19,7 +19,7 @@ from bench.plugins.backbones import available_options, build_for_cell, safe_file
 from bench.plugins.options import build_task, parse_assignments
 from bench.plugins.registry import METHODS
 from bench.records import UNPRUNED, Cell, Record, describe_outcome
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.progress import Progress
 from bench.runner.run import run_study
 from bench.study.catalogue import find_task_class, split_options
@@ -161,7 +161,7 @@ def prune_once(
     records = run_study(
         build_study(request),
         store,
-        Serial(),
+        SerialExecutor(),
         device=device,
         retry_failed=True,
         time_limit_seconds=time_limit_seconds,

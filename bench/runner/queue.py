@@ -78,7 +78,7 @@ class JobQueue(Generic[KeyedJob]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._locks:  # after an interruption too, so that other processes may go on
+        while self._locks:  # after an interruption too, so that other processes may continue
             self._locks.popitem()[1].release()
 
     def mark_done(self, job: KeyedJob) -> None:

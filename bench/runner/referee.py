@@ -1,7 +1,7 @@
-"""The referee: may a pruned network enter the table, and may a user's own network be pruned at all.
+"""The referee: checks that a pruned network may enter the table and that a network can be pruned.
 
 What a method gives back must be a plain network, without hooks or parametrisations; its output has
-the shape of the unpruned one's; its peak fits the budget. All figures are measured here, on the
+the shape of the unpruned one's; its peak fits the budget. All numbers are measured here, on the
 network itself. A network that is to be pruned must be plain too, give what its task wants, and be
 trainable.
 """

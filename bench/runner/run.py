@@ -1,9 +1,9 @@
 """Run a study: from its cells to stored records.
 
-study -> cells -> jobs (all ratios of one method, network and seed)
-model   = load_or_train(...)                 a job of its own: trained once, shared by all methods
-budgets = ratios x peak of the unpruned model
-for each job, wherever its executor runs it: records (bench.runner.job) -> store
+    study -> cells -> jobs (all ratios of one method, network and seed)
+    model   = load_or_train(...)             a job of its own: trained once, shared by all methods
+    budgets = ratios x peak of the unpruned model
+    for each job, wherever its executor runs it: records (bench.runner.job) -> store
 
 Several runs may share a store: a job is locked before it starts (bench.runner.queue).
 """
@@ -34,7 +34,7 @@ from bench.runner.referee import check_fits
 from bench.study.store import Store
 from bench.study.study import NETWORK_FIELDS, Job, Study
 from bench.training.checkpoints import CHECKPOINT_SECONDS
-from bench.training.pretrained import PACKAGED, find_weights, load_or_train, pretrained_key
+from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train, pretrained_key
 from bench.training.trainer import choose_device
 
 
@@ -81,7 +81,7 @@ class JobRunner:
         if isinstance(job, Job):
             yield from run_job(job, store, self.device, progress, self.time_limit_seconds)
             return
-        folders = (store.pretrained_folder, PACKAGED)
+        folders = (store.pretrained_folder, PACKAGED_NETWORKS)
         try:
             pretrain(job.cell, folders, self.device, progress, self.checkpoint_seconds)
         except DiskError:
@@ -140,7 +140,7 @@ def run_study(
     # Before the records are read: a file that is newer was written by another run.
     versions = {cell.key: store.version(cell.key) for cell in cells}
     missing = _missing_cells(cells, store, retry_failed)
-    before = {cell.key: versions[cell.key] for cell in missing}
+    old_versions = {cell.key: versions[cell.key] for cell in missing}
     forecast = forecast_cells(missing, store, device)
     store.write_study(study.name, cells, command)
     seconds = {entry.cell.key: entry.seconds / executor.workers for entry in forecast.cells}
@@ -148,14 +148,15 @@ def run_study(
     jobs = [
         job
         for job in study.jobs(cells)
-        if any(cell.key in before for cell in job.cells) or _has_checkpoints(store, job)
+        if any(cell.key in old_versions for cell in job.cells) or _has_checkpoints(store, job)
     ]
     if executor.workers > 1:  # the longest first, so that no long one runs alone at the end
         jobs.sort(key=lambda job: -job.expected_seconds(seconds))
     runner = JobRunner(
         store.folder, device, plugin_files(), store.checkpoint_seconds, time_limit_seconds
     )
-    for queue in (_pretraining_queue(missing, store), _job_queue(jobs, store, before, progress)):
+    pretraining_queue = _pretraining_queue(missing, store)
+    for queue in (pretraining_queue, _job_queue(jobs, store, old_versions, progress)):
         with queue, closing(executor.run_all(queue, runner, progress)) as records:
             for record in records:
                 store.write(record)
@@ -172,20 +173,21 @@ def _pretraining_queue(cells: Sequence[Cell], store: Store) -> JobQueue[Any]:
 def _job_queue(
     jobs: Sequence[Job],
     store: Store,
-    before: Mapping[str, tuple[int, int] | None],
+    old_versions: Mapping[str, tuple[int, int] | None],
     progress: Progress,
 ) -> JobQueue[Any]:
     return JobQueue(
         jobs,
         store.locks_folder,
-        partial(_trim_job, store, before, progress),
+        partial(_trim_job, store, old_versions, progress),
         partial(_delete_checkpoints, store),
     )
 
 
 def _trim_pretraining(store: Store, job: Pretraining) -> Pretraining | None:
     """Return the job if its network is not stored yet, else None."""
-    return job if find_weights(job.cell, (store.pretrained_folder, PACKAGED)) is None else None
+    folders = (store.pretrained_folder, PACKAGED_NETWORKS)
+    return job if find_weights(job.cell, folders) is None else None
 
 
 def _has_checkpoints(store: Store, job: Job) -> bool:
@@ -202,21 +204,22 @@ def _delete_checkpoints(store: Store, job: Job) -> None:
 
 
 def _trim_job(
-    store: Store, before: Mapping[str, tuple[int, int] | None], progress: Progress, job: Job
+    store: Store, old_versions: Mapping[str, tuple[int, int] | None], progress: Progress, job: Job
 ) -> Job | None:
     """Return the job without the cells that have a record; None if no cell is left.
 
     Args:
         store: has the records, also those that another run has written since this one started.
-        before: key -> version of the record file at the start, for all cells that this run wants.
+        old_versions: key -> version of the record file at the start, for all cells that this run
+            wants.
         progress: told about records of another run.
         job: the whole job.
     """
-    wanted = [cell for cell in job.cells if cell.key in before]
+    wanted = [cell for cell in job.cells if cell.key in old_versions]
     rest = tuple(
         cell
         for cell in wanted
-        if store.version(cell.key) == before[cell.key] or store.read(cell.key) is None
+        if store.version(cell.key) == old_versions[cell.key] or store.read(cell.key) is None
     )
     for cell in wanted:
         if cell not in rest and (record := store.read(cell.key)) is not None:
@@ -234,10 +237,11 @@ def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
     networks = {digest([getattr(cell, name) for name in NETWORK_FIELDS]): cell for cell in cells}
     for cell in networks.values():
         task = build_task(cell)
-        draws = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         count = cell.recipe.batch if cell.backbone_source else 1
-        for crops in (task.training_pairs(cell.data), task.calibration_pairs(cell.data)):
-            degraded, clean = crops.sample(count, cell.recipe.patch, draws)
+        patch = cell.recipe.patch
+        task.training_pairs(cell.data).sample(count, patch, generator)
+        degraded, clean = task.calibration_pairs(cell.data).sample(count, patch, generator)
         task.test_sets(cell.data)
         model = build_for_cell(task, cell)
         if cell.backbone_source:
@@ -267,7 +271,7 @@ def pretrain(
     )
 
 
-def estimate(
+def forecast_study(
     study: Study, store: Store, *, device: str = "cpu", retry_failed: bool = False
 ) -> Forecast:
     """Forecast what `run_study` would run and how long it would take; writes nothing."""

@@ -1,4 +1,4 @@
-"""The time limit of a cell, kept by a timer of the system.
+"""The time limit of a cell, enforced by a timer of the system.
 
 The timer's signal reaches the main thread of the process that works. Time is counted while a method
 or the harness works for a cell: work that a sweep shares counts for the budget that waits for it,
@@ -43,7 +43,7 @@ class Deadline:
 
     Args:
         limit_seconds: for each cell; None for no limit.
-        progress: told when the time of a cell starts and stops to run.
+        progress: told when the time of a cell starts and stops running.
     """
 
     def __init__(self, limit_seconds: float | None, progress: Progress) -> None:
@@ -64,7 +64,7 @@ class Deadline:
         if self._limit is None:
             yield
             return
-        begun = monotonic()
+        start = monotonic()
         self._progress.on_limit(cell, self._limit, self._left)
         try:
             with _timer(self._left):
@@ -72,7 +72,7 @@ class Deadline:
         except _TimerExpired as expired:
             raise TimeLimitExceeded(self._limit) from expired
         finally:
-            self._left = max(0.0, self._left - (monotonic() - begun))
+            self._left = max(0.0, self._left - (monotonic() - start))
             self._progress.on_limit_end()
 
 
@@ -108,6 +108,6 @@ def _timer(seconds: float) -> Iterator[None]:
 @cache
 def _warn_no_timer() -> None:
     LOG.warning(
-        "the time limit is not kept here: it needs the timer signal of a Unix system, "
+        "the time limit is not enforced here: it needs the timer signal of a Unix system, "
         "in the main thread of a process"
     )

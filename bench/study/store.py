@@ -128,7 +128,7 @@ class Store:
             ConfigError: the present study was written by a newer program.
         """
         atomic.clear_drafts(self.folder)
-        self._study()  # raises ConfigError
+        self._read_study()  # raises ConfigError
         raw = checked_json.serialize(
             {
                 "schema": SCHEMA,
@@ -142,15 +142,15 @@ class Store:
 
     def cells(self) -> list[Cell]:
         """Return the cells of the study, in the order of its table; [] if none was written."""
-        return [Cell.from_json(cell) for cell in self._study().get("cells", [])]
+        return [Cell.from_json(cell) for cell in self._read_study().get("cells", [])]
 
     def name(self) -> str:
         """Return the name of the study; that of the folder if no study was written."""
-        return str(self._study().get("name", self.folder.resolve().name))
+        return str(self._read_study().get("name", self.folder.resolve().name))
 
     def command(self) -> str:
         """Return the last command that ran the study; "" if it was not run by a command."""
-        return str(self._study().get("command", ""))
+        return str(self._read_study().get("command", ""))
 
     @property
     def _study_path(self) -> Path:
@@ -159,7 +159,8 @@ class Store:
     def _record_path(self, key: str) -> Path:
         return self.folder / "records" / f"{key}.json"
 
-    def _study(self) -> dict[str, Any]:
+    def _read_study(self) -> dict[str, Any]:
+        """Return the content of study.json, {} if there is none; set a damaged one aside."""
         if not atomic.exists(self._study_path):
             return {}
         try:

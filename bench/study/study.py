@@ -20,13 +20,19 @@ from bench.contract import Convention, Shape, Task
 from bench.errors import ConfigError
 from bench.files.checked_json import read_limited
 from bench.files.hashing import digest
-from bench.plugins.backbones import cell_fields, complete_options, has_backbone
+from bench.plugins.backbones import backbone_fields, complete_options, has_backbone
 from bench.plugins.options import configure, option_values
 from bench.plugins.registry import METHODS, TASKS, describe_unknown
 from bench.records import UNPRUNED, Cell
-from bench.study.study_file import MAX_STUDY_BYTES, Row, apply_override, parse_fields, parse_toml
+from bench.study.study_file import (
+    MAX_STUDY_BYTES,
+    StudyRow,
+    apply_override,
+    parse_fields,
+    parse_toml,
+)
 
-PACKAGED = Path(__file__).parent.parent / "studies"
+PACKAGED_STUDIES = Path(__file__).parent.parent / "studies"
 NETWORK_FIELDS = ("task", "task_options", "backbone", "backbone_options", "backbone_source")
 JOB_FIELDS = (*NETWORK_FIELDS, "convention", "method", "method_options", "label", "seed")
 
@@ -66,7 +72,7 @@ class Study:
     name: str
     tasks: tuple[tuple[str, Mapping[str, Any]], ...]
     backbones: tuple[tuple[str, Mapping[str, Any]], ...]
-    rows: tuple[Row, ...]
+    rows: tuple[StudyRow, ...]
     ratios: tuple[float, ...]
     seeds: tuple[int, ...]
     data: str
@@ -107,7 +113,7 @@ class Study:
                 network_fields: dict[str, Any] = {
                     "convention": convention,
                     "backbone_options": complete,
-                    **cell_fields(backbone, complete),
+                    **backbone_fields(backbone, complete),
                 }
                 for row in self.rows:
                     row_fields: dict[str, Any] = {
@@ -141,7 +147,7 @@ class Study:
             "measured_at": self.measured_at or task.measured_at,
         }
 
-    def _ratios(self, row: Row) -> tuple[float, ...]:
+    def _ratios(self, row: StudyRow) -> tuple[float, ...]:
         return (1.0,) if row.method == UNPRUNED else self.ratios
 
 
@@ -183,7 +189,7 @@ def study_from_values(
         name: the name of the study.
         content: the keys and values of a study file, without `like`; overrides change its tables.
         overrides: "recipe.finetune_steps=50", ...: values as in the file.
-        **replacements: key -> value that replaces all others; None replaces nothing.
+        **replacements: key -> value that replaces that of file and overrides; None keeps it.
 
     Raises:
         ConfigError: a key, name, option or value cannot be used.
@@ -201,10 +207,10 @@ def _read_study(path: Path) -> dict[str, Any]:
     like = content.pop("like", None)
     if like is None:
         return content
-    if like not in packaged_studies() or path == PACKAGED / f"{like}.toml":
+    if like not in packaged_studies() or path == PACKAGED_STUDIES / f"{like}.toml":
         message = describe_unknown("packaged study", str(like), packaged_studies())
         raise ConfigError(f"{message}; {path} names it in 'like'")
-    base = _read_study(PACKAGED / f"{like}.toml")
+    base = _read_study(PACKAGED_STUDIES / f"{like}.toml")
     tables = {
         key: base.get(key, {}) | content[key]
         for key in ("recipe", "options")
@@ -222,7 +228,7 @@ def _read_bytes(path: Path) -> bytes:
 
 def packaged_studies() -> list[str]:
     """Return the names of the studies that come with the package."""
-    return sorted(path.stem for path in PACKAGED.glob("*.toml"))
+    return sorted(path.stem for path in PACKAGED_STUDIES.glob("*.toml"))
 
 
 def study_path(source: str | Path) -> Path:
@@ -239,7 +245,7 @@ def study_path(source: str | Path) -> Path:
         if text not in packaged_studies():
             message = describe_unknown("study", text, packaged_studies())
             raise ConfigError(f"{message}; or give the path of a .toml file")
-        return PACKAGED / f"{text}.toml"
+        return PACKAGED_STUDIES / f"{text}.toml"
     if not Path(text).is_file():
         raise ConfigError(
             f"there is no study file {text}; "

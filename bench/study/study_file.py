@@ -60,7 +60,7 @@ MAY_BE_ZERO = ("pretrain_steps", "adapt_steps", "finetune_steps", "matched_steps
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """A row of the table: a method with its options, and the label of the row."""
 
     method: str
@@ -123,8 +123,8 @@ def parse_fields(content: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(describe_unknown("study key", key, KEYS))
         _check_json_value(key, content[key])
     check_grid_size(content)
-    tasks = tuple(_entries(content, "tasks", "task"))
-    backbones = tuple(_entries(content, "backbones", "backbone"))
+    tasks = tuple(_parse_entries(content, "tasks", "task"))
+    backbones = tuple(_parse_entries(content, "backbones", "backbone"))
     built_tasks = [configure(TASKS.get(name), options, f"task {name}") for name, options in tasks]
     _check_file_names([backbone for backbone, _ in backbones])
     for backbone, options in backbones:
@@ -144,12 +144,12 @@ def parse_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "tasks": tasks,
         "backbones": backbones,
-        "rows": _rows(content),
-        "ratios": _numbers(content, "ratios", float),
-        "seeds": _numbers(content, "seeds", int),
+        "rows": _parse_rows(content),
+        "ratios": _parse_numbers(content, "ratios", float),
+        "seeds": _parse_numbers(content, "seeds", int),
         "data": data,
-        "conventions": _conventions(content),
-        "compute": _choice(content, "compute", COMPUTE),
+        "conventions": _parse_conventions(content),
+        "compute": _parse_choice(content, "compute", COMPUTE),
         "measured_at": None if measured_at is None else parse_shape(str(measured_at)),
         "recipe": parse_recipe(content.get("recipe", {})),
     }
@@ -175,7 +175,9 @@ def check_grid_size(content: Mapping[str, Any]) -> None:
         )
 
 
-def _entries(content: Mapping[str, Any], key: str, word: str) -> list[tuple[str, dict[str, Any]]]:
+def _parse_entries(
+    content: Mapping[str, Any], key: str, word: str
+) -> list[tuple[str, dict[str, Any]]]:
     """Return (name, options) of each entry of a list of names and tables.
 
     Args:
@@ -238,7 +240,7 @@ def _check_backbone(tasks: Sequence[Task], backbone: str, options: Mapping[str, 
         raise ConfigError(f"backbone {backbone}: {error}") from error
 
 
-def _rows(content: Mapping[str, Any]) -> tuple[Row, ...]:
+def _parse_rows(content: Mapping[str, Any]) -> tuple[StudyRow, ...]:
     defaults = content.get("options", {})
     if not isinstance(defaults, dict) or not all(
         isinstance(table, dict) for table in defaults.values()
@@ -247,17 +249,17 @@ def _rows(content: Mapping[str, Any]) -> tuple[Row, ...]:
     for name, options in defaults.items():
         check_options(METHODS.get(name), options, f"method {name}")
     rows = [
-        _row(name, defaults.get(name, {}), dict(options))
-        for name, options in _entries(content, "methods", "method")
+        _parse_row(name, defaults.get(name, {}), dict(options))
+        for name, options in _parse_entries(content, "methods", "method")
     ]
     _check_distinct(rows)
     return tuple(rows)
 
 
-def _check_distinct(rows: Sequence[Row]) -> None:
+def _check_distinct(rows: Sequence[StudyRow]) -> None:
     """Raise ConfigError if two rows have one label, or the same method and options."""
     labels: set[str] = set()
-    twins: dict[str, Row] = {}
+    twins: dict[str, StudyRow] = {}
     for row in rows:
         if row.label in labels:
             raise ConfigError(f"two rows are called '{row.label}'; give one of them another label")
@@ -270,7 +272,7 @@ def _check_distinct(rows: Sequence[Row]) -> None:
             )
 
 
-def _row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) -> Row:
+def _parse_row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) -> StudyRow:
     label = options.pop("label", None) or ", ".join(
         [name, *(f"{option}={value}" for option, value in options.items())]
     )
@@ -280,21 +282,21 @@ def _row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) -> Row
             f"give text in quotes, at most {MAX_LABEL_LENGTH} characters"
         )
     method = configure(METHODS.get(name), {**defaults, **options}, f"method {name}")
-    return Row(name, option_values(method), label)
+    return StudyRow(name, option_values(method), label)
 
 
-def _conventions(content: Mapping[str, Any]) -> tuple[Any, ...]:
+def _parse_conventions(content: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the conventions: one, or several in a list."""
     value = content.get("convention", "planned")
     values = value if isinstance(value, list) and value else [value]
     if len(set(map(str, values))) < len(values):
         raise ConfigError(f"convention = {value} names a value twice")
     return tuple(
-        _choice({"convention": entry}, "convention", get_args(Convention)) for entry in values
+        _parse_choice({"convention": entry}, "convention", get_args(Convention)) for entry in values
     )
 
 
-def _numbers(content: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...]:
+def _parse_numbers(content: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...]:
     values = content.get(key, [0] if key == "seeds" else None)
     if not isinstance(values, list) or not values:
         raise ConfigError(f"the study needs {key} = [...], a list of numbers; found {values!r}")
@@ -313,7 +315,7 @@ def _numbers(content: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...
     return tuple(kind(value) for value in values)
 
 
-def _choice(content: Mapping[str, Any], key: str, choices: Sequence[str]) -> Any:
+def _parse_choice(content: Mapping[str, Any], key: str, choices: Sequence[str]) -> Any:
     value = content.get(key, choices[0])
     if value not in choices:
         raise ConfigError(describe_unknown(key, str(value), choices))

@@ -17,18 +17,18 @@ class NetworkAnalysis:
 
     Args:
         layout: the units and the slots of their channels.
-        peaks: bytes of each time step as a linear function of the widths.
+        peak_model: bytes of each time step as a linear function of the widths.
     """
 
     layout: Layout
-    peaks: PeakModel
+    peak_model: PeakModel
 
     @property
     def widths(self) -> dict[str, int]:
         """Return the channels of each unit before pruning."""
         return self.layout.widths
 
-    def keep(self, scores: dict[str, Tensor], widths: Widths) -> Kept:
+    def select_kept(self, scores: dict[str, Tensor], widths: Widths) -> Kept:
         """Return the channels to keep: the most important ones of each unit that loses some.
 
         Args:
@@ -52,6 +52,6 @@ def analyze_network(model: nn.Module, budget: Budget) -> NetworkAnalysis:
         ConfigError: no channel of the network can be removed.
     """
     graph = trace(model, budget.input_shape)
-    channels = channel_layout(graph)
-    channels.check_prunable()
-    return NetworkAnalysis(channels, peak_model_of_graph(graph, channels, budget.convention))
+    layout = channel_layout(graph)
+    layout.check_prunable()
+    return NetworkAnalysis(layout, peak_model_of_graph(graph, layout, budget.convention))

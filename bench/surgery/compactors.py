@@ -29,7 +29,7 @@ from bench.contract import Inputs
 from bench.errors import ConfigError
 from bench.graph.ir import Graph, Op
 from bench.graph.lowering import trace
-from bench.graph.tracing import GraphModule, insert_layer, trace_module
+from bench.graph.tracing import insert_layer, trace_module
 
 ADDITIONS = ("add", "iadd")
 
@@ -46,7 +46,7 @@ def long_added_skips(model: nn.Module, input_shape: Inputs) -> list[str]:
     return [value for value in graph.values if _find_sums(graph, value)]
 
 
-def insert_compactors(model: nn.Module, values: Sequence[str], input_shape: Inputs) -> GraphModule:
+def insert_compactors(model: nn.Module, values: Sequence[str], input_shape: Inputs) -> nn.Module:
     """Return a copy of a network with a compactor, or a pair, on each named skip; same outputs.
 
     Args:

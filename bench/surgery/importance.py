@@ -23,47 +23,47 @@ from torch import Tensor, nn
 from bench.channels.units import Layout
 from bench.surgery.masks import channel_axis, weight_and_input_axis, weight_and_output_axis
 
-Scores = dict[str, Tensor]
+ChannelScores = dict[str, Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
-def channel_norms(model: nn.Module, channels: Layout, order: int = 2) -> Scores:
+def channel_norms(model: nn.Module, layout: Layout, order: int = 2) -> ChannelScores:
     """Return the norm of the weights that compute each channel, without biases.
 
     For tied layers it is the root mean square of their norms.
 
     Args:
         model: left untouched.
-        channels: its layout.
+        layout: of the network.
         order: 1 or 2, of the norm.
 
     Returns:
         Unit -> (C,).
     """
-    squares, members = torch.zeros(2, channels.size + 1, dtype=torch.float64)
-    for layer, slots in channels.makes.items():
+    squares, members = torch.zeros(2, layout.size + 1, dtype=torch.float64)
+    for layer, slots in layout.makes.items():
         norm = _output_channel_norms(model.get_submodule(layer), order, len(slots)).double()
         index = torch.from_numpy(slots) % len(squares)
         squares.index_add_(0, index, norm.square())
         members.index_add_(0, index, torch.ones_like(norm))
-    return _split_by_unit(channels, (squares / members.clamp_min(1)).sqrt().float())
+    return _split_by_unit(layout, (squares / members.clamp_min(1)).sqrt().float())
 
 
-def fan_in(model: nn.Module, channels: Layout, unit: str) -> int:
+def fan_in(model: nn.Module, layout: Layout, unit: str) -> int:
     """Return the number of weights that compute one channel of a unit's first layer."""
-    weight, axis = weight_and_output_axis(model.get_submodule(channels.units[unit].layers[0]))
+    weight, axis = weight_and_output_axis(model.get_submodule(layout.units[unit].layers[0]))
     return weight.numel() // weight.shape[axis]
 
 
 def gate_gradients(
-    model: nn.Module, channels: Layout, batches: Batches, criterion: Criterion, power: int = 1
-) -> Scores:
+    model: nn.Module, layout: Layout, batches: Batches, criterion: Criterion, power: int = 1
+) -> ChannelScores:
     """Return the mean over photographs of |dL / d gate| ** power, with one backward pass per batch.
 
     Args:
         model: put in eval mode.
-        channels: its layout.
+        layout: of the network.
         batches: of (degraded, clean), each (N, C, H, W).
         criterion: mean loss over a batch.
         power: 1 for the absolute gradient, 2 for Fisher information.
@@ -72,32 +72,32 @@ def gate_gradients(
         Unit -> (C,).
     """
     model.eval()
-    total = torch.zeros(channels.size)
+    total = torch.zeros(layout.size)
     photographs = 0
     for degraded, clean in batches:
         count = len(degraded)
-        gates = degraded.new_ones(count, channels.size).requires_grad_()
-        with torch.enable_grad(), _attach_gates(model, channels, gates):
+        gates = degraded.new_ones(count, layout.size).requires_grad_()
+        with torch.enable_grad(), _attach_gates(model, layout, gates):
             (gradient,) = torch.autograd.grad(criterion(model(degraded), clean) * count, gates)
         total += gradient.abs().pow(power).sum(0).cpu()
         photographs += count
-    return _split_by_unit(channels, total / photographs)
+    return _split_by_unit(layout, total / photographs)
 
 
-def activation_scores(model: nn.Module, channels: Layout, batches: Batches) -> Scores:
+def activation_scores(model: nn.Module, layout: Layout, batches: Batches) -> ChannelScores:
     """Return the root mean square of each channel times the norm of the weights that read it.
 
     Of several layers that read a channel, the largest product counts.
 
     Args:
         model: put in eval mode.
-        channels: its layout.
+        layout: of the network.
         batches: of (degraded, clean), each (N, C, H, W).
 
     Returns:
         Unit -> (C,).
     """
-    squares: dict[str, list[Tensor]] = {layer: [] for layer in channels.reads}
+    squares: dict[str, list[Tensor]] = {layer: [] for layer in layout.reads}
     hooks = [
         model.get_submodule(layer).register_forward_pre_hook(partial(_record_squares, batch_means))
         for layer, batch_means in squares.items()
@@ -110,21 +110,21 @@ def activation_scores(model: nn.Module, channels: Layout, batches: Batches) -> S
     finally:
         for hook in hooks:
             hook.remove()
-    scores = torch.zeros(channels.size + 1)
+    scores = torch.zeros(layout.size + 1)
     for layer, batch_means in squares.items():
         weight, axis = weight_and_input_axis(model.get_submodule(layer))
         norms = weight.detach().movedim(axis, 0).flatten(1).norm(dim=1).cpu()
-        slots = torch.from_numpy(channels.reads[layer])
+        slots = torch.from_numpy(layout.reads[layer])
         groups = len(slots) // len(norms)
         effect = torch.stack(batch_means).mean(0).sqrt().cpu() * norms.repeat(groups)
         scores.scatter_reduce_(0, slots % len(scores), effect, "amax")
-    return _split_by_unit(channels, scores)
+    return _split_by_unit(layout, scores)
 
 
-def random_scores(channels: Layout, seed: int) -> Scores:
+def random_scores(layout: Layout, seed: int) -> ChannelScores:
     """Return seeded random numbers as scores, unit -> (C,)."""
     generator = torch.Generator().manual_seed(seed)
-    return {unit: torch.rand(full, generator=generator) for unit, full in channels.widths.items()}
+    return {unit: torch.rand(full, generator=generator) for unit, full in layout.widths.items()}
 
 
 def select_most_important(scores: Tensor, count: int) -> list[int]:
@@ -135,9 +135,9 @@ def select_most_important(scores: Tensor, count: int) -> list[int]:
     return sorted(torch.argsort(scores, stable=True)[len(scores) - count :].tolist())
 
 
-def _split_by_unit(channels: Layout, scores: Tensor) -> Scores:
+def _split_by_unit(layout: Layout, scores: Tensor) -> ChannelScores:
     """Return the scores of all slots as one (C,) for each unit."""
-    return {unit: scores[channels.slots(unit)] for unit in channels.units}
+    return {unit: scores[layout.slots(unit)] for unit in layout.units}
 
 
 def _record_squares(batch_means: list[Tensor], layer: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -155,17 +155,17 @@ def _output_channel_norms(layer: nn.Module, order: int, channels_out: int) -> Te
 
 
 @contextmanager
-def _attach_gates(model: nn.Module, channels: Layout, gates: Tensor) -> Iterator[None]:
+def _attach_gates(model: nn.Module, layout: Layout, gates: Tensor) -> Iterator[None]:
     """Multiply, inside the context, the input of each layer by the gates of its channels.
 
     Args:
         model: gets hooks, which are removed at the end.
-        channels: its layout.
+        layout: of the network.
         gates: (N, slots).
     """
     slots_of = {
         layer: torch.from_numpy(slots).to(gates.device)
-        for layer, slots in channels.reads.items()
+        for layer, slots in layout.reads.items()
         if (slots >= 0).any()
     }
     hooks = [

@@ -68,7 +68,7 @@ def layer_outputs(model: nn.Module, inputs: Tensor) -> Outputs:
 def update_weights(
     smaller: nn.Module,
     kept: Kept,
-    channels: Layout,
+    layout: Layout,
     before: Outputs,
     inputs: Tensor,
     ridge: float = RIDGE,
@@ -79,17 +79,17 @@ def update_weights(
     Args:
         smaller: the network after surgery.
         kept: unit -> channels that stayed.
-        channels: the layout of the unpruned network.
+        layout: of the unpruned network.
         before: `layer_outputs` of the unpruned network.
         inputs: the crops that gave these outputs, (N, C, H, W).
         ridge: e, as a share of the mean energy that a weight sees.
         iterations: of conjugate gradients.
     """
-    slot_mask = torch.from_numpy(channels.slot_mask(kept))
+    slot_mask = torch.from_numpy(layout.slot_mask(kept))
 
     def update(name: str, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         handles[name].remove()  # the solver calls the layer itself
-        slots = channels.makes[name] if name in channels.makes else channels.followers[name][1]
+        slots = layout.makes[name] if name in layout.makes else layout.followers[name][1]
         kept_outputs = slot_mask[slots].nonzero()[:, 0].to(inputs.device)
         target = before[name].index_select(channel_axis(layer), kept_outputs)
         steps = _solve(layer, args[0], target, ridge, iterations)
@@ -99,7 +99,7 @@ def update_weights(
     handles = {
         name: smaller.get_submodule(name).register_forward_pre_hook(partial(update, name))
         for name in before
-        if name in channels.makes or name in channels.followers
+        if name in layout.makes or name in layout.followers
     }
     _run_with_hooks(smaller, inputs, handles.values())
 
@@ -107,7 +107,10 @@ def update_weights(
 def _solve(
     layer: nn.Module, inputs: Tensor, target: Tensor, ridge: float, iterations: int
 ) -> Weights:
-    """Return d, by conjugate gradients on (A'A + e) d = A' (Y - A W), starting from d = 0."""
+    """Return d, by conjugate gradients on (A'A + e) d = A' (Y - A W), starting from d = 0.
+
+    A is the layer as a linear function of its weights: A W is its output for X.
+    """
 
     def product(weights: Weights) -> Tensor:
         result: Tensor = functional_call(layer, weights, inputs)

@@ -19,40 +19,40 @@ from bench.errors import ConfigError
 
 
 @contextmanager
-def mask_channels(model: nn.Module, channels: Layout, kept: Kept) -> Iterator[None]:
+def mask_channels(model: nn.Module, layout: Layout, kept: Kept) -> Iterator[None]:
     """Make a network compute, inside the context, with only the kept channels of the named units.
 
     Args:
         model: its weights are changed, and restored at the end.
-        channels: its layout.
+        layout: of the network.
         kept: unit -> channels that stay; units that are not named keep all.
 
     Raises:
         ConfigError: the network computes over all channels, or `kept` does not fit it.
     """
-    if channels.cross_channel_ops:
+    if layout.cross_channel_ops:
         raise ConfigError(
-            f"'{channels.cross_channel_ops[0]}' computes over all channels: "
+            f"'{layout.cross_channel_ops[0]}' computes over all channels: "
             "no mask equals a removal; remove the channels and measure"
         )
-    slot_mask = torch.from_numpy(channels.slot_mask(kept))
-    undo: list[tuple[Tensor, int, Tensor, Tensor]] = []
+    slot_mask = torch.from_numpy(layout.slot_mask(kept))
+    saved_slices: list[tuple[Tensor, int, Tensor, Tensor]] = []
     try:
         with torch.no_grad():
-            consumers = [layer for unit in kept for layer in channels.consumers(unit)]
+            consumers = [layer for unit in kept for layer in layout.consumers(unit)]
             for layer in dict.fromkeys(consumers):
                 weight, axis = weight_and_input_axis(model.get_submodule(layer))
-                # All groups of a grouped convolution lose the same channels: the first one tells.
-                is_gone = ~slot_mask[channels.reads[layer]][: weight.shape[axis]]
-                gone = is_gone.nonzero()[:, 0].to(weight.device)
-                if len(gone):
-                    undo.append((weight, axis, gone, weight.index_select(axis, gone)))
-                    weight.index_fill_(axis, gone, 0.0)
+                # All groups of a grouped convolution lose the same channels: take the first.
+                is_removed = ~slot_mask[layout.reads[layer]][: weight.shape[axis]]
+                removed = is_removed.nonzero()[:, 0].to(weight.device)
+                if len(removed):
+                    saved_slices.append((weight, axis, removed, weight.index_select(axis, removed)))
+                    weight.index_fill_(axis, removed, 0.0)
         yield
     finally:
         with torch.no_grad():
-            for weight, axis, gone, values in undo:
-                weight.index_copy_(axis, gone, values)
+            for weight, axis, removed, values in saved_slices:
+                weight.index_copy_(axis, removed, values)
 
 
 def channel_axis(layer: nn.Module) -> int:

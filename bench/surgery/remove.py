@@ -47,7 +47,7 @@ LAYER_TYPES = {
 
 
 def remove_channels(
-    model: nn.Module, kept: Kept, input_shape: Inputs, channels: Layout | None = None
+    model: nn.Module, kept: Kept, input_shape: Inputs, layout: Layout | None = None
 ) -> nn.Module:
     """Return a copy of a network with fewer channels; the weights of the kept ones are unchanged.
 
@@ -55,51 +55,51 @@ def remove_channels(
         model: left untouched.
         kept: unit -> sorted indices of the channels that stay; units that are not named keep all.
         input_shape: an (N, C, H, W) that the network accepts, or several.
-        channels: the layout of `model`, if it is known already.
+        layout: of `model`, if it is known already.
 
     Raises:
         ConfigError: a unit or a channel does not exist, or a unit would lose all channels.
         PluginError: the smaller network does not run, or differs from the masked one.
     """
     smaller = deepcopy(model)
-    before = channels or channel_layout(trace(model, input_shape))
-    slot_mask = before.slot_mask(kept)
+    layout = layout or channel_layout(trace(model, input_shape))
+    slot_mask = layout.slot_mask(kept)
     if not slot_mask.all():
-        for layer, slots in before.reads.items():
+        for layer, slots in layout.reads.items():
             _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots], inputs=True)
-        for layer, slots in before.makes.items():
+        for layer, slots in layout.makes.items():
             _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots])
-        for name, (axis, slots) in before.followers.items():
+        for name, (axis, slots) in layout.followers.items():
             _remove_from_follower(smaller, name, axis, ~slot_mask[slots])
-        _verify_surgery(model, smaller, before, kept, input_shape)
+        _verify_surgery(model, smaller, layout, kept, input_shape)
     return smaller
 
 
 @contextmanager
-def apply_temporarily(
-    model: nn.Module, channels: Layout, kept: Kept, input_shape: Inputs
+def remove_temporarily(
+    model: nn.Module, layout: Layout, kept: Kept, input_shape: Inputs
 ) -> Iterator[nn.Module]:
-    """Give, inside the context, a network that computes with the kept channels only.
+    """Yield a network that computes with the kept channels only.
 
     It is `model` with a mask where a mask is exact, otherwise a smaller copy.
     """
-    if channels.cross_channel_ops:
-        yield remove_channels(model, kept, input_shape, channels)
+    if layout.cross_channel_ops:
+        yield remove_channels(model, kept, input_shape, layout)
     else:
-        with mask_channels(model, channels, kept):
+        with mask_channels(model, layout, kept):
             yield model
 
 
-def compose_removals(outer: Kept, inner: Kept, channels: Mapping[str, int]) -> dict[str, list[int]]:
+def compose_removals(outer: Kept, inner: Kept, widths: Mapping[str, int]) -> dict[str, list[int]]:
     """Combine two successive removals into one, in the numbering before both.
 
     Args:
         outer: kept channels of the first removal.
         inner: kept channels of the second, in the numbering after the first.
-        channels: unit -> channels before both.
+        widths: unit -> channels before both.
     """
     composed = {}
-    for unit, full in channels.items():
+    for unit, full in widths.items():
         first = outer.get(unit, range(full))
         second = inner.get(unit, range(len(first)))
         composed[unit] = [int(first[index]) for index in second]
@@ -107,10 +107,10 @@ def compose_removals(outer: Kept, inner: Kept, channels: Mapping[str, int]) -> d
 
 
 def _remove_from_layer(
-    layer: nn.Module, gone: np.ndarray, inputs: bool = False, depthwise: bool = False
+    layer: nn.Module, removed: np.ndarray, inputs: bool = False, depthwise: bool = False
 ) -> None:
     """Remove output or input channels from a layer, in place."""
-    if not gone.any():
+    if not removed.any():
         return
     layer_type = OPTYPE.DEPTHWISE_CONV if depthwise else library_layer_type(layer)
     pruner: BasePruningFunc = PrunerBox[layer_type]
@@ -118,7 +118,7 @@ def _remove_from_layer(
         name for name, weight in layer.named_parameters(recurse=False) if not weight.requires_grad
     ]
     remove = pruner.prune_in_channels if inputs else pruner.prune_out_channels
-    remove(layer, gone.nonzero()[0].tolist())
+    remove(layer, removed.nonzero()[0].tolist())
     for name in frozen:  # the library creates new parameters, which are trainable
         layer.get_parameter(name).requires_grad_(False)
 
@@ -133,15 +133,15 @@ def library_layer_type(layer: nn.Module) -> OPTYPE:
     return next(kind for cls, kind in LAYER_TYPES.items() if isinstance(layer, cls))
 
 
-def _remove_from_follower(model: nn.Module, name: str, axis: int, gone: np.ndarray) -> None:
+def _remove_from_follower(model: nn.Module, name: str, axis: int, removed: np.ndarray) -> None:
     """Remove channels from a layer or a weight that has one entry for each channel."""
     owner, _, attribute = name.rpartition(".")
     follower = getattr(model.get_submodule(owner), attribute)
     if isinstance(follower, nn.Module):
         depthwise = isinstance(follower, nn.Conv2d | nn.ConvTranspose2d)
-        _remove_from_layer(follower, gone, depthwise=depthwise)
-    elif gone.any():
-        kept = torch.from_numpy((~gone).nonzero()[0]).to(follower.device)
+        _remove_from_layer(follower, removed, depthwise=depthwise)
+    elif removed.any():
+        kept = torch.from_numpy((~removed).nonzero()[0]).to(follower.device)
         smaller: Tensor = follower.detach().index_select(axis, kept)
         if isinstance(follower, nn.Parameter):
             smaller = nn.Parameter(smaller, follower.requires_grad)
@@ -149,14 +149,14 @@ def _remove_from_follower(model: nn.Module, name: str, axis: int, gone: np.ndarr
 
 
 def _verify_surgery(
-    model: nn.Module, smaller: nn.Module, before: Layout, kept: Kept, input_shape: Inputs
+    model: nn.Module, smaller: nn.Module, layout: Layout, kept: Kept, input_shape: Inputs
 ) -> None:
     """Check that the smaller network computes the same as the masked one.
 
     Raises:
         PluginError: it does not run, or its output differs.
     """
-    with nullcontext() if before.cross_channel_ops else mask_channels(model, before, kept):
+    with nullcontext() if layout.cross_channel_ops else mask_channels(model, layout, kept):
         probes, expected = _run_smallest_inputs(model, as_shapes(input_shape))
     try:
         outputs = _run_random_inputs(smaller, probes)
@@ -164,7 +164,7 @@ def _verify_surgery(
         raise PluginError(
             f"surgery went wrong: the smaller network does not run: {error}"
         ) from error
-    if before.cross_channel_ops:
+    if layout.cross_channel_ops:
         return
     for masked, pruned in zip(expected, outputs, strict=True):
         difference = float((masked - pruned).abs().max())

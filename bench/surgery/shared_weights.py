@@ -1,6 +1,6 @@
 """Shared weights: run a network at any widths with slices of one set of weights.
 
-    restored = SlicedNetwork(model, channels)(kept, degraded)
+    restored = SlicedNetwork(model, layout)(kept, degraded)
 
 Gradients reach the whole weights and are zero outside the slices. The slices are those that surgery
 would leave: after a concat, the kept part of each segment; behind PixelShuffle, the r * r filters
@@ -36,13 +36,13 @@ class SlicedNetwork:
 
     Args:
         model: owns the weights.
-        channels: its layout.
+        layout: of the network.
     """
 
-    def __init__(self, model: nn.Module, channels: Layout) -> None:
-        self.model, self.channels = model, channels
-        self.axes = weight_axes(model, channels)
-        self.channel_counts = _find_channel_counts(model, channels)
+    def __init__(self, model: nn.Module, layout: Layout) -> None:
+        self.model, self.layout = model, layout
+        self.axes = weight_axes(model, layout)
+        self.channel_counts = _find_channel_counts(model, layout)
 
     def __call__(self, kept: Kept, *inputs: Tensor) -> Tensor:
         """Run the network with the kept channels only, in its present mode.
@@ -51,7 +51,7 @@ class SlicedNetwork:
             kept: unit -> channels that stay.
             inputs: of the network, (N, C, H, W).
         """
-        slot_mask = self.channels.slot_mask(kept)
+        slot_mask = self.layout.slot_mask(kept)
         with self._set_channel_counts(slot_mask):
             restored: Tensor = functional_call(self.model, self._slice_weights(slot_mask), inputs)
         return restored
@@ -88,13 +88,13 @@ class SlicedNetwork:
 
 
 def _find_channel_counts(
-    model: nn.Module, channels: Layout
+    model: nn.Module, layout: Layout
 ) -> list[tuple[nn.Module, str, np.ndarray]]:
     """Return the layers that count their own channels: layer, attribute, slots of its channels."""
     layers = [
-        (layer, channels.followers[name][1])
+        (layer, layout.followers[name][1])
         for name, layer in model.named_modules()
-        if name in channels.followers
+        if name in layout.followers
     ]
     return [
         (layer, attribute, slots)
@@ -104,7 +104,7 @@ def _find_channel_counts(
     ]
 
 
-def weight_axes(model: nn.Module, channels: Layout) -> dict[str, dict[int, np.ndarray]]:
+def weight_axes(model: nn.Module, layout: Layout) -> dict[str, dict[int, np.ndarray]]:
     """Return the slots along each axis of each weight or buffer.
 
     Returns:
@@ -117,15 +117,15 @@ def weight_axes(model: nn.Module, channels: Layout) -> dict[str, dict[int, np.nd
             # All groups of a grouped convolution have the same slots: take those of the first.
             axes.setdefault(name, {})[axis] = slots[: tensor.shape[axis]]
 
-    for layer, slots in channels.reads.items():
+    for layer, slots in layout.reads.items():
         add_axis(f"{layer}.weight", *weight_and_input_axis(model.get_submodule(layer)), slots)
-    for layer, slots in channels.makes.items():
+    for layer, slots in layout.makes.items():
         module = model.get_submodule(layer)
         add_axis(f"{layer}.weight", *weight_and_output_axis(module), slots)
         add_axis(f"{layer}.bias", module.bias, 0, slots)
     modules = dict(model.named_modules())
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    for name, (axis, slots) in channels.followers.items():
+    for name, (axis, slots) in layout.followers.items():
         follower = modules.get(name)
         if follower is None:
             add_axis(name, tensors.get(name), axis, slots)

@@ -4,7 +4,7 @@ An adapter to torch-pruning.
 
     magnitude   squared norm of the weights that compute and that read a channel
                 (Li et al. 2017, grouped as in DepGraph, CVPR 2023)
-    lamp        the same, divided by what is left of the unit when all smaller ones are gone
+    lamp        the same, divided by what is left of the unit when all smaller ones are removed
                 (Lee et al., ICLR 2021)
     fpgm        sum of the distances to the other channels of the unit     (He et al., CVPR 2019)
     taylor      sum of |w dL/dw|     (Molchanov et al., CVPR 2019)
@@ -42,7 +42,7 @@ from torch_pruning.pruner import importance as library
 from torch_pruning.pruner.function import PrunerBox
 
 from bench.channels.units import Layout, Slots
-from bench.surgery.importance import Batches, Criterion, Scores
+from bench.surgery.importance import Batches, ChannelScores, Criterion
 from bench.surgery.remove import library_layer_type
 
 LibraryCriterion = Literal["magnitude", "lamp", "fpgm", "taylor", "hessian", "random"]
@@ -60,17 +60,17 @@ GRADIENT_CRITERIA = ("taylor", "hessian")
 
 def library_scores(
     model: nn.Module,
-    channels: Layout,
+    layout: Layout,
     importance: LibraryCriterion,
     seed: int = 0,
     batches: Batches = (),
     criterion: Criterion = nn.functional.l1_loss,
-) -> Scores:
+) -> ChannelScores:
     """Return the score of each channel by one of the library's importance classes.
 
     Args:
         model: left untouched; a copy runs in eval mode.
-        channels: its layout.
+        layout: of the network.
         importance: names the class.
         seed: of "random".
         batches: of (degraded, clean), each (N, C, H, W); for classes that need gradients.
@@ -85,17 +85,17 @@ def library_scores(
         set_mean_gradients(copy, batches, criterion, squared=importance == "hessian")
     normaliser = getattr(scorer, "normalizer", None)
     scorer.normalizer = None
-    members = list(_list_members(copy, channels, grouped=importance != "fpgm"))
+    members = list(_list_members(copy, layout, grouped=importance != "fpgm"))
 
     def scores(unit: str, width: int) -> Tensor:
         # The library's result is as long as the channels of the first layer; the rest is empty.
-        raw = scorer(build_group(channels.slots(unit), members))[:width]
+        raw = scorer(build_group(layout.slots(unit), members))[:width]
         normalised: Tensor = scorer._normalize(raw, normaliser) if normaliser else raw
         return normalised.nan_to_num(0.0).cpu()
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return {unit: scores(unit, width) for unit, width in channels.widths.items()}
+        return {unit: scores(unit, width) for unit, width in layout.widths.items()}
 
 
 def build_group(unit: slice, members: Iterable[Member]) -> Any:
@@ -140,25 +140,25 @@ def set_mean_gradients(
         weight.grad = total / photographs
 
 
-def _list_members(model: nn.Module, channels: Layout, grouped: bool) -> Iterator[Member]:
+def _list_members(model: nn.Module, layout: Layout, grouped: bool) -> Iterator[Member]:
     """Yield the layers that the library's classes may score, those that compute channels first.
 
     Bare weights have no score.
 
     Args:
         model: owns the layers.
-        channels: its layout.
+        layout: of the network.
         grouped: include grouped convolutions as readers of channels.
     """
     modules = dict(model.named_modules())
-    for name, slots in channels.makes.items():
+    for name, slots in layout.makes.items():
         pruner = PrunerBox[library_layer_type(modules[name])]
         yield Node(modules[name], None, name), pruner.prune_out_channels, slots
-    for name, slots in channels.reads.items():
+    for name, slots in layout.reads.items():
         if grouped or getattr(modules[name], "groups", 1) == 1:
             pruner = PrunerBox[library_layer_type(modules[name])]
             yield Node(modules[name], None, name), pruner.prune_in_channels, slots
-    for name, (_, slots) in channels.followers.items():
+    for name, (_, slots) in layout.followers.items():
         if name in modules:
             depthwise = isinstance(modules[name], nn.Conv2d | nn.ConvTranspose2d)
             kind = OPTYPE.DEPTHWISE_CONV if depthwise else library_layer_type(modules[name])

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import torch
 
 from bench.contract import Budget, Widths
-from bench.memory.peak_model import PeakModel, floor_widths, infeasible_budget
+from bench.memory.peak_model import PeakModel, compute_min_widths, infeasible_budget
 from bench.surgery.analysis import NetworkAnalysis
-from bench.surgery.importance import Scores
+from bench.surgery.importance import ChannelScores
 
 
 def count_positions(analysis: NetworkAnalysis) -> int:
@@ -69,15 +69,15 @@ def uniform_widths(analysis: NetworkAnalysis, budget: Budget, min_width: int) ->
         return scale_widths(analysis, index + 1, min_width)
 
     size = count_positions(analysis)
-    return widths(find_largest_position(widths, size, analysis.peaks, budget))
+    return widths(find_largest_position(widths, size, analysis.peak_model, budget))
 
 
 def global_ranking_widths(
-    scores: Scores, analysis: NetworkAnalysis, budget: Budget, min_width: int
+    scores: ChannelScores, analysis: NetworkAnalysis, budget: Budget, min_width: int
 ) -> dict[str, int]:
     """Return the widths after removing the shortest prefix of one list of all channels that fits.
 
-    Each unit keeps its `min_width` best channels. Ties go by unit, then by channel.
+    Each unit keeps its `min_width` best channels. Ties are ordered by unit, then by channel.
 
     Args:
         scores: unit -> importance of each channel, (C,).
@@ -91,8 +91,8 @@ def global_ranking_widths(
     Raises:
         Infeasible: the least widths do not fit.
     """
-    floor = floor_widths(analysis.widths, min_width)
-    queues = [removable_scores(scores[unit], floor[unit]) for unit in analysis.widths]
+    min_widths = compute_min_widths(analysis.widths, min_width)
+    queues = [removable_scores(scores[unit], min_widths[unit]) for unit in analysis.widths]
     owners = torch.cat([torch.full((len(queue),), index) for index, queue in enumerate(queues)])
     ranking = owners[torch.cat(queues).argsort(stable=True)]  # unit index, least important first
 
@@ -103,35 +103,35 @@ def global_ranking_widths(
             for (unit, full), count in zip(analysis.widths.items(), removed, strict=True)
         }
 
-    return widths(find_largest_position(widths, len(ranking) + 1, analysis.peaks, budget))
+    return widths(find_largest_position(widths, len(ranking) + 1, analysis.peak_model, budget))
 
 
-def removable_scores(scores: torch.Tensor, floor: int) -> torch.Tensor:
-    """Return the scores of a unit, ascending, without the `floor` channels that must stay."""
-    return scores.sort().values[: len(scores) - floor]
+def removable_scores(scores: torch.Tensor, min_width: int) -> torch.Tensor:
+    """Return the scores of a unit, ascending, without the `min_width` channels that must stay."""
+    return scores.sort().values[: len(scores) - min_width]
 
 
 def find_largest_position(
-    family: Callable[[int], Widths], size: int, peaks: PeakModel, budget: Budget
+    family: Callable[[int], Widths], size: int, peak_model: PeakModel, budget: Budget
 ) -> int:
     """Return the largest position in [0, size) whose widths fit the budget, by bisection.
 
     Args:
         family: position -> widths; the peak never falls as the position rises.
         size: number of positions.
-        peaks: the linear memory model of the network.
+        peak_model: the linear memory model of the network.
         budget: the peak memory that the widths must not exceed.
 
     Raises:
         Infeasible: position 0 does not fit.
     """
-    least = peaks.peak_bytes(family(0))
+    least = peak_model.peak_bytes(family(0))
     if least > budget.peak_bytes:
         raise infeasible_budget(budget, least)
     fits, exceeds = 0, size
     while exceeds - fits > 1:
         middle = (fits + exceeds) // 2
-        if peaks.peak_bytes(family(middle)) <= budget.peak_bytes:
+        if peak_model.peak_bytes(family(middle)) <= budget.peak_bytes:
             fits = middle
         else:
             exceeds = middle

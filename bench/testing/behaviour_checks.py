@@ -29,7 +29,7 @@ def sweep_answers_every_budget(evidence: MethodEvidence) -> None:
 
 
 def refuses_the_impossible(evidence: MethodEvidence) -> None:
-    """A budget that no network fits ends in Infeasible, and the sweep goes on with the others."""
+    """A budget that no network fits ends in Infeasible, and the sweep continues with the others."""
     require(sweep_answers_every_budget, evidence)
     error = evidence.impossible_call.error
     if error is None:
@@ -97,9 +97,12 @@ def prune_equals_its_item_in_a_sweep(evidence: MethodEvidence) -> None:
 def leaves_its_input_untouched(evidence: MethodEvidence) -> None:
     """The network that is passed in (weights, mode, layers, hooks) and the crops stay unchanged."""
     require_networks(evidence)
-    _ = evidence.prune_call
-    for what in evidence.changed_inputs:
-        raise CheckFailed(f"{what} changed; work on a copy, copy.deepcopy(model) or crops.clone()")
+    _ = evidence.prune_call  # makes the call
+    if evidence.changed_inputs:
+        raise CheckFailed(
+            f"{evidence.changed_inputs[0]} changed; "
+            "work on a copy, copy.deepcopy(model) or crops.clone()"
+        )
 
 
 def leaves_its_options_as_they_were(evidence: MethodEvidence) -> None:
@@ -119,23 +122,27 @@ def leaves_global_state_alone(evidence: MethodEvidence) -> None:
     Torch's random numbers may be used: they are seeded for each job.
     """
     require_networks(evidence)
-    _ = evidence.prune_call
-    for change in evidence.changed_state:
-        raise CheckFailed(f"it changed {change}; put it back before you return or yield")
+    _ = evidence.prune_call  # makes the call
+    if evidence.changed_state:
+        raise CheckFailed(
+            f"it changed {evidence.changed_state[0]}; put it back before you return or yield"
+        )
 
 
 def sees_training_data_only(evidence: MethodEvidence) -> None:
     """It uses the trainer only as the contract says, and no test photographs."""
     require_networks(evidence)
-    _ = evidence.prune_call
-    for what in evidence.task.forbidden_calls:
+    _ = evidence.prune_call  # makes the call
+    if evidence.task.forbidden_calls:
         raise CheckFailed(
-            f"task.{what} was called: test photographs are reserved for the referee; "
+            f"task.{evidence.task.forbidden_calls[0]} was called: "
+            "test photographs are reserved for the referee; "
             "use trainer.calibration and trainer.batches"
         )
-    for what in evidence.unknown_attributes:
+    if evidence.unknown_attributes:
         raise CheckFailed(
-            f"it used {what}, which the contract does not name; see prunebench.Trainer"
+            f"it used {evidence.unknown_attributes[0]}, which the contract does not name; "
+            "see prunebench.Trainer"
         )
 
 

@@ -8,7 +8,7 @@ Any exception of the examined code fails one check and never stops the others.
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import getdoc, getfile
 from pathlib import Path
@@ -60,6 +60,13 @@ def require(check: Check, subject: Subject) -> None:
     """Raise CheckSkipped unless another check passes."""
     if run_check(check, subject).status != "passed":
         raise CheckSkipped(f"not checked until '{check_name(check)}' passes")
+
+
+def raise_first_fault(faults: Iterable[str]) -> None:
+    """Raise CheckFailed with the first of the faults, if there is one."""
+    fault = next(iter(faults), None)
+    if fault is not None:
+        raise CheckFailed(fault)
 
 
 def check_name(check: Check) -> str:

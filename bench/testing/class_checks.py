@@ -5,16 +5,15 @@ from multiprocessing.reduction import ForkingPickler
 
 from bench.plugins.interface import find_method_faults
 from bench.plugins.options import configure, option_values
-from bench.testing.check_runner import CheckFailed, require
+from bench.testing.check_runner import CheckFailed, raise_first_fault, require
 from bench.testing.fixtures import RECIPE
 from bench.testing.method_runs import MethodEvidence
-from bench.testing.option_checks import faults_of_options
+from bench.testing.option_checks import find_option_faults
 
 
 def is_a_method(evidence: MethodEvidence) -> None:
     """It is a frozen dataclass derived from Method, with a name and the methods of the contract."""
-    for fault in find_method_faults(evidence.cls):
-        raise CheckFailed(fault)
+    raise_first_fault(find_method_faults(evidence.cls))
 
 
 def cites_its_source(evidence: MethodEvidence) -> None:
@@ -31,8 +30,7 @@ def cites_its_source(evidence: MethodEvidence) -> None:
 def options_are_typed(evidence: MethodEvidence) -> None:
     """Every option has a type and a default, and keeps its value in a study file."""
     require(is_a_method, evidence)
-    for fault in faults_of_options(evidence.cls):
-        raise CheckFailed(fault)
+    raise_first_fault(find_option_faults(evidence.cls))
     method = evidence.method
     reread = configure(evidence.cls, json.loads(json.dumps(option_values(method))), evidence.name)
     if reread != method:

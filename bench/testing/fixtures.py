@@ -107,7 +107,7 @@ class SmallTask(Task):
         return f"small {data}"
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """Mean absolute error."""
+        """Return the mean absolute error."""
         return (restored - clean).abs().mean()
 
     def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:

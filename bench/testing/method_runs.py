@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from bench.contract import Budget, Kept, Method, Pruned
 from bench.memory.profile import peak_memory
 from bench.plugins.options import configure, option_values
-from bench.runner.method_call import call_method, take_over
+from bench.runner.method_call import call_method, detach_result
 from bench.runner.referee import HOOKS
 from bench.surgery.compactors import insert_compactors
 from bench.surgery.remove import remove_channels
@@ -226,7 +226,7 @@ class MethodEvidence:
 
     def _run(self, call: Call, trainer: TaskTrainer) -> MethodCall:
         """Make a call, and note what it changes."""
-        _ = self.options_before
+        _ = self.options_before  # stores the options before the first call
         before = _input_traits(trainer.prepare(deepcopy(self.network)), trainer)
         outcomes: list[Outcome] = []
         error = None
@@ -235,7 +235,7 @@ class MethodEvidence:
             try:
                 for budget, outcome in islice(call(model, watched), MAX_OUTCOMES):
                     if isinstance(outcome, Pruned) and isinstance(outcome.model, nn.Module):
-                        outcome = take_over(outcome, trainer)
+                        outcome = detach_result(outcome, trainer)
                     outcomes.append((budget, outcome))
                     self._note_state()
             except Exception as raised:

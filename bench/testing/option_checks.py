@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 STORABLE = (bool, int, float, str)  # types in a study file, besides tuples of these
 
 
-def faults_of_options(cls: Any) -> Iterator[str]:
+def find_option_faults(cls: Any) -> Iterator[str]:
     """Yield one sentence for each option that a study file cannot hold."""
     hints = typing.get_type_hints(cls)
     for entry in fields(cls):

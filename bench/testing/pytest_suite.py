@@ -1,12 +1,14 @@
 """The checks as pytest classes with one test for each check, for your own method or task.
 
-from prunebench import MethodContract
+A test file needs only a subclass:
 
-from mine import Mine
+    from prunebench import MethodContract
 
-class TestMine(MethodContract):
-    method = Mine
-    options = {"samples": 4}      # if the defaults are meant for large networks
+    from mine import Mine
+
+    class TestMine(MethodContract):
+        method = Mine
+        options = {"samples": 4}      # if the defaults are meant for large networks
 """
 
 from collections.abc import Callable, Mapping

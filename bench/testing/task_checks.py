@@ -1,9 +1,11 @@
 """The checks of a task, one for each promise.
 
-from prunebench import check_task
+`check_task` runs them:
 
-for finding in check_task(Mine, data="folder"):
-    print(finding.status, finding.name, finding.reason)
+    from prunebench import check_task
+
+    for finding in check_task(Mine, data="folder"):
+        print(finding.status, finding.name, finding.reason)
 """
 
 import math
@@ -23,9 +25,9 @@ from bench.surgery.analysis import analyze_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
-from bench.testing.check_runner import CheckFailed, Finding, require
+from bench.testing.check_runner import CheckFailed, Finding, raise_first_fault, require
 from bench.testing.method_runs import have_same_weights
-from bench.testing.option_checks import faults_of_options
+from bench.testing.option_checks import find_option_faults
 
 CROPS = 4  # drawn for each check
 UNKNOWN_BACKBONE = "no-such-backbone"
@@ -78,10 +80,9 @@ class TaskEvidence:
 
 def is_a_task(evidence: TaskEvidence) -> None:
     """It is a frozen dataclass derived from Task, with name, recipe, backbones, typed options."""
-    for find_faults in (find_task_faults, faults_of_options):
-        for fault in find_faults(evidence.cls):
-            raise CheckFailed(fault)
-    _ = evidence.task
+    for find_faults in (find_task_faults, find_option_faults):
+        raise_first_fault(find_faults(evidence.cls))
+    _ = evidence.task  # fails for options that the task does not accept
 
 
 def builds_every_backbone(evidence: TaskEvidence) -> None:
@@ -250,7 +251,7 @@ def _prune_to_half(evidence: TaskEvidence, backbone: str) -> nn.Module:
     budget = Budget(peak_memory(network, shape) // 2, shape)
     analysis = analyze_network(network, budget)
     widths = uniform_widths(analysis, budget, 1)
-    kept = analysis.keep(channel_norms(network, analysis.layout), widths)
+    kept = analysis.select_kept(channel_norms(network, analysis.layout), widths)
     return remove_channels(network, kept, shape, analysis.layout)
 
 

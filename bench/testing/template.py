@@ -60,7 +60,7 @@ class {title}(Method):
         network = deepcopy(model).to(trainer.device)  # the model that is passed in must not change
         analysis = analyze_network(network, budget)  # the units, and the memory of their channels
         min_width = trainer.recipe.min_width
-        analysis.peaks.check(budget, min_width)
+        analysis.peak_model.check(budget, min_width)
 
         # Replace the training.
         steps = self.epochs * trainer.recipe.steps_per_epoch
@@ -72,9 +72,9 @@ class {title}(Method):
         # Replace the choice of widths if your method makes it.
         widths = global_ranking_widths(scores, analysis, budget, min_width)
 
-        kept = analysis.keep(scores, widths)
+        kept = analysis.select_kept(scores, widths)
         pruned = remove_channels(network.eval(), kept, budget.input_shape, analysis.layout)
-        trace = (TraceStep(analysis.peaks.peak_bytes(widths), widths, "cut"),)
+        trace = (TraceStep(analysis.peak_model.peak_bytes(widths), widths, "cut"),)
         return Pruned(pruned, kept=kept, trace=trace)
 
     def _penalty(self, network: nn.Module) -> Tensor:
@@ -112,8 +112,8 @@ def write_template(name: str, folder: Path) -> tuple[Path, Path]:
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ConfigError(
-            f"a method cannot be called '{name}'; take small letters, digits and underscores, "
-            "a letter first, and no keyword of Python"
+            f"a method cannot be called '{name}'; use lower-case letters, digits and underscores, "
+            "starting with a letter, and no Python keyword"
         )
     if name in METHODS.names():
         raise ConfigError(

@@ -55,14 +55,14 @@ class TrainingState:
     Args:
         model: the network in training.
         optimizer: the optimizer of its weights.
-        draws: the generator of its batches.
+        generator: of its batches.
         callback_state: by name what the callbacks draw from or change (generators, lists, tensors,
             `Stateful` objects), and the plain values that decide what they do.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    draws: Generator
+    generator: Generator
     callback_state: Mapping[str, Any] = field(default_factory=dict)
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -75,7 +75,7 @@ class TrainingState:
         for index, weight in enumerate(self._weights()):
             moments = self.optimizer.state.get(weight, {})
             state |= {f"optimizer {index} {name}": value for name, value in moments.items()}
-        state["draws"] = self.draws.get_state()
+        state["draws"] = self.generator.get_state()
         state["common"] = torch.get_rng_state()
         state["torch"] = str(torch.__version__)
         state["device"] = device.type
@@ -101,7 +101,7 @@ class TrainingState:
                 self.optimizer.state[weight] = {
                     name: _match_layout(weight, value) for name, value in moments.items()
                 }
-        self.draws.set_state(tensors["draws"])
+        self.generator.set_state(tensors["draws"])
         torch.set_rng_state(tensors["common"])
         if "common cuda" in tensors:
             torch.cuda.set_rng_state(tensors["common cuda"], next(self.model.parameters()).device)
@@ -154,7 +154,7 @@ def _copy_to_cpu(value: Tensor) -> Tensor:
 def _match_layout(weight: Tensor, value: Tensor) -> Tensor:
     """Copy a value to the device of a weight, and into its layout if the shapes are equal.
 
-    Fused optimizer steps go through the memory of both side by side.
+    A fused optimizer step reads both memories in step, so their layouts must be equal.
     """
     if value.shape == weight.shape:
         return torch.empty_like(weight, requires_grad=False).copy_(value)
@@ -244,7 +244,7 @@ class Checkpoint:
     every_seconds: float
 
     def __post_init__(self) -> None:
-        self._begun = self._written = perf_counter()
+        self._start = self._written = perf_counter()
 
     def resume(self) -> dict[str, Any]:
         """Restore the state and return the notes that were written with it; {} if there is none."""
@@ -262,7 +262,7 @@ class Checkpoint:
     def is_due(self, ended: bool) -> bool:
         """Return whether it is time to write a checkpoint."""
         now = perf_counter()
-        if self.path is None or (ended and now - self._begun < SHORT_SHARE * self.every_seconds):
+        if self.path is None or (ended and now - self._start < SHORT_SHARE * self.every_seconds):
             return False
         return ended or now - self._written >= self.every_seconds
 
@@ -275,7 +275,8 @@ class Checkpoint:
         if self.path is None:
             return
         tensors, values = self.state.snapshot()
-        if notes["ended"]:  # nobody needs the optimizer any more: two thirds of the file
+        if notes["ended"]:
+            # The optimizer state, two thirds of the file, is not needed any more.
             tensors = {
                 name: tensor
                 for name, tensor in tensors.items()

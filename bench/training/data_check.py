@@ -8,6 +8,7 @@ photographs they make a test too easy.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +39,20 @@ class Split:
     input_psnr_db: float
 
 
+class NearTwin(NamedTuple):
+    """A test photograph that resembles a training photograph.
+
+    Args:
+        test: test set and name of the test photograph, "SET/NAME".
+        train: name of the training photograph.
+        correlation: of their thumbnails.
+    """
+
+    test: str
+    train: str
+    correlation: float
+
+
 @dataclass(frozen=True)
 class DataCheck:
     """The result of a check.
@@ -45,12 +60,12 @@ class DataCheck:
     Args:
         data: one line that describes the data.
         splits: all splits.
-        twins: near-twins as (test set/photograph, training photograph, correlation).
+        twins: the near-twins, at most one for each test photograph.
     """
 
     data: str
     splits: tuple[Split, ...]
-    twins: tuple[tuple[str, str, float], ...]
+    twins: tuple[NearTwin, ...]
 
 
 def check_data(task: Task, data: str) -> DataCheck:
@@ -69,13 +84,15 @@ def format_data_check(check: DataCheck) -> str:
     lines = [check.data, *map(_format_split, check.splits)]
     if not check.twins:
         return "\n".join([*lines, "No near-twins between training and test photographs."])
-    count = len({test for test, _, _ in check.twins})
+    count = len({twin.test for twin in check.twins})
     subject = "1 test photograph has" if count == 1 else f"{count} test photographs have"
     lines.append(
-        f"WARNING: {subject} a near-twin among the training photographs, and flatters the results:"
+        f"WARNING: {subject} a near-twin among the training photographs, "
+        "which makes the results too good:"
     )
     lines += [
-        f"  {test:<32} like {train} (correlation {value:.3f})" for test, train, value in check.twins
+        f"  {twin.test:<32} like {twin.train} (correlation {twin.correlation:.3f})"
+        for twin in check.twins
     ]
     return "\n".join(lines)
 
@@ -92,7 +109,7 @@ def _format_split(split: Split) -> str:
 
 
 def _check_split(task: Task, name: str, pairs: Sequence[Pair]) -> tuple[Split, dict[str, Tensor]]:
-    """Return the figures of a split and the thumbnails of its photographs that are not flat."""
+    """Return the summary of a split and the thumbnails of its photographs that are not flat."""
     sizes = []
     psnrs_db = []
     thumbnails = {}
@@ -106,9 +123,7 @@ def _check_split(task: Task, name: str, pairs: Sequence[Pair]) -> tuple[Split, d
     return Split(name, len(sizes), (by_area[0], by_area[-1]), fmean(psnrs_db)), thumbnails
 
 
-def _find_near_twins(
-    thumbnails: Mapping[str, Mapping[str, Tensor]],
-) -> Iterator[tuple[str, str, float]]:
+def _find_near_twins(thumbnails: Mapping[str, Mapping[str, Tensor]]) -> Iterator[NearTwin]:
     """Yield for each test photograph its nearest training photograph, if it is a near-twin."""
     train = {
         name: vector
@@ -120,7 +135,9 @@ def _find_near_twins(
     names = list(train)
     train_vectors = torch.stack(list(train.values()))
     for split, vectors in thumbnails.items():
-        for name, vector in vectors.items() if split not in TRAINING_SPLITS else ():
+        if split in TRAINING_SPLITS:
+            continue
+        for name, vector in vectors.items():
             correlation, index = (train_vectors @ vector).max(0)
             if correlation > TWIN_CORRELATION:
-                yield f"{split}/{name}", names[int(index)], float(correlation)
+                yield NearTwin(f"{split}/{name}", names[int(index)], float(correlation))

@@ -15,7 +15,7 @@ from bench.contract import Pair, Task
 from bench.torch_state import eval_mode
 
 # test set -> photograph -> metric -> value
-Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+TestScores = Mapping[str, Mapping[str, Mapping[str, float]]]
 OnImage = Callable[[str, Pair, Tensor], None]  # test set, pair, restored (C, H, W)
 
 
@@ -26,7 +26,7 @@ def evaluate(
     device: str = "cpu",
     *,
     on_image: OnImage | None = None,
-) -> Scores:
+) -> TestScores:
     """Return the scores of every restored test photograph.
 
     Args:
@@ -45,12 +45,12 @@ def evaluate(
         return _score_photographs(task, data, restore_pair, on_image)
 
 
-def input_scores(task: Task, data: str) -> Scores:
+def input_scores(task: Task, data: str) -> TestScores:
     """Return the scores of the test photographs without a network."""
     return _score_photographs(task, data, lambda pair: task.baseline_image(pair.degraded))
 
 
-def means(scores: Scores) -> dict[str, float]:
+def means(scores: TestScores) -> dict[str, float]:
     """Return metric -> mean over the photographs of all test sets."""
     photographs = [metrics for photos in scores.values() for metrics in photos.values()]
     return {
@@ -85,7 +85,7 @@ def _score_photographs(
     data: str,
     restore_pair: Callable[[Pair], Tensor],
     on_image: OnImage | None = None,
-) -> Scores:
+) -> TestScores:
     scores: dict[str, dict[str, Mapping[str, float]]] = {}
     for name, pairs in task.test_sets(data).items():
         scores[name] = {}

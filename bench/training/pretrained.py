@@ -30,7 +30,7 @@ from bench.records import SCHEMA, Cell
 from bench.training.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from bench.training.trainer import OnStep, TaskTrainer, derive_seed
 
-PACKAGED = Path(__file__).parent.parent / "pretrained_networks"
+PACKAGED_NETWORKS = Path(__file__).parent.parent / "pretrained_networks"
 CURVE_POINTS = 10
 PRETRAINING_FIELDS = ("patch", "batch", "pretrain_steps", "pretrain_rate", "pretrain_drops")
 
@@ -138,7 +138,7 @@ def find_weights(cell: Cell, folders: Sequence[Path]) -> bytes | None:
                 return content
         except ValueError as error:
             reason = str(error)
-        if folder == PACKAGED:
+        if folder == PACKAGED_NETWORKS:
             LOG.warning("%s is damaged (%s); the network is trained again", damaged, reason)
         else:
             atomic.set_aside(damaged, reason)

@@ -1,8 +1,8 @@
 """Crops of restored test photographs, for people to look at; the scores judge whole photographs.
 
-The rule is blind to every method: of each test set the first PHOTOGRAPHS, and in each the square of
-SIDE pixels, on a grid of half a side, with the most detail, which is the largest sum of absolute
-differences between neighbours in the clean photograph.
+The rule does not depend on any method: of each test set the first PHOTOGRAPHS, and in each the
+square of SIDE pixels, on a grid of half a side, with the most detail, which is the largest sum of
+absolute differences between neighbours in the clean photograph.
 
     FOLDER/RECORD/SET/PHOTOGRAPH.png                 restored
     FOLDER/DATA/clean|degraded/SET/PHOTOGRAPH.png    shared by all records of a task and data set
@@ -29,7 +29,7 @@ from bench.training.evaluation import OnImage
 
 PHOTOGRAPHS = 3
 SIDE = 96
-MAX_NAME_LETTERS = 80
+MAX_NAME_CHARACTERS = 80
 END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
 TEXT = b"tEXt"
 NAME = b"checksum\0"
@@ -58,7 +58,9 @@ def crop_writer(task: Task, restored_folder: Path, shared_folder: Path) -> OnIma
         except DiskError:
             raise
         except OSError as error:
-            LOG.warning("no crop of %s in %s is kept: %s", pair.name, restored_folder, error)
+            LOG.warning(
+                "the crop of %s in %s cannot be written: %s", pair.name, restored_folder, error
+            )
 
     def write_crops(test_set: str, pair: Pair, restored: Tensor) -> None:
         corner = most_detailed_corner(pair.clean)
@@ -73,7 +75,7 @@ def crop_writer(task: Task, restored_folder: Path, shared_folder: Path) -> OnIma
 
 
 def crop_path(folder: Path, test_set: str, photograph: str) -> Path:
-    """Return the path of a crop, for names with any letters."""
+    """Return the path of a crop, for names with any characters."""
     return folder / _file_name(test_set) / f"{_file_name(photograph)}.png"
 
 
@@ -101,9 +103,9 @@ def _file_name(name: str) -> str:
     quoted = quote(name, safe="")
     if not quoted.strip("."):  # neither this folder nor its parent
         quoted = f"%2E{quoted[1:]}"
-    if len(quoted) <= MAX_NAME_LETTERS:
+    if len(quoted) <= MAX_NAME_CHARACTERS:
         return quoted
-    return f"{quoted[:MAX_NAME_LETTERS]}-{checksum(name.encode())[:16]}"
+    return f"{quoted[:MAX_NAME_CHARACTERS]}-{checksum(name.encode())[:16]}"
 
 
 def most_detailed_corner(clean: Tensor) -> tuple[int, int]:

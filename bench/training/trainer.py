@@ -104,7 +104,7 @@ class TaskTrainer:
         self._initialise = initialise or task.initialise
         self._checkpoints = checkpoints
         self._enter_phase = enter_phase
-        self._draws = Generator().manual_seed(derive_seed(seed, f"batches of {stream}"))
+        self._batch_generator = Generator().manual_seed(derive_seed(seed, f"batches of {stream}"))
         self._count_forward = self._make_counter()
 
     @cached_property
@@ -113,9 +113,9 @@ class TaskTrainer:
 
         The `recipe.calibration_crops` crops are the same for every method of a seed.
         """
-        draws = Generator().manual_seed(derive_seed(self._cell_seed, "calibration"))
+        generator = Generator().manual_seed(derive_seed(self._cell_seed, "calibration"))
         pairs = self.task.calibration_pairs(self.data).sample(
-            self.recipe.calibration_crops, self.recipe.patch, draws
+            self.recipe.calibration_crops, self.recipe.patch, generator
         )
         degraded, clean = (crops.split(self.recipe.batch) for crops in pairs)
         return [
@@ -132,7 +132,9 @@ class TaskTrainer:
         phase = self.meter.phase or "search"
         for _ in range(count):
             self.meter.samples[phase] += self.recipe.batch
-            degraded, clean = self._crops.sample(self.recipe.batch, self.recipe.patch, self._draws)
+            degraded, clean = self._crops.sample(
+                self.recipe.batch, self.recipe.patch, self._batch_generator
+            )
             yield self._to_device(degraded), self._to_device(clean)
 
     def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ class TaskTrainer:
         return float(total) / self.recipe.calibration_crops
 
     def remember(self, name: str, work: Callable[[], float]) -> float:
-        """Return the number that `work` computes, once even if the run is killed.
+        """Return the number that `work` computes, or the stored one if a killed run computed it.
 
         See contract.Trainer.remember.
         """
@@ -175,8 +177,8 @@ class TaskTrainer:
 
         They are the same for the same seed and shapes.
         """
-        draws = Generator().manual_seed(derive_seed(self._cell_seed, "initialise"))
-        self._initialise(model.cpu(), draws)
+        generator = Generator().manual_seed(derive_seed(self._cell_seed, "initialise"))
+        self._initialise(model.cpu(), generator)
         self.prepare(model)
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
@@ -219,7 +221,7 @@ class TaskTrainer:
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
             has_callbacks = bool(objective or penalty or after_step)
             checkpoint = self._checkpoints.open_checkpoint(
-                TrainingState(model, optimizer, self._draws, callback_state or {}),
+                TrainingState(model, optimizer, self._batch_generator, callback_state or {}),
                 {"phase": phase, "steps": steps},
                 resumable=callback_state is not None or not has_callbacks,
             )
@@ -253,7 +255,8 @@ class TaskTrainer:
         """Run the loop of `fit` from its checkpoint on, and return the steps done."""
         before = self.meter.cost()
         notes = checkpoint.resume()
-        done, ended = notes.get("done", 0), notes.get("ended", False)
+        done = notes.get("done", 0)
+        ended = notes.get("ended", False)
         self.meter.restore(before + Cost.from_fields(notes.get("spent", {})))
         rates = self.learning_rates(phase, steps)
         batches = self.batches(steps - done)
@@ -280,14 +283,14 @@ class TaskTrainer:
     def branch(self) -> Iterator[None]:
         """Restore the batches, torch's random numbers and the meter at the end of the block."""
         cost = self.meter.cost()
-        draws = self._draws.get_state()
-        torch_draws = torch.get_rng_state()
+        batch_state = self._batch_generator.get_state()
+        rng_state = torch.get_rng_state()
         try:
             yield
         finally:
             self.meter.restore(cost)
-            self._draws.set_state(draws)
-            torch.set_rng_state(torch_draws)
+            self._batch_generator.set_state(batch_state)
+            torch.set_rng_state(rng_state)
 
     @contextmanager
     def count_calls(self, model: nn.Module) -> Iterator[None]:
@@ -300,7 +303,7 @@ class TaskTrainer:
             if handle is not None:
                 handle.remove()
 
-    def uncount(self, model: nn.Module) -> None:
+    def remove_call_counter(self, model: nn.Module) -> None:
         """Remove the counter from a network that was copied from a counted one."""
         for module in model.modules():
             hooks = module._forward_hooks

@@ -17,10 +17,10 @@ penalise are known only with the ratio.
 Differences from the paper, so that a short schedule achieves what its 160,000 steps do: the penalty
 acts in a step of its own (`phases`), and agreement is measured on centred masks (`alignment`). All
 units lose the same share, also the upsampler, which the paper does not prune. Half of the paper's
-training comes before surgery; of ours, where 1,000 steps are 62 epochs, 40 epochs. The defaults are
-from a trial (denoising U-Net of width 16, half of the peak, one seed, 1,000 steps in all). The loss
-on calibration crops after fine-tuning, with |gamma| of lost over that of kept channels before
-surgery, was:
+training comes before surgery; here it is 40 epochs of 62 (1,000 steps). The defaults are from a
+trial (denoising U-Net of width 16, half of the peak, one seed, 1,000 steps in all). The loss on
+calibration crops after fine-tuning, with |gamma| of lost over that of kept channels before surgery,
+was:
 
     uniform cut by norm     0.0545              20 epochs, decoupled    0.0443  (0.0025)
     20 epochs, Adam         0.0607  (0.75)      40 epochs, decoupled    0.0395  (0.0004)
@@ -44,7 +44,7 @@ from methods.assl.reparametrisation import Scales
 
 @method("assl")
 @dataclass(frozen=True)
-class Assl(Method):
+class ASSL(Method):
     """Drives the channels to remove towards zero before it removes them.
 
     Args:
@@ -117,9 +117,9 @@ class Assl(Method):
         kept = regulariser.kept
         smaller = remove_channels(merged, kept, budget.input_shape, analysis.layout)
         full = analysis.widths
-        full_bytes = analysis.peaks.peak_bytes(analysis.widths)
+        full_bytes = analysis.peak_model.peak_bytes(analysis.widths)
         phases = [TraceStep(full_bytes, full, note) for note in regulariser.notes]
-        removal = TraceStep(analysis.peaks.peak_bytes(widths), widths, "removed")
+        removal = TraceStep(analysis.peak_model.peak_bytes(widths), widths, "removed")
         return Pruned(smaller, kept=kept, trace=(*phases, removal))
 
     def _steps(self, recipe: Recipe) -> int:

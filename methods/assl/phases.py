@@ -73,7 +73,7 @@ class Regulariser:
         scales: of the network that is trained.
         widths: unit -> channels that stay, of the units that lose some.
         schedule: of the phases.
-        weight: lambda, of the alignment.
+        alignment_weight: lambda.
         decoupled: whether the penalty acts in a step of its own, or through Adam.
         centred: whether agreement is measured on centred masks.
 
@@ -88,16 +88,17 @@ class Regulariser:
         scales: Scales,
         widths: Widths,
         schedule: Schedule,
-        weight: float,
+        alignment_weight: float,
         *,
         decoupled: bool = True,
         centred: bool = True,
     ) -> None:
         self.scales, self.widths, self.schedule = scales, widths, schedule
-        self.weight, self.decoupled, self.centred = weight, decoupled, centred
+        self.alignment_weight = alignment_weight
+        self.decoupled, self.centred = decoupled, centred
         self.kept: dict[str, list[int]] = {}
         self.notes: list[str] = []
-        self.tied = [unit for unit in widths if len(scales.channels.units[unit].layers) > 1]
+        self.tied = [unit for unit in widths if len(scales.layout.units[unit].layers) > 1]
         self._step = 0
         self._penalised: list[tuple[int, Tensor]] = []  # step of a growth's start, mask of slots
         self._start_growth([unit for unit in widths if unit not in self.tied])
@@ -115,7 +116,7 @@ class Regulariser:
         else:
             penalty = self.scales.penalty(self.coefficients())
         if self.tied and self._step < self.schedule.alignment_steps:
-            penalty = penalty - self.weight * self.agreement()
+            penalty = penalty - self.alignment_weight * self.agreement()
         return penalty
 
     def after_step(self, index: int, rate: float) -> None:
@@ -142,11 +143,11 @@ class Regulariser:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that changes from step to step."""
-        begun, gone = zip(*self._penalised, strict=True)
+        starts, removed = zip(*self._penalised, strict=True)
         return {
             "step": self._step,
-            "begun": list(begun),
-            "gone": torch.stack(gone),
+            "begun": list(starts),
+            "gone": torch.stack(removed),
             "kept": self.kept,
             "notes": self.notes,
         }
@@ -165,7 +166,9 @@ class Regulariser:
 
         The last one, of all channels that always stay, is zero.
         """
-        alphas = [self.schedule.alpha(self._step - begun) * gone for begun, gone in self._penalised]
+        alphas = [
+            self.schedule.alpha(self._step - start) * removed for start, removed in self._penalised
+        ]
         return torch.stack(alphas).sum(0)
 
     def agreement(self) -> Tensor:
@@ -185,11 +188,11 @@ class Regulariser:
 
     def gamma_ratio(self) -> float:
         """Return mean |gamma| of the penalised channels, divided by that of all others."""
-        gone = torch.stack([mask for _, mask in self._penalised]).any(0)
+        removed = torch.stack([mask for _, mask in self._penalised]).any(0)
         gammas, slots = zip(*map(self.scales.gammas, self.scales.layers), strict=True)
         sizes = torch.cat(gammas).detach().abs()
-        is_gone = gone[torch.cat(slots)]
-        return float(sizes[is_gone].mean() / sizes[~is_gone].mean())
+        is_removed = removed[torch.cat(slots)]
+        return float(sizes[is_removed].mean() / sizes[~is_removed].mean())
 
     def _start_growth(self, units: Sequence[str]) -> None:
         """Penalise, from this step on, the weakest channels of these units."""
@@ -198,10 +201,10 @@ class Regulariser:
             for unit in units
         }
         self.kept |= kept
-        gone = torch.from_numpy(~self.scales.channels.slot_mask(kept))
-        self._penalised.append((self._step, gone.to(self.scales.device)))
+        removed = torch.from_numpy(~self.scales.layout.slot_mask(kept))
+        self._penalised.append((self._step, removed.to(self.scales.device)))
 
     def _strengths(self, unit: str) -> list[Tensor]:
         """Return the strengths of each layer of a unit, (C,) each, in the order of execution."""
-        layers = self.scales.channels.units[unit].layers
+        layers = self.scales.layout.units[unit].layers
         return [self.scales.strengths(unit, layer) for layer in layers]

@@ -25,7 +25,7 @@ from bench.surgery.masks import weight_and_output_axis
 from bench.surgery.shared_weights import weight_axes
 
 GAMMA, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
-LEAST_SQUARE = 1e-24  # below it the gradient of a root is zero, not infinite
+MIN_SQUARE = 1e-24  # clamped before the root, whose gradient at 0 is infinite
 
 
 class Scales:
@@ -33,25 +33,25 @@ class Scales:
 
     Args:
         model: left untouched.
-        channels: its layout.
+        layout: of the network.
         device: of the copy, for training.
 
     Attributes:
         network: the copy, with gammas and directions as parameters.
     """
 
-    def __init__(self, model: nn.Module, channels: Layout, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, layout: Layout, device: torch.device) -> None:
         self.network = deepcopy(model).to(device)
-        self.channels = channels
+        self.layout = layout
         self.device = device
         self.layers = tuple(
-            dict.fromkeys(layer for unit in channels.units.values() for layer in unit.layers)
+            dict.fromkeys(layer for unit in layout.units.values() for layer in unit.layers)
         )
         self._entries = self._find_other_entries()
         for layer in self.layers:
             axis = weight_and_output_axis(self.network.get_submodule(layer))[1]
             _reparametrise(self.network.get_submodule(layer), axis)
-            self._entries[f"{layer}.{GAMMA}"] = axis, self._slot_index(channels.makes[layer])
+            self._entries[f"{layer}.{GAMMA}"] = axis, self._slot_index(layout.makes[layer])
 
     def gammas(self, layer: str) -> tuple[Tensor, Tensor]:
         """Return gamma and slot of each output channel of a layer, (C,) each."""
@@ -62,11 +62,11 @@ class Scales:
     def strengths(self, unit: str, layer: str) -> Tensor:
         """Return |gamma| of one layer for each slot of a unit, (C,), differentiable."""
         gamma, slots = self.gammas(layer)
-        squares, members = gamma.new_zeros(2, self.channels.size + 1).unbind()
+        squares, members = gamma.new_zeros(2, self.layout.size + 1).unbind()
         squares = squares.index_add(0, slots, gamma.square())
         members = members.index_add(0, slots, torch.ones_like(gamma))
         mean = squares / members.clamp_min(1)
-        return mean.clamp_min(LEAST_SQUARE).sqrt()[self.channels.slots(unit)]
+        return mean.clamp_min(MIN_SQUARE).sqrt()[self.layout.slots(unit)]
 
     def penalty(self, coefficients: Tensor) -> Tensor:
         """Return the sum of alpha / 2 x**2 over all entries that must become zero, a scalar.
@@ -109,10 +109,10 @@ class Scales:
         Returns:
             Name of the weight -> axis of its entries, and their slots, (C,).
         """
-        mixing = {f"{layer}.weight" for layer in {**self.channels.makes, **self.channels.reads}}
+        mixing = {f"{layer}.weight" for layer in {**self.layout.makes, **self.layout.reads}}
         entries = dict(self.network.named_parameters()).keys() - mixing
         found = {}
-        for name, axes in weight_axes(self.network, self.channels).items():
+        for name, axes in weight_axes(self.network, self.layout).items():
             axis, slots = next(iter(axes.items()))
             if name in entries and (slots >= 0).any():
                 found[name] = axis, self._slot_index(slots)
@@ -120,7 +120,7 @@ class Scales:
 
     def _slot_index(self, slots: np.ndarray) -> Tensor:
         """Return slots as an index into (slots + 1,), on the device of the network."""
-        return torch.from_numpy(slots % (self.channels.size + 1)).to(self.device)
+        return torch.from_numpy(slots % (self.layout.size + 1)).to(self.device)
 
 
 def _reparametrise(layer: nn.Module, axis: int) -> None:

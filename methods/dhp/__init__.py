@@ -126,11 +126,11 @@ class DHP(StagedMethod[SearchResult]):
             Infeasible: the least widths do not fit.
         """
         analysis = prepared.analysis
-        floor = max(self.least_width, trainer.recipe.min_width)
-        widths = global_ranking_widths(prepared.scores, analysis, budget, floor)
-        kept = analysis.keep(prepared.scores, widths)
+        min_width = max(self.least_width, trainer.recipe.min_width)
+        widths = global_ranking_widths(prepared.scores, analysis, budget, min_width)
+        kept = analysis.select_kept(prepared.scores, widths)
         smaller = remove_channels(prepared.network, kept, budget.input_shape, analysis.layout)
-        step = TraceStep(analysis.peaks.peak_bytes(widths), widths, prepared.note)
+        step = TraceStep(analysis.peak_model.peak_bytes(widths), widths, prepared.note)
         return Pruned(smaller, kept=kept, trace=(step,))
 
     def _build_hypernetwork(

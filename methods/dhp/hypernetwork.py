@@ -22,8 +22,8 @@ network (2e-3) the loss of a U-Net of width 8 rose to 1e5 within 200 steps. So W
 stored divided by a `pace`: Adam moves the stored numbers by the rate, and their values by `pace`
 times the rate. Latents, and all that is not generated, keep the rate.
 
-Eleven numbers are trained for each weight of a 3x3 convolution and most of them are in W2, so the
-speed of a step is that of the memory. The axes are ordered as the convolution reads its weight in
+Eleven numbers are trained for each weight of a 3x3 convolution, most of them in W2, so memory
+bandwidth limits the speed of a step. The axes are ordered as the convolution reads its weight in
 channels_last (rows, pixels, columns; a row is an output channel, in transposed convolutions an
 input channel), m outermost; W2 has three axes, because training reorders tensors of four.
 """
@@ -135,7 +135,7 @@ class Hypernetwork(nn.Module):
 
     Args:
         network: runs with generated weights; what is not generated is its own.
-        channels: its layout.
+        layout: of the network.
         embedding: m.
         pace: of the training of the parameters that generate weights, as a share of the learning
             rate.
@@ -143,22 +143,22 @@ class Hypernetwork(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, channels: Layout, embedding: int, pace: float, seed: int
+        self, network: nn.Module, layout: Layout, embedding: int, pace: float, seed: int
     ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        count = channels.size
+        count = layout.size
         # A weight that several layers share is listed once.
         own = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         self.layers = nn.ModuleList()
         self.names: list[str] = []
-        for path, slots in channels.makes.items():
+        for path, slots in layout.makes.items():
             name = f"{path}.weight"
             if name not in own:
                 continue
             layer = network.get_submodule(path)
             outputs, count = number_latents(slots, count)
-            inputs, count = number_latents(channels.reads[path], count)
+            inputs, count = number_latents(layout.reads[path], count)
             self.layers.append(LayerWeights(layer, outputs, inputs, embedding, pace, generator))
             self.names.append(name)
         latents = torch.randn(count, generator=generator)

@@ -5,8 +5,8 @@ After each step of learning rate lr, every latent of a unit takes the proximal s
     z <- sign(z) max(|z| - lambda lr, 0)
 
 lambda = shrinkage / sum of the learning rates, so that the proximal steps of a whole search shorten
-a latent by `shrinkage`, whatever their number. A unit stops shrinking once no more than `least` of
-its latents reach the threshold.
+a latent by `shrinkage`, whatever their number. A unit stops shrinking once no more than `min_width`
+of its latents reach the threshold.
 
 A channel is as important as its latent is long. Many latents end at exactly 0: of these, the ones
 that arrived there first are the least important, as a search that stops as soon as a network is
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bench.memory.peak_model import floor_widths
+from bench.memory.peak_model import compute_min_widths
 
 
 class Latents:
@@ -27,19 +27,20 @@ class Latents:
     Args:
         values: all latents, those of the units first; changed in place.
         widths: unit -> number of its latents, in their order.
-        least: how many latents of a unit (all, if it has fewer) stay large.
+        min_width: how many latents of a unit (all, if it has fewer) stay large.
         threshold: a latent below it is small.
     """
 
     def __init__(
-        self, values: Tensor, widths: Mapping[str, int], least: int, threshold: float
+        self, values: Tensor, widths: Mapping[str, int], min_width: int, threshold: float
     ) -> None:
         self.values = values
         self.widths = widths
         self.threshold = threshold
         counts = torch.tensor(list(widths.values()))
         self.owners = torch.repeat_interleave(counts).to(values.device)
-        self.least = torch.tensor(list(floor_widths(widths, least).values())).to(values.device)
+        min_widths = torch.tensor(list(compute_min_widths(widths, min_width).values()))
+        self.min_widths = min_widths.to(values.device)
         self.steps_at_zero = torch.zeros(len(self.owners), device=values.device)
 
     @property
@@ -50,10 +51,10 @@ class Latents:
     def shrink(self, amount: float) -> None:
         """Take one proximal step of lambda lr = `amount`."""
         latents = self.unit_latents
-        is_large = (latents.abs() >= self.threshold).to(self.least.dtype)
-        large = torch.zeros_like(self.least).index_add_(0, self.owners, is_large)
+        is_large = (latents.abs() >= self.threshold).to(self.min_widths.dtype)
+        large = torch.zeros_like(self.min_widths).index_add_(0, self.owners, is_large)
         shorter = latents.sign() * (latents.abs() - amount).clamp_min(0)
-        latents.copy_(torch.where((large > self.least)[self.owners], shorter, latents))
+        latents.copy_(torch.where((large > self.min_widths)[self.owners], shorter, latents))
         self.steps_at_zero.add_(1).mul_(latents == 0)
 
     def count_small(self) -> int:

@@ -3,7 +3,7 @@
 Peak memory is the largest sum of activations alive at one time step, so prune the units that are
 alive *at that step*.
 
-    put a compactor on every long skip, adapt                       (Sec. "Compactor")
+    put a compactor on every long skip; train (paper: 10 epochs)    (Sec. "Compactor")
     while the peak exceeds the budget:                              outer loop
         take the time step with the highest memory and its group    (Sec. "Layer Grouping")
         while less than the outer stride is freed at it:            inner loop
@@ -43,7 +43,7 @@ CHANNEL = "channel"
 
 @method("mosp")
 @dataclass(frozen=True)
-class Mosp(SweepMethod):
+class MOSP(SweepMethod):
     """Prunes the units that are alive at the peak step.
 
     Args:
@@ -85,7 +85,7 @@ class Mosp(SweepMethod):
             budget = remaining[0]
             excess_bytes = trajectory.peak_bytes - budget.peak_bytes
             if not trajectory.can_reach(budget):
-                least_bytes = trajectory.peaks.peak_bytes(trajectory.floor)
+                least_bytes = trajectory.peak_model.peak_bytes(trajectory.min_widths)
                 yield remaining.pop(0), infeasible_budget(budget, least_bytes)
             elif excess_bytes <= 0:
                 yield remaining.pop(0), trajectory.as_pruned()

@@ -8,7 +8,7 @@ s_u is the rise of the loss per removed channel of unit u, m_u the bytes that a 
 time step, n_u the most channels that may go. Sensitivities are 1e-9 to 1e-3, and solvers take costs
 below about 1e-7 for zero, so the objective is scaled by the cost U of a greedy cut, which the
 optimum cannot exceed. A unit whose single channel costs more than U is in no optimal cut. Of equal
-costs the unit with more bytes per channel goes first, then the earlier one.
+costs the unit with more bytes per channel is cut first, then the earlier one.
 """
 
 import math

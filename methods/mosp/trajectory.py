@@ -1,9 +1,11 @@
 """The state that moves along MOSP's trajectory, and its two loops.
 
-advance()  one turn of the outer loop: frees a stride at the current peak step, in inner steps of
-           one inner stride each (order the channels, measure with masks, solve, remove)
-finetune() one epoch
-branch()   a copy that takes shorter strides until it meets a budget exactly
+A trajectory has three operations:
+
+    advance()   one turn of the outer loop: frees a stride at the current peak step, in inner steps
+                of one inner stride each (order the channels, measure with masks, solve, remove)
+    finetune()  one epoch
+    branch()    a copy that takes shorter strides until it meets a budget exactly
 """
 
 from copy import copy, deepcopy
@@ -15,17 +17,17 @@ from bench.channels.units import Layout
 from bench.contract import Budget, Pruned, TraceStep, Trainer
 from bench.errors import Infeasible
 from bench.memory.groups import PruningGroup, peak_group
-from bench.memory.peak_model import floor_widths
+from bench.memory.peak_model import compute_min_widths
 from bench.surgery.analysis import analyze_network
 from bench.surgery.importance import (
-    Scores,
+    ChannelScores,
     activation_scores,
     channel_norms,
     gate_gradients,
     random_scores,
     select_most_important,
 )
-from bench.surgery.remove import apply_temporarily, compose_removals, remove_channels
+from bench.surgery.remove import compose_removals, remove_channels, remove_temporarily
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sensitivities
 
@@ -46,18 +48,19 @@ class ImportanceMeasure:
     importance: str
     points: int
 
-    def scores(self, network: nn.Module, channels: Layout) -> Scores:
-        """Return the importance of the channels of each unit; the least important go first."""
-        calibration, criterion = self.trainer.calibration, self.trainer.criterion
+    def scores(self, network: nn.Module, layout: Layout) -> ChannelScores:
+        """Return the importance of each channel; the least important are removed first."""
+        calibration = self.trainer.calibration
+        criterion = self.trainer.criterion
         with self.trainer.count_calls(network):
             if self.importance in ("gradient", "fisher"):
                 power = 2 if self.importance == "fisher" else 1
-                return gate_gradients(network, channels, calibration, criterion, power)
+                return gate_gradients(network, layout, calibration, criterion, power)
             if self.importance == "activation":
-                return activation_scores(network, channels, calibration)
+                return activation_scores(network, layout, calibration)
         if self.importance == "random":
-            return random_scores(channels, self.trainer.seed)
-        return channel_norms(network, channels, order=int(self.importance[1]))
+            return random_scores(layout, self.trainer.seed)
+        return channel_norms(network, layout, order=int(self.importance[1]))
 
 
 @dataclass
@@ -85,9 +88,11 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         analysis = analyze_network(self.network, self.budget)
-        self.peaks, self.layout = analysis.peaks, analysis.layout
+        self.peak_model = analysis.peak_model
+        self.layout = analysis.layout
         self.kept = {unit: list(range(full)) for unit, full in analysis.widths.items()}
-        self.floor = floor_widths(analysis.widths, self.measure.trainer.recipe.min_width)
+        min_width = self.measure.trainer.recipe.min_width
+        self.min_widths = compute_min_widths(analysis.widths, min_width)
         self.add_to_trace("start")
 
     @property
@@ -98,7 +103,7 @@ class Trajectory:
     @property
     def peak_bytes(self) -> int:
         """Return the peak at these widths."""
-        return self.peaks.peak_bytes(self.widths)
+        return self.peak_model.peak_bytes(self.widths)
 
     def add_to_trace(self, text: str) -> None:
         """Add a step with the present peak and widths, and a note, to the trace."""
@@ -109,7 +114,7 @@ class Trajectory:
         kept = {
             unit: indices
             for unit, indices in self.kept.items()
-            if len(indices) < self.peaks.widths[unit]
+            if len(indices) < self.peak_model.widths[unit]
         }
         network = deepcopy(self.network)
         return Pruned(network, kept=kept, inserted=self.inserted, trace=tuple(self.trace))
@@ -129,7 +134,7 @@ class Trajectory:
 
     def can_reach(self, budget: Budget) -> bool:
         """Return whether the least widths fit a budget."""
-        return self.peaks.peak_bytes(self.floor) <= budget.peak_bytes
+        return self.peak_model.peak_bytes(self.min_widths) <= budget.peak_bytes
 
     def finetune(self) -> None:
         """Fine-tune for one epoch."""
@@ -138,7 +143,7 @@ class Trajectory:
 
     def advance(self, target_bytes: int) -> None:
         """Free at least `target_bytes` at the current peak step."""
-        group = peak_group(self.peaks, self.widths)
+        group = peak_group(self.peak_model, self.widths)
         before = self.widths
         inner_bytes = self.inner_bytes or max(group.per_channel.values())
         freed_bytes = 0
@@ -176,7 +181,7 @@ class Trajectory:
         if not limits:
             raise Infeasible(
                 f"all units alive at {group.name} are at their least width",
-                self.peaks.peak_bytes(self.floor),
+                self.peak_model.peak_bytes(self.min_widths),
             )
         scores = self.measure.scores(self.network, self.layout)
         trainer = self.measure.trainer
@@ -187,7 +192,7 @@ class Trajectory:
         def loss(unit: str, count: int) -> float:
             kept = {unit: select_kept(unit, count)}
             shape = self.budget.input_shape
-            with apply_temporarily(self.network, self.layout, kept, shape) as smaller:
+            with remove_temporarily(self.network, self.layout, kept, shape) as smaller:
                 return trainer.loss(smaller)
 
         rises = sensitivities(loss, trainer.loss(self.network), limits, self.measure.points)
@@ -198,10 +203,10 @@ class Trajectory:
         """Return the most channels of a unit that one inner step may remove."""
         width = self.widths[unit]
         quarter = -(-width // UNIT_PARTS)
-        return min(max(1, min(stride_channels, quarter)), width - self.floor[unit])
+        return min(max(1, min(stride_channels, quarter)), width - self.min_widths[unit])
 
     def _remove_channels(self, kept: dict[str, list[int]]) -> None:
         """Remove channels from the network for good."""
         self.network = remove_channels(self.network, kept, self.budget.input_shape, self.layout)
-        self.kept = compose_removals(self.kept, kept, self.peaks.widths)
+        self.kept = compose_removals(self.kept, kept, self.peak_model.widths)
         self.layout = self.layout.narrow(kept)

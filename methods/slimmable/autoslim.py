@@ -37,13 +37,13 @@ from bench.contract import (
 )
 from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
-from bench.memory.peak_model import PeakModel, floor_widths, infeasible_budget
+from bench.memory.peak_model import PeakModel, compute_min_widths, infeasible_budget
 from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
 from bench.torch_state import eval_mode
 from methods.slimmable.training import Slimmable, Start, sandwich_objective
 
-Errors = Callable[[Sequence[Widths]], Sequence[float]]
+ErrorMeasure = Callable[[Sequence[Widths]], Sequence[float]]
 PRETRAINING_PARTS = 5  # from scratch, a fifth of the pretraining trains the slimmable network
 
 
@@ -105,15 +105,17 @@ class AutoSlim(SweepMethod):
         A budget is charged the path up to it.
         """
         slimmable = self._train_slimmable(model, budgets[0], trainer)
-        peaks = slimmable.analysis.peaks
-        floor = floor_widths(slimmable.analysis.widths, trainer.recipe.min_width)
-        errors = self._make_error_measure(slimmable, trainer)
-        path = GreedyPath(peaks, floor, self.groups, self.peak_aware, errors)
+        analysis = slimmable.analysis
+        peak_model = analysis.peak_model
+        min_widths = compute_min_widths(analysis.widths, trainer.recipe.min_width)
+        least_bytes = peak_model.peak_bytes(min_widths)
+        measure_errors = self._make_error_measure(slimmable, trainer)
+        path = GreedyPath(peak_model, min_widths, self.groups, self.peak_aware, measure_errors)
         for budget in largest_first(budgets):
-            if peaks.peak_bytes(floor) > budget.peak_bytes:
-                yield budget, infeasible_budget(budget, peaks.peak_bytes(floor))
+            if least_bytes > budget.peak_bytes:
+                yield budget, infeasible_budget(budget, least_bytes)
                 continue
-            while peaks.peak_bytes(path.widths) > budget.peak_bytes:
+            while peak_model.peak_bytes(path.widths) > budget.peak_bytes:
                 path.advance()
             with trainer.branch():
                 pruned = slimmable.cut(path.widths, self.finish, trainer)
@@ -150,7 +152,7 @@ class AutoSlim(SweepMethod):
             fit(self.epochs * recipe.steps_per_epoch, phase="adapt")
         return slimmable
 
-    def _make_error_measure(self, slimmable: Slimmable, trainer: Trainer) -> Errors:
+    def _make_error_measure(self, slimmable: Slimmable, trainer: Trainer) -> ErrorMeasure:
         """Return a function that measures the criterion at given widths, on the same crops."""
         degraded, clean = map(torch.cat, zip(*trainer.calibration, strict=True))
         degraded = degraded[: self.crops]
@@ -172,34 +174,34 @@ class GreedyPath:
     """Widths that shrink, one group of one unit at a time.
 
     Args:
-        peaks: bytes of every time step as a linear function of the widths.
-        floor: the least widths.
+        peak_model: bytes of every time step as a linear function of the widths.
+        min_widths: unit -> the least width.
         groups: into how many groups the channels of a wide unit are divided.
         peak_aware: see AutoSlim.
-        errors: measures the error at each of some widths.
+        measure_errors: measures the error at each of some widths.
         history: for each step, the unit, its error, and the mean error of all candidates.
     """
 
-    peaks: PeakModel
-    floor: dict[str, int]
+    peak_model: PeakModel
+    min_widths: dict[str, int]
     groups: int
     peak_aware: bool
-    errors: Errors
+    measure_errors: ErrorMeasure
     history: list[tuple[str, float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.widths = dict(self.peaks.widths)
-        self.error = self.errors([self.widths])[0] if self.peak_aware else 0.0
+        self.widths = dict(self.peak_model.widths)
+        self.error = self.measure_errors([self.widths])[0] if self.peak_aware else 0.0
 
     def advance(self) -> None:
         """Shrink the best unit by one group; of equal units the first."""
-        units = [unit for unit in self.widths if self.widths[unit] > self.floor[unit]]
+        units = [unit for unit in self.widths if self.widths[unit] > self.min_widths[unit]]
         channel_bytes: dict[str, int] = {}
         if self.peak_aware:
-            channel_bytes = peak_group(self.peaks, self.widths).per_channel
+            channel_bytes = peak_group(self.peak_model, self.widths).per_channel
             units = [unit for unit in units if unit in channel_bytes]
         trials = [self.widths | {unit: self._next_width(unit)} for unit in units]
-        errors = self.errors(trials)
+        errors = self.measure_errors(trials)
         scores = list(errors)
         if self.peak_aware:
             for index, unit in enumerate(units):
@@ -218,9 +220,9 @@ class GreedyPath:
             f"{len(self.history)} groups removed, the last of {unit}: "
             f"error {error:.4g}, mean of its candidates {mean:.4g}"
         )
-        return (TraceStep(self.peaks.peak_bytes(self.widths), self.widths, note),)
+        return (TraceStep(self.peak_model.peak_bytes(self.widths), self.widths, note),)
 
     def _next_width(self, unit: str) -> int:
         """Return the width of a unit with one group less."""
-        group = max(1, self.peaks.widths[unit] // self.groups)
-        return max(self.floor[unit], self.widths[unit] - group)
+        group = max(1, self.peak_model.widths[unit] // self.groups)
+        return max(self.min_widths[unit], self.widths[unit] - group)

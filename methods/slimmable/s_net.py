@@ -74,7 +74,7 @@ class SNet(StagedMethod[Slimmable]):
         """
         switches = self.switch_widths(prepared, trainer.recipe.min_width)
         largest = find_largest_position(
-            switches.__getitem__, len(switches), prepared.analysis.peaks, budget
+            switches.__getitem__, len(switches), prepared.analysis.peak_model, budget
         )
         return prepared.cut(switches[largest], "none", trainer)
 

@@ -48,7 +48,8 @@ class Slimmable:
     def widths_at(self, share: float, min_width: int) -> dict[str, int]:
         """Return the width max(w_min, floor(s c)) of each unit, at a share s.
 
-        The share counts as written in decimal: 0.29 of 100 channels are 29, although not in floats.
+        The share is taken as the decimal number it prints: 0.29 of 100 channels is 29; in floating
+        point it would be 28.
         """
         exact = Fraction(str(share))
         return scale_widths(self.analysis, exact.numerator, min_width, exact.denominator)

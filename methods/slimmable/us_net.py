@@ -95,7 +95,7 @@ class USNet(StagedMethod[Slimmable]):
         """
         family = self.grid_widths(prepared, trainer.recipe.min_width)
         largest = find_largest_position(
-            family.__getitem__, len(family), prepared.analysis.peaks, budget
+            family.__getitem__, len(family), prepared.analysis.peak_model, budget
         )
         return prepared.cut(family[largest], "finetune" if self.finetune else "none", trainer)
 

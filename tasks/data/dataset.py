@@ -95,8 +95,8 @@ def identify_data_set(
         if data_set.matches(root):
             return root.resolve(), data_set
     raise ConfigError(
-        f"data folder '{data}' is laid out like none of the data sets of this task"
-        f"{_suggest(root, accepted, others)}; needed is {needed}"
+        f"data folder '{data}' has the layout of no data set that this task reads"
+        f"{_suggest(root, accepted, others)}; the task needs {needed}"
     )
 
 
@@ -130,10 +130,10 @@ def list_files(folder: Path, needed: str) -> dict[str, Path]:
         ConfigError: the folder is missing, empty, or holds folders.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is missing; needed is {needed}")
+        raise ConfigError(f"{folder} is missing; the layout must be {needed}")
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     if not entries:
-        raise ConfigError(f"{folder} is empty; needed is {needed}")
+        raise ConfigError(f"{folder} is empty; the layout must be {needed}")
     if folders := [entry.name for entry in entries if not entry.is_file()]:
         raise ConfigError(
             f"{folder} holds something other than files: {format_names(folders)}; "

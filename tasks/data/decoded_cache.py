@@ -137,7 +137,7 @@ def load_data_set(root: Path, data_set: DataSet) -> DecodedDataSet:
         if not pairs:
             raise ConfigError(
                 f"{root} is laid out like {data_set.name}, and has no photographs of '{split}'; "
-                f"needed is {data_set.layout}"
+                f"the layout must be {data_set.layout}"
             )
     name = f"{data_set.name} {data_set.variant}"
     state = (root, name, _stamp_files(splits))
@@ -221,7 +221,7 @@ def _change_time_ns(status: os.stat_result) -> int:
 def _fingerprint(name: str, entries: Mapping[str, Entry]) -> str:
     """SHA-256, as hex, of the data set's name, and of the names and bytes of all files."""
     files = [
-        [key, *([file, checksum] for file, _, _, checksum in entry["sources"])]
+        [key, *([file, sha256] for file, _, _, sha256 in entry["sources"])]
         for key, entry in entries.items()
     ]
     return hashlib.sha256(json.dumps([VERSION, name, files]).encode()).hexdigest()

@@ -67,7 +67,7 @@ def super_resolution_folder(scale: int) -> DataSet:
 def _find_splits(scale: int, root: Path) -> Splits:
     folder = next((root / name for name in TRAIN if (root / name).is_dir()), None)
     if folder is None:
-        raise ConfigError(f"{root} has nothing to train on; needed is {LAYOUT}")
+        raise ConfigError(f"{root} has nothing to train on; the layout must be {LAYOUT}")
     train = _list_photos(folder, _find_low_resolution(folder, scale), scale)
     surplus = tuple(
         pair for pair in train if folder.name == TRAIN[0] and Path(pair.name).stem > LAST_OF_TRAIN
@@ -75,7 +75,7 @@ def _find_splits(scale: int, root: Path) -> Splits:
     test = {"div2k_valid": surplus[:VALID_PHOTOGRAPHS]} if surplus else {}
     test |= _find_test_sets(root, scale)
     if not test:
-        raise ConfigError(f"{root} has nothing to test on; needed is {LAYOUT}")
+        raise ConfigError(f"{root} has nothing to test on; the layout must be {LAYOUT}")
     return Splits(tuple(pair for pair in train if pair not in surplus), test)
 
 
@@ -110,7 +110,7 @@ def _find_low_resolution(high: Path, scale: int) -> Path | None:
 
 
 def _list_photos(high: Path, low: Path | None, scale: int) -> tuple[PhotoPair, ...]:
-    """Pair the photographs of a folder with low-resolution ones; made by scaling without `low`."""
+    """Pair photographs with low-resolution ones, which are made by scaling if `low` is None."""
     if low is None:
         return tuple(
             PhotoPair(name, (file,), partial(_downscale_file, file, scale))

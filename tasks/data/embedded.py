@@ -37,9 +37,18 @@ from tasks.data.photographs import read_photograph, to_float
 # files nor the options show.
 SPLIT_VERSION = 1
 TRAIN = (
-    *("astronaut.png", "motorcycle_left.png", "rocket.jpg"),
-    *("ihc.png", "retina.jpg", "hubble_deep_field.jpg"),
-    *("camera.png", "coins.png", "moon.png", "brick.png", "grass.png", "gravel.png"),
+    "astronaut.png",
+    "motorcycle_left.png",
+    "rocket.jpg",
+    "ihc.png",
+    "retina.jpg",
+    "hubble_deep_field.jpg",
+    "camera.png",
+    "coins.png",
+    "moon.png",
+    "brick.png",
+    "grass.png",
+    "gravel.png",
 )
 CALIBRATION = ("china.jpg",)
 TEST = ("chelsea.png", "flower.jpg", "coffee.png")

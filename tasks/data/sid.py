@@ -10,7 +10,7 @@ A line of a list reads "./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s
 Both exposures are developed by rawpy (the extra `raw`: pip install prunebench[raw]) to sRGB of half
 the size (one value of each colour from four photosites), with the camera's white balance and 8 bit;
 the short one is amplified by the ratio of the exposures, at most 300. Therefore the backbones are
-the same as for all tasks. The paper works on the raw values: its figures are not comparable with
+the same as for all tasks. The paper works on the raw values: its scores are not comparable with
 ours. The three test scenes with a shift between the exposures (10034, 10045, 10172) are left out.
 The validation list is not used. This is the only adapter to rawpy.
 """
@@ -52,7 +52,7 @@ def _list_pairs(root: Path, name: str) -> tuple[PhotoPair, ...]:
         ConfigError: the list, or a file that it names, is missing.
     """
     if not (root / name).is_file():
-        raise ConfigError(f"{root / name} is missing; needed is {LAYOUT}")
+        raise ConfigError(f"{root / name} is missing; the layout must be {LAYOUT}")
     try:
         text = read_limited(root / name, MAX_LIST_BYTES).decode(errors="replace")
     except (OSError, ValueError) as error:
@@ -61,7 +61,7 @@ def _list_pairs(root: Path, name: str) -> tuple[PhotoPair, ...]:
     if wrong := [" ".join(line) for line in lines if len(line) < 2]:
         raise ConfigError(
             f"{root / name} has the line '{wrong[0]}'; "
-            "needed are a short and a long exposure in each line"
+            "each line must name a short and a long exposure"
         )
     if outside := [
         path
@@ -78,7 +78,7 @@ def _list_pairs(root: Path, name: str) -> tuple[PhotoPair, ...]:
     ]:
         raise ConfigError(
             f"{root}: {len(missing)} files of {name} are missing: {format_names(missing)}; "
-            f"needed is {LAYOUT}"
+            f"the layout must be {LAYOUT}"
         )
     return tuple(_make_pair(short, long) for short, long in pairs)
 

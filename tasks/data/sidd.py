@@ -51,13 +51,13 @@ def _find_splits(root: Path) -> Splits:
     )
     if not data.is_dir():
         raise ConfigError(
-            f"{data} is missing, the training half of SIDD-Medium; needed is {LAYOUT}"
+            f"{data} is missing, the training half of SIDD-Medium; the layout must be {LAYOUT}"
         )
     scenes = sorted(
         entry for entry in data.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
     if not scenes:
-        raise ConfigError(f"{data} has no folders of scenes; needed is {LAYOUT}")
+        raise ConfigError(f"{data} has no folders of scenes; the layout must be {LAYOUT}")
     return Splits(
         tuple(pair for scene in scenes for pair in _list_pairs(scene)),
         {"sidd_validation": _list_blocks(root)},
@@ -100,7 +100,7 @@ def _list_blocks(root: Path) -> tuple[PhotoPair, ...]:
     if missing:
         raise ConfigError(
             f"{root} has no {' and no '.join(missing)}, the validation blocks of SIDD; "
-            f"needed is {LAYOUT}"
+            f"the layout must be {LAYOUT}"
         )
     files = tuple(paths[0] for paths in found.values())
     scenes, blocks = _read_sizes(files)

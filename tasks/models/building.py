@@ -62,7 +62,7 @@ def _check_parameters(
     if count > MAX_PARAMETERS:
         raise ConfigError(
             f"backbone {backbone} would have {count:,} parameters, more than {MAX_PARAMETERS:,}; "
-            "choose it smaller"
+            "choose a smaller width or fewer blocks"
         )
 
 

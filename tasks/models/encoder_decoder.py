@@ -1,8 +1,10 @@
 """The base class of the U-Nets: an encoder, long skips, and a decoder.
 
-x = encoder[0](x)
-for each deeper level:  x = encoder[k](downsample(x, k)), whose output is also kept as a skip
-for each level upwards: x = decoder[k](concat(up[k](x), skip))
+The forward pass, with level 0 at full resolution:
+
+    x = encoder[0](x)
+    for each deeper level:  x = encoder[k](downsample(x, k)), whose output is also kept as a skip
+    for each level upwards: x = decoder[k](concat(up[k](x), skip))
 """
 
 from abc import abstractmethod

@@ -16,7 +16,7 @@ from bench.api import Result, prune
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
 from bench.errors import ConfigError, Infeasible, PluginError
 from bench.export import saved
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import run_study
 from bench.surgery.remove import remove_channels
 from tests.fakes import FakeTask, Tiny, tiny_peak_bytes
@@ -96,7 +96,7 @@ def test_it_gives_the_numbers_that_a_study_gives(
         "ratios=[0.5]",
         "recipe.pretrain_steps=0",
     )
-    unpruned, pruned = run_study(same_study, store, Serial())
+    unpruned, pruned = run_study(same_study, store, SerialExecutor())
     result = prune_on_fake_task(network, options={"train_steps": 2}, recipe={"pretrain_steps": 0})
     assert (result.scores, result.unpruned_scores) == (pruned.means, unpruned.means)
     assert (result.steps, result.kept) == (pruned.steps, pruned.kept)
@@ -148,7 +148,7 @@ def test_a_method_that_breaks_its_promise_is_named(network: nn.Module) -> None:
         ({"method": "narow"}, "did you mean 'narrow'"),
         (
             {"method": Halves(), "options": {"claimed": 3}},
-            "options claimed are for a method that is named",
+            "options claimed belong to a method given by name",
         ),
         ({"task": "fakes"}, "did you mean 'fake'"),
         ({"recipe": {"finetune_step": 3}}, "did you mean 'finetune_steps'"),

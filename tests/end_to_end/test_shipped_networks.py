@@ -18,7 +18,7 @@ from bench.records import Cell
 from bench.study.study import load_study
 from bench.surgery.remove import remove_channels
 from bench.training.evaluation import evaluate, input_scores, means
-from bench.training.pretrained import PACKAGED, find_weights, load_or_train
+from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train
 from bench.training.trainer import TaskTrainer
 from methods.mosp.trajectory import ImportanceMeasure, Trajectory
 from tests.tasks.test_denoising import non_local_means
@@ -35,12 +35,12 @@ def cell() -> Cell:
 @pytest.fixture(scope="module")
 def network(cell: Cell) -> nn.Module:
     """The packaged network; it is trained anew, which takes minutes, if its file is damaged."""
-    return load_or_train(build_task(cell), cell, [PACKAGED])
+    return load_or_train(build_task(cell), cell, [PACKAGED_NETWORKS])
 
 
 def test_it_is_whole_and_small(cell: Cell) -> None:
-    assert find_weights(cell, [PACKAGED]) is not None
-    assert sum(path.stat().st_size for path in PACKAGED.iterdir()) < 8_000_000
+    assert find_weights(cell, [PACKAGED_NETWORKS]) is not None
+    assert sum(path.stat().st_size for path in PACKAGED_NETWORKS.iterdir()) < 8_000_000
 
 
 def test_it_is_three_db_above_its_input_and_ahead_of_non_local_means(
@@ -62,10 +62,10 @@ def test_the_cut_of_mosp_costs_less_loss_than_random_cuts_of_equal_bytes(
     budget = Budget(peak_memory(network, cell.measured_at), cell.measured_at)
     measure = ImportanceMeasure(trainer, "gradient", 3)
     trajectory = Trajectory(network, budget, (), measure, budget.peak_bytes // 12, None)
-    group = peak_group(trajectory.peaks, trajectory.widths)
+    group = peak_group(trajectory.peak_model, trajectory.widths)
     channel_bytes = 4 * cell.measured_at[2] * cell.measured_at[3]
     trajectory.advance(trajectory.outer_bytes)
-    step_bytes = int(trajectory.peaks.step_bytes(trajectory.widths)[group.step])
+    step_bytes = int(trajectory.peak_model.step_bytes(trajectory.widths)[group.step])
     freed_channels = (group.bytes - step_bytes) // channel_bytes
     random_cuts = [
         _random_cut(network, budget, list(group.per_channel), freed_channels, seed)

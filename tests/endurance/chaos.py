@@ -5,7 +5,7 @@
 Its output is stored in results/reference/endurance/chaos.md. The study (by default `smoke`) is run
 once undisturbed. Then it is run in new folders, with two worker processes, and killed after a
 random time (its whole process group, or the driver alone) and started again, until there were
-enough kills. At the end, every record of a folder must have the same figures to the last bit
+enough kills. At the end, every record of a folder must have the same numbers to the last bit
 (except seconds), and every network the same bytes; and no record that was stored before a kill may
 have been written again.
 """

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from bench.files import atomic
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.progress import Progress
 from bench.runner.run import run_study
 from bench.study.store import Store
@@ -70,7 +70,7 @@ def run_with_kill(folder: Path, dies_at: int, events: Any) -> None:
     atomic.write = with_event(atomic.write)
     os.fsync = with_event(os.fsync)
     os.replace = with_event(os.replace, after=True)
-    run_study(load_study(folder.parent / "study.toml"), Store(folder), Serial())
+    run_study(load_study(folder.parent / "study.toml"), Store(folder), SerialExecutor())
 
 
 @pytest.fixture
@@ -106,7 +106,10 @@ def run_and_report_cells(folder: Path, computed: Any, begin: Any) -> None:
 
     begin.wait()
     records = run_study(
-        load_study(folder.parent / "study.toml"), Store(folder), Serial(), progress=ReportCells()
+        load_study(folder.parent / "study.toml"),
+        Store(folder),
+        SerialExecutor(),
+        progress=ReportCells(),
     )
     computed.put((os.getpid(), len(records)))
 

@@ -38,14 +38,14 @@ def test_restoring_the_last_removed_channel_breaks_the_budget(peak_aware: bool) 
     network = unet(8)
     budget = _half_budget(network)
     model = peak_model(network, SHAPE)
-    channels = network_layout(network)
+    layout = network_layout(network)
     kept = GlobalL2(peak_aware=peak_aware).prune(network, budget).kept
-    widths = {unit: len(kept.get(unit, range(full))) for unit, full in channels.widths.items()}
-    scores = channel_norms(network, channels)
+    widths = {unit: len(kept.get(unit, range(full))) for unit, full in layout.widths.items()}
+    scores = channel_norms(network, layout)
     gone = {
         (float(scores[unit][channel]), unit)
         for unit in kept
-        for channel in range(channels.widths[unit])
+        for channel in range(layout.widths[unit])
         if channel not in kept[unit]
     }
     assert model.peak_bytes(widths) <= budget.peak_bytes

@@ -48,10 +48,10 @@ def _budget(network: nn.Module, ratio: float = 0.5, name: str = "unet") -> Budge
     return Budget(int(ratio * peak_memory(network, shape)), shape)
 
 
-def _group_weights(network: nn.Module, channels: Layout, slot: int) -> Tensor:
+def _group_weights(network: nn.Module, layout: Layout, slot: int) -> Tensor:
     """The weights that compute one slot, one slice after the other."""
     slices = []
-    for layer, slots in channels.makes.items():
+    for layer, slots in layout.makes.items():
         weight, axis = weight_and_output_axis(network.get_submodule(layer))
         slices += [
             weight.detach().select(axis, int(channel)).flatten()
@@ -64,16 +64,16 @@ def _group_weights(network: nn.Module, channels: Layout, slot: int) -> Tensor:
 def test_the_proximal_step_is_the_soft_threshold_of_each_group(name: str) -> None:
     before = NETWORKS[name]()
     after = NETWORKS[name]()
-    channels = network_layout(after, input_shape(name))
-    groups = WeightGroups(after, channels)
+    layout = network_layout(after, input_shape(name))
+    groups = WeightGroups(after, layout)
     threshold = 1.001 * float(groups.norms().median())
     groups.shrink(threshold)
-    for slot in range(0, channels.size, 3):
-        old, new = (_group_weights(network, channels, slot) for network in (before, after))
+    for slot in range(0, layout.size, 3):
+        old, new = (_group_weights(network, layout, slot) for network in (before, after))
         expected = max(0.0, 1 - threshold / float(old.norm())) * old
         torch.testing.assert_close(new, expected, rtol=1e-4, atol=1e-6)
         assert bool(old.norm() > threshold) == bool(new.any())
-    same = [layer for layer, slots in channels.makes.items() if (slots < 0).all()]
+    same = [layer for layer, slots in layout.makes.items() if (slots < 0).all()]
     assert same
     for layer in same:
         assert torch.equal(before.get_submodule(layer).weight, after.get_submodule(layer).weight)
@@ -86,9 +86,9 @@ def test_a_group_is_the_concatenation_of_what_norms_averages() -> None:
         (residual, "residual", "head", 3),
         (edsr, "edsr x2", "up.0", 4),
     ):
-        channels = network_layout(network, input_shape(name))
-        found = WeightGroups(network, channels).norms()[channels.slots(unit)]
-        torch.testing.assert_close(found, channel_norms(network, channels)[unit] * members**0.5)
+        layout = network_layout(network, input_shape(name))
+        found = WeightGroups(network, layout).norms()[layout.slots(unit)]
+        torch.testing.assert_close(found, channel_norms(network, layout)[unit] * members**0.5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -96,19 +96,19 @@ def test_a_group_is_the_concatenation_of_what_norms_averages() -> None:
 def test_removing_groups_that_are_zero_changes_nothing(name: str) -> None:
     network = NETWORKS[name]()
     shape = input_shape(name)
-    channels = network_layout(network, shape)
-    groups = WeightGroups(network, channels)
+    layout = network_layout(network, shape)
+    groups = WeightGroups(network, layout)
     biases = {
         name: weight.clone() for name, weight in network.named_parameters() if weight.ndim == 1
     }
     groups.shrink(float(groups.norms().median()))
     alive = {
-        unit: groups.norms()[channels.slots(unit)].nonzero()[:, 0].tolist() or [0]
-        for unit in channels.units
+        unit: groups.norms()[layout.slots(unit)].nonzero()[:, 0].tolist() or [0]
+        for unit in layout.units
     }
     inputs = random_inputs(shape)
     smaller = remove_channels(network, alive, shape)(*inputs)
-    assert sum(map(len, alive.values())) < 0.7 * channels.size
+    assert sum(map(len, alive.values())) < 0.7 * layout.size
     torch.testing.assert_close(smaller, network(*inputs), rtol=1e-5, atol=1e-5)
     for weight, kept in biases.items():
         network.get_parameter(weight).copy_(kept)
@@ -176,9 +176,9 @@ def test_one_quantum_more_breaks_the_budget(ratio: float) -> None:
     position = len(uniform["encoder.0.c11"])
     assert _kept_widths(analysis, uniform) == scale_widths(analysis, position, 1)
     assert (
-        analysis.peaks.peak_bytes(scale_widths(analysis, position, 1))
+        analysis.peak_model.peak_bytes(scale_widths(analysis, position, 1))
         <= budget.peak_bytes
-        < analysis.peaks.peak_bytes(scale_widths(analysis, position + 1, 1))
+        < analysis.peak_model.peak_bytes(scale_widths(analysis, position + 1, 1))
     )
     assert count_positions(analysis) == 8
     widths = _kept_widths(analysis, threshold)
@@ -190,9 +190,9 @@ def test_one_quantum_more_breaks_the_budget(ratio: float) -> None:
     }
     last = max(gone)[1]
     assert (
-        analysis.peaks.peak_bytes(widths)
+        analysis.peak_model.peak_bytes(widths)
         <= budget.peak_bytes
-        < analysis.peaks.peak_bytes(widths | {last: widths[last] + 1})
+        < analysis.peak_model.peak_bytes(widths | {last: widths[last] + 1})
     )
 
 

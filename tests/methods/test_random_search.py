@@ -120,7 +120,7 @@ def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(
         low, high = 0.0, 10.0
         for _ in range(60):  # an independent way: bisect the scale itself
             middle = (low + high) / 2
-            peak = analysis.peaks.peak_bytes(widths_at_scale(middle, ratios, analysis))
+            peak = analysis.peak_model.peak_bytes(widths_at_scale(middle, ratios, analysis))
             fits = peak <= budget.peak_bytes
             low, high = (middle, high) if fits else (low, middle)
         widths = fit_widths(ratios, analysis, budget, 1)
@@ -132,9 +132,9 @@ def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(
         }
         assert list(more.values()) == [1]  # the quantum: one channel of one unit
         assert (
-            analysis.peaks.peak_bytes(widths)
+            analysis.peak_model.peak_bytes(widths)
             <= budget.peak_bytes
-            < analysis.peaks.peak_bytes(widths_at_scale(high, ratios, analysis))
+            < analysis.peak_model.peak_bytes(widths_at_scale(high, ratios, analysis))
         )
 
 
@@ -145,7 +145,7 @@ def test_the_peak_never_falls_as_the_scale_rises_and_no_width_is_below_the_floor
         unit: 0.1 + 0.9 * index / len(analysis.widths) for index, unit in enumerate(analysis.widths)
     }
     peaks = [
-        analysis.peaks.peak_bytes(widths_at_scale(step / 100, ratios, analysis))
+        analysis.peak_model.peak_bytes(widths_at_scale(step / 100, ratios, analysis))
         for step in range(1000)
     ]
     assert peaks == sorted(peaks)
@@ -303,7 +303,7 @@ def test_training_from_scratch_is_requested_and_forecast() -> None:
 
 def test_impossible_budgets_and_options_are_refused() -> None:
     network = unet()
-    least = analyze_network(network, budget_at(1, network)).peaks.least_bytes()
+    least = analyze_network(network, budget_at(1, network)).peak_model.least_bytes()
     pruned = RandomSearch(samples=2).prune(network, Budget(least, SHAPE), CountingTrainer())
     assert peak_memory(pruned.model, SHAPE) == least
     with pytest.raises(Infeasible, match="the least is"):

@@ -74,9 +74,9 @@ def test_one_quantum_more_breaks_the_budget(importance: LibraryCriterion) -> Non
     )
     position = len(uniform["encoder.0.c11"])
     assert (
-        analysis.peaks.peak_bytes(scale_widths(analysis, position, 1))
+        analysis.peak_model.peak_bytes(scale_widths(analysis, position, 1))
         <= budget.peak_bytes
-        < analysis.peaks.peak_bytes(scale_widths(analysis, position + 1, 1))
+        < analysis.peak_model.peak_bytes(scale_widths(analysis, position + 1, 1))
     )
     scores = library_scores(
         network, analysis.layout, importance, trainer.seed, trainer.calibration, trainer.criterion
@@ -89,9 +89,9 @@ def test_one_quantum_more_breaks_the_budget(importance: LibraryCriterion) -> Non
     widths = analysis.widths | {unit: len(kept) for unit, kept in ranked.items()}
     last = max(gone)[1]
     assert (
-        analysis.peaks.peak_bytes(widths)
+        analysis.peak_model.peak_bytes(widths)
         <= budget.peak_bytes
-        < analysis.peaks.peak_bytes(widths | {last: widths[last] + 1})
+        < analysis.peak_model.peak_bytes(widths | {last: widths[last] + 1})
     )
 
 

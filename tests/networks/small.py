@@ -85,10 +85,10 @@ def network_layout(network: nn.Module, shape: Inputs = SHAPE) -> Layout:
     return channel_layout(trace(network, shape))
 
 
-def draw_kept(channels: Layout, seed: int, least: int = 1) -> dict[str, list[int]]:
+def draw_kept(layout: Layout, seed: int, least: int = 1) -> dict[str, list[int]]:
     """Draw the channels to keep: at least `least` (or all) in about four of five units."""
     rng = random.Random(seed)
-    drawn = {unit: width for unit, width in channels.widths.items() if rng.random() < 0.8}
+    drawn = {unit: width for unit, width in layout.widths.items() if rng.random() < 0.8}
     return {
         unit: sorted(rng.sample(range(width), rng.randint(min(least, width), width)))
         for unit, width in drawn.items()

@@ -35,6 +35,6 @@ class Taylor(pb.Method):
             widths = pb.global_ranking_widths(scores, analysis, budget, trainer.recipe.min_width)
         else:
             widths = pb.uniform_widths(analysis, budget, trainer.recipe.min_width)
-        kept = analysis.keep(scores, widths)
+        kept = analysis.select_kept(scores, widths)
         smaller = pb.remove_channels(model, kept, budget.input_shape, analysis.layout)
         return pb.Pruned(smaller, kept=kept)

@@ -1,1 +1,1 @@
-"""Where jobs run: each module has an executor with run_all(queue, runner, progress)."""
+"""The executors, which run jobs: each module has one, with run_all(queue, runner, progress)."""

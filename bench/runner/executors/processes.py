@@ -33,7 +33,7 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Processes:
+class ProcessExecutor:
     """Runs as many jobs at a time as there are workers.
 
     Args:
@@ -104,14 +104,14 @@ class _Worker:
     def receive(self) -> Iterator[tuple[str, Any]]:
         """Yield all messages that have come, except those that only the attempt needs.
 
-        The last is LOST once the process is gone, or OVERDUE.
+        The last one is LOST if the process has ended, or OVERDUE if its time limit is exceeded.
         """
-        # Asked first: when the process has ended, all that it sent can be read.
+        # Checked first, because all that an ended process has sent can still be read below.
         alive = self.process.is_alive()
         try:
             while self.connection.poll():
                 kind, content = self.connection.recv()
-                if self.attempt is None or not self.attempt.absorb(kind, content):
+                if self.attempt is None or not self.attempt.update(kind, content):
                     yield kind, content
         except (EOFError, OSError):
             self.process.join(POLL_SECONDS)

@@ -81,7 +81,7 @@ class RayExecutor:
             ]
             raise ConfigError(
                 f"no node of the Ray cluster has the {threads} CPU core(s) and {gpus:g} GPU(s) "
-                f"that a job takes; found, by node: {'; '.join(nodes) or 'none'}; "
+                f"that a job needs; the nodes have: {'; '.join(nodes) or 'none'}; "
                 "see --gpus-per-job"
             )
 
@@ -108,7 +108,7 @@ class RayExecutor:
                 for stream in _ready_streams(attempts, progress):
                     kind, content, files = _next_message(stream)
                     unpack(files, runner.folder)
-                    attempts[stream].absorb(kind, content)
+                    attempts[stream].update(kind, content)
                     if kind == "step":
                         progress.on_step(*content)
                     elif kind == "record":
@@ -169,7 +169,10 @@ class _RunningJobs:
         if next_attempt is None:
             self.queue.mark_done(attempt.job)
         else:
-            LOG.warning("prunebench: a worker was lost; its job is given out again")
+            LOG.warning(
+                "prunebench: a job lost its worker or overran a time limit; "
+                "it is started again for the remaining cells"
+            )
             self.start(next_attempt)
 
     def __exit__(self, *_: object) -> None:
@@ -282,6 +285,6 @@ def _next_message(stream: Any) -> Message:
 
 def _describe_loss(error: Exception) -> str:
     return (
-        f"its worker was lost ({type(error).__name__}), for want of memory "
-        "or for a fault of its machine"
+        f"its worker was lost ({type(error).__name__}), perhaps because memory ran out "
+        "or its machine failed"
     )

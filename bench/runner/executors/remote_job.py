@@ -5,8 +5,8 @@
     "files"   None, with the files that are left, for a job without records
 
 The machines share nothing but this package, and at the same path the photographs, plugins and the
-user's network files. They are compared before a job starts: another method or other photographs
-would answer another question.
+user's network files. Method and photographs are compared before a job starts, because others would
+give other results.
 """
 
 import os
@@ -91,17 +91,17 @@ def run_remotely(
         driver_version: version of prunebench on the machine that sent the job.
 
     Raises:
-        ConfigError: this node would answer another question.
+        ConfigError: this node has another program, method or other photographs than the driver.
     """
     parent = os.getppid()
-    _check_same_question(job, runner, driver_version)
+    _check_same_inputs(job, runner, driver_version)
     with TemporaryDirectory(prefix="prunebench-") as name:
         folder = Path(name)
         unpack(network, folder)
         messages: SimpleQueue[Message | BaseException | None] = SimpleQueue()
         local_runner = replace(runner, folder=folder)
         arguments = (job, local_runner, set(network), messages)
-        # A thread of its own, so that the job goes on while no message is read.
+        # A thread of its own, so that the job continues while no message is read.
         Thread(target=_run_job, args=arguments, daemon=True).start()
         while (message := _next_message(messages, parent)) is not None:
             if isinstance(message, BaseException):
@@ -134,8 +134,8 @@ def _run_job(job: AnyJob, runner: JobRunner, packed: set[str], messages: SimpleQ
         messages.put(error)
 
 
-def _check_same_question(job: AnyJob, runner: JobRunner, driver_version: str) -> None:
-    """Raise ConfigError if this node would answer another question than the driver asks."""
+def _check_same_inputs(job: AnyJob, runner: JobRunner, driver_version: str) -> None:
+    """Raise ConfigError if this node has another program, method or data than the driver."""
     cell = first_cell(job)
     node = socket.gethostname()
     for path in runner.plugins:

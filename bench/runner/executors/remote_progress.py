@@ -9,7 +9,7 @@ from typing import Any
 from bench.records import Cell
 from bench.runner.progress import Progress
 
-RESUME_HINT = "finished records are stored, and the same command goes on"
+RESUME_HINT = "finished records are stored; repeat the command to continue"
 
 
 class ProgressRelay(Progress):
@@ -36,7 +36,7 @@ class ProgressRelay(Progress):
         self._send("limited", (cell, limit_seconds, left_seconds))
 
     def on_limit_end(self) -> None:
-        """Send that no time runs."""
+        """Send that no time limit is running."""
         self._send("limited", None)
 
     def on_step(self, phase: str, done: int, steps: int) -> None:

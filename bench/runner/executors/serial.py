@@ -12,7 +12,7 @@ from bench.runner.run import JobRunner
 POLL_SECONDS = 1.0
 
 
-class Serial:
+class SerialExecutor:
     """Runs one job at a time."""
 
     workers = 1

@@ -27,10 +27,10 @@ def test_the_output_convolution_is_no_unit() -> None:
 
 
 def test_a_concat_reads_the_upsampled_value_first_then_the_skip() -> None:
-    channels = network_layout(unet(4))
-    slots = np.arange(channels.size)
-    expected = [*slots[channels.slots("up.u1")], *slots[channels.slots("encoder.0.c12")]]
-    assert channels.reads["decoder.d1.d11"].tolist() == expected
+    layout = network_layout(unet(4))
+    slots = np.arange(layout.size)
+    expected = [*slots[layout.slots("up.u1")], *slots[layout.slots("encoder.0.c12")]]
+    assert layout.reads["decoder.d1.d11"].tolist() == expected
 
 
 def test_layers_whose_outputs_are_added_share_a_unit() -> None:

@@ -131,6 +131,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
         "prune narrow --backbone tiny --peak-mib nan",
         "profile tiny --convention other",
         "profile tiny --top 0",
+        "profile tiny --top 10000000000000000000",  # more digits than are accepted
     ],
 )
 def test_a_wrong_command_line_is_one_line_too(

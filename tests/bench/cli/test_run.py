@@ -93,7 +93,7 @@ def test_an_interruption_says_how_to_go_on(
     monkeypatch.setattr("bench.runner.run.run_study", interrupt)
     assert main(["run", "tiny.toml", *SERIAL]) == 130
     error = capsys.readouterr().err
-    assert "stored in results/runs/tiny: 3 records; the same command continues" in error
+    assert "stored in results/runs/tiny: 3 records; repeat the command to continue" in error
 
 
 def test_a_run_with_failed_cells_ends_with_1_and_names_them(

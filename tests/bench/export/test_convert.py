@@ -10,7 +10,7 @@ from bench.errors import ConfigError
 from bench.export.saved import load
 from bench.export.selection import select_network
 from bench.lean.pipeline import LeanNetwork
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import run_study
 from bench.study.store import Store
 
@@ -19,7 +19,7 @@ PROBE = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture
 def finished(study, store) -> Store:
-    run_study(study(), store, Serial())
+    run_study(study(), store, SerialExecutor())
     return store
 
 
@@ -28,9 +28,9 @@ def output(model: torch.nn.Module) -> torch.Tensor:
         return model(PROBE.clone())
 
 
-@pytest.mark.parametrize("form", ["safetensors", "lean"])
+@pytest.mark.parametrize("export_format", ["safetensors", "lean"])
 def test_a_folder_comes_back_as_the_same_network(
-    form: str, finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    export_format: str, finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [
         "export",
@@ -40,7 +40,7 @@ def test_a_folder_comes_back_as_the_same_network(
         "--ratio",
         "0.5",
         "--format",
-        form,
+        export_format,
         "--out",
         str(tmp_path / "net"),
     ]
@@ -50,9 +50,9 @@ def test_a_folder_comes_back_as_the_same_network(
     assert f"from prunebench import load; model = load({str(tmp_path / 'net')!r})" in printed
     reloaded = load(tmp_path / "net")
     original = select_network(finished.folder, "narrow", 0.5).model
-    assert isinstance(reloaded, LeanNetwork) == (form == "lean")
+    assert isinstance(reloaded, LeanNetwork) == (export_format == "lean")
     torch.testing.assert_close(
-        output(reloaded), output(original), rtol=0, atol=1e-5 if form == "lean" else 0
+        output(reloaded), output(original), rtol=0, atol=1e-5 if export_format == "lean" else 0
     )
 
 

@@ -220,7 +220,7 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
     "a node that is a number": (lambda spec: spec["nodes"].insert(0, 7), "is 7, not an object"),
     "a value of no kind": (
         lambda spec: change_node(spec, "call_function", args=[{"object": "os"}]),
-        "stands for no value",
+        "is not the JSON form of a value",
     ),
     "a type that is none": (
         lambda spec: change_node(spec, "call_function", kwargs={"out": {"dtype": "load"}}),
@@ -240,15 +240,15 @@ HOSTILE: dict[str, tuple[Callable[[Spec], Any], str]] = {
     ),
     "sharing with nothing": (
         lambda spec: spec["shared"].update({"conv.bias": "nothing"}),
-        "cannot be one",
+        "cannot be the same tensor",
     ),
     "sharing in a circle": (
         lambda spec: spec["shared"].update({"conv.bias": "conv.bias"}),
-        "cannot be one",
+        "cannot be the same tensor",
     ),
     "sharing of unlike tensors": (
         lambda spec: spec["shared"].update({"conv.bias": "conv.weight"}),
-        r"conv\.bias' is too much",
+        r"conv\.bias' is not used by it",
     ),
     "a tensor of no kind": (
         lambda spec: spec["tensors"].update(scale=[]),

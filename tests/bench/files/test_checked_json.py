@@ -16,7 +16,7 @@ from bench.records import SCHEMA, Record
 from bench.report.mlflow_state import read_note, write_note
 from bench.study.store import Store
 from bench.study.study import Study
-from bench.training.pretrained import PACKAGED, find_weights, load_or_train, pretrained_key
+from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train, pretrained_key
 from bench.training.sample_crops import is_intact
 from tests.fakes import FakeTask, Tiny
 
@@ -110,5 +110,5 @@ def test_a_truncated_crop_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_the_networks_that_come_with_the_package_have_checksums() -> None:
-    sidecars = list(PACKAGED.glob("*.json"))
+    sidecars = list(PACKAGED_NETWORKS.glob("*.json"))
     assert sidecars and all("sha256" in checked_json.read(sidecar, SCHEMA) for sidecar in sidecars)

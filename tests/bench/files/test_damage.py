@@ -18,7 +18,7 @@ from bench.export.saved import load, save_graph
 from bench.export.selection import select_network
 from bench.report.mlflow_state import read_note
 from bench.report.mlflow_sync import log_study
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.prune import PruneRequest, prune_once
 from bench.runner.run import run_study
 from bench.study.store import Store
@@ -98,7 +98,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(
             "bench.runner.run._delete_checkpoints", lambda *_: None
         )  # what a killed job leaves behind
-        records = run_study(load_study_from(home), store, Serial(), command="prunebench run tiny")
+        records = run_study(
+            load_study_from(home), store, SerialExecutor(), command="prunebench run tiny"
+        )
         assert [record.status for record in records] == ["done"] * 3
         patch.setattr("mlflow.MlflowClient", Server())
         assert log_study(run, "demo", records, store.cells(), URI) == 3
@@ -188,7 +190,7 @@ def test_damaged_files_of_a_run_are_set_aside_and_made_again(
     for kind in damaged_kinds:
         for file in files_of(kind, run):
             file.write_bytes(damage(file.read_bytes(), draws))
-    after = run_study(load_study_from(run.parent), Store(run), Serial())
+    after = run_study(load_study_from(run.parent), Store(run), SerialExecutor())
     assert [(record.key, record.scores) for record in after] == [
         (record.key, record.scores) for record in before
     ]

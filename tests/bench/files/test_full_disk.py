@@ -19,7 +19,7 @@ from bench.cli.main import main
 from bench.errors import DiskError
 from bench.export.saved import load
 from bench.records import Record
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import run_study
 from bench.study.store import Store
 from bench.study.study import Study
@@ -121,7 +121,7 @@ def check_every_fault(
     """Let each call of the run fail once, each time in a new folder."""
     healthy = Disk(only=only)
     with healthy.replace_calls():
-        expected = summarize(run_study(study, Store(home / "healthy"), Serial()))
+        expected = summarize(run_study(study, Store(home / "healthy"), SerialExecutor()))
     assert [status for _, status, *_ in expected] == ["done"] * len(expected) and healthy.calls
     for index in range(len(healthy.calls)):
         store = Store(home / str(index))
@@ -132,11 +132,11 @@ def check_every_fault(
                 DiskError, match=r"No space left on device.*make room there and repeat the command"
             ) as raised,
         ):
-            run_study(study, store, Serial())
+            run_study(study, store, SerialExecutor())
         assert "\n" not in str(raised.value)
         assert len(disk.calls) == index + 1  # nothing was written after the fault
         check_whole(store, caplog)
-        assert summarize(run_study(study, store, Serial())) == expected
+        assert summarize(run_study(study, store, SerialExecutor())) == expected
         check_whole(store, caplog)
 
 
@@ -181,7 +181,7 @@ def test_an_os_error_of_a_method_is_a_failed_row(
         raise FileNotFoundError(errno.ENOENT, "no such file", "my_notes.txt")
 
     monkeypatch.setattr("tests.fakes.Narrow.prune", prune_without_file)
-    (record,) = run_study(study("methods=['narrow']", "ratios=[0.8]"), store, Serial())
+    (record,) = run_study(study("methods=['narrow']", "ratios=[0.8]"), store, SerialExecutor())
     assert record.status == "failed" and "my_notes.txt" in record.reason
 
 

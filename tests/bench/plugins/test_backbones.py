@@ -11,8 +11,8 @@ from torch import nn
 from bench.errors import ConfigError
 from bench.plugins.backbones import (
     available_options,
+    backbone_fields,
     build,
-    cell_fields,
     complete_options,
     has_backbone,
     initialise,
@@ -54,7 +54,7 @@ def file(tmp_path: Path) -> Callable[..., str]:
 def test_a_backbone_of_a_task_is_built_by_the_task_and_has_no_source_hash() -> None:
     assert isinstance(build(FakeTask(), "tiny", {"width": 3}), Tiny)
     assert complete_options(FakeTask, "tiny", {}) == {"width": 8}
-    assert cell_fields("tiny", {}) == {"backbone": "tiny"} and source_hash("tiny", {}) == ""
+    assert backbone_fields("tiny", {}) == {"backbone": "tiny"} and source_hash("tiny", {}) == ""
     assert has_backbone(FakeTask, "tiny") and not has_backbone(FakeTask, "unet")
 
 
@@ -85,8 +85,8 @@ def test_the_folder_of_a_file_is_not_in_its_source_hash_and_may_have_spaces(
     folder = tmp_path / "another folder"
     folder.mkdir()
     shutil.copy(file(), folder / "net.py")
-    here = cell_fields(file() + ":build", {})
-    moved = cell_fields(f"{folder / 'net.py'}:build", {})
+    here = backbone_fields(file() + ":build", {})
+    moved = backbone_fields(f"{folder / 'net.py'}:build", {})
     assert here["backbone"] == moved["backbone"] == "net.py:build"
     assert here["backbone_source"] == moved["backbone_source"]
     assert moved["backbone_folder"] == str(folder)

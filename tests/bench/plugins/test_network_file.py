@@ -76,8 +76,8 @@ def test_a_function_a_class_and_a_network_can_be_named(
         (
             "",
             {},
-            "which network of the file? nets.py offers Net, broken, build, choosy, nothing, ready; "
-            "write for example nets.py:Net",
+            "nets.py needs the name of a network after ':'; "
+            "it offers Net, broken, build, choosy, nothing, ready; write for example nets.py:Net",
         ),
         ("biuld", {}, "unknown name in nets.py 'biuld'; did you mean 'build'?"),
         ("SIZE", {}, "nets.py:SIZE is a value of type int"),

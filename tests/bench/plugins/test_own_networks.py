@@ -11,10 +11,10 @@ import torch
 import bench.training.pretrained
 from bench.errors import ConfigError
 from bench.export.saved import load
-from bench.plugins.backbones import cell_fields, initialise
+from bench.plugins.backbones import backbone_fields, initialise
 from bench.plugins.options import build_task
-from bench.runner.executors.processes import Processes
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.processes import ProcessExecutor
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.job import run_job
 from bench.runner.prune import PruneRequest, build_study, folder_name, prune_once
 from bench.runner.run import check_inputs, run_study
@@ -94,7 +94,7 @@ def own(file: Path, study: Callable[..., Study]) -> Callable[..., Study]:
 
 def test_a_network_file_gives_rows_with_its_options(own, store) -> None:
     study = own("Net", "backbones=[{backbone='my net.py:Net', width=6}]")
-    records = run_study(study, store, Serial())
+    records = run_study(study, store, SerialExecutor())
     reasons = [record.reason for record in records]
     assert [record.status for record in records] == ["done", "done"], reasons
     cell = records[1].cell
@@ -102,7 +102,7 @@ def test_a_network_file_gives_rows_with_its_options(own, store) -> None:
     assert cell.backbone_options == {"width": 6, "out": 3, "channels": 3, "norm": False}
     assert records[1].peak_bytes <= 0.6 * records[0].peak_bytes
     assert records[1].steps == {"finetune": 4}
-    assert run_study(study, store, Serial()) == records
+    assert run_study(study, store, SerialExecutor()) == records
 
 
 WORKERS = """
@@ -117,7 +117,7 @@ recipe = {patch = 16, batch = 1, pretrain_steps = 0, finetune_steps = 1, calibra
 
 def test_worker_processes_build_it_too(file, store, tmp_path: Path) -> None:
     (tmp_path / "real.toml").write_text(WORKERS)
-    records = run_study(load_study(tmp_path / "real.toml"), store, Processes(2))
+    records = run_study(load_study(tmp_path / "real.toml"), store, ProcessExecutor(2))
     reasons = [record.reason for record in records]
     assert [record.status for record in records] == ["done"] * 2, reasons
 
@@ -183,7 +183,8 @@ def test_training_from_scratch_starts_from_the_initial_weights_of_the_layers(
         ),
     )
     scratch = "methods=[{method='uniform', start='scratch'}]"
-    assert [record.status for record in run_study(own("Net", scratch), store, Serial())] == ["done"]
+    (record,) = run_study(own("Net", scratch), store, SerialExecutor())
+    assert record.status == "done"
     assert len(initial_biases) == 1 and 0 < initial_biases[0].abs().max() < 1
 
 
@@ -227,7 +228,7 @@ def test_the_error_for_an_unusable_network_is_one_line_before_any_training(
 ) -> None:
     backbone = name if name[0] == "{" else repr(name)
     with pytest.raises(ConfigError) as refused:
-        run_study(own("Net", f"backbones=[{backbone}]"), store, Serial())
+        run_study(own("Net", f"backbones=[{backbone}]"), store, SerialExecutor())
     assert message in str(refused.value) and "\n" not in str(refused.value)
     assert not store.folder.exists()
 
@@ -349,5 +350,5 @@ def test_an_option_that_the_task_also_has_is_given_to_both(file: Path) -> None:
 
 def test_cells_of_a_task_do_not_name_a_network_file() -> None:
     cell = load_study("smoke").cells()[0]
-    assert cell_fields(cell.backbone, {}) == {"backbone": cell.backbone}
+    assert backbone_fields(cell.backbone, {}) == {"backbone": cell.backbone}
     assert "backbone_source" not in bench.training.pretrained.pretraining_inputs(cell)

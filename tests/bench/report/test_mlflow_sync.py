@@ -137,7 +137,9 @@ assert "mlflow" not in sys.modules
 def test_a_failing_mlflow_is_one_warning_that_says_what_to_do(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert log_study(folder, "demo", [record(cell())], uri="sqlite:////proc/no/such/place.db") == -1
+    assert (
+        log_study(folder, "demo", [record(cell())], uri="sqlite:////proc/no/such/place.db") is None
+    )
     warning = capsys.readouterr().err
     assert warning.count("\n") == 1
     assert f"prunebench sync {folder}" in warning
@@ -219,11 +221,12 @@ def test_a_copy_that_ends_at_any_call_is_completed_by_the_next_and_nothing_is_th
     for call in range(undisturbed.calls):
         server = make_server(call, late)
         uri = f"http://{call}"
-        assert log_study(folder, "demo", records, uri=uri) == -1
+        assert log_study(folder, "demo", records, uri=uri) is None
         warning = capsys.readouterr().err
         assert warning.count("\n") == 1 and f"prunebench sync {folder}" in warning
         copied = {run.data.tags["prunebench.key"] for run in server.children()}
-        assert log_study(folder, "demo", records, uri=uri) >= 3 - len(copied)
+        completed = log_study(folder, "demo", records, uri=uri)
+        assert completed is not None and completed >= 3 - len(copied)
         assert log_study(folder, "demo", records, uri=uri) == 0
         assert state(server) == state(undisturbed)
 
@@ -273,7 +276,7 @@ def test_an_interruption_while_the_database_is_made_leaves_none(
             "mlflow.MlflowClient.search_experiments",
             lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
         )
-        assert log_study(folder, "demo", [record(cell())]) == -1
+        assert log_study(folder, "demo", [record(cell())]) is None
     assert [path for path in folder.parent.parent.iterdir() if path.suffix != ".lock"] == [
         folder.parent
     ]
@@ -284,7 +287,7 @@ def test_a_database_that_cannot_be_written_is_told_at_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert log_study(folder, "demo", [record(cell())]) == -1
+    assert log_study(folder, "demo", [record(cell())]) is None
     assert f"{folder.parent.parent} cannot be written" in capsys.readouterr().err
 
 
@@ -296,7 +299,7 @@ def test_a_server_that_is_away_is_one_warning_and_changes_no_file(
     before = {path: path.read_bytes() for path in store.folder.rglob("*.*")}
     assert (
         log_study(store.folder, "demo", store.records(), store.cells(), uri="http://127.0.0.1:9")
-        == -1
+        is None
     )
     assert f"prunebench sync {store.folder}" in capsys.readouterr().err
     assert {

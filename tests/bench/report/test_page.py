@@ -50,11 +50,12 @@ def test_names_of_the_user_are_text_not_markup(tmp_path: Path) -> None:
 def test_the_summary_names_the_best_of_each_ratio(tmp_path: Path) -> None:
     (part,) = content(make_store(tmp_path))["sections"]
     assert part["summary"][1] == (
-        "At 0.5 of the peak, mosp keeps the most: 29.33 dB, 0.90 dB ahead of uniform, from scratch."
+        "At 0.5 of the peak, mosp has the highest PSNR: 29.33 dB, 0.90 dB ahead of uniform, "
+        "from scratch."
     )
 
 
-def test_the_summary_doubts_a_difference_whose_interval_holds_zero(tmp_path: Path) -> None:
+def test_the_summary_doubts_a_difference_whose_interval_contains_zero(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     for record in store.records():
         if record.cell.label == "mosp":
@@ -64,7 +65,7 @@ def test_the_summary_doubts_a_difference_whose_interval_holds_zero(tmp_path: Pat
             }
             store.write(replace(record, scores={SET: scores}))
     (part,) = content(store)["sections"]
-    assert part["summary"][1].endswith("; the interval of that difference holds zero.")
+    assert part["summary"][1].endswith("; the interval of that difference contains zero.")
 
 
 def test_what_must_be_stored_is_said_beside_what_runs(tmp_path: Path) -> None:
@@ -81,12 +82,12 @@ def test_an_unfinished_study_says_how_much_is_missing(tmp_path: Path, pending: i
     assert SCRIPTS.sub("", text).count(">pending</td></tr>") == pending
 
 
-def test_crops_are_inside_with_the_figures_of_their_photograph(tmp_path: Path) -> None:
+def test_crops_are_inside_with_the_scores_of_their_photograph(tmp_path: Path) -> None:
     (view,) = content(make_store(tmp_path))["sections"][0]["views"]
     clean, degraded, unpruned = view["tiles"][:3]
     assert view["name"].endswith(PHOTO)
     assert (clean["name"], degraded["name"], unpruned["name"]) == ("clean", "degraded", "unpruned")
-    assert unpruned["figures"] == "29.93 / 0.8998"
+    assert unpruned["scores"] == "29.93 / 0.8998"
     assert unpruned["image"].startswith("data:image/png;base64,iVBOR")
 
 

@@ -114,7 +114,7 @@ def test_an_unknown_format_is_refused() -> None:
 
 
 def test_nothing_asked_gives_a_sentence() -> None:
-    assert "nothing has been asked" in render([])
+    assert "holds no study yet" in render([])
     assert json.loads(render([], "json")) == []
 
 

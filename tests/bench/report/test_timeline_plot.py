@@ -82,7 +82,8 @@ def test_two_hundred_steps_have_numbers_in_place_of_names_and_equal_peaks_are_co
     ).read_text()
     assert "time step" in drawn and ">long.py:Net at " in drawn
     assert (
-        "peak 2.0 MiB in value_1, the first of 100 equal ones" in drawn and "value_150" not in drawn
+        "peak 2.0 MiB in value_1, the first of 100 equal peaks" in drawn
+        and "value_150" not in drawn
     )
 
 

@@ -12,7 +12,7 @@ from bench.contract import Budget, Pruned, TraceStep, Trainer
 from bench.records import Record
 from bench.report.results import collect_results
 from bench.report.table import render_table
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.failures import Attempt, describe_exit
 from bench.runner.run import run_study
 from bench.study.store import Store
@@ -29,29 +29,29 @@ JOB = Job((cell(ratio=0.25), cell(ratio=0.75), cell(ratio=0.5)))
 def test_a_lost_job_is_run_again_once_for_the_cells_that_have_no_record() -> None:
     first = Attempt(JOB)
     assert first.remaining_job == JOB
-    first.answered_keys.add(JOB.cells[1].key)
+    first.recorded_keys.add(JOB.cells[1].key)
     second, records = first.after_loss("the worker is gone")
     assert second is not None and records == []
     assert [cell.ratio for cell in second.remaining_job.cells] == [0.5, 0.25]
     assert second.job == JOB
-    assert second.absorb("phase", "finetune")
+    assert second.update("phase", "finetune")
     third, records = second.after_loss("the worker is gone")
     assert third is None
     assert [record.cell.ratio for record in records] == [0.5, 0.25]
     for failure in records:
         assert (failure.status, failure.phase) == ("failed", "finetune")
-        assert failure.reason == "the worker is gone; twice"
+        assert failure.reason == "the worker is gone, twice"
 
 
 def test_a_worker_that_dies_after_its_last_record_has_lost_nothing() -> None:
-    attempt = Attempt(JOB, answered_keys={cell.key for cell in JOB.cells})
+    attempt = Attempt(JOB, recorded_keys={cell.key for cell in JOB.cells})
     assert attempt.after_loss("the worker is gone") == (None, [])
 
 
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        (-9, "the worker was killed by signal 9, perhaps for want of memory"),
+        (-9, "the worker was killed by signal 9, perhaps because memory ran out"),
         (-11, "the worker was killed by signal 11"),
         (3, "the worker ended by itself with exit code 3"),
     ],
@@ -64,7 +64,7 @@ BAD = "methods=[{method='narrow', label='bad', train_steps=2, %s}, 'narrow']"
 
 
 def run(study: Study, store: Store, **options: Any) -> list[Record]:
-    return run_study(study, store, Serial(), **options)
+    return run_study(study, store, SerialExecutor(), **options)
 
 
 def prune_to_nan(self: Narrow, model: nn.Module, budget: Budget, trainer: Trainer) -> Pruned:
@@ -78,7 +78,7 @@ def prune_to_nan(self: Narrow, model: nn.Module, budget: Budget, trainer: Traine
 @pytest.mark.parametrize(
     ("finishing", "phase", "reason"),
     [
-        ("none", "evaluate", "the network gives no numbers: its scores are psnr_db nan, ssim nan"),
+        ("none", "evaluate", "the scores of the network are not numbers: psnr_db nan, ssim nan"),
         (
             "finetune",
             "finetune",
@@ -211,7 +211,7 @@ def test_an_answer_that_could_not_be_read_again_is_a_failed_row(
     (bad,) = run(study("methods=['narrow']", "ratios=[0.5]"), store)
     advice = "give plain, finite numbers and texts"
     assert bad.status == "failed"
-    assert bad.reason == f"its record cannot be kept: {reason}; {advice}"
+    assert bad.reason == f"its record cannot be stored: {reason}; {advice}"
 
 
 def test_scores_may_be_numbers_of_any_kind(

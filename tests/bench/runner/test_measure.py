@@ -8,7 +8,7 @@ from bench.cli.main import main
 from bench.errors import ConfigError
 from bench.report.results import collect_results, read_results
 from bench.report.table import render_table
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.measure import measure_network, measure_run
 from bench.runner.run import run_study as run
 from tests.fakes import Tiny
@@ -17,20 +17,20 @@ SHAPE = (1, 3, 64, 64)
 
 
 def test_every_stored_network_is_measured_once(study, store):
-    run(study(), store, Serial())
+    run(study(), store, SerialExecutor())
     measured = list(measure_run(store))
     assert [(record.cell.label, executor) for record, executor in measured] == [
         (name, "pytorch") for name in ("unpruned", "narrow", "narrow")
     ]
     for record in store.records():
-        figures = record.measured["pytorch"]
-        assert figures["peak_bytes"] >= record.peak_bytes and figures["image_seconds"] > 0
-        assert figures["on"].startswith("cpu") and "channels_last" in figures["on"]
+        measurement = record.measured["pytorch"]
+        assert measurement["peak_bytes"] >= record.peak_bytes and measurement["image_seconds"] > 0
+        assert measurement["on"].startswith("cpu") and "channels_last" in measurement["on"]
     assert list(measure_run(store)) == []
 
 
 def test_the_table_has_a_column_for_each_executor_that_measured(study, store):
-    assert "measured" not in render_table(collect_results(run(study(), store, Serial())))
+    assert "measured" not in render_table(collect_results(run(study(), store, SerialExecutor())))
     list(measure_run(store, ("pytorch", "lean")))
     text = render_table(read_results(store))
     assert all(
@@ -41,18 +41,18 @@ def test_the_table_has_a_column_for_each_executor_that_measured(study, store):
 
 
 def test_a_network_that_is_gone_is_left_out(study, store):
-    first = run(study(), store, Serial())[0]
+    first = run(study(), store, SerialExecutor())[0]
     shutil.rmtree(store.model_folder(first.key))
     assert len(list(measure_run(store))) == 2 and store.read(first.key).measured == {}
 
 
 def test_all_executors_measure_a_network_by_hand():
     planned = 4 * 64 * 64 * (8 + 3)
-    figures = {
+    peaks = {
         executor: measure_network(Tiny(8), SHAPE, executor)["peak_bytes"]
         for executor in ("pytorch", "lean")
     }
-    assert planned <= figures["lean"] <= figures["pytorch"]
+    assert planned <= peaks["lean"] <= peaks["pytorch"]
 
 
 @pytest.mark.parametrize("executor", ["lean", "onnx"])
@@ -64,15 +64,15 @@ def test_only_pytorch_is_measured_on_another_device(executor):
 
 
 def test_the_command_says_what_it_measures(study, store, capsys):
-    run(study(), store, Serial())
+    run(study(), store, SerialExecutor())
     assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
     assert "narrow, ratio 0.5, seed 0: pytorch measured" in capsys.readouterr().out
     assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
-    assert capsys.readouterr().out == "Nothing is left to measure there\n"
+    assert capsys.readouterr().out == f"Every network in {store.folder} is measured already\n"
 
 
 def test_the_command_measures_one_saved_network(study, store, capsys):
-    record = run(study(), store, Serial())[0]
+    record = run(study(), store, SerialExecutor())[0]
     folder = str(store.model_folder(record.key))
     assert main(["measure", folder, "--executor", "lean", "--executor", "onnx"]) == 0
     out = capsys.readouterr().out

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.plan import format_plan, make_plan, makespan
-from bench.runner.run import estimate, run_study
+from bench.runner.run import forecast_study, run_study
 
 
 @pytest.mark.parametrize(("devices", "seconds"), [(1, 12.0), (2, 6.0), (3, 6.0), (8, 6.0)])
@@ -23,7 +23,7 @@ def test_a_plan_has_the_jobs_of_what_is_missing_longest_first_after_the_unpruned
     rows = study(
         "methods=['unpruned', 'narrow', {method='narrow', label='long', finishing='scratch'}]"
     )
-    plan = make_plan(rows, estimate(rows, store), (1, 2, 4))
+    plan = make_plan(rows, forecast_study(rows, store), (1, 2, 4))
     assert [(job.what, job.ratios, job.steps) for job in plan.jobs] == [
         ("fake tiny, long, seed 0", 2, 20),
         ("fake tiny, narrow, seed 0", 2, 8),
@@ -43,8 +43,8 @@ def test_a_plan_has_the_jobs_of_what_is_missing_longest_first_after_the_unpruned
 def test_the_time_of_finished_cells_is_preferred_to_a_few_timed_steps(
     study, store, monkeypatch
 ) -> None:
-    done = run_study(study("ratios=[0.5]"), store, Serial())[-1]
+    done = run_study(study("ratios=[0.5]"), store, SerialExecutor())[-1]
     store.write(replace(done, seconds={"finetune": 3.0, "evaluate": 0.25}, steps={"finetune": 5}))
     monkeypatch.setattr("bench.runner.forecast.time_training_step", None)
-    forecast = estimate(study("ratios=[0.5, 1.0]"), store)
+    forecast = forecast_study(study("ratios=[0.5, 1.0]"), store)
     assert [entry.seconds for entry in forecast.cells] == [pytest.approx(4 * 3.25 / 5 / 0.65)]

@@ -11,10 +11,10 @@ import torch
 from bench.contract import Method
 from bench.export.saved import load
 from bench.records import Record
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.forecast import expected_steps
 from bench.runner.progress import Progress, TextProgress
-from bench.runner.run import estimate
+from bench.runner.run import forecast_study
 from bench.runner.run import run_study as run_study_with
 from bench.study.store import Store
 from bench.study.study import Job, Study
@@ -28,7 +28,7 @@ SHAPE = (1, 3, 32, 32)
 
 def run_study(study: Study, store: Store, **options: Any) -> list[Record]:
     """Run one job after the other in this process."""
-    return run_study_with(study, store, Serial(), **options)
+    return run_study_with(study, store, SerialExecutor(), **options)
 
 
 def test_every_cell_gets_a_record_within_its_budget(study, store):
@@ -203,12 +203,12 @@ def test_an_estimate_writes_nothing_and_counts_the_steps(study, store):
     rows = ", ".join(
         f"{{method='narrow', finishing='{finish}'}}" for finish in ("none", "finetune", "scratch")
     )
-    forecast = estimate(study(f"methods=[{rows}]", "ratios=[0.5]"), store)
+    forecast = forecast_study(study(f"methods=[{rows}]", "ratios=[0.5]"), store)
     assert [entry.steps for entry in forecast.cells] == [0, 4, 10]
     assert [steps for _, steps, _ in forecast.pretraining] == [6]
     assert forecast.steps == 20 and forecast.seconds > 0 and not store.folder.exists()
     run_study(study(), store)
-    assert estimate(study(), store).cells == () and expected_steps(study().cells()[1]) == 4
+    assert forecast_study(study(), store).cells == () and expected_steps(study().cells()[1]) == 4
 
 
 def test_progress_says_what_runs_and_how_much_is_left(study, store):
@@ -234,7 +234,7 @@ def test_a_terminal_gets_one_line_that_is_rewritten(study, store):
     assert output.count("\n") == 4
 
 
-class TwoWorkers(Serial):
+class TwoWorkers(SerialExecutor):
     """Claims to have two workers, and notes the order of the jobs."""
 
     workers = 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.progress import Progress
 from bench.runner.run import run_study
 from bench.runner.time_limit import Deadline, TimeLimitExceeded, _warn_no_timer
@@ -39,7 +39,7 @@ def test_a_method_that_takes_too_long_fails_for_its_budget_alone(
     monkeypatch.setattr(Narrow, "prune", prune)
     limit_seconds = 1.5  # enough for the other cell
     records = run_study(
-        study("methods=['narrow']"), store, Serial(), time_limit_seconds=limit_seconds
+        study("methods=['narrow']"), store, SerialExecutor(), time_limit_seconds=limit_seconds
     )
     assert [(record.cell.ratio, record.status) for record in records] == [
         (0.5, "done"),
@@ -54,7 +54,7 @@ def test_work_of_the_harness_for_a_cell_counts_too(
 ) -> None:
     monkeypatch.setattr("bench.runner.job.evaluate", wait_for_signal)
     records = run_study(
-        study("methods=['narrow']"), store, Serial(), time_limit_seconds=LIMIT_SECONDS
+        study("methods=['narrow']"), store, SerialExecutor(), time_limit_seconds=LIMIT_SECONDS
     )
     assert [(record.status, record.phase, record.reason) for record in records] == [
         ("failed", "evaluate", "it ran past the time limit of 0.2 s")
@@ -86,4 +86,4 @@ def test_without_a_timer_the_limit_is_not_kept_and_one_warning_says_so(
 
     with caplog.at_level(logging.WARNING, "prunebench"), ThreadPoolExecutor(1) as thread:
         assert thread.submit(work).result() == "done"
-    assert len(caplog.messages) == 1 and "the time limit is not kept here" in caplog.text
+    assert len(caplog.messages) == 1 and "the time limit is not enforced here" in caplog.text

@@ -39,9 +39,9 @@ def _library_slices(
     return slices
 
 
-def _layout_slices(channels: Layout, unit: str, channel: int) -> Slices:
-    slot = channels.units[unit].start + channel
-    sides = (("out", channels.makes), ("in", channels.reads))
+def _layout_slices(layout: Layout, unit: str, channel: int) -> Slices:
+    slot = layout.units[unit].start + channel
+    sides = (("out", layout.makes), ("in", layout.reads))
     return {
         (layer, side, index)
         for side, layers in sides
@@ -70,9 +70,9 @@ SUPPORTED = (
 def test_what_goes_with_a_channel_is_what_the_library_finds(name: str) -> None:
     network = _without_inplace((OURS | PUBLIC)[name]())
     shape = SHAPE if name in OURS else input_shape(name)
-    channels = network_layout(network, shape)
+    layout = network_layout(network, shape)
     groups = torch_pruning.DependencyGraph().build_dependency(network, tuple(random_inputs(shape)))
-    for unit in channels.units.values():
+    for unit in layout.units.values():
         for channel in (0, unit.channels - 1):
             expected = _library_slices(network, groups, unit.layers[0], channel)
-            assert _layout_slices(channels, unit.name, channel) == expected
+            assert _layout_slices(layout, unit.name, channel) == expected

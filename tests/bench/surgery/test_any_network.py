@@ -15,7 +15,7 @@ from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.surgery.analysis import analyze_network
 from bench.surgery.masks import mask_channels
-from bench.surgery.remove import apply_temporarily, remove_channels
+from bench.surgery.remove import remove_channels, remove_temporarily
 from bench.surgery.shared_weights import SlicedNetwork
 from tests.networks.generated import generate_network
 from tests.networks.habits import HABITS
@@ -33,11 +33,11 @@ def outputs(network: nn.Module, shape: tuple, dtype: torch.dtype) -> list[Tensor
 
 
 def assert_equal_to_masks(network: nn.Module, shape: tuple, seed: int) -> None:
-    channels = network_layout(network, shape)
-    kept = draw_kept(channels, seed)
+    layout = network_layout(network, shape)
+    kept = draw_kept(layout, seed)
     for dtype, tolerance in TOLERANCES.items():
         network.to(dtype)
-        with mask_channels(network, channels, kept):
+        with mask_channels(network, layout, kept):
             expected = outputs(network, shape, dtype)
         pruned = outputs(remove_channels(network, kept, shape), shape, dtype)
         for masked, output in zip(expected, pruned, strict=True):
@@ -89,16 +89,14 @@ def test_a_layer_that_computes_its_weight_is_refused(norm) -> None:
 @pytest.mark.parametrize("seed", range(200))
 def test_a_pruned_random_network_computes_what_the_masked_one_does(seed: int) -> None:
     network = generate_network(seed)
-    channels = network_layout(network, network.shape)
-    if channels.cross_channel_ops:
+    layout = network_layout(network, network.shape)
+    if layout.cross_channel_ops:
         with (
             pytest.raises(ConfigError, match="no mask equals a removal"),
-            mask_channels(network, channels, {}),
+            mask_channels(network, layout, {}),
         ):
             pass
-        with apply_temporarily(
-            network, channels, draw_kept(channels, seed), network.shape
-        ) as smaller:
+        with remove_temporarily(network, layout, draw_kept(layout, seed), network.shape) as smaller:
             assert all(
                 output.isfinite().all() for output in outputs(smaller, network.shape, torch.float32)
             )
@@ -110,13 +108,13 @@ def test_a_pruned_random_network_computes_what_the_masked_one_does(seed: int) ->
 def test_a_pruned_public_network_is_smaller_in_every_way_and_trains_on(name: str) -> None:
     network = PUBLIC[name]()
     shape = input_shape(name)
-    channels = network_layout(network, shape)
-    smaller = remove_channels(network, {unit: [0] for unit in channels.units}, shape)
+    layout = network_layout(network, shape)
+    smaller = remove_channels(network, {unit: [0] for unit in layout.units}, shape)
     assert sum(weight.numel() for weight in smaller.parameters()) < sum(
         weight.numel() for weight in network.parameters()
     )
     assert peak_memory(smaller, shape) < peak_memory(network, shape)
-    assert network_layout(smaller, shape).fixed.keys() >= channels.fixed.keys()
+    assert network_layout(smaller, shape).fixed.keys() >= layout.fixed.keys()
     sum(
         output.square().mean() for output in tree_leaves(smaller.train()(*random_inputs(shape)))
     ).backward()
@@ -144,11 +142,11 @@ def test_a_layer_that_cannot_be_pruned_is_named_with_the_reason() -> None:
 
 
 def assert_slices_equal_surgery(network: nn.Module, shape: tuple, seed: int) -> None:
-    channels = network_layout(network.eval(), shape)
+    layout = network_layout(network.eval(), shape)
     photographs = random_inputs(shape)
-    kept = draw_kept(channels, seed)
+    kept = draw_kept(layout, seed)
     with torch.no_grad():
-        found = SlicedNetwork(network, channels)(kept, *photographs)
+        found = SlicedNetwork(network, layout)(kept, *photographs)
         expected = remove_channels(network, kept, shape)(*photographs)
     for output, reference in zip(tree_leaves(found), tree_leaves(expected), strict=True):
         tolerance = 1e-5 * reference.abs().max().clamp_min(1.0)

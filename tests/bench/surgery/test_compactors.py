@@ -27,9 +27,9 @@ def test_insertion_keeps_output_and_peak() -> None:
 
 
 def test_the_pooling_reads_the_encoder_and_the_decoder_reads_the_compactor() -> None:
-    channels = network_layout(unet(compactors=True))
-    assert channels.consumers("encoder.0.c12") == ["compactors.encoder_0_act2", "encoder.1.c21"]
-    assert channels.consumers("compactors.encoder_0_act2") == ["decoder.d1.d11"]
+    layout = network_layout(unet(compactors=True))
+    assert layout.consumers("encoder.0.c12") == ["compactors.encoder_0_act2", "encoder.1.c21"]
+    assert layout.consumers("compactors.encoder_0_act2") == ["decoder.d1.d11"]
 
 
 def test_without_compactors_pruning_a_skip_shrinks_all_three_neighbours() -> None:
@@ -83,9 +83,9 @@ def test_a_pair_keeps_output_and_peak_and_frees_what_waits() -> None:
     paired = insert_compactors(network, ["head"], SHAPE)
     assert (paired(x) - network(x)).abs().max() <= 1e-6
     assert peak_memory(paired, SHAPE) == peak_memory(network, SHAPE)
-    channels = network_layout(paired)
-    assert channels.consumers("compactors.head") == ["expanders.head"]
-    assert "expanders.head" not in channels.widths  # tied to the trunk
+    layout = network_layout(paired)
+    assert layout.consumers("compactors.head") == ["expanders.head"]
+    assert "expanders.head" not in layout.widths  # tied to the trunk
 
 
 def test_a_narrow_pair_waits_with_its_own_channels_through_all_blocks() -> None:

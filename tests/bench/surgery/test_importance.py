@@ -40,8 +40,8 @@ def test_the_gate_gradient_is_the_derivative_by_the_weights_that_read_the_channe
 def test_tied_layers_sum_their_gradients_before_the_absolute_value() -> None:
     network = Residual()
     batches = _batches()[:1]
-    channels = network_layout(network)
-    tied = gate_gradients(network, channels, batches, _loss)["head"]
+    layout = network_layout(network)
+    tied = gate_gradients(network, layout, batches, _loss)["head"]
     degraded, clean = batches[0]
     readers = [network.first[0].weight, network.first[1].weight, network.tail.weight]
     per_image = []
@@ -73,10 +73,10 @@ def test_the_norm_of_tied_layers_is_their_root_mean_square() -> None:
 def test_a_channel_that_is_always_zero_has_no_importance() -> None:
     network = unet()
     torch.nn.init.zeros_(network.up["u1"].weight[:, 2])
-    channels = network_layout(network)
+    layout = network_layout(network)
     batches = _batches()
-    assert gate_gradients(network, channels, batches, _loss)["up.u1"][2] == 0
-    assert activation_scores(network, channels, batches)["up.u1"][2] == 0
+    assert gate_gradients(network, layout, batches, _loss)["up.u1"][2] == 0
+    assert activation_scores(network, layout, batches)["up.u1"][2] == 0
 
 
 @pytest.mark.parametrize(("count", "kept"), [(1, [2]), (2, [1, 2]), (3, [0, 1, 2])])

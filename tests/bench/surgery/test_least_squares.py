@@ -33,9 +33,9 @@ def _crops(count: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def _cut(network: nn.Module, seed: int = 0) -> tuple[nn.Module, Kept, Layout]:
-    channels = network_layout(network)
-    kept = draw_kept(channels, seed, least=3)
-    return remove_channels(network, kept, SHAPE, channels), kept, channels
+    layout = network_layout(network)
+    kept = draw_kept(layout, seed, least=3)
+    return remove_channels(network, kept, SHAPE, layout), kept, layout
 
 
 class Tokens(nn.Module):
@@ -111,14 +111,14 @@ def test_cut_layers_get_the_direct_solution_each_from_what_updated_layers_give()
         nn.Conv2d(3, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 6, 3, padding=1), nn.Conv2d(6, 3, 1)
     )
     kept = {"0": [0, 3, 4, 7], "2": [1, 2, 5]}
-    channels = network_layout(network)
+    layout = network_layout(network)
     crops = _crops(dtype=torch.float64)
     ridge = 1e-2
     cut = remove_channels(network, kept, SHAPE).double()
     network = network.double()
     smaller = deepcopy(cut)
     update_weights(
-        smaller, kept, channels, layer_outputs(network, crops), crops, ridge, iterations=300
+        smaller, kept, layout, layer_outputs(network, crops), crops, ridge, iterations=300
     )
     with torch.no_grad():
         second = _solve_directly(
@@ -145,11 +145,11 @@ def test_a_cut_network_comes_nearer_to_the_unpruned_one_on_crops_that_it_has_not
     name: str,
 ) -> None:
     network = NETWORKS[name]()
-    smaller, kept, channels = _cut(network)
+    smaller, kept, layout = _cut(network)
     fresh = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         before = float((smaller(fresh) - network(fresh)).square().mean())
-        update_weights(smaller, kept, channels, layer_outputs(network, _crops(16)), _crops(16))
+        update_weights(smaller, kept, layout, layer_outputs(network, _crops(16)), _crops(16))
         after = float((smaller(fresh) - network(fresh)).square().mean())
     # The middle of the U-Net has only 16 positions in 16 crops of 16x16.
     assert after < (0.7 if name == "u-net" else 0.5) * before
@@ -158,9 +158,9 @@ def test_a_cut_network_comes_nearer_to_the_unpruned_one_on_crops_that_it_has_not
 def test_frozen_weights_repeated_layers_and_hooks_are_left_alone() -> None:
     network = unet()
     network.encoder[1].c21.weight.requires_grad_(False)
-    smaller, kept, channels = _cut(network)
+    smaller, kept, layout = _cut(network)
     before = smaller.encoder[1].c21.weight.clone()
-    update_weights(smaller, kept, channels, layer_outputs(network, _crops()), _crops())
+    update_weights(smaller, kept, layout, layer_outputs(network, _crops()), _crops())
     assert torch.equal(smaller.encoder[1].c21.weight, before)
     twice = nn.Conv2d(3, 3, 1)
     assert layer_outputs(nn.Sequential(twice, twice, nn.Conv2d(3, 4, 1)), _crops()).keys() == {"2"}

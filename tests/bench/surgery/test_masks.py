@@ -31,9 +31,9 @@ def test_both_consumers_of_a_skip_are_masked_at_their_own_slots() -> None:
 def test_a_mask_within_a_mask_is_undone_in_order() -> None:
     network = unet()
     x = torch.rand(SHAPE)
-    channels = network_layout(network)
-    with torch.no_grad(), mask_channels(network, channels, {"up.u1": [0, 1, 2]}):
+    layout = network_layout(network)
+    with torch.no_grad(), mask_channels(network, layout, {"up.u1": [0, 1, 2]}):
         outer = network(x)
-        with mask_channels(network, channels, {"up.u1": [0, 1]}):
+        with mask_channels(network, layout, {"up.u1": [0, 1]}):
             assert not torch.equal(network(x), outer)
         assert torch.equal(network(x), outer)

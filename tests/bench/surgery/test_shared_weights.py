@@ -16,12 +16,12 @@ from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, une
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_the_slices_compute_what_surgery_leaves(network: nn.Module, seed: int) -> None:
-    channels = network_layout(network)
+    layout = network_layout(network)
     photographs = torch.rand(2, 3, 32, 32)
-    kept = draw_kept(channels, seed)
-    smaller = remove_channels(network, kept, SHAPE, channels)
+    kept = draw_kept(layout, seed)
+    smaller = remove_channels(network, kept, SHAPE, layout)
     torch.testing.assert_close(
-        SlicedNetwork(network, channels)(kept, photographs),
+        SlicedNetwork(network, layout)(kept, photographs),
         smaller(photographs),
         rtol=1e-5,
         atol=1e-6,
@@ -30,9 +30,9 @@ def test_the_slices_compute_what_surgery_leaves(network: nn.Module, seed: int) -
 
 def test_weights_outside_the_slices_get_no_gradient() -> None:
     network = unet(4)
-    channels = network_layout(network)
-    kept = {unit: range(full // 2) for unit, full in channels.widths.items()}
-    SlicedNetwork(network, channels)(kept, torch.rand(1, 3, 32, 32)).sum().backward()
+    layout = network_layout(network)
+    kept = {unit: range(full // 2) for unit, full in layout.widths.items()}
+    SlicedNetwork(network, layout)(kept, torch.rand(1, 3, 32, 32)).sum().backward()
     first = network.decoder["d1"].d11.weight.grad  # reads (up, skip), 4 channels each
     assert first[2:].abs().sum() == 0
     assert first[:2, [2, 3, 6, 7]].abs().sum() == 0

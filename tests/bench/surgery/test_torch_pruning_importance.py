@@ -12,7 +12,7 @@ import torch_pruning
 from torch import nn
 from torch_pruning.pruner import importance as library
 
-from bench.surgery.importance import Scores, channel_norms
+from bench.surgery.importance import ChannelScores, channel_norms
 from bench.surgery.torch_pruning_importance import (
     GRADIENT_CRITERIA,
     IMPORTANCE_CLASSES,
@@ -43,7 +43,9 @@ def _without_inplace(network: nn.Module) -> nn.Module:
     return network
 
 
-def _library_group_scores(network: nn.Module, scorer: library.Importance, parts: int = 1) -> Scores:
+def _library_group_scores(
+    network: nn.Module, scorer: library.Importance, parts: int = 1
+) -> ChannelScores:
     """Scores on the library's own groups, unit -> (C,).
 
     The mean over the parts of grouped layers, as its pruner takes it.
@@ -127,10 +129,10 @@ def test_taylor_and_hessian_are_their_formulas() -> None:
         "taylor": ((made * (made_1 + made_2)).abs(), (read * (read_1 + read_2)).abs()),
         "hessian": (made**2 * (made_1**2 + made_2**2), read**2 * (read_1**2 + read_2**2)),
     }
-    channels = network_layout(network)
+    layout = network_layout(network)
     for name, (of_made, of_read) in expected.items():
         mean = of_made.sum((1, 2, 3)).view(6, 4).sum(1) + of_read.sum((0, 2, 3))
-        scores = library_scores(network, channels, name, 0, [(degraded, clean)], loss)["up.0"]
+        scores = library_scores(network, layout, name, 0, [(degraded, clean)], loss)["up.0"]
         torch.testing.assert_close(scores, (mean / mean.mean()).detach(), rtol=1e-4, atol=1e-5)
 
 
@@ -163,18 +165,18 @@ def test_every_channel_gets_a_finite_score_and_the_network_is_untouched(
     name: str, importance: LibraryCriterion
 ) -> None:
     network = PUBLIC[name]()
-    channels = network_layout(PUBLIC[name](), input_shape(name))
+    layout = network_layout(PUBLIC[name](), input_shape(name))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     pairs = [(torch.rand(2, 3, 16, 16), torch.rand(2, 1, 1, 1))]
     scores = library_scores(
         network,
-        channels,
+        layout,
         importance,
         0,
         pairs,
         lambda restored, clean: (restored - clean).abs().mean(),
     )
-    assert {unit: len(score) for unit, score in scores.items()} == channels.widths
+    assert {unit: len(score) for unit, score in scores.items()} == layout.widths
     assert all(score.isfinite().all() for score in scores.values())
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert all(weight.grad is None for weight in network.parameters())
@@ -195,10 +197,10 @@ def test_random_scores_come_from_the_seed_alone() -> None:
 def test_the_classes_are_those_of_the_option_and_differ_from_each_other() -> None:
     assert tuple(IMPORTANCE_CLASSES) == get_args(LibraryCriterion)
     network = unet(8)
-    channels = network_layout(network)
+    layout = network_layout(network)
     orders = {}
     for name in IMPORTANCE_CLASSES:
-        scores = library_scores(network, channels, name, 0, [PAIR], loss)["encoder.2.c31"]
+        scores = library_scores(network, layout, name, 0, [PAIR], loss)["encoder.2.c31"]
         orders[name] = tuple(scores.argsort().tolist())
     assert orders["magnitude"] == orders["lamp"]
     assert len(set(orders.values())) == len(IMPORTANCE_CLASSES) - 1

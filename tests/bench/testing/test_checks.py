@@ -36,11 +36,11 @@ class Right(Method):
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
         analysis = analyze_network(model, budget)
         widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
-        kept = analysis.keep(channel_norms(model, analysis.layout), widths)
+        kept = analysis.select_kept(channel_norms(model, analysis.layout), widths)
         return Pruned(
             remove_channels(model, kept, budget.input_shape),
             kept=kept,
-            trace=(TraceStep(analysis.peaks.peak_bytes(widths), widths),),
+            trace=(TraceStep(analysis.peak_model.peak_bytes(widths), widths),),
         )
 
 

@@ -162,7 +162,11 @@ class CalibratesOnTheTest(SmallTask):
 
 
 BROKEN = [
-    (int, "is a task", "is not a subclass of Task; write: class Mine(Task)"),
+    (
+        int,
+        "is a task",
+        "is not a subclass of Task; import Task from prunebench and write class Mine(Task)",
+    ),
     (Undecorated, "is a task", "Undecorated is not a dataclass"),
     (OptionOfAnyType, "is a task", "which a study file does not hold"),
     (WithoutBackbones, "is a task", "WithoutBackbones has no backbones"),

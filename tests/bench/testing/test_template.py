@@ -75,7 +75,7 @@ def test_the_written_method_trains_as_long_as_it_says(
 
 @pytest.mark.parametrize("name", ["sum-up", "2nd", "class", "Mine", "", "a/b", "method\n"])
 def test_what_python_cannot_import_is_no_name(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="take small letters, digits and underscores"):
+    with pytest.raises(ConfigError, match="use lower-case letters, digits and underscores"):
         write_template(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

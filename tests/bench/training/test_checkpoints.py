@@ -87,7 +87,7 @@ def costs(used: TaskTrainer) -> list[Any]:
         used.meter.steps,
         used.meter.samples,
         used.meter.forward_passes,
-        used._draws.get_state().tolist(),
+        used._batch_generator.get_state().tolist(),
     ]
 
 

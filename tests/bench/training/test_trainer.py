@@ -149,7 +149,7 @@ def test_copies_of_a_counted_network_are_counted_and_come_back_plain():
         copy = deepcopy(model)
         copy(torch.zeros(1, 3, 16, 16))
         own_trainer.fit(copy, 1, phase="adapt")
-    own_trainer.uncount(copy)
+    own_trainer.remove_call_counter(copy)
     assert own_trainer.meter.forward_passes == 2
     assert not model._forward_hooks and not copy._forward_hooks
 

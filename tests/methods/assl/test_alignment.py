@@ -97,7 +97,7 @@ def test_layers_that_agree_already_lose_what_they_agree_on() -> None:
     order: Tensor = torch.linspace(1, 2, 16)
     scales = Scales(network, network_layout(network), torch.device("cpu"))
     with torch.no_grad():
-        for layer in scales.channels.units["head"].layers:
+        for layer in scales.layout.units["head"].layers:
             scales.network.get_parameter(f"{layer}.{GAMMA}").copy_(order.view(-1, 1, 1, 1))
     regulariser = Regulariser(scales, {"head": 8}, Schedule(0, 1, 1.0), 1.0)
     assert (regulariser.overlap(), regulariser.kept) == (1.0, {"head": list(range(8, 16))})

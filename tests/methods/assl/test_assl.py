@@ -15,7 +15,7 @@ from bench.surgery.analysis import analyze_network
 from bench.surgery.width_search import count_positions, scale_widths
 from bench.training.checkpoints import Checkpoints
 from bench.training.trainer import TaskTrainer
-from methods.assl import Assl
+from methods.assl import ASSL
 from methods.uniform import Uniform
 from tests.fakes import RECIPE, FakeTask
 from tests.networks.public import PUBLIC, build_with_seed, input_shape
@@ -48,16 +48,16 @@ def test_widths_and_parameters_are_those_of_uniform_and_one_grid_step_more_break
     network = unet(8)
     budget = _budget(network, ratio)
     analysis = analyze_network(network, _budget(network, ratio))
-    pruned = Assl(epochs=1).prune(network, budget, _trainer())
+    pruned = ASSL(epochs=1).prune(network, budget, _trainer())
     uniform = Uniform().prune(network, budget)
     assert _count_weights(pruned.model) == _count_weights(uniform.model)
     widths = {unit: len(kept) for unit, kept in pruned.kept.items()}
     assert widths == {unit: len(kept) for unit, kept in uniform.kept.items()}
     position = len(pruned.kept["encoder.0.c11"])
     assert (
-        analysis.peaks.peak_bytes(scale_widths(analysis, position, 1))
+        analysis.peak_model.peak_bytes(scale_widths(analysis, position, 1))
         <= budget.peak_bytes
-        < analysis.peaks.peak_bytes(scale_widths(analysis, position + 1, 1))
+        < analysis.peak_model.peak_bytes(scale_widths(analysis, position + 1, 1))
     )
     assert count_positions(analysis) == 8
 
@@ -81,7 +81,7 @@ def test_the_longer_the_phases_the_less_surgery_changes() -> None:
     _trainer().fit(network, 150, phase="pretrain")
     for epochs in (5, 20, 80):
         trainer = WatchingTrainer(FakeTask(), "embedded", RECIPE, seed=0)
-        method = Assl(epochs=epochs, penalty=100.0)
+        method = ASSL(epochs=epochs, penalty=100.0)
         smaller = method.prune(network, _budget(network, 0.7), trainer).model.eval()
         with torch.no_grad():
             change = (smaller(trainer.probe) - trainer.output).abs().max()
@@ -100,7 +100,7 @@ def test_it_works_on_networks_with_ties_pixel_shuffle_and_normalisations(name: s
     shape = input_shape(name)
     budget = Budget(int(0.7 * peak_memory(network, shape)), shape)
     trainer = TaskTrainer(AnySize(), "embedded", RECIPE, seed=0)
-    pruned = Assl(epochs=2).prune(network, budget, trainer)
+    pruned = ASSL(epochs=2).prune(network, budget, trainer)
     referee(pruned.model, network, budget, "assl")
     assert type(pruned.model) is type(network)
     assert _count_weights(pruned.model) < _count_weights(network)
@@ -109,10 +109,10 @@ def test_it_works_on_networks_with_ties_pixel_shuffle_and_normalisations(name: s
 def test_the_trace_reports_the_phases_and_only_networks_with_ties_align() -> None:
     network = unet(4)
     tied = FakeTask().build("residual")
-    pruned = Assl(epochs=10).prune(network, _budget(network), _trainer())
+    pruned = ASSL(epochs=10).prune(network, _budget(network), _trainer())
     phases = [step.note.split(":")[0] for step in pruned.trace]
     assert phases == ["grown", "stabilised", "removed"]
-    pruned = Assl(epochs=10).prune(tied, _budget(tied, 0.7), _trainer())
+    pruned = ASSL(epochs=10).prune(tied, _budget(tied, 0.7), _trainer())
     phases = [step.note.split(":")[0] for step in pruned.trace]
     assert phases == ["aligned", "grown", "stabilised", "removed"]
     assert [step.peak_bytes for step in pruned.trace[:-1]] == [peak_memory(tied, SHAPE)] * 3
@@ -122,18 +122,18 @@ def test_the_trace_reports_the_phases_and_only_networks_with_ties_align() -> Non
 def test_all_steps_are_metered_and_forecast() -> None:
     network = unet(4)
     trainer = _trainer()
-    Assl(epochs=3).prune(network, _budget(network), trainer)
+    ASSL(epochs=3).prune(network, _budget(network), trainer)
     assert trainer.meter.steps == {"search": 3 * RECIPE.steps_per_epoch}
     steps = 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
-    assert Assl(epochs=3).expected_steps(RECIPE) == steps
-    assert Assl(epochs=3).expected_steps(replace(RECIPE, matched_steps=50)) == 50
+    assert ASSL(epochs=3).expected_steps(RECIPE) == steps
+    assert ASSL(epochs=3).expected_steps(replace(RECIPE, matched_steps=50)) == 50
 
 
 def test_the_same_seed_gives_the_same_network_and_the_passed_one_is_untouched() -> None:
     network = FakeTask().build("residual")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     first, second = (
-        Assl(epochs=4).prune(network, _budget(network, 0.7), _trainer()) for _ in range(2)
+        ASSL(epochs=4).prune(network, _budget(network, 0.7), _trainer()) for _ in range(2)
     )
     assert first.kept == second.kept
     weights = second.model.state_dict()
@@ -145,16 +145,16 @@ def test_the_same_seed_gives_the_same_network_and_the_passed_one_is_untouched() 
 def test_at_the_full_budget_nothing_is_trained() -> None:
     network = unet(4)
     trainer = _trainer()
-    pruned: Pruned = Assl().prune(network, _budget(network, 1.0), trainer)
+    pruned: Pruned = ASSL().prune(network, _budget(network, 1.0), trainer)
     assert not pruned.kept
     assert not trainer.meter.steps
 
 
 def test_impossible_budgets_and_options_are_refused() -> None:
     with pytest.raises(Infeasible, match="the least is"):
-        Assl().prune(unet(), Budget(1000, SHAPE), _trainer())
+        ASSL().prune(unet(), Budget(1000, SHAPE), _trainer())
     with pytest.raises(ConfigError, match="interval"):
-        Assl(interval=0)
+        ASSL(interval=0)
 
 
 class Stem(nn.Module):
@@ -181,6 +181,6 @@ def test_a_budget_does_not_take_over_the_training_of_another_where_all_layers_ar
         FakeTask(), "embedded", RECIPE, seed=0, checkpoints=Checkpoints(tmp_path, every_seconds=0)
     )
     budgets = [_budget(network, 0.8), _budget(network, 0.5)]
-    for budget, outcome in Assl(epochs=5).sweep(network, budgets, trainer):
+    for budget, outcome in ASSL(epochs=5).sweep(network, budgets, trainer):
         assert isinstance(outcome, Pruned)
         assert peak_memory(outcome.model, SHAPE) <= budget.peak_bytes

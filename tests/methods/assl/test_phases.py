@@ -70,7 +70,7 @@ def test_free_units_grow_at_once_and_tied_ones_after_alignment_for_as_long() -> 
     seen = []
     _train(regulariser, seen)
     free, tied = (
-        [float(alpha[scales.channels.slots(unit)].max()) for alpha, _ in seen]
+        [float(alpha[scales.layout.slots(unit)].max()) for alpha, _ in seen]
         for unit in ("first.0", "head")
     )
     assert free == pytest.approx([regulariser.schedule.alpha(step) for step in range(40)])
@@ -83,7 +83,7 @@ def test_channels_that_stay_are_never_penalised() -> None:
     regulariser = Regulariser(scales, {"head": 3, "first.0": 4}, Schedule(40, 1, 30.0), 1.0)
     seen = []
     _train(regulariser, seen)
-    stays = torch.from_numpy(scales.channels.slot_mask(regulariser.kept))
+    stays = torch.from_numpy(scales.layout.slot_mask(regulariser.kept))
     assert all(not alpha[stays].any() for alpha, _ in seen)
     assert seen[-1][0][~stays].tolist() == [30.0] * 7  # 3 of 6 and 4 of 8
 
@@ -95,11 +95,11 @@ def test_penalised_channels_fall_throughout_stabilisation_and_the_others_do_not(
 ) -> None:
     network = unet(4)
     scales = Scales(network, network_layout(network), torch.device("cpu"))
-    widths = {unit: full // 2 for unit, full in scales.channels.widths.items()}
+    widths = {unit: full // 2 for unit, full in scales.layout.widths.items()}
     regulariser = Regulariser(scales, widths, Schedule(120, 1, 100.0), 1.0, decoupled=decoupled)
     seen = []
     _train(regulariser, seen)
-    stays = torch.from_numpy(scales.channels.slot_mask(regulariser.kept))
+    stays = torch.from_numpy(scales.layout.slot_mask(regulariser.kept))
     penalised = [float(squares[~stays].sum()) for _, squares in seen]
     quarters = [fmean(penalised[start : start + 10]) for start in range(80, 120, 10)]
     assert quarters == sorted(quarters, reverse=True)
@@ -110,7 +110,7 @@ def test_penalised_channels_fall_throughout_stabilisation_and_the_others_do_not(
 def test_all_layers_of_a_tied_unit_lose_the_weakest_channels_of_the_first() -> None:
     _, scales = _residual_scales()
     regulariser = Regulariser(scales, {"head": 3}, Schedule(40, 1, 100.0), 100.0)
-    layers = scales.channels.units["head"].layers
+    layers = scales.layout.units["head"].layers
     strengths = {}
 
     def after_step(index: int, rate: float) -> None:

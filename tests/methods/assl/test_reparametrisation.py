@@ -97,8 +97,8 @@ def test_the_root_mean_square_over_the_layers_of_a_unit_is_the_norm_of_its_chann
     name: str,
 ) -> None:
     network, scales, _ = _reparametrise(name)
-    expected = channel_norms(network, scales.channels)
-    for unit in scales.channels.units.values():
+    expected = channel_norms(network, scales.layout)
+    for unit in scales.layout.units.values():
         rows = torch.stack([scales.strengths(unit.name, layer) for layer in unit.layers]).detach()
         members = torch.tensor(
             [float((scales.gammas(layer)[1] == unit.start).sum()) for layer in unit.layers]
@@ -110,12 +110,12 @@ def test_the_root_mean_square_over_the_layers_of_a_unit_is_the_norm_of_its_chann
 @every_network
 def test_channels_whose_entries_are_zero_can_go_without_a_change(name: str) -> None:
     network, scales, x = _reparametrise(name)
-    if scales.channels.cross_channel_ops:
+    if scales.layout.cross_channel_ops:
         pytest.skip("a normalisation over all channels depends on their number")
-    kept = draw_kept(scales.channels, seed=3)
-    scales.shrink(torch.from_numpy(scales.channels.slot_mask(kept)).float())
+    kept = draw_kept(scales.layout, seed=3)
+    scales.shrink(torch.from_numpy(scales.layout.slot_mask(kept)).float())
     merged = scales.merge(network)
-    smaller = remove_channels(merged, kept, x.shape, scales.channels)
+    smaller = remove_channels(merged, kept, x.shape, scales.layout)
     with torch.no_grad():
         assert _relative_difference(smaller(x) - merged(x), merged(x)) < 1e-5
         assert _relative_difference(merged(x) - network(x), network(x)) > 1e-3
@@ -124,8 +124,8 @@ def test_channels_whose_entries_are_zero_can_go_without_a_change(name: str) -> N
 def test_the_gradient_of_the_penalty_is_alpha_times_gamma_and_bias_of_penalised_channels() -> None:
     _, scales, _ = _reparametrise("unet")
     unit = "encoder.0.c11"
-    alpha = torch.zeros(scales.channels.size + 1)
-    alpha[scales.channels.units[unit].start + 1] = 0.3
+    alpha = torch.zeros(scales.layout.size + 1)
+    alpha[scales.layout.units[unit].start + 1] = 0.3
     scales.penalty(alpha).backward()
     penalised = {f"{unit}.{GAMMA}", f"{unit}.bias"}
     for name, weight in scales.network.named_parameters():

@@ -71,18 +71,18 @@ def _mask_weights(
     network: nn.Module, weights: dict[str, Tensor], kept: Any, shape: Any
 ) -> dict[str, Tensor]:
     """Generated weights and free biases times 0 or 1, for each output and each input channel."""
-    channels = network_layout(network, shape)
+    layout = network_layout(network, shape)
     gone = {
-        channels.units[unit].start + channel
+        layout.units[unit].start + channel
         for unit in kept
-        for channel in range(channels.widths[unit])
+        for channel in range(layout.widths[unit])
         if channel not in kept[unit]
     }
     masked = dict(weights)
-    for layer in channels.makes:
+    for layer in layout.makes:
         ends = [
             torch.tensor([float(slot == STAYS or slot not in gone) for slot in end[layer]])
-            for end in (channels.makes, channels.reads)
+            for end in (layout.makes, layout.reads)
         ]
         weight = weights.get(f"{layer}.weight")
         bias = network.get_submodule(layer).bias
@@ -148,13 +148,13 @@ def test_no_unit_goes_below_the_least_width_and_less_than_that_is_infeasible(
     least_width: int, min_width: int
 ) -> None:
     network = unet(4)
-    floor = max(least_width, min_width)
+    expected_min = max(least_width, min_width)
     trainer = _trainer(replace(SEARCH, min_width=min_width))
-    least = peak_model(network, SHAPE).least_bytes(floor)
+    least = peak_model(network, SHAPE).least_bytes(expected_min)
     searched = _search(DHP(least_width=least_width), network, trainer)
     pruned = DHP(least_width=least_width).cut(searched, Budget(least, SHAPE), trainer)
     assert peak_memory(pruned.model, SHAPE) == least
-    assert min(network_layout(pruned.model).widths.values()) == min(floor, 4)
+    assert min(network_layout(pruned.model).widths.values()) == min(expected_min, 4)
     with pytest.raises(Infeasible, match="the least is"):
         DHP(least_width=least_width).cut(searched, Budget(least - 1, SHAPE), trainer)
 

@@ -158,7 +158,7 @@ def test_behind_a_skip_a_layer_has_the_latents_of_both_segments_in_their_order()
 
 def test_channels_that_stay_have_latents_of_their_own_in_each_layer() -> None:
     network = unet(4)
-    channels = network_layout(network)
+    layout = network_layout(network)
     hypernetwork = _make_hypernetwork(network)
     own: list[int] = []
     for name, weights in zip(hypernetwork.names, hypernetwork.layers, strict=True):
@@ -167,11 +167,11 @@ def test_channels_that_stay_have_latents_of_their_own_in_each_layer() -> None:
         outputs, inputs = weights.row_latents, weights.column_latents
         if transposed:
             outputs, inputs = inputs, outputs
-        for slots, latents in ((channels.makes[path], outputs), (channels.reads[path], inputs)):
+        for slots, latents in ((layout.makes[path], outputs), (layout.reads[path], inputs)):
             indices = latents.numpy()
             assert (indices[slots != STAYS] == slots[slots != STAYS]).all()
             own += indices[slots == STAYS].tolist()
-    assert sorted(own) == list(range(channels.size, len(hypernetwork.latents)))
+    assert sorted(own) == list(range(layout.size, len(hypernetwork.latents)))
 
 
 def test_frozen_layers_stay_and_what_is_not_generated_is_trained_as_it_is() -> None:
@@ -195,9 +195,9 @@ def test_frozen_layers_stay_and_what_is_not_generated_is_trained_as_it_is() -> N
 def test_it_can_start_at_the_weights_of_a_network(name: str) -> None:
     network = PUBLIC[name]()
     before = deepcopy(network)
-    channels = network_layout(network, input_shape(name))
+    layout = network_layout(network, input_shape(name))
     hypernetwork = _make_hypernetwork(network)
-    norms = [score / score.mean() for score in channel_norms(network, channels).values()]
+    norms = [score / score.mean() for score in channel_norms(network, layout).values()]
     hypernetwork.reproduce(network, torch.cat(norms))
     hypernetwork.write_weights(network)
     for weight, original in zip(network.parameters(), before.parameters(), strict=True):

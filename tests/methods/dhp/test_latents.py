@@ -9,13 +9,13 @@ WIDTHS = {"wide": 40, "narrow": 3, "other": 20}
 SLOTS = sum(WIDTHS.values())
 
 
-def _latents(least: int = 4, fixed: int = 7) -> tuple[Latents, Tensor]:
+def _latents(min_width: int = 4, fixed: int = 7) -> tuple[Latents, Tensor]:
     values = torch.randn(SLOTS + fixed, generator=torch.Generator().manual_seed(0))
-    return Latents(values, WIDTHS, least, threshold=5e-3), values
+    return Latents(values, WIDTHS, min_width, threshold=5e-3), values
 
 
 def test_a_step_shortens_every_latent_by_its_amount_and_shorter_ones_become_exactly_0() -> None:
-    latents, values = _latents(least=1)
+    latents, values = _latents(min_width=1)
     before = values.clone()
     latents.shrink(0.3)
     for old, new in zip(before[:SLOTS].tolist(), values[:SLOTS].tolist(), strict=True):
@@ -35,7 +35,7 @@ def test_a_latent_never_grows_nor_turns_its_sign_over_many_steps() -> None:
 
 
 def test_latents_of_fixed_channels_and_of_units_at_their_least_width_do_not_shrink() -> None:
-    latents, values = _latents(least=4)
+    latents, values = _latents(min_width=4)
     before = values.clone()
     for _ in range(100):
         latents.shrink(0.05)
@@ -44,7 +44,7 @@ def test_latents_of_fixed_channels_and_of_units_at_their_least_width_do_not_shri
 
 
 def test_a_unit_stops_shrinking_once_no_more_than_its_least_width_are_large() -> None:
-    latents, values = _latents(least=4)
+    latents, values = _latents(min_width=4)
     for _ in range(3000):
         latents.shrink(1e-3)
     for unit in (values[:40], values[43:SLOTS]):
@@ -66,7 +66,7 @@ def test_without_shrinkage_nothing_moves() -> None:
 
 def test_the_first_latents_at_0_count_least_and_the_longest_most() -> None:
     values = torch.tensor([-0.9, 0.05, -0.15, 0.25, 0.5, 0.15])
-    latents = Latents(values, {"unit": 5, "other": 1}, least=1, threshold=5e-3)
+    latents = Latents(values, {"unit": 5, "other": 1}, min_width=1, threshold=5e-3)
     for _ in range(3):
         latents.shrink(0.1)
     scores = latents.scores()

@@ -16,7 +16,7 @@ from bench.memory.profile import peak_memory
 from bench.surgery.compactors import insert_compactors, long_skips
 from bench.surgery.remove import remove_channels
 from bench.training.trainer import TaskTrainer
-from methods.mosp import Mosp
+from methods.mosp import MOSP
 from methods.mosp.trajectory import ImportanceMeasure, Trajectory
 from tests.fakes import AnyScale, FakeTask
 from tests.networks.small import SHAPE, network_layout, unet
@@ -53,7 +53,7 @@ def test_the_budget_is_met_with_less_than_one_channel_of_slack_at_the_last_step(
 ) -> None:
     network = unet(8)
     (budget,) = _budgets(network, ratio)
-    pruned = Mosp(compactors=compactors).prune(network, budget, _trainer())
+    pruned = MOSP(compactors=compactors).prune(network, budget, _trainer())
     peak = peak_memory(pruned.model, SHAPE)
     whole = insert_compactors(network, pruned.inserted, SHAPE) if compactors else network
     model = peak_model(whole, SHAPE)
@@ -67,11 +67,11 @@ def test_the_budget_is_met_with_less_than_one_channel_of_slack_at_the_last_step(
 def test_each_turn_frees_its_stride_from_the_group_at_the_peak_and_no_peak_rises() -> None:
     trajectory = _trajectory(unet(8, compactors=True))
     for _ in range(6):
-        group = peak_group(trajectory.peaks, trajectory.widths)
+        group = peak_group(trajectory.peak_model, trajectory.widths)
         before = trajectory.widths
-        bytes_before = trajectory.peaks.step_bytes(before)
+        bytes_before = trajectory.peak_model.step_bytes(before)
         trajectory.advance(trajectory.outer_bytes)
-        bytes_after = trajectory.peaks.step_bytes(trajectory.widths)
+        bytes_after = trajectory.peak_model.step_bytes(trajectory.widths)
         assert bytes_before[group.step] - bytes_after[group.step] >= trajectory.outer_bytes
         assert (bytes_after <= bytes_before).all()
         changed = {unit for unit in before if before[unit] != trajectory.widths[unit]}
@@ -81,9 +81,9 @@ def test_each_turn_frees_its_stride_from_the_group_at_the_peak_and_no_peak_rises
 def test_a_budget_gets_the_same_network_alone_and_in_any_sweep() -> None:
     network = unet(4)
     budgets = _budgets(network, 0.8, 0.6, 0.45)
-    for budget, outcome in Mosp().sweep(network, budgets, _trainer()):
+    for budget, outcome in MOSP().sweep(network, budgets, _trainer()):
         assert isinstance(outcome, Pruned)
-        alone = Mosp().prune(network, budget, _trainer())
+        alone = MOSP().prune(network, budget, _trainer())
         assert alone.kept == outcome.kept
         weights = outcome.model.state_dict()
         for name, tensor in alone.model.state_dict().items():
@@ -93,7 +93,7 @@ def test_a_budget_gets_the_same_network_alone_and_in_any_sweep() -> None:
 def test_every_turn_is_followed_by_one_epoch_also_in_the_last_strides_of_a_budget() -> None:
     network = unet(4)
     trainer = _trainer()
-    for _, outcome in Mosp().sweep(network, _budgets(network, 0.8, 0.5), trainer):
+    for _, outcome in MOSP().sweep(network, _budgets(network, 0.8, 0.5), trainer):
         assert isinstance(outcome, Pruned)
         turns = len(outcome.trace) - 1
         assert trainer.meter.steps == {
@@ -107,17 +107,17 @@ def test_what_the_harness_trains_between_two_budgets_does_not_touch_the_trajecto
     budgets = _budgets(network, 0.8, 0.6)
     trainer = _trainer()
     kept = []
-    for _, outcome in Mosp().sweep(network, budgets, trainer):
+    for _, outcome in MOSP().sweep(network, budgets, trainer):
         assert isinstance(outcome, Pruned)
         kept.append(outcome.kept)
         for weight in outcome.model.parameters():
             nn.init.zeros_(weight)
-    assert kept[1] == Mosp().prune(network, budgets[1], _trainer()).kept
+    assert kept[1] == MOSP().prune(network, budgets[1], _trainer()).kept
 
 
 def test_kept_channels_and_inserted_compactors_rebuild_the_network() -> None:
     network = unet(4)
-    pruned = Mosp().prune(network, *_budgets(network, 0.5), _trainer())
+    pruned = MOSP().prune(network, *_budgets(network, 0.5), _trainer())
     compacted = insert_compactors(unet(4), pruned.inserted, SHAPE)
     rebuilt = remove_channels(compacted, pruned.kept, SHAPE)
     rebuilt.load_state_dict(pruned.model.state_dict())
@@ -128,7 +128,7 @@ def test_kept_channels_and_inserted_compactors_rebuild_the_network() -> None:
 def test_the_network_that_is_passed_in_is_untouched() -> None:
     network = unet(4)
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
-    Mosp().prune(network, *_budgets(network, 0.6), _trainer())
+    MOSP().prune(network, *_budgets(network, 0.6), _trainer())
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
 
 
@@ -146,7 +146,7 @@ def test_the_passes_that_judge_channels_are_counted_also_where_compactors_were_p
 def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
     network = unet(4)
     trainer = _trainer()
-    pruned = Mosp(compactors=False).prune(network, *_budgets(network, 0.8), trainer)
+    pruned = MOSP(compactors=False).prune(network, *_budgets(network, 0.8), trainer)
     assert pruned.inserted == ()
     assert len(network_layout(pruned.model).units) == 22
     assert "adapt" not in trainer.meter.steps
@@ -156,7 +156,7 @@ def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
 def test_every_order_of_channels_reaches_the_budget(importance: str) -> None:
     network = unet(4)
     (budget,) = _budgets(network, 0.6)
-    pruned = Mosp(importance=importance).prune(network, budget, _trainer())  # type: ignore[arg-type]
+    pruned = MOSP(importance=importance).prune(network, budget, _trainer())  # type: ignore[arg-type]
     assert peak_memory(pruned.model, SHAPE) <= budget.peak_bytes
 
 
@@ -165,17 +165,17 @@ def test_no_unit_goes_below_the_least_width() -> None:
     trainer = _trainer(replace(RECIPE, min_width=2))
     compacted = insert_compactors(network, long_skips(network, SHAPE), SHAPE)
     least = peak_model(compacted, SHAPE).least_bytes(2)
-    pruned = Mosp().prune(network, Budget(least, SHAPE), trainer)
+    pruned = MOSP().prune(network, Budget(least, SHAPE), trainer)
     assert min(network_layout(pruned.model).widths.values()) == 2
     with pytest.raises(Infeasible, match="the least is"):
-        Mosp().prune(network, Budget(least - 1, SHAPE), trainer)
+        MOSP().prune(network, Budget(least - 1, SHAPE), trainer)
 
 
 def test_an_impossible_budget_does_not_stop_the_others_and_costs_no_training() -> None:
     network = unet(4)
     trainer = _trainer()
     budgets = [Budget(1, SHAPE), *_budgets(network, 1.0)]
-    outcomes = [outcome for _, outcome in Mosp().sweep(network, budgets, trainer)]
+    outcomes = [outcome for _, outcome in MOSP().sweep(network, budgets, trainer)]
     assert isinstance(outcomes[0], Pruned)
     assert isinstance(outcomes[1], Infeasible)
     assert outcomes[1].least_bytes is not None
@@ -183,13 +183,13 @@ def test_an_impossible_budget_does_not_stop_the_others_and_costs_no_training() -
 
 def test_without_data_the_method_says_that_it_needs_some() -> None:
     with pytest.raises(ConfigError, match=r"needs data.*pass trainer="):
-        Mosp().prune(unet(4), *_budgets(unet(4), 0.5), NO_TRAINER)
+        MOSP().prune(unet(4), *_budgets(unet(4), 0.5), NO_TRAINER)
 
 
 @pytest.mark.parametrize("stride", ["", "x", "0", "2", "1/0", "-1/3"])
 def test_a_stride_that_is_no_share_of_the_peak_is_refused(stride: str) -> None:
     with pytest.raises(ConfigError, match="outer_stride"):
-        Mosp(outer_stride=stride)
+        MOSP(outer_stride=stride)
 
 
 def test_with_pairs_the_skip_around_all_blocks_has_its_own_channels_and_survives_saving(
@@ -199,7 +199,7 @@ def test_with_pairs_the_skip_around_all_blocks_has_its_own_channels_and_survives
     network = task.build("small_edsr", width=6, blocks=3).eval()
     (budget,) = _budgets(network, 0.55)
     trainer = TaskTrainer(task, "embedded", RECIPE, seed=0)
-    pruned = Mosp(pairs=True).prune(network, budget, trainer)
+    pruned = MOSP(pairs=True).prune(network, budget, trainer)
     assert pruned.inserted == ("head",)
     assert peak_memory(pruned.model, SHAPE) <= 0.55 * peak_memory(network, SHAPE)
     assert network_layout(pruned.model).widths.keys() >= {"head", "compactors.head"}

@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.contract import Budget, Recipe, Widths
 from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
-from bench.memory.peak_model import floor_widths, peak_model
+from bench.memory.peak_model import compute_min_widths, peak_model
 from bench.memory.profile import peak_memory
 from bench.training.trainer import TaskTrainer
 from methods.slimmable.autoslim import AutoSlim, GreedyPath
@@ -52,7 +52,9 @@ def linear_errors(cost: dict[str, float]):
 
 
 def make_path(cost: dict[str, float], peak_aware: bool = False) -> GreedyPath:
-    return GreedyPath(MODEL, floor_widths(MODEL.widths, 1), 32, peak_aware, linear_errors(cost))
+    return GreedyPath(
+        MODEL, compute_min_widths(MODEL.widths, 1), 32, peak_aware, linear_errors(cost)
+    )
 
 
 def test_units_shrink_in_the_order_of_the_cost_of_a_channel() -> None:

@@ -192,9 +192,9 @@ def test_one_step_more_of_us_nets_grid_breaks_the_budget() -> None:
     pruned = USNet(start="pretrained").prune(network, budget, make_trainer())
     width = len(pruned.kept["encoder.0.c11"])
     assert (
-        analysis.peaks.peak_bytes(scale_widths(analysis, width, 1))
+        analysis.peak_model.peak_bytes(scale_widths(analysis, width, 1))
         <= budget.peak_bytes
-        < analysis.peaks.peak_bytes(scale_widths(analysis, width + 1, 1))
+        < analysis.peak_model.peak_bytes(scale_widths(analysis, width + 1, 1))
     )
 
 
@@ -259,7 +259,7 @@ def test_the_network_that_is_cut_out_restores_what_the_slimmable_one_did_at_its_
 @pytest.mark.parametrize(("switch", "width"), [(0.25, 2), (0.5, 4), (0.75, 6), (1.0, 8)])
 def test_a_switch_has_the_peak_of_the_network_of_its_width(switch: float, width: int) -> None:
     slimmable = make_slimmable(unet(8))
-    peak = slimmable.analysis.peaks.peak_bytes(slimmable.widths_at(switch, 1))
+    peak = slimmable.analysis.peak_model.peak_bytes(slimmable.widths_at(switch, 1))
     assert peak == peak_memory(UNet(width), SHAPE)
 
 

@@ -38,8 +38,8 @@ def test_a_folder_is_the_first_data_set_that_it_has_a_mark_of(tmp_path: Path) ->
         ("dark", "it looks like LOL, which task low_light reads"),
         (
             "other",
-            "is laid out like none of the data sets of this task; "
-            "needed is your own pairs, noisy and clean",
+            "has the layout of no data set that this task reads; "
+            "the task needs your own pairs, noisy and clean",
         ),
     ],
 )

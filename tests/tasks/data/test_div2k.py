@@ -129,11 +129,11 @@ FAULTS: Faults = {
     "empty": (lambda root: empty_folder(root / "DIV2K_train_HR"), r"DIV2K_train_HR is empty"),
     "no training": (
         lambda root: shutil.rmtree(root / "DIV2K_train_HR"),
-        r"has nothing to train on; needed is DIV2K_train_HR",
+        r"has nothing to train on; the layout must be DIV2K_train_HR",
     ),
     "no test": (
         lambda root: shutil.rmtree(root / "DIV2K_valid_HR"),
-        r"has nothing to test on; needed is",
+        r"has nothing to test on; the layout must be",
     ),
     "tiny": (
         lambda root: write_noise(root / "val_hr/a.png", size=(10, 40)),

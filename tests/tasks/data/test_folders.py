@@ -53,9 +53,12 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
 FAULTS: Faults = {
     "no clean side": (
         lambda root: shutil.rmtree(root / "train/clean"),
-        r"train/clean is missing; needed is train/noisy",
+        r"train/clean is missing; the layout must be train/noisy",
     ),
-    "no val": (lambda root: shutil.rmtree(root / "val"), r"val/noisy is missing; needed is"),
+    "no val": (
+        lambda root: shutil.rmtree(root / "val"),
+        r"val/noisy is missing; the layout must be",
+    ),
     "empty": (lambda root: empty_folder(root / "val/noisy"), r"val/noisy is empty"),
     "one too many": (
         lambda root: write_noise(root / "train/noisy/extra.png"),

@@ -53,7 +53,7 @@ FAULTS: Faults = {
     "empty": (lambda root: empty_folder(root / "eval15/high"), r"eval15/high is empty"),
     "half there": (
         lambda root: shutil.rmtree(root / "eval15"),
-        r"eval15/low is missing; needed is our485/low",
+        r"eval15/low is missing; the layout must be our485/low",
     ),
 }
 

@@ -26,8 +26,8 @@ def test_parameters_and_planned_peak_are_the_known_ones(
 
 def test_the_trunk_is_one_unit_and_its_skips_get_no_compactor() -> None:
     network = EDSR(4, blocks=3, scale=4)
-    channels = channel_layout(trace(network, SHAPE))
-    assert list(channels.widths) == [
+    layout = channel_layout(trace(network, SHAPE))
+    assert list(layout.widths) == [
         "head",
         "blocks.0.first",
         "blocks.1.first",

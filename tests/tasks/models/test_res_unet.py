@@ -31,9 +31,9 @@ def test_parameters_and_planned_peak_are_the_known_ones(
 
 
 def test_the_two_summands_of_a_block_are_one_unit_and_there_are_26() -> None:
-    channels = channel_layout(trace(ResUNet(2), SHAPE))
-    assert len(channels.widths) == 26
-    assert list(channels.makes["encoder.1.second"]) == list(channels.makes["encoder.1.shortcut"])
+    layout = channel_layout(trace(ResUNet(2), SHAPE))
+    assert len(layout.widths) == 26
+    assert list(layout.makes["encoder.1.second"]) == list(layout.makes["encoder.1.shortcut"])
 
 
 def test_its_four_concatenated_skips_get_compactors_and_its_sums_stay() -> None:

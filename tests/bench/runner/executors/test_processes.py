@@ -15,8 +15,8 @@ import pytest
 
 from bench.errors import ConfigError, PluginError
 from bench.records import Cell, Record
-from bench.runner.executors.processes import Processes
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.processes import ProcessExecutor
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.progress import Progress
 from bench.runner.queue import JobQueue
 from tests.bench.report.synthetic import cell, record
@@ -75,7 +75,7 @@ class Notes(Progress):
 
 
 def run_sorted(
-    executor: Processes | Serial,
+    executor: ProcessExecutor | SerialExecutor,
     folder: Path,
     jobs: Sequence[Named],
     runner: Any,
@@ -88,8 +88,8 @@ def run_sorted(
 def test_processes_give_the_records_that_one_after_the_other_gives(tmp_path: Path) -> None:
     jobs = [job("a", 0.5, 0.25), job("b", 0.75), job("c", 0.75)]
     notes = Notes()
-    side_by_side = run_sorted(Processes(2), tmp_path, jobs, Answers(tmp_path), notes)
-    assert side_by_side == run_sorted(Serial(), tmp_path, jobs, Answers(tmp_path))
+    side_by_side = run_sorted(ProcessExecutor(2), tmp_path, jobs, Answers(tmp_path), notes)
+    assert side_by_side == run_sorted(SerialExecutor(), tmp_path, jobs, Answers(tmp_path))
     assert notes.steps == [("a row: finetune", 1, 2)] * 4
     assert not active_children()
 
@@ -99,7 +99,7 @@ def test_the_job_of_a_killed_worker_is_run_again_for_the_cells_that_are_left(
 ) -> None:
     jobs = [job("a", 0.5, DIES, 0.3), job("b", 0.75)]
     runner = Answers(tmp_path, times=1)
-    records = run_sorted(Processes(2), tmp_path, jobs, runner)
+    records = run_sorted(ProcessExecutor(2), tmp_path, jobs, runner)
     assert [(record.cell.label, record.cell.ratio, record.status) for record in records] == [
         ("a", 0.5, "done"),
         ("a", DIES, "done"),
@@ -111,9 +111,9 @@ def test_the_job_of_a_killed_worker_is_run_again_for_the_cells_that_are_left(
 
 def test_a_worker_that_is_killed_twice_leaves_rows_and_all_other_jobs_go_on(tmp_path: Path) -> None:
     jobs = [job("a", 0.5, DIES, 0.3), job("b", 0.75), job("c", 0.75)]
-    records = run_sorted(Processes(1), tmp_path, jobs, Answers(tmp_path, times=2))
+    records = run_sorted(ProcessExecutor(1), tmp_path, jobs, Answers(tmp_path, times=2))
     assert [record.status for record in records] == ["done", "failed", "failed", "done", "done"]
-    reason = "the worker was killed by signal 9, perhaps for want of memory; twice"
+    reason = "the worker was killed by signal 9, perhaps because memory ran out, twice"
     assert [record.reason for record in records[1:3]] == [reason] * 2
     assert records[1].phase == "finetune"
     assert make_queue(tmp_path, jobs).take() == jobs[0], "the job is still locked"
@@ -127,7 +127,7 @@ def test_an_error_that_is_not_a_row_ends_the_run_with_a_sentence(
     name: str, kind: Any, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(kind, match=sentence):
-        run_sorted(Processes(2), tmp_path, [Named(name)], Answers(tmp_path))
+        run_sorted(ProcessExecutor(2), tmp_path, [Named(name)], Answers(tmp_path))
     assert not active_children()
 
 
@@ -150,7 +150,7 @@ def test_a_worker_that_is_well_past_the_time_limit_is_killed_and_the_other_cells
 ) -> None:
     monkeypatch.setattr("bench.runner.failures.GRACE_SECONDS", 0.1)
     jobs = [job("a", 0.5, DIES, 0.3)]
-    records = run_sorted(Processes(1), tmp_path, jobs, Hangs(tmp_path))
+    records = run_sorted(ProcessExecutor(1), tmp_path, jobs, Hangs(tmp_path))
     assert [(record.cell.ratio, record.status) for record in records] == [
         (0.5, "done"),
         (DIES, "failed"),
@@ -180,7 +180,7 @@ class Waits:
             (self.folder / "stopped").touch()
 
 
-def interrupt(executor: Processes, folder: Path, runner: Waits) -> None:
+def interrupt(executor: ProcessExecutor, folder: Path, runner: Waits) -> None:
     """Press Ctrl-C after the first record."""
     records = executor.run_all(make_queue(folder, [Named("a")]), runner, Progress())
     next(records)
@@ -191,7 +191,7 @@ def test_an_interruption_asks_workers_to_stop(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupt(Processes(1), tmp_path, Waits(tmp_path))
+        interrupt(ProcessExecutor(1), tmp_path, Waits(tmp_path))
     assert (tmp_path / "stopped").exists() and not active_children()
     assert "Traceback" not in capfd.readouterr().err
 
@@ -205,7 +205,7 @@ def test_a_second_interruption_kills_workers_that_do_not_stop(
 
     monkeypatch.setattr("multiprocessing.process.BaseProcess.join", interrupt_join)
     with pytest.raises(KeyboardInterrupt):
-        interrupt(Processes(1), tmp_path, Waits(tmp_path, stubborn=True))
+        interrupt(ProcessExecutor(1), tmp_path, Waits(tmp_path, stubborn=True))
     assert not (tmp_path / "stopped").exists() and not active_children()
 
 
@@ -215,7 +215,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         "if __name__ == '__main__':\n"
         f"    folder = pathlib.Path({str(tmp_path)!r})\n"
         "    queue = make_queue(folder, [Named('a')])\n"
-        "    for record in Processes(1).run_all(queue, Waits(folder), Progress()):\n"
+        "    for record in ProcessExecutor(1).run_all(queue, Waits(folder), Progress()):\n"
         "        print(record.cell.seed, flush=True)\n"
     )
     script = tmp_path / "parent.py"

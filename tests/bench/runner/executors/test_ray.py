@@ -12,7 +12,7 @@ import pytest
 from bench.errors import ConfigError
 from bench.plugins import registry
 from bench.runner.executors.ray import RayExecutor
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import run_study
 from bench.study.store import Store
 
@@ -93,6 +93,6 @@ def test_a_study_survives_a_killed_worker_and_a_lost_node(
     assert executor.workers == 2
     on_ray = run_study(killing_study, Store(tmp_path / "ray"), executor)
     assert len(list(marks.iterdir())) == 2
-    serial = run_study(killing_study, Store(tmp_path / "serial"), Serial())
+    serial = run_study(killing_study, Store(tmp_path / "serial"), SerialExecutor())
     for record, expected in zip(on_ray, serial, strict=True):
         assert replace(record, seconds={}) == replace(expected, seconds={})

@@ -14,7 +14,7 @@ from bench.runner.executors.remote_job import (
     run_remotely,
     unpack,
 )
-from bench.runner.executors.serial import Serial
+from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import JobRunner, Pretraining, run_study
 from bench.study.store import Store
 from bench.training.pretrained import pretrained_key
@@ -28,9 +28,8 @@ def are_equal(first: Record, second: Record) -> bool:
 def test_a_job_elsewhere_gives_the_records_and_files_that_it_gives_here(
     study, store, tmp_path: Path
 ) -> None:
-    local = {
-        record.key: record for record in run_study(study(), Store(tmp_path / "local"), Serial())
-    }
+    records = run_study(study(), Store(tmp_path / "local"), SerialExecutor())
+    local = {record.key: record for record in records}
     cells = study().cells()
     key = pretrained_key(cells[0])
     runner = JobRunner(tmp_path / "never", "cpu")

@@ -61,34 +61,35 @@ class StripwiseLayer(nn.Module):
         return out  # type: ignore[return-value]
 
     def _strip_rows(self, parts: tuple[Tensor, ...], rows_out: int, width: int) -> int:
-        """Return how many output rows of one sample fill the scratch with their buffers."""
+        """Return how many output rows to compute at a time so that buffers fit `scratch_bytes`."""
         channels = sum(part.shape[1] for part in parts)
         # Without out_channels it is a pooling: one result, and indices of twice its size.
-        made = getattr(self.layer, "out_channels", 3 * channels)
+        channels_out = getattr(self.layer, "out_channels", 3 * channels)
         rows_in_per_out = parts[0].shape[2] / rows_out
-        concat = channels * width * rows_in_per_out if len(parts) > 1 else 0
+        # Elements of the buffers for one output row.
+        concat_row = channels * width * rows_in_per_out if len(parts) > 1 else 0
         outputs = 2 if isinstance(self.layer, nn.ConvTranspose2d) else 1
-        results = made * width / rows_in_per_out * outputs
-        return max(1, int(self.scratch_bytes / parts[0].itemsize / (concat + results)))
+        result_row = channels_out * width / rows_in_per_out * outputs
+        return max(1, int(self.scratch_bytes / parts[0].itemsize / (concat_row + result_row)))
 
     def _compute_strip(self, parts: list[Tensor], first: int, last: int) -> Tensor:
         """Return output rows first ... last - 1 of one sample, shuffled."""
         layer = self.layer
-        rows = _row_geometry(layer)
+        geometry = _row_geometry(layer)
         height = parts[0].shape[2]
         if isinstance(layer, nn.ConvTranspose2d):
-            low = max(0, -((rows.reach - first - rows.padding) // rows.stride))
-            high = min(height, (last - 1 + rows.padding) // rows.stride + 1)
+            low = max(0, -((geometry.reach - first - geometry.padding) // geometry.stride))
+            high = min(height, (last - 1 + geometry.padding) // geometry.stride + 1)
             full = F.conv_transpose2d(
                 _concat(_cut_rows(parts, low, high)),
                 layer.weight,
                 layer.bias,
                 **_uncropped_arguments(layer),
             )
-            begin = first + rows.padding - low * rows.stride
+            begin = first + geometry.padding - low * geometry.stride
             return self._shuffle_pixels(full[:, :, begin : begin + last - first])
-        low = first * rows.stride - rows.padding
-        high = (last - 1) * rows.stride - rows.padding + rows.reach + 1
+        low = first * geometry.stride - geometry.padding
+        high = (last - 1) * geometry.stride - geometry.padding + geometry.reach + 1
         x = _concat(_cut_rows(parts, max(0, low), min(height, high)))
         if low < 0 or high > height:
             fill = 0.0 if isinstance(layer, nn.Conv2d) else -torch.inf
@@ -114,11 +115,11 @@ def strip_obstacle(layer: nn.Module) -> str | None:
         and any(size % 2 == 0 for size in layer.kernel_size)
     ):
         return "pads more below than above"
-    rows = _row_geometry(layer)
+    geometry = _row_geometry(layer)
     if isinstance(layer, nn.ConvTranspose2d):
-        is_larger = _as_pair(layer.output_padding)[0] > rows.padding
+        is_larger = _as_pair(layer.output_padding)[0] > geometry.padding
         return "its result is larger than what its inputs reach" if is_larger else None
-    return "pads rows that no input reaches" if rows.padding > rows.reach else None
+    return "pads rows that no input reaches" if geometry.padding > geometry.reach else None
 
 
 def _apply_without_row_padding(layer: Any, x: Tensor) -> Tensor:
@@ -152,11 +153,11 @@ def _row_geometry(layer: Any) -> RowGeometry:
 
 
 def _output_rows(layer: Any, height: int) -> int:
-    rows = _row_geometry(layer)
+    geometry = _row_geometry(layer)
     if isinstance(layer, nn.ConvTranspose2d):
-        uncropped = (height - 1) * rows.stride + rows.reach + 1
-        return uncropped - 2 * rows.padding + _as_pair(layer.output_padding)[0]
-    return (height + 2 * rows.padding - rows.reach - 1) // rows.stride + 1
+        uncropped = (height - 1) * geometry.stride + geometry.reach + 1
+        return uncropped - 2 * geometry.padding + _as_pair(layer.output_padding)[0]
+    return (height + 2 * geometry.padding - geometry.reach - 1) // geometry.stride + 1
 
 
 def _padding(layer: Any) -> tuple[int, int]:

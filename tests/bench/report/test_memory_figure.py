@@ -6,7 +6,7 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile
-from bench.report.memory import draw, find_pairs, record_name, record_profile
+from bench.report.memory_figure import draw, find_pairs, record_name, record_profile
 from bench.report.results import collect_results, read_results
 from tests.bench.report.stored import make_store
 from tests.bench.report.synthetic import study_records
@@ -33,7 +33,7 @@ def test_the_outline_is_the_bytes_of_the_record(
     def keep_panel(axes: object, title: str, profile: MemoryProfile, scale_bytes: int) -> None:
         panels.append(([step.bytes for step in profile.timeline], scale_bytes))
 
-    monkeypatch.setattr("bench.report.memory.draw_panel", keep_panel)
+    monkeypatch.setattr("bench.report.memory_figure.draw_panel", keep_panel)
     draw(results, tmp_path / "memory.svg")
     (pair,) = find_pairs(results)
     before, after = (
@@ -45,7 +45,7 @@ def test_the_outline_is_the_bytes_of_the_record(
 def test_records_from_before_time_steps_were_kept_have_no_figure(tmp_path: Path) -> None:
     results = collect_results(study_records())
     assert find_pairs(results) == []
-    with pytest.raises(ConfigError, match="know their time steps"):
+    with pytest.raises(ConfigError, match="hold their time steps"):
         draw(results, tmp_path / "memory.png")
 
 

@@ -11,7 +11,7 @@ from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile, TimeStep
 from bench.records import UNPRUNED, Record
 from bench.report.frame import (
-    REFERENCE_METHOD,
+    MAIN_METHOD,
     cell_fields,
     cell_section_key,
     group_by,
@@ -42,7 +42,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
     if not pairs:
         raise ConfigError(
             "there is no pair of finished records, unpruned and pruned, "
-            "that know their time steps; run the study again"
+            "that hold their time steps; run the study again"
         )
     panels = [(pair, record) for pair in pairs for record in (pair.before, pair.after)]
     inches = (INCHES[0], INCHES[1] * len(panels))
@@ -69,10 +69,11 @@ def find_pairs(results: RunResults) -> list[Pair]:
         ]
         after = [record for record in section if record.cell.ratio < 1]
         if before and after:
-            candidates = [record for record in after if record.cell.method == REFERENCE_METHOD] or [
+            of_main_method = [record for record in after if record.cell.method == MAIN_METHOD]
+            of_first_label = [
                 record for record in after if record.cell.label == after[0].cell.label
             ]
-            smallest = min(candidates, key=lambda record: record.cell.ratio)
+            smallest = min(of_main_method or of_first_label, key=lambda record: record.cell.ratio)
             title = section_title(cell_fields(section[0].cell))
             pairs.append(Pair(title, before[0], smallest))
     return pairs

@@ -1,9 +1,9 @@
 """Crops of restored photographs side by side, above the scores of the whole photograph.
 
-This is Fig. 4 of the MOSP paper. A rule that is blind to every method selects the photographs and
-the crops (`bench.training.sample_crops`). The figure shows the clean and the degraded crop, and the
-crop of every row at the smallest ratio and its first seed, for the first photograph of each test
-set.
+This is Fig. 4 of the MOSP paper. A rule that does not depend on any method selects the photographs
+and the crops (`bench.training.sample_crops`). The figure shows the clean and the degraded crop, and
+the crop of every row at the smallest ratio and its first seed, for the first photograph of each
+test set.
 """
 
 from collections.abc import Sequence
@@ -138,8 +138,8 @@ def _collect_tiles(
     for record in records:
         score = record.scores.get(test_set, {}).get(photograph, {})
         scores = " / ".join(
-            f"{score[metric]:{form}}"
-            for metric, form in (("psnr_db", ".2f"), ("ssim", ".4f"))
+            f"{score[metric]:{number_format}}"
+            for metric, number_format in (("psnr_db", ".2f"), ("ssim", ".4f"))
             if metric in score
         )
         path = crop_path(store.crop_folders(record.cell)[0], test_set, photograph)

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from bench.errors import ConfigError
+from bench.report.crops_figure import collect_views, draw, select_smallest_ratio
 from bench.report.results import collect_results, read_results
-from bench.report.visual import collect_views, draw, select_smallest_ratio
 from tests.bench.report.stored import PHOTO, SET, make_store
 from tests.bench.report.synthetic import study_records
 
@@ -37,7 +37,7 @@ def test_a_seed_that_failed_is_replaced_by_the_next(tmp_path: Path) -> None:
     ]
 
 
-def test_clean_and_degraded_come_first_and_figures_are_of_the_photograph(tmp_path: Path) -> None:
+def test_clean_and_degraded_come_first_and_scores_are_of_the_photograph(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     (view,) = collect_views(store, select_smallest_ratio(store.records()))
     assert [tile.name for tile in view.tiles] == [
