@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer. Everything else is installed into .venv, in the versions of
-# constraints.txt.   PYTHON   the interpreter that .venv is made with:  make table1
-# PYTHON=python3.12   ARGS     more arguments for the command:           make table1 ARGS="--seeds
-# 0,1,2"
+# constraints.txt.
+#   PYTHON   the interpreter that .venv is made with:  make table1 PYTHON=python3.12
+#   ARGS     more arguments for the command:           make table1 ARGS="--seeds 0,1,2"
 
 PYTHON ?= python3
 ARGS ?=

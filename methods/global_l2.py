@@ -20,7 +20,7 @@ from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import compute_min_widths
 from bench.plugins.registry import method
-from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.importance import ChannelScores, channel_norms, fan_in
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import global_ranking_widths, removable_scores
@@ -49,7 +49,7 @@ class GlobalL2(Method):
         Raises:
             Infeasible: the least widths do not fit.
         """
-        analysis = analyze_network(model, budget)
+        analysis = analyse_network(model, budget)
         analysis.peak_model.check(budget, trainer.recipe.min_width)
         scores = self._scores(model, analysis.layout)
         search = _peak_aware_widths if self.peak_aware else global_ranking_widths

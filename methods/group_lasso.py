@@ -54,7 +54,7 @@ from bench.contract import Budget, Pruned, Recipe, TraceStep, Trainer
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.importance import ChannelScores
 from bench.surgery.masks import weight_and_output_axis
 from bench.surgery.remove import remove_channels
@@ -114,7 +114,7 @@ class GroupLasso(StagedMethod[RegularisedNetwork]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> RegularisedNetwork:
         """Train the network with the penalty."""
-        analysis = analyze_network(model, budget)
+        analysis = analyse_network(model, budget)
         steps = self._steps(trainer.recipe)
         groups = WeightGroups(model.to(trainer.device), analysis.layout)
         before = float(groups.norms().median())

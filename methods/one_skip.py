@@ -14,7 +14,7 @@ from torch import nn
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, TraceStep, Trainer
 from bench.errors import ConfigError
 from bench.plugins.registry import method
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.compactors import compactor_name, insert_compactors, long_skips
 from bench.surgery.importance import gate_gradients
 from bench.surgery.remove import remove_channels
@@ -53,7 +53,7 @@ class OneSkip(Method):
         """
         skips = long_skips(model, budget.input_shape)[self.skip - 1 : self.skip]
         network = insert_compactors(model, skips, budget.input_shape) if skips else model
-        analysis = analyze_network(network, budget)
+        analysis = analyse_network(network, budget)
         min_width = trainer.recipe.min_width
         limits: dict[str, int] = {}  # widths of the compactors
         for name in map(compactor_name, skips):

@@ -40,7 +40,7 @@ from bench.contract import Budget, Kept, Pruned, Recipe, TraceStep, Trainer, Wid
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.importance import ChannelScores, channel_norms
 from bench.surgery.least_squares import Outputs, layer_outputs, update_weights
 from bench.surgery.remove import remove_channels
@@ -104,7 +104,7 @@ class RandomSearch(StagedMethod[SearchContext]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> SearchContext:
         """Score the channels and, if weights are updated, record the outputs of all layers."""
-        analysis = analyze_network(model, budget)
+        analysis = analyse_network(model, budget)
         crops = torch.cat([degraded for degraded, _ in trainer.calibration])
         outputs: Outputs = {}
         if self.update:

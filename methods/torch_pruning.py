@@ -18,7 +18,7 @@ from torch import nn
 from bench.contract import Budget, Pruned, Trainer
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.importance import ChannelScores
 from bench.surgery.remove import remove_channels
 from bench.surgery.torch_pruning_importance import (
@@ -57,7 +57,7 @@ class TorchPruning(StagedMethod[ScoredNetwork]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> ScoredNetwork:
         """Score the channels of the network."""
-        analysis = analyze_network(model, budget)
+        analysis = analyse_network(model, budget)
         model = model.to(trainer.device)
         needs_data = self.importance in GRADIENT_CRITERIA
         data = (trainer.calibration, trainer.criterion) if needs_data else ()

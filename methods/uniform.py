@@ -15,7 +15,7 @@ from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Finish, Method, Pruned, Recipe, Trainer
 from bench.plugins.registry import method
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
@@ -47,7 +47,7 @@ class Uniform(Method):
         Raises:
             Infeasible: the smallest scale does not fit.
         """
-        analysis = analyze_network(model, budget)
+        analysis = analyse_network(model, budget)
         widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
         kept = analysis.select_kept(channel_norms(model, analysis.layout), widths)
         smaller = remove_channels(model, kept, budget.input_shape)

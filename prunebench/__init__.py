@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.api import prune, save
+    from bench.api import Result, prune, save
     from bench.contract import (
         NO_TRAINER,
         Budget,
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     )
     from bench.errors import ConfigError, Infeasible, PluginError
     from bench.export.saved import load
-    from bench.memory.profile import peak_memory, profile
+    from bench.memory.profile import MemoryProfile, peak_memory, profile
+    from bench.method_bases import StagedMethod, SweepMethod
     from bench.plugins.registry import backbone, method, task
-    from bench.surgery.analysis import analyze_network
+    from bench.surgery.analysis import NetworkAnalysis, analyse_network
     from bench.surgery.importance import channel_norms, gate_gradients
     from bench.surgery.remove import remove_channels
     from bench.surgery.width_search import global_ranking_widths, uniform_widths
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from bench.testing.pytest_suite import MethodContract, TaskContract
 
 NAMES_OF_MODULE = {
-    "bench.api": ("prune", "save"),
+    "bench.api": ("Result", "prune", "save"),
     "bench.contract": (
         "NO_TRAINER",
         "Budget",
@@ -53,9 +54,10 @@ NAMES_OF_MODULE = {
     ),
     "bench.errors": ("ConfigError", "Infeasible", "PluginError"),
     "bench.export.saved": ("load",),
-    "bench.memory.profile": ("peak_memory", "profile"),
+    "bench.memory.profile": ("MemoryProfile", "peak_memory", "profile"),
+    "bench.method_bases": ("StagedMethod", "SweepMethod"),
     "bench.plugins.registry": ("backbone", "method", "task"),
-    "bench.surgery.analysis": ("analyze_network",),
+    "bench.surgery.analysis": ("NetworkAnalysis", "analyse_network"),
     "bench.surgery.importance": ("channel_norms", "gate_gradients"),
     "bench.surgery.remove": ("remove_channels",),
     "bench.surgery.width_search": ("global_ranking_widths", "uniform_widths"),
@@ -70,17 +72,22 @@ __all__ = [
     "Budget",
     "ConfigError",
     "Infeasible",
+    "MemoryProfile",
     "Method",
     "MethodContract",
+    "NetworkAnalysis",
     "Pair",
     "PluginError",
     "Pruned",
     "Recipe",
+    "Result",
+    "StagedMethod",
+    "SweepMethod",
     "Task",
     "TaskContract",
     "TraceStep",
     "Trainer",
-    "analyze_network",
+    "analyse_network",
     "backbone",
     "channel_norms",
     "check_method",

@@ -15,7 +15,7 @@ KINDS = ("methods", "tasks", "backbones", "studies")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
-    parser.add_argument("kind", choices=KINDS, help="what to list")
+    parser.add_argument("kind", metavar="KIND", choices=KINDS, help=", ".join(KINDS))
     add_plugin_argument(parser)
     add_json_argument(parser)
 

@@ -121,16 +121,16 @@ def add_run_folder_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the study, its run folder and what replaces values of the study."""
+def add_study_arguments(
+    parser: argparse.ArgumentParser, out: str = "run folder (default: results/runs/STUDY)"
+) -> None:
+    """Add the study, the folder `out` and what replaces values of the study."""
     parser.add_argument(
         "study",
         metavar="STUDY",
         help="name of a packaged study (prunebench list studies) or path of a .toml file",
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="run folder (default: results/runs/STUDY)"
-    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=out)
     parser.add_argument(
         "--seeds", metavar="LIST", help="seeds, such as 0,1,2 (default: those of the study)"
     )

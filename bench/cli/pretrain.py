@@ -12,7 +12,9 @@ EXAMPLE = "prunebench pretrain table1 --out networks"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
-    add_study_arguments(parser)
+    add_study_arguments(
+        parser, out="folder of the networks (default: results/runs/STUDY/pretrained)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

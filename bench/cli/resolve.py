@@ -72,7 +72,8 @@ def open_store(folder: Path) -> Any:
 
     if not (folder / "study.json").is_file() and not (folder / "records").is_dir():
         raise ConfigError(
-            f"{folder} holds no results; give the folder of a run, such as {RUNS / 'table1'}"
+            f"{folder} holds no results; run a study first, for example prunebench run table1, "
+            f"and give its folder, by default {RUNS}/STUDY"
         )
     return Store(folder)
 

@@ -87,17 +87,19 @@ def _select_record(
     ]
     if len(matches) == 1:
         return matches[0]
-    words = " ".join(f"{flag} {value}" for flag, value in given.items()) or "no further argument"
+    words = " ".join(f"{flag} {value}" for flag, value in given.items())
     offered = matches or records
     suggestions = "; ".join(
         f'--row "{record.cell.label}" --ratio {record.cell.ratio:g} --seed {record.cell.seed}'
         for record in offered[:MAX_SUGGESTIONS]
     )
     more = f" and {len(offered) - MAX_SUGGESTIONS} more" if len(offered) > MAX_SUGGESTIONS else ""
-    raise ConfigError(
-        f"{len(matches)} networks of {folder} match {words}, and exactly one must match; "
-        f"choose one of: {suggestions or 'none'}{more}"
+    found = (
+        f"{len(matches)} networks of {folder} match {words}"
+        if words
+        else (f"{folder} holds {len(records)} networks")
     )
+    raise ConfigError(f"{found}; choose one of: {suggestions or 'none'}{more}")
 
 
 def _read_measured_at(folder: Path) -> Inputs | None:

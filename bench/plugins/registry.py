@@ -217,11 +217,21 @@ def load_plugin(path: str | Path) -> str:
     file = Path(path).resolve()
     if file.suffix != PYTHON_SUFFIX or not file.is_file():
         raise ConfigError(f"there is no Python file {path} to load as a plugin")
+    if discovered := _discovered_name(file):
+        return discovered
     if file not in _PLUGINS:
         _PLUGINS.append(file)
         with _record_origin(str(file), file.parent), importable_from(file.parent):
             _check_registrations(run_file(file, "it"))
     return str(file)
+
+
+def _discovered_name(file: Path) -> str:
+    """Return the module name of a file in our `methods` or `tasks`; "" for any other file."""
+    root = Path(__file__).resolve().parents[2]
+    if not any(file.is_relative_to(root / package) for package in PACKAGES):
+        return ""
+    return ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
 
 def plugin_files() -> tuple[Path, ...]:

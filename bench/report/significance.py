@@ -182,7 +182,7 @@ def format_verdict(row: Row) -> str:
     if row["difference_db"] is None:
         return "reference" if row["label"] == row["versus"] else "not compared"
     if row["p_value"] is None:
-        return "too few images for a test"
+        return "too few photographs for a test"
     if row["p_value"] >= 1 - CONFIDENCE:
         return "not significant"
     return "better" if row["difference_db"] > 0 else "worse"

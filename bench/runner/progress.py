@@ -129,7 +129,9 @@ class TextProgress(Progress):
     def _format_remaining_time(self) -> str:
         if not self._left:
             return ""
-        return f" ({len(self._left)} left, about {format_duration(self._remaining_seconds())})"
+        seconds = self._remaining_seconds()
+        duration = f"about {format_duration(seconds)}" if seconds else "longer than expected"
+        return f" ({len(self._left)} left, {duration})"
 
     def _show_status(self, text: str) -> None:
         """Rewrite the line of a terminal; elsewhere write a line now and then."""

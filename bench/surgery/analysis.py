@@ -45,7 +45,7 @@ class NetworkAnalysis:
         }
 
 
-def analyze_network(model: nn.Module, budget: Budget) -> NetworkAnalysis:
+def analyse_network(model: nn.Module, budget: Budget) -> NetworkAnalysis:
     """Analyze a network at the input shape and under the memory convention of a budget.
 
     Raises:

@@ -35,7 +35,7 @@ def scale_widths(
     """Return the widths with a share `position` / `parts` of each unit's channels.
 
     Args:
-        analysis: of the network, from `analyze_network`.
+        analysis: of the network, from `analyse_network`.
         position: numerator of the share.
         min_width: the least width of a unit.
         parts: denominator of the share, `count_positions(analysis)` if not given.
@@ -54,7 +54,7 @@ def uniform_widths(analysis: NetworkAnalysis, budget: Budget, min_width: int) ->
     """Return the widths of the largest uniform scale that fits.
 
     Args:
-        analysis: of the network, from `analyze_network`.
+        analysis: of the network, from `analyse_network`.
         budget: the peak memory that the widths must not exceed.
         min_width: the least width of a unit.
 
@@ -81,7 +81,7 @@ def global_ranking_widths(
 
     Args:
         scores: unit -> importance of each channel, (C,).
-        analysis: of the network, from `analyze_network`.
+        analysis: of the network, from `analyse_network`.
         budget: the peak memory that the widths must not exceed.
         min_width: the least width of a unit.
 

@@ -21,7 +21,7 @@ from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.plugins.interface import find_task_faults
 from bench.plugins.options import configure
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
@@ -249,7 +249,7 @@ def _prune_to_half(evidence: TaskEvidence, backbone: str) -> nn.Module:
     network = evidence.networks[backbone]
     shape = evidence.task.measured_at
     budget = Budget(peak_memory(network, shape) // 2, shape)
-    analysis = analyze_network(network, budget)
+    analysis = analyse_network(network, budget)
     widths = uniform_widths(analysis, budget, 1)
     kept = analysis.select_kept(channel_norms(network, analysis.layout), widths)
     return remove_channels(network, kept, shape, analysis.layout)

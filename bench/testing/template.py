@@ -9,6 +9,8 @@ from bench.errors import ConfigError
 from bench.files import atomic
 from bench.plugins.registry import METHODS
 
+ROOT = Path(__file__).resolve().parents[2]
+
 METHOD = '''\
 """{title}: say what it does. Try it with `prunebench check {name}.py`.
 
@@ -29,7 +31,7 @@ from prunebench import (
     Recipe,
     TraceStep,
     Trainer,
-    analyze_network,
+    analyse_network,
     channel_norms,
     global_ranking_widths,
     method,
@@ -58,7 +60,7 @@ class {title}(Method):
             Infeasible: even the smallest widths do not fit the budget.
         """
         network = deepcopy(model).to(trainer.device)  # the model that is passed in must not change
-        analysis = analyze_network(network, budget)  # the units, and the memory of their channels
+        analysis = analyse_network(network, budget)  # the units, and the memory of their channels
         min_width = trainer.recipe.min_width
         analysis.peak_model.check(budget, min_width)
 
@@ -87,7 +89,7 @@ TEST = '''\
 
 from prunebench import MethodContract
 
-from {name} import {title}
+from {module} import {title}
 
 
 class Test{title}(MethodContract):
@@ -120,7 +122,11 @@ def write_template(name: str, folder: Path) -> tuple[Path, Path]:
             f"there is a method '{name}' already; choose another name, "
             "`prunebench list methods` shows all"
         )
-    paths = folder / f"{name}.py", folder / f"test_{name}.py"
+    # Discovery imports every module of our `methods`, so a test there would count as a plugin.
+    is_ours = folder.resolve() == ROOT / "methods"
+    test_folder = ROOT / "tests" / "methods" if is_ours else folder
+    module = f"methods.{name}" if is_ours else name
+    paths = folder / f"{name}.py", test_folder / f"test_{name}.py"
     for path in paths:
         if path.exists():
             raise ConfigError(f"{path} exists already; choose another name or folder")
@@ -129,10 +135,11 @@ def write_template(name: str, folder: Path) -> tuple[Path, Path]:
             f"'{name}' is a module already, and {paths[0]} would hide it; choose another name"
         )
     # The suffix keeps the class apart from the names that the file imports.
-    title = f"{name.title().replace('_', '')}Method"
+    title = name.title().replace("_", "").removesuffix("Method") + "Method"
+    title = "OwnMethod" if title == "Method" else title
     for path, text in zip(paths, (METHOD, TEST), strict=True):
         try:
-            atomic.write(path, text.format(name=name, title=title).encode())
+            atomic.write(path, text.format(name=name, module=module, title=title).encode())
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be written: {error.strerror}; choose another folder"

@@ -35,7 +35,7 @@ from torch import nn
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, TraceStep, Trainer
 from bench.errors import ConfigError
 from bench.plugins.registry import method
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
 from methods.assl.phases import Regulariser, Schedule
@@ -89,7 +89,7 @@ class ASSL(Method):
         Raises:
             Infeasible: the smallest scale does not fit.
         """
-        analysis = analyze_network(model, budget)
+        analysis = analyse_network(model, budget)
         widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
         targets = {unit: width for unit, width in widths.items() if width < analysis.widths[unit]}
         if not targets:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from bench.contract import Budget, Phase, Pruned, Recipe, TraceStep, Trainer
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
-from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import global_ranking_widths
@@ -87,7 +87,7 @@ class DHP(StagedMethod[SearchResult]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> SearchResult:
         """Run the search."""
-        analysis = analyze_network(model, budget)
+        analysis = analyse_network(model, budget)
         recipe = trainer.recipe
         phase: Phase = "pretrain" if self.start == "scratch" else "search"
         steps = recipe.pretrain_steps if self.start == "scratch" else recipe.tuning_steps // 2

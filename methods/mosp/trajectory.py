@@ -18,7 +18,7 @@ from bench.contract import Budget, Pruned, TraceStep, Trainer
 from bench.errors import Infeasible
 from bench.memory.groups import PruningGroup, peak_group
 from bench.memory.peak_model import compute_min_widths
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.importance import (
     ChannelScores,
     activation_scores,
@@ -87,7 +87,7 @@ class Trajectory:
     trace: list[TraceStep] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        analysis = analyze_network(self.network, self.budget)
+        analysis = analyse_network(self.network, self.budget)
         self.peak_model = analysis.peak_model
         self.layout = analysis.layout
         self.kept = {unit: list(range(full)) for unit, full in analysis.widths.items()}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Budget, Finish, Objective, Pruned, Trainer, Widths
-from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.remove import remove_channels
 from bench.surgery.shared_weights import SlicedNetwork
 from bench.surgery.width_search import scale_widths
@@ -38,7 +38,7 @@ class Slimmable:
     def __init__(self, model: nn.Module, budget: Budget) -> None:
         self.model = model
         self.input_shape = budget.input_shape
-        self.analysis: NetworkAnalysis = analyze_network(model, budget)
+        self.analysis: NetworkAnalysis = analyse_network(model, budget)
         self.sliced = SlicedNetwork(model, self.analysis.layout)
 
     def run(self, widths: Widths, degraded: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from bench.contract import Budget
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
-from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.masks import weight_and_output_axis
 from bench.surgery.remove import remove_channels
@@ -167,7 +167,7 @@ def _kept_widths(analysis: NetworkAnalysis, kept: dict[str, list[int]]) -> dict[
 def test_one_quantum_more_breaks_the_budget(ratio: float) -> None:
     network = unet(8)
     budget = _budget(network, ratio)
-    analysis = analyze_network(network, _budget(network, ratio))
+    analysis = analyse_network(network, _budget(network, ratio))
     prepared = GroupLasso(epochs=1).prepare(unet(8), budget, _trainer())
     uniform, threshold = (
         GroupLasso(allocation=allocation).cut(prepared, budget, _trainer()).kept

@@ -6,7 +6,7 @@ import torch
 from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.compactors import insert_compactors
 from bench.surgery.remove import remove_temporarily
 from methods.one_skip import OneSkip
@@ -35,7 +35,7 @@ def test_it_computes_what_the_masked_skip_computes() -> None:
     x = torch.rand(SHAPE)
     pruned = OneSkip(skip=1, keep=0.25).prune(network("small_unet"), budget, trainer())
     compacted = insert_compactors(network("small_unet"), pruned.inserted, SHAPE)
-    layout = analyze_network(compacted, budget).layout
+    layout = analyse_network(compacted, budget).layout
     with remove_temporarily(compacted, layout, pruned.kept, SHAPE) as masked:
         torch.testing.assert_close(pruned.model.eval()(x), masked.eval()(x))
 

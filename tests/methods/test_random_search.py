@@ -20,7 +20,7 @@ from bench.errors import ConfigError, Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
-from bench.surgery.analysis import NetworkAnalysis, analyze_network
+from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.training.checkpoints import Checkpoints
 from bench.training.trainer import TaskTrainer
 from methods.random_search import RandomSearch, fit_widths
@@ -111,7 +111,7 @@ def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(
 ) -> None:
     network = {"u-net": unet, "residual": residual}.get(name, PUBLIC.get(name))()
     budget = budget_at(share, network)
-    analysis = analyze_network(network, budget)
+    analysis = analyse_network(network, budget)
     draws = torch.Generator().manual_seed(0)
     for _ in range(10):
         ratios = {
@@ -140,7 +140,7 @@ def test_every_draw_fits_and_the_next_width_that_changes_breaks_the_budget(
 
 def test_the_peak_never_falls_as_the_scale_rises_and_no_width_is_below_the_floor() -> None:
     network = unet()
-    analysis = analyze_network(network, budget_at(0.5, network))
+    analysis = analyse_network(network, budget_at(0.5, network))
     ratios = {
         unit: 0.1 + 0.9 * index / len(analysis.widths) for index, unit in enumerate(analysis.widths)
     }
@@ -165,7 +165,7 @@ def test_the_chosen_network_has_the_least_loss_of_all_and_that_loss(
     assert losses == trainer.losses
     best = trials[losses.index(min(losses))]
     budget = budget_at(0.5, network)
-    widths = fit_widths(best.params, analyze_network(network, budget), budget, 1)
+    widths = fit_widths(best.params, analyse_network(network, budget), budget, 1)
     assert widths == network_layout(pruned.model).widths
     assert TaskTrainer(AnyScale(), "embedded", CROPS, 0).loss(pruned.model) == min(losses)
     largest_channel = max(
@@ -303,7 +303,7 @@ def test_training_from_scratch_is_requested_and_forecast() -> None:
 
 def test_impossible_budgets_and_options_are_refused() -> None:
     network = unet()
-    least = analyze_network(network, budget_at(1, network)).peak_model.least_bytes()
+    least = analyse_network(network, budget_at(1, network)).peak_model.least_bytes()
     pruned = RandomSearch(samples=2).prune(network, Budget(least, SHAPE), CountingTrainer())
     assert peak_memory(pruned.model, SHAPE) == least
     with pytest.raises(Infeasible, match="the least is"):

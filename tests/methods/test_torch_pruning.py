@@ -13,7 +13,7 @@ from bench.contract import Budget, Method
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.torch_pruning_importance import (
     GRADIENT_CRITERIA,
     LibraryCriterion,
@@ -67,7 +67,7 @@ def test_one_quantum_more_breaks_the_budget(importance: LibraryCriterion) -> Non
     network = unet(8)
     trainer = _trainer()
     budget = _budget(network, 0.4)
-    analysis = analyze_network(network, budget)
+    analysis = analyse_network(network, budget)
     uniform, ranked = (
         TorchPruning(importance, ranking).prune(network, budget, trainer).kept
         for ranking in ("uniform", "global")

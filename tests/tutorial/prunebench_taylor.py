@@ -27,7 +27,7 @@ class Taylor(pb.Method):
         self, model: nn.Module, budget: pb.Budget, trainer: pb.Trainer = pb.NO_TRAINER
     ) -> pb.Pruned:
         """Keep the best channels that fit. Raises Infeasible if the least widths do not."""
-        analysis = pb.analyze_network(model, budget)
+        analysis = pb.analyse_network(model, budget)
         scores = pb.gate_gradients(
             model.to(trainer.device), analysis.layout, trainer.calibration, trainer.criterion, 2
         )

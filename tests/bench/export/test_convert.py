@@ -75,7 +75,7 @@ def test_a_run_offers_its_networks_where_several_are_meant(finished) -> None:
         select_network(finished.folder, "narrow")
     with pytest.raises(
         ConfigError,
-        match=r'0 networks .* match --row nobody, .*; choose one of: --row "unpruned"',
+        match=r'0 networks .* match --row nobody; choose one of: --row "unpruned"',
     ):
         select_network(finished.folder, "nobody")
 

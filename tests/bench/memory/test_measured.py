@@ -27,6 +27,11 @@ def test_one_addition_allocates_its_input_and_its_result() -> None:
     assert measured_peak_bytes(Adds(), SHAPE) == 2 * 4 * 3 * 128 * 128
 
 
+def test_a_layer_whose_result_is_smaller_than_its_input_needs_what_is_planned() -> None:
+    layer = nn.Conv2d(3, 1, 1)  # a conversion of the input would count it twice
+    assert measured_peak_bytes(layer, SHAPE) == peak_memory(layer, SHAPE) == 4 * 4 * 128 * 128
+
+
 @pytest.mark.parametrize("width", [4, 8])
 def test_a_unet_needs_what_is_planned_and_less_than_everything_together(width: int) -> None:
     model = UNet(width=width, levels=3)

@@ -116,6 +116,11 @@ def test_a_file_registers_a_method_and_is_its_origin(tmp_path: Path, clean: None
     assert registry.plugin_files() == (path,)
 
 
+def test_a_file_of_our_own_methods_is_known_by_its_module() -> None:
+    assert load_plugin(ROOT / "methods" / "uniform.py") == "methods.uniform"
+    assert load_plugin(ROOT / "methods" / "mosp" / "__init__.py") == "methods.mosp"
+
+
 def test_a_missing_plugin_file_raises_config_error() -> None:
     with pytest.raises(
         ConfigError, match=r"there is no Python file nowhere\.py to load as a plugin"

@@ -88,7 +88,7 @@ def test_rows_are_paired_by_photograph_and_seed_and_corrected_together() -> None
 def test_below_ten_photographs_the_interval_stands_and_the_test_does_not() -> None:
     records = [scored_record("mosp", [0.0] * 3), scored_record("uniform", [0.2, 0.3, 0.4])]
     text = compare("mosp", records)
-    assert "too few images for a test" in text and "+0.20 to +0.40" in text
+    assert "too few photographs for a test" in text and "+0.20 to +0.40" in text
 
 
 def test_only_what_both_rows_have_is_compared() -> None:

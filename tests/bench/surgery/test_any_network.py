@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.masks import mask_channels
 from bench.surgery.remove import remove_channels, remove_temporarily
 from bench.surgery.shared_weights import SlicedNetwork
@@ -132,7 +132,7 @@ def test_what_cannot_be_measured_or_pruned_is_refused_in_one_line_that_names_it(
         "no channel of this network can be removed" if stage == "prune" else r"refused\.py:\d+"
     )
     with pytest.raises(ConfigError, match=message) as refused:
-        analyze_network(make(), budget)
+        analyse_network(make(), budget)
     assert "\n" not in str(refused.value)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, TraceStep, Trainer
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
@@ -34,7 +34,7 @@ class Right(Method):
     paper: ClassVar[str] = "this test"
 
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        analysis = analyze_network(model, budget)
+        analysis = analyse_network(model, budget)
         widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
         kept = analysis.select_kept(channel_norms(model, analysis.layout), widths)
         return Pruned(

@@ -48,6 +48,24 @@ def test_the_written_files_are_tidy_and_import_the_front_door_only(tmp_path: Pat
     assert done.returncode == 0, done.stdout
 
 
+def test_in_our_methods_the_test_goes_to_the_tests_of_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.testing.template.ROOT", tmp_path)
+    method, test = write_template("my_own", tmp_path / "methods")
+    assert method == tmp_path / "methods/my_own.py"
+    assert test == tmp_path / "tests/methods/test_my_own.py"
+    assert "from methods.my_own import MyOwnMethod" in test.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("my_method", "MyMethod"), ("method", "OwnMethod"), ("a", "AMethod")]
+)
+def test_the_class_is_called_a_method_once(name: str, title: str, tmp_path: Path) -> None:
+    method, _ = write_template(name, tmp_path)
+    assert f"class {title}(Method):" in method.read_text()
+
+
 def test_the_written_test_fails_when_the_method_breaks_a_promise(tmp_path: Path) -> None:
     method, test = write_template("my_own", tmp_path)
     method.write_text(method.read_text().replace("Author, Title, Venue Year", ""))

@@ -11,7 +11,7 @@ from bench.contract import Budget, Pruned
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
-from bench.surgery.analysis import analyze_network
+from bench.surgery.analysis import analyse_network
 from bench.surgery.width_search import count_positions, scale_widths
 from bench.training.checkpoints import Checkpoints
 from bench.training.trainer import TaskTrainer
@@ -47,7 +47,7 @@ def test_widths_and_parameters_are_those_of_uniform_and_one_grid_step_more_break
 ) -> None:
     network = unet(8)
     budget = _budget(network, ratio)
-    analysis = analyze_network(network, _budget(network, ratio))
+    analysis = analyse_network(network, _budget(network, ratio))
     pruned = ASSL(epochs=1).prune(network, budget, _trainer())
     uniform = Uniform().prune(network, budget)
     assert _count_weights(pruned.model) == _count_weights(uniform.model)
