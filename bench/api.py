@@ -257,8 +257,9 @@ def _finish_and_evaluate(experiment: _Experiment, pruned: Pruned, spent: Cost) -
         means(evaluate(experiment.task, network, experiment.data, experiment.device))
         for network in (model, unpruned)
     )
+    contiguous = torch.contiguous_format
     return Result(
-        model=model.cpu().to(memory_format=torch.contiguous_format).eval(),  # type: ignore[call-overload]
+        model=model.cpu().to(memory_format=contiguous).eval(),  # type: ignore[call-overload]
         budget=budget,
         peak_bytes=fields["peak_bytes" if budget.convention == "planned" else "peak_bytes_eager"],
         unpruned_peak_bytes=peak_memory(unpruned, budget.input_shape, budget.convention),

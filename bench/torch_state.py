@@ -1,8 +1,9 @@
-"""Switching a network between training mode and eval mode."""
+"""The state of a network: training or eval mode, device and memory layout."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -16,3 +17,9 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def to_channels_last(model: nn.Module, device: str | torch.device) -> nn.Module:
+    """Move a network to a device, in channels_last, in place; return it."""
+    target = torch.device(device)
+    return model.to(device=target, memory_format=torch.channels_last)  # type: ignore[call-overload]

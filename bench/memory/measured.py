@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from bench.contract import Inputs, Shape
-from bench.torch_state import eval_mode
+from bench.torch_state import eval_mode, to_channels_last
 from bench.units import as_shapes
 
 WARM_UP_PIXELS = 64
@@ -72,7 +72,7 @@ def describe_protocol(device: str = "cpu") -> str:
 @contextmanager
 def _warm_up(model: nn.Module, shape: Inputs, device: str) -> Iterator[None]:
     """Move the network to the device and run it once on small inputs, before the body runs."""
-    model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    to_channels_last(model, device)
     small_shapes = [
         (1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS) for _, channels, _, _ in as_shapes(shape)
     ]

@@ -97,7 +97,8 @@ def _split_overrides(request: PruneRequest, task: type[Task]) -> tuple[dict[str,
 
     An option that both the method and the task have is given to the method.
     """
-    method_options = {field.name for field in fields(METHODS.get(request.method))}  # type: ignore[arg-type]
+    method = METHODS.get(request.method)
+    method_options = {field.name for field in fields(method)}  # type: ignore[arg-type]
     task_options = {field.name for field in fields(task)}  # type: ignore[arg-type]
     network_names = set(available_options(task, request.backbone)) | task_options - method_options
     network_overrides: dict[str, Any] = {}

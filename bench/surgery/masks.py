@@ -68,7 +68,8 @@ def weight_and_input_axis(layer: nn.Module) -> tuple[Tensor, int]:
 
     The axis is 1, for transposed convolutions 0.
     """
-    return layer.weight, 0 if isinstance(layer, nn.ConvTranspose2d) else 1  # type: ignore[return-value]
+    axis = 0 if isinstance(layer, nn.ConvTranspose2d) else 1
+    return layer.weight, axis  # type: ignore[return-value]
 
 
 def weight_and_output_axis(layer: nn.Module) -> tuple[Tensor, int]:

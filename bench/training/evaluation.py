@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.contract import Pair, Task
-from bench.torch_state import eval_mode
+from bench.torch_state import eval_mode, to_channels_last
 
 # test set -> photograph -> metric -> value
 TestScores = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -36,7 +36,7 @@ def evaluate(
         device: where they are restored.
         on_image: called with (test set, pair, restored image) for each of them.
     """
-    model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    to_channels_last(model, device)
 
     def restore_pair(pair: Pair) -> Tensor:
         return restore(model, pair.degraded.to(device), task.size_multiple).cpu()

@@ -26,7 +26,7 @@ from torch import Generator, Tensor, nn
 from bench.contract import Objective, Phase, Recipe, Task
 from bench.errors import ConfigError, PluginError
 from bench.files.hashing import digest
-from bench.torch_state import eval_mode
+from bench.torch_state import eval_mode, to_channels_last
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, TrainingState
 from bench.training.interrupts import defer_interrupts
 from bench.training.meter import Cost, Meter
@@ -312,7 +312,7 @@ class TaskTrainer:
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Move a network to the device, in channels_last, and return it."""
-        return model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return to_channels_last(model, self.device)
 
     def _make_counter(self) -> Callable[..., None]:
         """Return a plain function: copying a counted network then copies no meter."""

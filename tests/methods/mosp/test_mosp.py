@@ -156,7 +156,8 @@ def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
 def test_every_order_of_channels_reaches_the_budget(importance: str) -> None:
     network = unet(4)
     (budget,) = _budgets(network, 0.6)
-    pruned = MOSP(importance=importance).prune(network, budget, _trainer())  # type: ignore[arg-type]
+    method = MOSP(importance=importance)  # type: ignore[arg-type]
+    pruned = method.prune(network, budget, _trainer())
     assert peak_memory(pruned.model, SHAPE) <= budget.peak_bytes
 
 
