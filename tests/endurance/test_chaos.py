@@ -94,17 +94,25 @@ def attempt(tmp_path: Path) -> Callable[..., tuple[int | None, int]]:
 
 
 def run_and_report_cells(folder: Path, computed: Any, begin: Any) -> None:
-    """Run the study in this process, and report the cells that it computes."""
+    """Run the study in this process, and report the cells that it computes.
+
+    It finishes no job before the other run has one too: the jobs are so short that one run could
+    do all of them while the other starts, or waits for the unpruned network.
+    """
 
     class ReportCells(Progress):
+        has_job = False
+
         def on_phase(self, name: str) -> None:
+            if name == "search" and not self.has_job:
+                self.has_job = True
+                begin.wait(timeout=60)
             if name == "save":
                 computed.put((os.getpid(), self.what))
 
         def on_work(self, what: str) -> None:
             self.what = what
 
-    begin.wait()
     records = run_study(
         load_study(folder.parent / "study.toml"),
         Store(folder),
