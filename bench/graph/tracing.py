@@ -9,10 +9,21 @@ from collections import Counter
 from typing import Any
 
 from torch import nn
-from torch.fx import GraphModule, Node, Proxy, Tracer
+from torch.fx import Graph, GraphModule, Node, Proxy, Tracer
 
 from bench.errors import ConfigError
 from bench.graph.source_location import first_line, first_user_line
+
+_running: list[Tracer] = []  # the tracers that are at work
+
+
+def is_tracing() -> bool:
+    """Return whether a trace is running in this process.
+
+    torch.fx patches `nn.Module` for as long as it traces. An exception out of a signal handler may
+    hit it while it takes the patch back, and then no network runs or traces any more.
+    """
+    return bool(_running)
 
 
 def trace_module(model: nn.Module) -> GraphModule:
@@ -121,6 +132,14 @@ class FaithfulTracer(Tracer):
     """
 
     proxy_buffer_attributes = True
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> Graph:
+        """Trace a network; `is_tracing` is True meanwhile."""
+        _running.append(self)
+        try:
+            return super().trace(root, concrete_args)
+        finally:
+            _running.remove(self)
 
     def proxy(self, node: Node) -> Proxy:
         """Return the object that stands for the value of a node while the forward function runs."""

@@ -17,6 +17,7 @@ from types import FrameType
 
 from bench.errors import PluginError
 from bench.files.log import LOG
+from bench.graph.tracing import is_tracing
 from bench.records import Cell
 from bench.runner.progress import Progress
 from bench.units import format_duration
@@ -24,6 +25,7 @@ from bench.units import format_duration
 MIN_TIMER_SECONDS = 0.001  # a timer of 0 is switched off
 MAX_TIMER_SECONDS = 1e8  # one of many years is an error
 REPEAT_SECONDS = 30.0  # a signal is lost where Python cannot raise, as in a destructor
+TRACING_SECONDS = 0.02  # until the timer asks again whether a trace is over
 
 
 class TimeLimitExceeded(PluginError):
@@ -91,7 +93,9 @@ def _timer(seconds: float) -> Iterator[None]:
     armed = True
 
     def expire(number: int, frame: FrameType | None) -> None:
-        if armed:
+        if armed and is_tracing():  # a trace is short, and must not be interrupted
+            signal.setitimer(signal.ITIMER_REAL, TRACING_SECONDS, REPEAT_SECONDS)
+        elif armed:
             raise _TimerExpired
 
     before = signal.signal(signal.SIGALRM, expire)

@@ -1,12 +1,16 @@
 """A cell that exceeds its time limit is a failed row, and the others go on."""
 
 import logging
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from select import select
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+from bench.graph.tracing import is_tracing, trace_module
 from bench.runner.executors.serial import SerialExecutor
 from bench.runner.progress import Progress
 from bench.runner.run import run_study
@@ -47,6 +51,25 @@ def test_a_method_that_takes_too_long_fails_for_its_budget_alone(
     ]
     assert records[1].phase == "search"
     assert records[1].reason == "it ran past the time limit of 1.5 s"
+
+
+class RingsWhileTraced(nn.Module):
+    """A network whose time is over while torch.fx traces it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        signal.raise_signal(signal.SIGALRM)
+        return x + 1
+
+
+def test_a_trace_ends_before_the_time_limit_is_enforced() -> None:
+    call = nn.Module.__call__
+    traced: list[nn.Module] = []
+    deadline = Deadline(LONG_SECONDS, Progress())
+    with pytest.raises(TimeLimitExceeded), deadline.enforce(cell()):
+        traced.append(trace_module(RingsWhileTraced()))
+        wait_for_signal()
+    assert len(traced) == 1 and not is_tracing()
+    assert nn.Module.__call__ is call
 
 
 def test_work_of_the_harness_for_a_cell_counts_too(
