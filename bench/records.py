@@ -84,6 +84,16 @@ class Cell:
         }
 
     @property
+    def network_origin(self) -> dict[str, Any]:
+        """What builds the unpruned network: the arguments of `bench.export.saved.save`."""
+        return {
+            "task": self.task,
+            "task_options": self.task_options,
+            "backbone": self.backbone,
+            "backbone_options": self.backbone_options,
+        }
+
+    @property
     def effective_recipe(self) -> Recipe:
         """The recipe that methods get: `matched_steps` is 0 unless compute is "matched"."""
         return self.recipe if self.compute == "matched" else replace(self.recipe, matched_steps=0)

@@ -21,7 +21,6 @@ described:
 import keyword
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
@@ -29,6 +28,7 @@ from bench.errors import ConfigError
 from bench.export.allowlist import ATTRIBUTES, METHODS, NAME, NOT_A_NAME, PATH_STEP, function_name
 from bench.export.json_values import shorten, to_json
 from bench.export.layers import describe_layer, layer_tensors
+from bench.files.tensors import copy_to_cpu
 from bench.graph.tracing import trace_module
 from bench.torch_state import eval_mode
 
@@ -85,7 +85,7 @@ def weights_for(model: nn.Module) -> dict[str, Tensor]:
     tensors = _find_tensors(_trace(model))
     first_paths = _map_first_paths(tensors)
     return {
-        path: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        path: copy_to_cpu(tensor)
         for path, tensor in tensors.items()
         if first_paths[id(tensor)] == path
     }

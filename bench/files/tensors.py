@@ -28,9 +28,11 @@ def tensors_from_bytes(content: bytes) -> dict[str, Tensor]:
         raise ValueError(str(error)) from error
 
 
+def copy_to_cpu(tensor: Tensor) -> Tensor:
+    """Return a contiguous copy on the CPU that shares no memory, as safetensors needs it."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
 def extract_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of the model's state as contiguous tensors on the CPU, for safetensors."""
-    return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-    }
+    """Return a copy of the model's state, for safetensors."""
+    return {name: copy_to_cpu(tensor) for name, tensor in model.state_dict().items()}

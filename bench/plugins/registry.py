@@ -38,6 +38,7 @@ TaskClass = TypeVar("TaskClass", bound=type[Task])
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 KINDS = ("method", "task", "backbone")
 PACKAGES = ("methods", "tasks")
+ROOT = Path(__file__).resolve().parents[2]  # the folder that holds our packages
 NOWHERE = Path(__file__) / "nowhere"  # no file is in it: errors of entry points name no line
 BROKEN: dict[str, str] = {}  # origin of a plugin -> why it could not be loaded
 _PLUGINS: list[Path] = []  # files given to load_plugin, in that order
@@ -187,7 +188,7 @@ def discover() -> None:
     """
     for package_name in PACKAGES:
         package = importlib.import_module(package_name)
-        ours = Path(__file__).resolve().parents[2] / package_name
+        ours = ROOT / package_name
         imported = Path(package.__file__ or next(iter(package.__path__))).resolve()
         if ours not in (imported, *imported.parents):
             raise ConfigError(
@@ -228,10 +229,9 @@ def load_plugin(path: str | Path) -> str:
 
 def _discovered_name(file: Path) -> str:
     """Return the module name of a file in our `methods` or `tasks`; "" for any other file."""
-    root = Path(__file__).resolve().parents[2]
-    if not any(file.is_relative_to(root / package) for package in PACKAGES):
+    if not any(file.is_relative_to(ROOT / package) for package in PACKAGES):
         return ""
-    return ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def plugin_files() -> tuple[Path, ...]:

@@ -287,12 +287,10 @@ def _check_numbers(scores: Mapping[str, float]) -> None:
 def _save_network(
     context: _JobContext, cell: Cell, model: nn.Module, kept: Kept, inserted: Sequence[str]
 ) -> None:
-    names = ("task", "task_options", "backbone", "backbone_options")
-    origin = {name: getattr(cell, name) for name in names}
     if cell.backbone_source:
         saved.check_kept(model, context.model, kept, inserted, cell.measured_at[1])
     folder = context.store.model_folder(cell.key)
-    saved.save(folder, model, **origin, kept=kept, inserted=inserted)
+    saved.save(folder, model, **cell.network_origin, kept=kept, inserted=inserted)
 
 
 def measure_pruned_network(

@@ -173,18 +173,9 @@ def prune_once(
     for record in (unpruned, pruned):
         if record.status != "done":
             raise _error_of(record)
-    cell = pruned.cell
     model = saved.load(store.model_folder(pruned.key))
-    saved.save(
-        folder,
-        model,
-        task=cell.task,
-        task_options=cell.task_options,
-        backbone=cell.backbone,
-        backbone_options=cell.backbone_options,
-        kept=pruned.kept,
-        inserted=pruned.inserted,
-    )
+    origin = pruned.cell.network_origin
+    saved.save(folder, model, **origin, kept=pruned.kept, inserted=pruned.inserted)
     checked_json.write(folder / "record.json", pruned.to_json())
     return unpruned, pruned
 

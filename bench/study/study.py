@@ -10,6 +10,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -187,14 +188,14 @@ def study_from_values(
 
     Args:
         name: the name of the study.
-        content: the keys and values of a study file, without `like`; overrides change its tables.
+        content: the keys and values of a study file, without `like`; it stays as it is.
         overrides: "recipe.finetune_steps=50", ...: values as in the file.
         **replacements: key -> value that replaces that of file and overrides; None keeps it.
 
     Raises:
         ConfigError: a key, name, option or value cannot be used.
     """
-    values = dict(content)
+    values = deepcopy(dict(content))
     for assignment in overrides:
         apply_override(values, assignment)
     values |= {key: value for key, value in replacements.items() if value is not None}

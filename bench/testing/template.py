@@ -7,9 +7,7 @@ from pathlib import Path
 
 from bench.errors import ConfigError
 from bench.files import atomic
-from bench.plugins.registry import METHODS
-
-ROOT = Path(__file__).resolve().parents[2]
+from bench.plugins.registry import METHODS, ROOT
 
 METHOD = '''\
 """{title}: say what it does. Try it with `prunebench check {name}.py`.

@@ -29,7 +29,7 @@ from torch import Generator, Tensor, nn
 from bench.errors import PluginError
 from bench.files import atomic, checked_json
 from bench.files.hashing import checksum
-from bench.files.tensors import tensors_from_bytes, tensors_to_bytes
+from bench.files.tensors import copy_to_cpu, tensors_from_bytes, tensors_to_bytes
 
 CHECKPOINT_SECONDS = 60.0
 SHORT_SHARE = 0.1  # of that time: a shorter training is not worth a file
@@ -84,7 +84,7 @@ class TrainingState:
         for name, item in self.callback_state.items():
             state |= {f"carried {name}/{key}": value for key, value in _get_state(item).items()}
         tensors = {
-            name: _copy_to_cpu(value) for name, value in state.items() if isinstance(value, Tensor)
+            name: copy_to_cpu(value) for name, value in state.items() if isinstance(value, Tensor)
         }
         values = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
         return tensors, values
@@ -144,11 +144,6 @@ def _select_prefix(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {
         name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
     }
-
-
-def _copy_to_cpu(value: Tensor) -> Tensor:
-    """Copy a tensor to the CPU: callback state may share its memory with the network."""
-    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _match_layout(weight: Tensor, value: Tensor) -> Tensor:

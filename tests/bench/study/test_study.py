@@ -8,7 +8,13 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.report.paper_comparison import read_paper_table
-from bench.study.study import _normalize_code, load_study, method_source, packaged_studies
+from bench.study.study import (
+    _normalize_code,
+    load_study,
+    method_source,
+    packaged_studies,
+    study_from_values,
+)
 from tests.fakes import Narrow
 
 
@@ -195,6 +201,20 @@ def test_a_study_of_several_tasks_uses_each_backbone_with_its_tasks(tmp_path):
         match="no backbone of the study belongs to task super_resolution; add one of edsr",
     ):
         load_study(path)
+
+
+def test_overrides_leave_the_values_of_the_caller_as_they_are() -> None:
+    values = {
+        "tasks": ["fake"],
+        "backbones": ["tiny"],
+        "methods": ["unpruned"],
+        "ratios": [0.5],
+        "seeds": [0],
+        "recipe": {"finetune_steps": 4},
+    }
+    study = study_from_values("mine", values, ["recipe.finetune_steps=2"])
+    assert study.recipe == {"finetune_steps": 2}
+    assert values["recipe"] == {"finetune_steps": 4}
 
 
 def test_a_changed_source_makes_new_cells(tmp_path, monkeypatch, study):
