@@ -25,7 +25,7 @@ from bench.units import format_duration
 MIN_TIMER_SECONDS = 0.001  # a timer of 0 is switched off
 MAX_TIMER_SECONDS = 1e8  # one of many years is an error
 REPEAT_SECONDS = 30.0  # a signal is lost where Python cannot raise, as in a destructor
-TRACING_SECONDS = 0.02  # until the timer asks again whether a trace is over
+TRACING_SECONDS = 0.001  # until the timer asks again whether a trace is over
 
 
 class TimeLimitExceeded(PluginError):
@@ -91,9 +91,12 @@ def _timer(seconds: float) -> Iterator[None]:
         yield
         return
     armed = True
+    postponed = False
 
     def expire(number: int, frame: FrameType | None) -> None:
+        nonlocal postponed
         if armed and is_tracing():  # a trace is short, and must not be interrupted
+            postponed = True
             signal.setitimer(signal.ITIMER_REAL, TRACING_SECONDS, REPEAT_SECONDS)
         elif armed:
             raise _TimerExpired
@@ -103,6 +106,8 @@ def _timer(seconds: float) -> Iterator[None]:
     try:
         signal.setitimer(signal.ITIMER_REAL, first, REPEAT_SECONDS)
         yield
+        if postponed:  # the block has ended before the timer asked again
+            raise _TimerExpired
     finally:
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)

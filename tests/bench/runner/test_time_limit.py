@@ -110,3 +110,9 @@ def test_without_a_timer_the_limit_is_not_kept_and_one_warning_says_so(
     with caplog.at_level(logging.WARNING, "prunebench"), ThreadPoolExecutor(1) as thread:
         assert thread.submit(work).result() == "done"
     assert len(caplog.messages) == 1 and "the time limit is not enforced here" in caplog.text
+
+
+def test_a_trace_that_ends_with_the_work_does_not_save_a_late_cell() -> None:
+    deadline = Deadline(LONG_SECONDS, Progress())
+    with pytest.raises(TimeLimitExceeded), deadline.enforce(cell()):
+        trace_module(RingsWhileTraced())
