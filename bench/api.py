@@ -167,7 +167,7 @@ class _Experiment:
     def method_name(self) -> str:
         return getattr(self.method, "name", type(self.method).__name__)
 
-    def make_trainer(self, stream: str) -> TaskTrainer:
+    def make_trainer(self, stream: str, tuned: int = 0) -> TaskTrainer:
         return TaskTrainer(
             self.task,
             self.data,
@@ -177,6 +177,7 @@ class _Experiment:
             progress=self.progress,
             stream=stream,
             initialise=initialise,
+            tuned=tuned,
         )
 
 
@@ -251,8 +252,8 @@ def _finish_and_evaluate(experiment: _Experiment, pruned: Pruned, spent: Cost) -
     )
     channels = as_shapes(budget.input_shape)[0][1]
     saved.check_kept(model, unpruned, pruned.kept, pruned.inserted, channels)
-    finisher = experiment.make_trainer("finish")
-    finish(finisher, pruned, spent.steps)
+    finisher = experiment.make_trainer("finish", spent.tuning_steps)
+    finish(finisher, pruned)
     scores, unpruned_scores = (
         means(evaluate(experiment.task, network, experiment.data, experiment.device))
         for network in (model, unpruned)

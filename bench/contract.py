@@ -43,6 +43,7 @@ Convention = Literal["planned", "eager"]  # how peak memory is counted, see Budg
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (network, degraded, clean) -> scalar
 # What the harness does with a pruned network: fine-tune it; nothing; train it from new weights.
 Finish = Literal["finetune", "none", "scratch"]
+Curve = Literal["steps", "cosine"]  # of the learning rate
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Pruned:
 class Recipe:
     """How networks are trained; all lengths are in steps, of one batch each.
 
-    Adam's learning rate is halved `drops - 1` times, at equal distances within a phase.
+    Pretraining is one learning-rate curve, all training after it another (see
+    bench.training.learning_rates).
     """
 
     patch: int = 64  # height and width of a training crop, in pixels
@@ -93,10 +95,15 @@ class Recipe:
     finetune_steps: int = 320  # fine-tuning by the harness, if matched_steps is 0
     matched_steps: int = 0  # if above 0: steps after pretraining, method and harness together
     steps_per_epoch: int = 16  # an "epoch" of a paper; what a search trains after each round
-    pretrain_rate: float = 2e-3
-    pretrain_drops: int = 7
-    finetune_rate: float = 1e-3
-    finetune_drops: int = 6
+    pretrain_rate: float = 2e-3  # of Adam, at the start of the curve
+    pretrain_curve: Curve = "steps"  # halved at equal distances; or "cosine"
+    pretrain_halvings: int = 6
+    pretrain_warmup: int = 200  # steps in which the rate rises from 0
+    tuning_rate: float = 1e-3  # "tuning" is all training after pretraining
+    tuning_curve: Curve = "steps"
+    tuning_halvings: int = 1  # as in the MOSP paper: once, at half
+    tuning_warmup: int = 0
+    max_gradient_norm: float = 0.1  # of all weights together, clipped; 0: not clipped
     calibration_crops: int = 16  # on which a method judges layers
     min_width: int = 1  # of a unit, in channels
     threads: int = 1  # of PyTorch on the CPU
@@ -153,7 +160,7 @@ class Trainer(Protocol):
         """Draw new weights in place, by the backbone's own rule and the seed."""
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
-        """Return the learning rate of each of `steps` steps of a phase."""
+        """Return the learning rate of each of the next `steps` steps, if they are of this phase."""
 
     def fit(
         self,

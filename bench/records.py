@@ -15,7 +15,7 @@ from bench.files.schema import check_fields
 
 # Raise this when the harness or a task computes other results than before: all stored records then
 # count as outdated.
-SCHEMA = 2
+SCHEMA = 3
 UNPRUNED = "unpruned"  # the reference method of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data", "backbone_folder")
@@ -171,7 +171,8 @@ class Record:
         inserted: values behind which a compactor was inserted.
         units_at_floor: number of units at the recipe's least width.
         trace: the steps of the method's search: peak_bytes, widths, note.
-        steps, samples, forward_passes, seconds: cost after the shared pretraining, by phase.
+        steps, rate_sums, samples, forward_passes, seconds: cost after the shared pretraining, by
+            phase; rate_sums has the sum of the learning rates of all steps.
         environment: threads, device, versions and everything else about the run.
     """
 
@@ -198,6 +199,7 @@ class Record:
     units_at_floor: int | None = None
     trace: tuple[Annotated[Mapping[str, Any], TraceEntry], ...] = ()
     steps: Mapping[str, int] = field(default_factory=dict)
+    rate_sums: Mapping[str, float] = field(default_factory=dict)
     samples: Mapping[str, int] = field(default_factory=dict)
     forward_passes: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -32,7 +32,15 @@ EXECUTOR_OF_PREFIX = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}
 MEMORY_FIELDS = tuple(f"{prefix}_bytes" for prefix in EXECUTOR_OF_PREFIX)
 TIME_FIELDS = tuple(f"{prefix}_image_seconds" for prefix in EXECUTOR_OF_PREFIX)
 MAX_FIELDS = ("budget_bytes", "peak_bytes", "peak_bytes_eager", *MEMORY_FIELDS)
-COST_FIELDS = ("steps", "samples", "forward_passes", "seconds")  # after the shared pretraining
+# Columns of the cost after the shared pretraining, and their formats.
+COST_FORMATS = {
+    "steps": ",d",
+    "rate_sum": ".3f",
+    "samples": ",d",
+    "forward_passes": ",d",
+    "seconds": ",.0f",
+}
+COST_FIELDS = tuple(COST_FORMATS)
 COUNT_FIELDS = (
     "parameters",
     "parameters_stored",
@@ -44,7 +52,7 @@ COUNT_FIELDS = (
 )
 INTEGER_FIELDS = (*MAX_FIELDS, *COUNT_FIELDS)
 SCORE_FIELDS = ("psnr_db", "ssim", "input_psnr_db", "input_ssim")
-MEAN_FIELDS = (*SCORE_FIELDS, "seconds", *TIME_FIELDS, *COUNT_FIELDS)
+MEAN_FIELDS = (*SCORE_FIELDS, "seconds", "rate_sum", "tuning_rate_sum", *TIME_FIELDS, *COUNT_FIELDS)
 SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FIELDS)
 EQUAL_FIELDS = (  # of all records of a question
     "question",
@@ -137,6 +145,8 @@ def _record_fields(record: Record) -> dict[str, Any]:
         "forward_passes": record.forward_passes,
     }
     costs |= {name: sum(getattr(record, name).values()) for name in ("steps", "samples", "seconds")}
+    costs["rate_sum"] = sum(record.rate_sums.values())
+    costs["tuning_rate_sum"] = costs["rate_sum"] - record.rate_sums.get("pretrain", 0.0)
     if record.status != "done":
         costs = dict.fromkeys(costs)
     note = str(record.environment.get("note", ""))

@@ -6,7 +6,7 @@ Each entry has the number that it is sorted by.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bench.report.frame import COST_FIELDS, Row
+from bench.report.frame import COST_FORMATS, Row
 from bench.report.significance import format_verdict
 from bench.report.statistics import MIN_PHOTOGRAPHS
 from bench.report.table import (
@@ -22,7 +22,7 @@ from bench.report.table import (
 
 DIFFERENCE_HEADER, VERDICT_HEADER = "versus MOSP dB", "verdict"
 PLAIN = Markup("{}", "{}", " ± ", str)
-COST_HEADERS = dict(zip(("steps", "samples", "passes", "seconds"), COST_FIELDS, strict=True))
+COST_HEADERS = ("steps", "sum of rates", "samples", "passes", "seconds")
 
 
 class Entry(NamedTuple):
@@ -111,10 +111,7 @@ def _build_line(rows: Sequence[Row], row: Row, has_comparison: bool, has_test: b
             for name in measurement_columns(rows).values()
         ),
         _parameters_entry(row),
-        *(
-            _number_entry(row, name, ",.0f" if name == "seconds" else ",d")
-            for name in COST_HEADERS.values()
-        ),
+        *(_number_entry(row, name, form) for name, form in COST_FORMATS.items()),
         Entry(format_status(row), row["status"]),
     ]
 

@@ -18,7 +18,7 @@ from bench.errors import ConfigError, one_line
 from bench.records import describe_outcome
 from bench.report.columns import format_columns
 from bench.report.convention_agreement import describe_agreement
-from bench.report.frame import COST_FIELDS, MEMORY_FIELDS, TIME_FIELDS, Row, section_key
+from bench.report.frame import COST_FORMATS, MEMORY_FIELDS, TIME_FIELDS, Row, section_key
 from bench.report.results import RunResults
 from bench.units import mib
 
@@ -30,6 +30,7 @@ HEADERS = (
     "PSNR dB",
     "SSIM",
     "steps",
+    "sum of rates",
     "samples",
     "passes",
     "seconds",
@@ -246,8 +247,7 @@ def _format_row(
         format_mean(row, "parameters_stored", ",d", markup) if has_own_stored else MISSING,
         psnr if rank is None else getattr(markup, RANK_MARKS[rank]).format(psnr),
         format_mean(row, "ssim", ".4f", markup),
-        *(format_mean(row, name, ",d", markup) for name in COST_FIELDS[:3]),
-        format_mean(row, "seconds", ",.0f", markup),
+        *(format_mean(row, name, form, markup) for name, form in COST_FORMATS.items()),
         markup.escape(format_status(row)),
     ]
 
@@ -363,6 +363,12 @@ def _describe_training(section: Sequence[Row]) -> str:
         text += f"; equal training: {steps.pop():,} for every pruned row"
     elif steps:
         text += f"; not equal: {min(steps):,} to {max(steps):,}"
+    sums = [row["tuning_rate_sum"] for row in section if row["tuning_rate_sum"]]
+    if sums:
+        text += (
+            "; the learning rates of these steps have a sum of "
+            f"{min(sums):.3f}" + (f" to {max(sums):.3f}" if max(sums) > 1.02 * min(sums) else "")
+        )
     if any(row["pretrain_steps_spent"] for row in section):
         text += "; rows trained from scratch repeat the pretraining, and their steps include it"
     return text

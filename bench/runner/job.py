@@ -13,7 +13,6 @@ is the cost of that budget alone.
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -91,8 +90,8 @@ class _JobContext:
     def first_cell(self) -> Cell:
         return next(iter(self.cells.values()))[0]
 
-    def make_trainer(self, stream: str) -> TaskTrainer:
-        """Return a trainer with its own random streams and meter."""
+    def make_trainer(self, stream: str, tuned: int = 0) -> TaskTrainer:
+        """Return a trainer with its own random streams and meter, after `tuned` steps of tuning."""
         cell = self.first_cell
         return TaskTrainer(
             self.task,
@@ -105,6 +104,7 @@ class _JobContext:
             initialise=initialise if cell.backbone_source else None,
             checkpoints=self.store.checkpoints(cell),
             enter_phase=self.phases.enter_phase,
+            tuned=tuned,
         )
 
 
@@ -241,7 +241,7 @@ def _finish_and_evaluate(
     pruned = detach_result(outcome, trainer)
     model = pruned.model
     enter_phase = context.phases.enter_phase
-    finisher = context.make_trainer("finish")
+    finisher = context.make_trainer("finish", spent.tuning_steps)
     with enter_phase("check"):
         fields = measure_pruned_network(
             pruned, context.model, budget, method=cell.method, min_width=cell.recipe.min_width
@@ -249,7 +249,7 @@ def _finish_and_evaluate(
         kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
     with enter_phase("evaluate"), finisher.branch():
         calibration_loss = finisher.loss(model)
-    note = finish(finisher, pruned, spent.steps)
+    note = finish(finisher, pruned)
     with enter_phase("evaluate"), finisher.meter.enter_phase("evaluate"):
         write_crops = crop_writer(context.task, *context.store.crop_folders(cell))
         scores = evaluate(context.task, model, cell.data, context.device, on_image=write_crops)
@@ -324,14 +324,13 @@ def measure_pruned_network(
     }
 
 
-def finish(trainer: TaskTrainer, pruned: Pruned, spent: Counter[str]) -> str:
+def finish(trainer: TaskTrainer, pruned: Pruned) -> str:
     """Train a pruned network in place, as its method asks and the recipe allows.
 
     Args:
-        trainer: the trainer of the finish.
+        trainer: the trainer of the finish. Its `tuned` steps are those of the method, and are
+            deducted where the recipe has matched steps.
         pruned: what the method gave back, after `detach_result`.
-        spent: the method's steps by phase; they are deducted where the recipe has matched steps.
-            Pretraining is not counted: every network has had it.
 
     Returns:
         A note for the record if the method took more steps than every row gets, else "".
@@ -345,7 +344,7 @@ def finish(trainer: TaskTrainer, pruned: Pruned, spent: Counter[str]) -> str:
     steps = trainer.recipe.tuning_steps
     matched = trainer.recipe.matched_steps
     if matched:
-        steps -= sum(count for phase, count in spent.items() if phase != "pretrain")
+        steps -= trainer.tuned
     trainer.fit(model, max(0, steps), phase="finetune")
     if steps < 0:
         return f"the method alone took {-steps} steps more than the {matched} that every row gets"

@@ -52,11 +52,22 @@ MAX_RECIPE_VALUES: dict[str, float] = {  # for all others, MAX_STEPS
     "min_width": 2**16,
     "threads": 1024,
     "pretrain_rate": 1e30,
-    "finetune_rate": 1e30,
-    "pretrain_drops": 1000,
-    "finetune_drops": 1000,
+    "tuning_rate": 1e30,
+    "max_gradient_norm": 1e30,
+    "pretrain_halvings": 1000,
+    "tuning_halvings": 1000,
 }
-MAY_BE_ZERO = ("pretrain_steps", "adapt_steps", "finetune_steps", "matched_steps")
+MAY_BE_ZERO = (
+    "pretrain_steps",
+    "adapt_steps",
+    "finetune_steps",
+    "matched_steps",
+    "pretrain_halvings",
+    "pretrain_warmup",
+    "tuning_halvings",
+    "tuning_warmup",
+    "max_gradient_norm",
+)
 
 
 @dataclass(frozen=True)
@@ -335,6 +346,8 @@ def parse_recipe(table: Any) -> dict[str, Any]:
         )
     recipe = check_options(Recipe, table, "recipe")
     for name, value in recipe.items():
+        if isinstance(value, str):
+            continue
         if not (value >= 0 if name in MAY_BE_ZERO else value > 0):
             least = "0 or more" if name in MAY_BE_ZERO else "above 0"
             raise ConfigError(f"recipe: {name} = {value} is too small; it must be {least}")

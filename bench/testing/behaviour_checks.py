@@ -10,9 +10,12 @@ from bench.plugins.options import option_values
 from bench.runner.referee import check_peak
 from bench.testing.check_runner import CheckFailed, describe_exception, require
 from bench.testing.class_checks import options_are_typed
-from bench.testing.fixtures import SHAPE
+from bench.testing.fixtures import RECIPE, SHAPE
 from bench.testing.method_runs import MIDDLE, RATIOS, MethodCall, MethodEvidence, have_same_weights
 from bench.testing.network_checks import apply_rule, fits_the_budget, require_networks
+from bench.training.learning_rates import learning_rates
+
+RATE_SUM_TOLERANCE = 0.02  # relative
 
 
 def sweep_answers_every_budget(evidence: MethodEvidence) -> None:
@@ -92,6 +95,25 @@ def prune_equals_its_item_in_a_sweep(evidence: MethodEvidence) -> None:
     for budget, pruned in evidence.other_sweep_call.pruned_networks().items():
         if budget in evidence.networks:
             _check_equal(evidence.networks[budget], pruned, "in two sweeps with other budgets")
+
+
+def trains_on_the_one_curve(evidence: MethodEvidence) -> None:
+    """After pretraining, method and harness together have the learning rates of the recipe."""
+    require_networks(evidence)
+    expected = sum(learning_rates(RECIPE, "finetune", 0, RECIPE.matched_steps))
+    call = evidence.sweep_call
+    for (budget, pruned), spent in zip(call.outcomes, call.costs, strict=True):
+        if not isinstance(pruned, Pruned):
+            continue
+        total = spent + evidence.finish_cost(pruned, spent)
+        if abs(total.tuning_rate_sum / expected - 1) > RATE_SUM_TOLERANCE:
+            raise CheckFailed(
+                f"at {budget.peak_bytes} bytes, {total.tuning_steps} steps after pretraining have "
+                f"a sum of learning rates of {total.tuning_rate_sum:.3g}; every row must have "
+                f"{RECIPE.matched_steps} steps and {expected:.3g}: train with trainer.fit, and "
+                "leave the rest to the harness (finish 'finetune') or train recipe.tuning_steps "
+                "steps (finish 'none')"
+            )
 
 
 def leaves_its_input_untouched(evidence: MethodEvidence) -> None:

@@ -37,6 +37,7 @@ METHOD_CHECKS: tuple[Check, ...] = (
     behaviour_checks.heeds_the_convention,
     behaviour_checks.refuses_the_impossible,
     behaviour_checks.prune_equals_its_item_in_a_sweep,
+    behaviour_checks.trains_on_the_one_curve,
     behaviour_checks.leaves_its_input_untouched,
     behaviour_checks.leaves_its_options_as_they_were,
     behaviour_checks.leaves_global_state_alone,

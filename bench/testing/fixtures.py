@@ -24,7 +24,7 @@ RECIPE = Recipe(
     pretrain_steps=6,
     adapt_steps=2,
     finetune_steps=6,
-    matched_steps=6,
+    matched_steps=48,
     steps_per_epoch=1,
     calibration_crops=4,
 )

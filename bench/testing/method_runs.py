@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from bench.contract import Budget, Kept, Method, Pruned
 from bench.memory.profile import peak_memory
 from bench.plugins.options import configure, option_values
+from bench.runner.job import finish
 from bench.runner.method_call import call_method, detach_result
 from bench.runner.referee import HOOKS
 from bench.surgery.compactors import insert_compactors
@@ -38,6 +39,7 @@ from bench.testing.check_runner import CheckSkipped, Finding
 from bench.testing.fixtures import RECIPE, SHAPE, small_budgets, small_network
 from bench.testing.spies import GuardedTask, KillableTrainer, Killed, WatchedTrainer
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoints
+from bench.training.meter import Cost
 from bench.training.trainer import TaskTrainer
 
 RATIOS = (0.7, 0.9, 0.6)
@@ -70,9 +72,10 @@ Call = Callable[[nn.Module, Any], Iterator[Outcome]]  # of (network, trainer)
 
 @dataclass(frozen=True)
 class MethodCall:
-    """One call of a method: its outcomes in order, and the exception that it raised, if any."""
+    """One call of a method: its outcomes in order, the cost of each, and its exception, if any."""
 
     outcomes: tuple[Outcome, ...]
+    costs: tuple[Cost, ...]
     error: Exception | None = None
 
     def pruned_networks(self) -> dict[Budget, Pruned]:
@@ -212,8 +215,16 @@ class MethodEvidence:
     def _make_compacted_network(self, inserted: tuple[str, ...]) -> nn.Module:
         return insert_compactors(self.network, inserted, SHAPE) if inserted else self.network
 
-    def _make_trainer(self, checkpoints: Checkpoints = NO_CHECKPOINTS) -> TaskTrainer:
-        return TaskTrainer(self.task, DATA, RECIPE, SEED, checkpoints=checkpoints)
+    def finish_cost(self, pruned: Pruned, spent: Cost) -> Cost:
+        """Let the harness finish a copy of a network, and return the cost of this."""
+        trainer = self._make_trainer(tuned=spent.tuning_steps)
+        finish(trainer, replace(pruned, model=deepcopy(pruned.model)))
+        return trainer.meter.cost()
+
+    def _make_trainer(
+        self, checkpoints: Checkpoints = NO_CHECKPOINTS, tuned: int = 0
+    ) -> TaskTrainer:
+        return TaskTrainer(self.task, DATA, RECIPE, SEED, checkpoints=checkpoints, tuned=tuned)
 
     def _sweep(self, budgets: list[Budget]) -> Call:
         return lambda model, trainer: self.method.sweep(model, list(budgets), trainer)
@@ -229,6 +240,7 @@ class MethodEvidence:
         _ = self.options_before  # stores the options before the first call
         before = _input_traits(trainer.prepare(deepcopy(self.network)), trainer)
         outcomes: list[Outcome] = []
+        costs: list[Cost] = []
         error = None
         watched = WatchedTrainer(trainer, self.unknown_attributes)
         with self._watch_torch(), call_method(self.network, trainer, SEED) as model:
@@ -237,12 +249,13 @@ class MethodEvidence:
                     if isinstance(outcome, Pruned) and isinstance(outcome.model, nn.Module):
                         outcome = detach_result(outcome, trainer)
                     outcomes.append((budget, outcome))
+                    costs.append(trainer.meter.cost())
                     self._note_state()
             except Exception as raised:
                 error = raised
         after = _input_traits(model, trainer)
         self.changed_inputs += [name for name in after if after[name] != before[name]]
-        return MethodCall(tuple(outcomes), error)
+        return MethodCall(tuple(outcomes), tuple(costs), error)
 
     @contextmanager
     def _watch_torch(self) -> Iterator[None]:

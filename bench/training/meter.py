@@ -1,4 +1,8 @@
-"""The meter: steps, samples and seconds per phase, and forward passes."""
+"""The meter: steps, learning rates, samples and seconds per phase, and forward passes.
+
+The sum of the learning rates of all steps says how much training a network had, where equal steps
+do not: under matched compute it is equal for all methods.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,44 +12,58 @@ from time import perf_counter
 from typing import Any
 
 
+PRETRAIN = "pretrain"
+Amounts = dict[str, float]  # phase -> amount
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Training steps, samples and seconds per phase, and forward passes."""
+    """Training steps, sums of their learning rates, samples and seconds per phase; forward passes.
+
+    All are non-negative.
+    """
 
     steps: Counter[str] = field(default_factory=Counter)
+    rate_sums: Amounts = field(default_factory=dict)
     samples: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: Amounts = field(default_factory=dict)
     forward_passes: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
-        seconds = {
-            phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0)
-            for phase in {**self.seconds, **other.seconds}
-        }
         return Cost(
             steps=self.steps + other.steps,
+            rate_sums=_add(self.rate_sums, other.rate_sums),
             samples=self.samples + other.samples,
-            seconds=seconds,
+            seconds=_add(self.seconds, other.seconds),
             forward_passes=self.forward_passes + other.forward_passes,
         )
 
     def subtract(self, before: "Cost") -> "Cost":
         """Return the cost that came after `before`."""
-        seconds = {
-            phase: value - before.seconds.get(phase, 0.0) for phase, value in self.seconds.items()
-        }
         return Cost(
             steps=self.steps - before.steps,
+            rate_sums=_add(self.rate_sums, before.rate_sums, sign=-1),
             samples=self.samples - before.samples,
-            seconds=seconds,
+            seconds=_add(self.seconds, before.seconds, sign=-1),
             forward_passes=self.forward_passes - before.forward_passes,
         )
+
+    @property
+    def tuning_steps(self) -> int:
+        """Steps of all phases but pretraining."""
+        return sum(count for phase, count in self.steps.items() if phase != PRETRAIN)
+
+    @property
+    def tuning_rate_sum(self) -> float:
+        """Sum of the learning rates of all phases but pretraining."""
+        return sum(total for phase, total in self.rate_sums.items() if phase != PRETRAIN)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "Cost":
         """Return the cost that `to_fields` wrote; missing fields are zero."""
         return cls(
             steps=Counter(fields.get("steps", {})),
+            rate_sums=dict(fields.get("rate_sums", {})),
             samples=Counter(fields.get("samples", {})),
             seconds=dict(fields.get("seconds", {})),
             forward_passes=fields.get("forward_passes", 0),
@@ -55,10 +73,18 @@ class Cost:
         """Return the fields of a Record."""
         return {
             "steps": dict(self.steps),
+            "rate_sums": dict(self.rate_sums),
             "samples": dict(self.samples),
             "seconds": dict(self.seconds),
             "forward_passes": self.forward_passes,
         }
+
+
+def _add(first: Mapping[str, float], second: Mapping[str, float], sign: int = 1) -> Amounts:
+    return {
+        phase: first.get(phase, 0.0) + sign * second.get(phase, 0.0)
+        for phase in {**first, **second}
+    }
 
 
 @dataclass
@@ -66,11 +92,17 @@ class Meter:
     """Counts the cost of work. Time is counted only inside `enter_phase`."""
 
     steps: Counter[str] = field(default_factory=Counter)
+    rate_sums: Amounts = field(default_factory=dict)
     samples: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: Amounts = field(default_factory=dict)
     forward_passes: int = 0
     phase: str | None = None
     _since: float = 0.0
+
+    def count_step(self, phase: str, rate: float) -> None:
+        """Count a training step and its learning rate."""
+        self.steps[phase] += 1
+        self.rate_sums[phase] = self.rate_sums.get(phase, 0.0) + rate
 
     @contextmanager
     def enter_phase(self, phase: str) -> Iterator[None]:
@@ -95,6 +127,7 @@ class Meter:
         self._switch(self.phase)
         return Cost(
             steps=Counter(self.steps),
+            rate_sums=dict(self.rate_sums),
             samples=Counter(self.samples),
             seconds=dict(self.seconds),
             forward_passes=self.forward_passes,
@@ -104,6 +137,7 @@ class Meter:
         """Set the meter to a cost."""
         self._switch(self.phase)
         self.steps = Counter(cost.steps)
+        self.rate_sums = dict(cost.rate_sums)
         self.samples = Counter(cost.samples)
         self.seconds = dict(cost.seconds)
         self.forward_passes = cost.forward_passes

@@ -32,7 +32,16 @@ from bench.training.trainer import OnStep, TaskTrainer, derive_seed
 
 PACKAGED_NETWORKS = Path(__file__).parent.parent / "pretrained_networks"
 CURVE_POINTS = 10
-PRETRAINING_FIELDS = ("patch", "batch", "pretrain_steps", "pretrain_rate", "pretrain_drops")
+PRETRAINING_FIELDS = (
+    "patch",
+    "batch",
+    "pretrain_steps",
+    "pretrain_rate",
+    "pretrain_curve",
+    "pretrain_halvings",
+    "pretrain_warmup",
+    "max_gradient_norm",
+)
 
 
 def pretraining_inputs(cell: Cell) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """TaskTrainer: all that a method may do with a task, metered.
 
 Every network is trained by the loop in `fit`: a fresh Adam (betas 0.9 and 0.999, eps 1e-8) on
-random training crops in channels_last, with a learning rate that is halved `drops - 1` times at
-equal distances. The rate rises linearly over the first steps, and the norm of the gradient is
-clipped: a fresh Adam moves every weight by the whole rate at once, which made one of three wide
-networks diverge (a loss of 2.8 after 500 steps, where others have 0.05) and disturbed pruned ones
-at the start of every phase. The loop does not wait for the device: the loss is checked to be
+random training crops in channels_last, at the rates of `bench.training.learning_rates`, with the
+norm of the gradient clipped. The loop does not wait for the device: the loss is checked to be
 finite when progress is shown, at most twice a second, and at the end.
 
 Random streams are derived from the seed, one for each use, so that adding a method or a phase
@@ -29,11 +26,10 @@ from bench.files.hashing import digest
 from bench.torch_state import eval_mode, to_channels_last
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, TrainingState
 from bench.training.interrupts import defer_interrupts
+from bench.training.learning_rates import learning_rates
 from bench.training.meter import Cost, Meter
 
 PROGRESS_SECONDS = 0.5
-WARMUP_STEPS = 200  # of any phase, but at most a quarter of it
-MAX_GRADIENT_NORM = 0.1  # of all weights together
 OnStep = Callable[[str, int, int], None]  # phase, steps done, steps
 AfterStep = Callable[[int, float], bool | None]  # index, learning rate; True ends the phase
 
@@ -77,6 +73,8 @@ class TaskTrainer:
         initialise: gives a network new weights; by default the task does.
         checkpoints: where killed trainings resume from; by default nothing is kept.
         enter_phase: context manager entered with the phase of each training while it lasts.
+        tuned: steps after pretraining that the network had before: of the method, for the trainer
+            of the finish.
     """
 
     def __init__(
@@ -92,6 +90,7 @@ class TaskTrainer:
         initialise: Callable[[nn.Module, Generator], None] | None = None,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
         enter_phase: Callable[[str], AbstractContextManager[None]] = lambda phase: nullcontext(),
+        tuned: int = 0,
     ) -> None:
         self.task = task
         self.data = data
@@ -104,6 +103,7 @@ class TaskTrainer:
         self._initialise = initialise or task.initialise
         self._checkpoints = checkpoints
         self._enter_phase = enter_phase
+        self.tuned = tuned
         self._batch_generator = Generator().manual_seed(derive_seed(seed, f"batches of {stream}"))
         self._count_forward = self._make_counter()
 
@@ -182,19 +182,8 @@ class TaskTrainer:
         self.prepare(model)
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
-        """Return the learning rate of each step.
-
-        Phase "search" stays at the first rate of fine-tuning.
-        """
-        rate = self.recipe.pretrain_rate if phase == "pretrain" else self.recipe.finetune_rate
-        drops = {"pretrain": self.recipe.pretrain_drops, "search": 1}.get(
-            phase, self.recipe.finetune_drops
-        )
-        rising = max(1, min(WARMUP_STEPS, steps // 4))
-        return [
-            rate * min(1, (index + 1) / rising) * 0.5 ** (index * drops // steps)
-            for index in range(steps)
-        ]
+        """Return the rates of the next `steps` steps; see bench.training.learning_rates."""
+        return learning_rates(self.recipe, phase, self.tuned + self.meter.cost().tuning_steps, steps)
 
     def fit(
         self,
@@ -219,10 +208,11 @@ class TaskTrainer:
             self.prepare(model).train()
             weights = [weight for weight in model.parameters() if weight.requires_grad]
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
+            rates = self.learning_rates(phase, steps)
             has_callbacks = bool(objective or penalty or after_step)
             checkpoint = self._checkpoints.open_checkpoint(
                 TrainingState(model, optimizer, self._batch_generator, callback_state or {}),
-                {"phase": phase, "steps": steps},
+                {"phase": phase, "rates": digest(rates)},
                 resumable=callback_state is not None or not has_callbacks,
             )
 
@@ -236,11 +226,12 @@ class TaskTrainer:
                 if penalty:
                     loss = loss + penalty(model)
                 loss.backward()
-                nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
+                if self.recipe.max_gradient_norm:
+                    nn.utils.clip_grad_norm_(weights, self.recipe.max_gradient_norm)
                 optimizer.step()
                 return loss
 
-            done = self._train(step, phase, steps, after_step, checkpoint)
+            done = self._train(step, phase, rates, after_step, checkpoint)
             optimizer.zero_grad(set_to_none=True)
         return done
 
@@ -248,7 +239,7 @@ class TaskTrainer:
         self,
         step: Callable[[float, Tensor, Tensor], Tensor],
         phase: Phase,
-        steps: int,
+        rates: Sequence[float],
         after_step: AfterStep | None,
         checkpoint: Checkpoint,
     ) -> int:
@@ -258,13 +249,13 @@ class TaskTrainer:
         done = notes.get("done", 0)
         ended = notes.get("ended", False)
         self.meter.restore(before + Cost.from_fields(notes.get("spent", {})))
-        rates = self.learning_rates(phase, steps)
+        steps = len(rates)
         batches = self.batches(steps - done)
         shown = perf_counter()
         with defer_interrupts() as is_interrupted:
             while not ended:
                 loss = step(rates[done], *next(batches))
-                self.meter.steps[phase] += 1
+                self.meter.count_step(phase, rates[done])
                 ended = bool(after_step and after_step(done, rates[done])) or done + 1 == steps
                 done += 1
                 due = checkpoint.is_due(ended) or is_interrupted()
