@@ -40,7 +40,6 @@ COST_FORMATS = {
     "forward_passes": ",d",
     "seconds": ",.0f",
 }
-COST_FIELDS = tuple(COST_FORMATS)
 COUNT_FIELDS = (
     "parameters",
     "parameters_stored",
@@ -53,7 +52,7 @@ COUNT_FIELDS = (
 INTEGER_FIELDS = (*MAX_FIELDS, *COUNT_FIELDS)
 SCORE_FIELDS = ("psnr_db", "ssim", "input_psnr_db", "input_ssim")
 MEAN_FIELDS = (*SCORE_FIELDS, "seconds", "rate_sum", "tuning_rate_sum", *TIME_FIELDS, *COUNT_FIELDS)
-SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FIELDS)
+SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FORMATS)
 EQUAL_FIELDS = (  # of all records of a question
     "question",
     "task",
@@ -145,8 +144,9 @@ def _record_fields(record: Record) -> dict[str, Any]:
         "forward_passes": record.forward_passes,
     }
     costs |= {name: sum(getattr(record, name).values()) for name in ("steps", "samples", "seconds")}
-    costs["rate_sum"] = sum(record.rate_sums.values())
-    costs["tuning_rate_sum"] = costs["rate_sum"] - record.rate_sums.get("pretrain", 0.0)
+    rate_sum = sum(record.rate_sums.values())
+    costs["rate_sum"] = rate_sum
+    costs["tuning_rate_sum"] = rate_sum - record.rate_sums.get("pretrain", 0.0)
     if record.status != "done":
         costs = dict.fromkeys(costs)
     note = str(record.environment.get("note", ""))

@@ -365,9 +365,8 @@ def _describe_training(section: Sequence[Row]) -> str:
         text += f"; not equal: {min(steps):,} to {max(steps):,}"
     sums = [row["tuning_rate_sum"] for row in section if row["tuning_rate_sum"]]
     if sums:
-        text += (
-            "; the learning rates of these steps have a sum of "
-            f"{min(sums):.3f}" + (f" to {max(sums):.3f}" if max(sums) > 1.02 * min(sums) else "")
+        text += f"; the learning rates of these steps have a sum of {min(sums):.3f}" + (
+            f" to {max(sums):.3f}" if max(sums) > 1.02 * min(sums) else ""
         )
     if any(row["pretrain_steps_spent"] for row in section):
         text += "; rows trained from scratch repeat the pretraining, and their steps include it"

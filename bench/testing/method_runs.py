@@ -37,7 +37,13 @@ from bench.surgery.compactors import insert_compactors
 from bench.surgery.remove import remove_channels
 from bench.testing.check_runner import CheckSkipped, Finding
 from bench.testing.fixtures import RECIPE, SHAPE, small_budgets, small_network
-from bench.testing.spies import GuardedTask, KillableTrainer, Killed, WatchedTrainer
+from bench.testing.spies import (
+    CountingTrainer,
+    GuardedTask,
+    KillableTrainer,
+    Killed,
+    WatchedTrainer,
+)
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoints
 from bench.training.meter import Cost
 from bench.training.trainer import TaskTrainer
@@ -216,15 +222,13 @@ class MethodEvidence:
         return insert_compactors(self.network, inserted, SHAPE) if inserted else self.network
 
     def finish_cost(self, pruned: Pruned, spent: Cost) -> Cost:
-        """Let the harness finish a copy of a network, and return the cost of this."""
-        trainer = self._make_trainer(tuned=spent.tuning_steps)
+        """Return what the harness will spend to finish a network, without training it."""
+        trainer = CountingTrainer(self.task, DATA, RECIPE, SEED, tuned=spent.tuning_steps)
         finish(trainer, replace(pruned, model=deepcopy(pruned.model)))
         return trainer.meter.cost()
 
-    def _make_trainer(
-        self, checkpoints: Checkpoints = NO_CHECKPOINTS, tuned: int = 0
-    ) -> TaskTrainer:
-        return TaskTrainer(self.task, DATA, RECIPE, SEED, checkpoints=checkpoints, tuned=tuned)
+    def _make_trainer(self, checkpoints: Checkpoints = NO_CHECKPOINTS) -> TaskTrainer:
+        return TaskTrainer(self.task, DATA, RECIPE, SEED, checkpoints=checkpoints)
 
     def _sweep(self, budgets: list[Budget]) -> Call:
         return lambda model, trainer: self.method.sweep(model, list(budgets), trainer)

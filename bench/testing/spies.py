@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.contract import Pair, Trainer
+from bench.contract import Pair, Phase, Trainer
 from bench.testing.fixtures import SmallTask
 from bench.training.trainer import TaskTrainer
 
@@ -37,6 +37,16 @@ class GuardedTask(SmallTask):
         """Record the call: scores are computed on test photographs."""
         self.forbidden_calls.append("score")
         return super().score(restored, clean)
+
+
+class CountingTrainer(TaskTrainer):
+    """A trainer that counts the steps of a training and their rates, and trains nothing."""
+
+    def fit(self, model: nn.Module, steps: int, *, phase: Phase, **_: Any) -> int:
+        """Count the steps."""
+        for rate in self.learning_rates(phase, steps):
+            self.meter.count_step(phase, rate)
+        return steps
 
 
 class Killed(BaseException):

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-
 PRETRAIN = "pretrain"
 Amounts = dict[str, float]  # phase -> amount
 

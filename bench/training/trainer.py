@@ -183,7 +183,9 @@ class TaskTrainer:
 
     def learning_rates(self, phase: Phase, steps: int) -> Sequence[float]:
         """Return the rates of the next `steps` steps; see bench.training.learning_rates."""
-        return learning_rates(self.recipe, phase, self.tuned + self.meter.cost().tuning_steps, steps)
+        return learning_rates(
+            self.recipe, phase, self.tuned + self.meter.cost().tuning_steps, steps
+        )
 
     def fit(
         self,

@@ -59,14 +59,20 @@ def test_an_unfinished_row_is_never_called_best() -> None:
 
 def test_the_second_best_is_italic_and_costs_are_columns() -> None:
     records = [
-        record(cell(label), samples={"finetune": 10_800}, forward_passes=2_708)
+        record(
+            cell(label),
+            rate_sums={"finetune": 0.45},
+            samples={"finetune": 10_800},
+            forward_passes=2_708,
+        )
         for label in ("mosp", "uniform, sliced", "uniform, from scratch")
     ]
     italic = [line for line in render(records).splitlines() if " *2" in line]
     assert ["from scratch" in line for line in italic] == [True]
     assert "\\underline{28.43}" in render(records, "tex")
-    assert [part.strip() for part in italic[0].split("|")[10:14]] == [
+    assert [part.strip() for part in italic[0].split("|")[10:15]] == [
         "8,700",
+        "0.450",
         "10,800",
         "2,708",
         "30",

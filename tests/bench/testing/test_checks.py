@@ -98,6 +98,19 @@ class TrainsHalfSteps(Right):
         return recipe.tuning_steps / 4  # type: ignore[return-value]
 
 
+@dataclass(frozen=True)
+class TrainsNothing(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        return replace(super().prune(model, budget, trainer), finish="none")
+
+
+@dataclass(frozen=True)
+class TrainsTooLong(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        trainer.fit(deepcopy(model), 2 * trainer.recipe.tuning_steps, phase="search")
+        return super().prune(model, budget, trainer)
+
+
 def make_local_method() -> type[Method]:
     @dataclass(frozen=True)
     class Local(Right):
@@ -345,8 +358,10 @@ BROKEN = [
     (OptionWithoutType, "options are typed", "write strength: float = 0.5"),
     (OptionWithoutDefault, "options are typed", "option strength has no default"),
     (OptionOfNothing, "options are typed", "option strength = None"),
-    (TrainsHalfSteps, "says how long it trains", "expected_steps gave 1.5"),
+    (TrainsHalfSteps, "says how long it trains", "expected_steps gave 12.0"),
     (make_local_method(), "travels to a worker", "define the class at the top of a module"),
+    (TrainsNothing, "trains on the one curve", "0 steps after pretraining have a sum of"),
+    (TrainsTooLong, "trains on the one curve", "96 steps after pretraining have a sum of"),
     (SmallestFirst, "sweep answers every budget", "answer each once, largest first"),
     (NeverEnds, "sweep answers every budget", "answer each once, largest first"),
     (

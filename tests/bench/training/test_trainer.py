@@ -9,7 +9,7 @@ from torch import nn
 
 from bench.errors import ConfigError, PluginError
 from bench.training.meter import Meter
-from bench.training.trainer import MAX_GRADIENT_NORM, TaskTrainer, choose_device
+from bench.training.trainer import TaskTrainer, choose_device
 from tests.fakes import RECIPE, FakeTask, Tiny
 
 
@@ -26,37 +26,17 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
 
 
-def test_a_rate_is_halved_drops_minus_one_times_at_equal_distances():
-    rates = trainer(pretrain_rate=8.0, pretrain_drops=4).learning_rates("pretrain", 8)
-    assert rates[1:] == [8, 4, 4, 2, 2, 1, 1]
-
-
-@pytest.mark.parametrize(("steps", "rising"), [(3, 1), (16, 4), (400, 100), (5000, 200)])
-def test_a_rate_rises_linearly_over_the_first_steps_of_a_phase(steps: int, rising: int) -> None:
-    rates = trainer(finetune_rate=1.0).learning_rates("search", steps)
-    assert rates[:rising] == pytest.approx([(index + 1) / rising for index in range(rising)])
-    assert set(rates[rising:]) == {1.0}
-
-
-def test_adapting_has_the_schedule_of_fine_tuning_and_searching_stays_at_its_first_rate():
-    own_trainer = trainer(finetune_rate=2.0, finetune_drops=2)
-    finetune, adapt, search = (
-        own_trainer.learning_rates(phase, 2) for phase in ("finetune", "adapt", "search")
-    )
-    assert finetune == adapt == [2, 1] and search == [2, 2]
-
-
 def test_fit_is_adam_on_the_batches_of_the_stream_with_clipped_gradients():
     ours, theirs = network(), network()
     trainer().fit(ours, 3, phase="search")
-    adam = torch.optim.Adam(theirs.parameters(), lr=RECIPE.finetune_rate)
+    adam = torch.optim.Adam(theirs.parameters(), lr=RECIPE.tuning_rate)
     for degraded, clean in trainer().batches(3):
         adam.zero_grad()
         (theirs(degraded) - clean).abs().mean().backward()
         norm = torch.cat([weight.grad.flatten() for weight in theirs.parameters()]).norm()
-        assert norm > MAX_GRADIENT_NORM  # so that clipping is visible
+        assert norm > RECIPE.max_gradient_norm  # so that clipping is visible
         for weight in theirs.parameters():
-            weight.grad *= MAX_GRADIENT_NORM / norm
+            weight.grad *= RECIPE.max_gradient_norm / norm
         adam.step()
     assert torch.allclose(weights(ours), weights(theirs), atol=1e-6)
 
@@ -77,7 +57,7 @@ def test_after_step_ends_the_phase_and_sees_the_rate():
         phase="search",
         after_step=lambda index, rate: seen.append((index, rate)) or index == 1,
     )
-    assert done == 2 and seen == [(0, RECIPE.finetune_rate), (1, RECIPE.finetune_rate)]
+    assert done == 2 and seen == [(0, RECIPE.tuning_rate), (1, RECIPE.tuning_rate)]
 
 
 def test_objective_replaces_the_loss_and_penalty_is_added():

@@ -72,7 +72,7 @@ def _align(weight: float) -> tuple[float, float, float, float]:
     scales = Scales(network, network_layout(network), torch.device("cpu"))
     regulariser = Regulariser(scales, {"head": 8}, Schedule(400, 1, 1.0), weight)
     before = (float(regulariser.agreement().detach()), regulariser.overlap())
-    trainer = TaskTrainer(FakeTask(), "embedded", replace(RECIPE, finetune_rate=1e-2), seed=0)
+    trainer = TaskTrainer(FakeTask(), "embedded", replace(RECIPE, tuning_rate=1e-2), seed=0)
 
     def after_step(index: int, rate: float) -> bool:
         regulariser.after_step(index, rate)

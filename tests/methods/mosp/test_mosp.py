@@ -27,7 +27,7 @@ RECIPE = Recipe(
     adapt_steps=1,
     steps_per_epoch=1,
     calibration_crops=4,
-    finetune_rate=1e-4,
+    tuning_rate=1e-4,
     threads=1,
 )
 
