@@ -220,11 +220,22 @@ class NoTrainer:
 NO_TRAINER: Any = NoTrainer()
 
 
+@dataclass(frozen=True)
+class Departure:
+    """A difference between a method and its paper."""
+
+    paper: str  # what the paper does
+    here: str
+    why: str
+    effect: str  # what it changes, as measured, or "not measured"
+
+
 class Method(ABC):
     """A structural pruning method: a frozen dataclass whose fields are its options."""
 
     name: ClassVar[str]  # set by @method
     paper: ClassVar[str]
+    departures: ClassVar[tuple[Departure, ...]] = ()
 
     @abstractmethod
     def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:

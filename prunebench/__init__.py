@@ -44,6 +44,7 @@ NAMES_OF_MODULE = {
     "bench.contract": (
         "NO_TRAINER",
         "Budget",
+        "Departure",
         "Method",
         "Pair",
         "Pruned",
@@ -71,6 +72,7 @@ __all__ = [
     "NO_TRAINER",
     "Budget",
     "ConfigError",
+    "Departure",
     "Infeasible",
     "MemoryProfile",
     "Method",

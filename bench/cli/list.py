@@ -1,4 +1,4 @@
-"""`prunebench list KIND`: list the methods, tasks, backbones or studies."""
+"""`prunebench list KIND`: list methods, tasks, backbones, studies, or departures from papers."""
 
 import argparse
 import json
@@ -8,9 +8,9 @@ from typing import Any
 from bench.cli.parser import add_json_argument, add_plugin_argument
 
 NAME = "list"
-HELP = "list the available methods, tasks, backbones or studies"
+HELP = "list the available methods, tasks, backbones or studies, or departures from papers"
 EXAMPLE = "prunebench list methods --plugin my_method.py"
-KINDS = ("methods", "tasks", "backbones", "studies")
+KINDS = ("methods", "tasks", "backbones", "studies", "departures")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

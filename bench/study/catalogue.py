@@ -1,7 +1,7 @@
-"""List methods, tasks, backbones and studies by name, and build a backbone by name."""
+"""List methods, tasks, backbones, studies and departures; build a backbone by name."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from inspect import formatannotation
 from itertools import takewhile
 from typing import Any, get_type_hints
@@ -22,7 +22,7 @@ def list_entries(kind: str) -> list[dict[str, Any]]:
     """Return the entries of a kind as plain dictionaries whose first key is "name".
 
     Args:
-        kind: "methods", "tasks", "backbones" or "studies".
+        kind: "methods", "tasks", "backbones", "studies" or "departures".
 
     Raises:
         ConfigError: a plugin cannot be loaded.
@@ -32,6 +32,7 @@ def list_entries(kind: str) -> list[dict[str, Any]]:
         "tasks": _list_tasks,
         "backbones": _list_backbones,
         "studies": _list_studies,
+        "departures": _list_departures,
     }
     return lists[kind]()
 
@@ -121,6 +122,14 @@ def _list_methods() -> list[dict[str, Any]]:
             "options": _describe_options(cls),
         }
         for name, cls in classes
+    ]
+
+
+def _list_departures() -> list[dict[str, Any]]:
+    return [
+        {"name": name, **asdict(departure)}
+        for name in METHODS.names()
+        for departure in METHODS.get(name).departures
     ]
 
 
