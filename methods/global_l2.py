@@ -9,10 +9,10 @@ what they rank is types of layers by their initialisation. Transposed convolutio
 left everywhere but in the transposed convolutions u1 to u4. By default the scale of each unit is
 taken out of the norms.
 
-Before and after:
+BEFORE AND AFTER: figures follow here.
 
-The ranking ignores memory: deep layers, whose removal never lowers the peak, are used up while the
-few full-resolution units still shrink. With `peak_aware` only units that are alive at the current
+The ranking ignores memory: deep layers, whose removal never lowers the peak, shrink as much as the
+few full-resolution units. With `peak_aware` only units that are alive at the current
 peak step are eligible, one channel at a time, which shows what the criterion itself is worth. Ties
 are ordered by unit, then by channel.
 """

@@ -1,16 +1,18 @@
-"""Networks that compute the same with other weights: whole units multiplied by factors."""
+"""Networks that compute the same with other weights: units, or channels, times factors."""
 
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.channels.units import Layout
 from bench.surgery.masks import weight_and_input_axis, weight_and_output_axis
 
+Factors = Mapping[str, float | Tensor]  # unit -> factor of all its channels, or of each
+
 
 @torch.no_grad()
-def rescale_units(network: nn.Module, layout: Layout, factors: Mapping[str, float]) -> None:
+def rescale_units(network: nn.Module, layout: Layout, factors: Factors) -> None:
     """Multiply the output of units, and divide what their readers multiply it with, in place.
 
     The network computes the same if all operators in between are positively homogeneous.
