@@ -2,6 +2,9 @@
 
     l1, l2        norm of the weights that compute the channel; over tied layers the root mean
                   square of the norms
+    normalised_l2 the same without the scale of the unit; see `normalised_norms`
+    taylor        sum of |w dL/dw| over the weights that compute and that read the channel, mean
+                  over these layers (bench.surgery.torch_pruning_importance)
     gradient      mean over photographs of |dL / dg|, g a gate of one on the channel at the input of
                   each layer that reads it
     fisher        mean over photographs of (dL / dg)**2
@@ -13,7 +16,7 @@ with the measured loss of single channels is -0.4 to 0.6, that of the gradient a
 layers share a gate, so their gradients are summed with sign before the absolute value.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -41,19 +44,51 @@ def channel_norms(model: nn.Module, layout: Layout, order: int = 2) -> ChannelSc
     Returns:
         Unit -> (C,).
     """
-    squares, members = torch.zeros(2, layout.size + 1, dtype=torch.float64)
+    squares = {}
     for layer, slots in layout.makes.items():
-        norm = _output_channel_norms(model.get_submodule(layer), order, len(slots)).double()
-        index = torch.from_numpy(slots) % len(squares)
-        squares.index_add_(0, index, norm.square())
-        members.index_add_(0, index, torch.ones_like(norm))
-    return _split_by_unit(layout, (squares / members.clamp_min(1)).sqrt().float())
+        norm = _weights_by_channel(model.get_submodule(layer)).flatten(1).norm(p=order, dim=1)
+        squares[layer] = norm.double().square().repeat(len(slots) // len(norm))
+    return _root_mean_squares(layout, squares)
 
 
-def fan_in(model: nn.Module, layout: Layout, unit: str) -> int:
-    """Return the number of weights that compute one channel of a unit's first layer."""
-    weight, axis = weight_and_output_axis(model.get_submodule(layout.units[unit].layers[0]))
-    return weight.numel() // weight.shape[axis]
+def normalised_norms(model: nn.Module, layout: Layout) -> ChannelScores:
+    """Return the L2 norm of the weights that compute each channel, free of the scale of units.
+
+    Where activations are positively homogeneous (ReLU, LeakyReLU, none), the output of a unit can
+    be multiplied by any a > 0 and what its readers multiply it with divided by a: the network
+    computes the same, but its norms change, so that raw norms of different units compare nothing.
+    Let W_jb be the weights of output channel j of a layer that read input unit b (after a concat
+    there are several; all fixed inputs together are one), n_b the channels of b:
+
+        score_j**2 = sum_b n_b ||W_jb||**2 / mean_i ||W_ib||**2  /  sum_b n_b
+
+    i runs over the channels of j's unit. Over tied layers, the root mean square as in
+    `channel_norms`. No rescaling of whole units changes a score. What remains: the single channels
+    of a unit can be rescaled too, each by a factor of its own. Every norm of weights changes with
+    that; gate gradients do not.
+
+    Args:
+        model: left untouched.
+        layout: of the network.
+
+    Returns:
+        Unit -> (C,); the mean square of a unit is one.
+    """
+    unit_of_slot = torch.full((layout.size + 1,), len(layout.units))
+    for index, unit in enumerate(layout.units):
+        unit_of_slot[layout.slots(unit)] = index
+    in_unit = nn.functional.one_hot(unit_of_slot).double()  # (slots + 1, units + 1)
+    squares = {}
+    for layer, slots in layout.makes.items():
+        weights = _weights_by_channel(model.get_submodule(layer)).double()
+        rows, columns = weights.shape[:2]
+        # All groups of a grouped convolution belong to the same units.
+        makes, reads = in_unit[slots[:rows]], in_unit[layout.reads[layer][:columns]]
+        blocks = weights.square().sum(2) @ reads  # (rows, units + 1)
+        means = makes @ (makes.T @ blocks / makes.sum(0).clamp_min(1)[:, None])
+        square = (blocks / means).nan_to_num(0.0) @ reads.sum(0) / columns
+        squares[layer] = square.repeat(len(slots) // rows)
+    return _root_mean_squares(layout, squares)
 
 
 def gate_gradients(
@@ -147,11 +182,29 @@ def _record_squares(batch_means: list[Tensor], layer: nn.Module, args: tuple[Ten
     batch_means.append(args[0].square().mean(other_axes))
 
 
-def _output_channel_norms(layer: nn.Module, order: int, channels_out: int) -> Tensor:
-    """Return the norm of the weights of each output channel, (channels_out,)."""
+def _root_mean_squares(layout: Layout, squares: Mapping[str, Tensor]) -> ChannelScores:
+    """Return the root of the mean over the members of each slot, unit -> (C,).
+
+    Args:
+        layout: of the network.
+        squares: layer -> the square of each of its output channels, (C_out,).
+    """
+    total, members = torch.zeros(2, layout.size + 1, dtype=torch.float64)
+    for layer, slots in layout.makes.items():
+        index = torch.from_numpy(slots) % len(total)
+        total.index_add_(0, index, squares[layer])
+        members.index_add_(0, index, torch.ones_like(squares[layer]))
+    return _split_by_unit(layout, (total / members.clamp_min(1)).sqrt().float())
+
+
+def _weights_by_channel(layer: nn.Module) -> Tensor:
+    """Return the weights of a layer on the CPU, (C_out, C_in, kernel).
+
+    Of grouped convolutions, either C_in or, where they are transposed, C_out is that of one group.
+    """
     weight, axis = weight_and_output_axis(layer)
-    norm = weight.detach().movedim(axis, 0).flatten(1).norm(p=order, dim=1).cpu()
-    return norm.repeat(channels_out // len(norm))
+    weight = weight.detach().cpu().movedim(axis, 0)
+    return weight.reshape(*weight.shape[:2], -1)
 
 
 @contextmanager

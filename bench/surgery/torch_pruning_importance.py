@@ -65,6 +65,7 @@ def library_scores(
     seed: int = 0,
     batches: Batches = (),
     criterion: Criterion = nn.functional.l1_loss,
+    normalised: bool = True,
 ) -> ChannelScores:
     """Return the score of each channel by one of the library's importance classes.
 
@@ -75,11 +76,16 @@ def library_scores(
         seed: of "random".
         batches: of (degraded, clean), each (N, C, H, W); for classes that need gradients.
         criterion: mean loss over a batch.
+        normalised: as by the library's default; otherwise scores of different units can be
+            compared as they are.
 
     Returns:
         Unit -> (C,).
     """
     copy = deepcopy(model).eval().requires_grad_()
+    copy._forward_hooks = (
+        model._forward_hooks
+    )  # a copied GraphModule has lost what counts its calls
     scorer = IMPORTANCE_CLASSES[importance]()
     if importance in GRADIENT_CRITERIA:
         set_mean_gradients(copy, batches, criterion, squared=importance == "hessian")
@@ -90,8 +96,10 @@ def library_scores(
     def scores(unit: str, width: int) -> Tensor:
         # The library's result is as long as the channels of the first layer; the rest is empty.
         raw = scorer(build_group(layout.slots(unit), members))[:width]
-        normalised: Tensor = scorer._normalize(raw, normaliser) if normaliser else raw
-        return normalised.nan_to_num(0.0).cpu()
+        if normalised and normaliser:
+            raw = scorer._normalize(raw, normaliser)
+        score: Tensor = raw.nan_to_num(0.0).cpu()
+        return score
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
