@@ -29,6 +29,7 @@ class Denoising(Restoration):
     read: float = CameraNoise.read
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         CameraNoise(self.shot, self.read)
 
     @property

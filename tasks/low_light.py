@@ -31,6 +31,7 @@ class LowLight(Restoration):
     read: float = Darkness.read
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Darkness(self.light, self.shot, self.read)
 
     @property

@@ -9,7 +9,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,12 +17,13 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import l1_loss
 
 from bench.contract import Crops, Pair, Recipe, Shape, Task
+from bench.errors import ConfigError
 from tasks.data import embedded
 from tasks.data.augmentation import recolour
 from tasks.data.dataset import DataSet, identify_data_set
 from tasks.data.decoded_cache import DecodedDataSet, load_data_set
 from tasks.data.folders import pairs_folder
-from tasks.data.pairs import DegradedCrops, PairedCrops, Transform
+from tasks.data.pairs import SYMMETRIES, CropSampler, DegradedCrops, PairedCrops, Transform
 from tasks.data.registry import data_sets_by_task
 from tasks.metrics import psnr_db, ssim
 from tasks.models.building import build
@@ -34,11 +35,24 @@ EMBEDDED = "embedded"
 OTHER_TASK_LAYOUTS = (pairs_folder("degraded", "clean"),)  # for tasks that are not ours
 
 
+@dataclass(frozen=True, kw_only=True)
 class Restoration(Task):
     """A task that restores photographs.
 
     Subclasses are frozen dataclasses; their fields define the degradation of embedded photographs.
+
+    Args:
+        symmetries: how many symmetries of the square crops may have: 8, all of them; 4, those of
+            horizontal and vertical flips; 1, none.
+        hold_out: whether some training photographs are held out from the gradient steps, for
+            calibration; if not, all are trained on, and calibration crops come from them.
+
+    Raises:
+        ConfigError: an option is out of range.
     """
+
+    symmetries: int = 8
+    hold_out: bool = True
 
     size_multiple: ClassVar[int] = 16
     recipe: ClassVar[Recipe] = Recipe()
@@ -47,7 +61,18 @@ class Restoration(Task):
         "res_unet": ResUNet,
     }
     fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "channels_out": 3}
-    scale: int = 1  # how many times larger the clean image is
+
+    def __post_init__(self) -> None:
+        if self.symmetries not in SYMMETRIES:
+            raise ConfigError(
+                f"symmetries = {self.symmetries!r} cannot be used; "
+                "choose 8 (all of the square), 4 (flips alone) or 1 (none)"
+            )
+
+    @property
+    def scale(self) -> int:
+        """How many times larger the clean image is."""
+        return 1
 
     @property
     def measured_at(self) -> Shape:
@@ -80,23 +105,25 @@ class Restoration(Task):
     def training_pairs(self, data: str) -> Crops:
         """Return the source of crops for gradient steps. Raises ConfigError."""
         if data == EMBEDDED:
-            photographs = embedded.load_photographs(embedded.TRAIN)
-            return DegradedCrops(photographs, self.degradation, self.augment, self.scale)
-        return PairedCrops(self._load(data).train)
+            photographs = embedded.load_photographs(embedded.training_files(self.hold_out))
+            sampler = CropSampler(photographs, self.symmetries)
+            return DegradedCrops(sampler, self.degradation, self.augment, self.scale)
+        return PairedCrops(CropSampler(self._load(data).train, self.symmetries))
 
     def calibration_pairs(self, data: str) -> Crops:
         """Return the source of crops for scoring layers.
 
-        The crops come from training photographs that are held out from gradient steps, if there
-        are enough photographs.
+        The crops come in turn from the training photographs that are held out from gradient steps,
+        or from all of them if there are too few.
 
         Raises:
             ConfigError: the data cannot be used.
         """
         if data == EMBEDDED:
             photographs = embedded.load_photographs(embedded.CALIBRATION)
-            return DegradedCrops(photographs, self.degradation, scale=self.scale)
-        return PairedCrops(self._load(data).calibration)
+            sampler = CropSampler(photographs, self.symmetries, in_turn=True)
+            return DegradedCrops(sampler, self.degradation, scale=self.scale)
+        return PairedCrops(CropSampler(self._load(data).calibration, self.symmetries, in_turn=True))
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """Return the test sets of the data set, or "embedded" alone. Raises ConfigError."""
@@ -125,7 +152,7 @@ class Restoration(Task):
         """
         if data == EMBEDDED:
             splits = {
-                "train": embedded.TRAIN,
+                "train": embedded.training_files(self.hold_out),
                 "calibration": embedded.CALIBRATION,
                 EMBEDDED: embedded.TEST,
             }
@@ -135,13 +162,13 @@ class Restoration(Task):
     def fingerprint(self, data: str) -> str:
         """SHA-256, as hex, of the photographs and the version of the split.
 
-        For embedded photographs it also covers the options of the degradation.
+        For embedded photographs it also covers the options of the task.
 
         Raises:
             ConfigError: the data cannot be used.
         """
         if data == EMBEDDED:
-            options = json.dumps(asdict(self), sort_keys=True)  # type: ignore[call-overload]
+            options = json.dumps(asdict(self), sort_keys=True)
             return _hash_parts([options.encode(), *embedded.fingerprint_parts()])
         return self._load(data).fingerprint
 
@@ -163,7 +190,7 @@ class Restoration(Task):
         return identify_data_set(data, accepted, others)
 
     def _load(self, data: str) -> DecodedDataSet:
-        return load_data_set(*self._identify(data))
+        return load_data_set(*self._identify(data), self.hold_out)
 
 
 def _hash_parts(parts: Sequence[bytes]) -> str:

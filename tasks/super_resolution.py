@@ -43,6 +43,7 @@ class SuperResolution(Restoration):
     fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         BicubicDownscaling(self.scale)
 
     @property

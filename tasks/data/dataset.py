@@ -25,16 +25,15 @@ class PhotoPair(NamedTuple):
     """The files of one (degraded, clean) pair, and how to read them.
 
     Args:
-        name: unique in its split.
+        name: unique in its split: "SCENE/NAME" where the data set has scenes, of which each is held
+            out as a whole and counts as one in comparisons; a name without "/" anywhere else.
         files: the source files.
         read: decodes the pair; raises ConfigError.
-        scene: pairs of one scene are held out together; "" means a scene of this pair alone.
     """
 
     name: str
     files: tuple[Path, ...]
     read: Callable[[], Images]
-    scene: str = ""
 
 
 class Splits(NamedTuple):
@@ -190,7 +189,7 @@ def list_pairs(
     )
 
 
-def make_pair(name: str, degraded: Path, clean: Path, scale: int = 1, scene: str = "") -> PhotoPair:
+def make_pair(name: str, degraded: Path, clean: Path, scale: int = 1) -> PhotoPair:
     """Make a pair of two image files."""
 
     def read() -> Images:
@@ -198,7 +197,7 @@ def make_pair(name: str, degraded: Path, clean: Path, scale: int = 1, scene: str
             read_photograph(degraded), read_photograph(clean), degraded, clean, scale
         )
 
-    return PhotoPair(name, (degraded, clean), read, scene)
+    return PhotoPair(name, (degraded, clean), read)
 
 
 def match_sizes(

@@ -32,12 +32,13 @@ from bench.files import atomic
 from bench.files.checked_json import read_json_limited
 from bench.files.hashing import checksum
 from tasks.data.dataset import DataSet, PhotoPair, Splits
-from tasks.data.pairs import Photograph
+from tasks.data.pairs import Photograph, find_scene
 from tasks.data.photographs import to_float
 
-VERSION = 2  # raise it when other photographs are held out, or files are read in another way
-HELD_OUT_FROM = 8  # training scenes; with fewer, none is held out
+VERSION = 3  # raise it when other photographs are held out, or files are read in another way
+HELD_OUT_FROM = 16  # training scenes; with fewer, none is held out
 HELD_OUT_ONE_IN = 8
+MIN_CALIBRATION_SCENES = 4  # held out at the least: layers are not judged by one photograph
 IN_MEMORY_BYTES = 256 * 2**20
 PROGRESS_FROM = 16  # pairs to decode; with fewer, no progress is shown
 TRAIN = "train"
@@ -115,19 +116,20 @@ class DecodedDataSet(NamedTuple):
         return {**splits, **self.test}
 
 
-_LOADED: dict[tuple[Path, str, Stamp], DecodedDataSet] = {}
+_LOADED: dict[tuple[Path, str, Stamp, bool], DecodedDataSet] = {}
 
 
-def load_data_set(root: Path, data_set: DataSet) -> DecodedDataSet:
+def load_data_set(root: Path, data_set: DataSet, hold_out: bool = True) -> DecodedDataSet:
     """Load the photographs of a folder, and decode those that the cache lacks.
 
-    Layers are scored on crops of training photographs: of eight or more scenes, one in eight is
-    held out from the gradient steps for this purpose, the same ones in every run; of fewer, all
-    are used for both. Photographs of the test sets are used for testing only.
+    Layers are scored on crops of training photographs: of sixteen or more scenes, one in eight and
+    at least four are held out from the gradient steps for this purpose, the same ones in every run;
+    of fewer, all are used for both. Photographs of the test sets are used for testing only.
 
     Args:
         root: absolute path of the folder.
         data_set: the data set whose layout the folder has.
+        hold_out: False: all training photographs are used for both, however many there are.
 
     Raises:
         ConfigError: a file cannot be used.
@@ -140,11 +142,11 @@ def load_data_set(root: Path, data_set: DataSet) -> DecodedDataSet:
                 f"the layout must be {data_set.layout}"
             )
     name = f"{data_set.name} {data_set.variant}"
-    state = (root, name, _stamp_files(splits))
+    state = (root, name, _stamp_files(splits), hold_out)
     if state not in _LOADED:
         if len(_LOADED) == MAX_LOADED:
             _LOADED.clear()
-        _LOADED[state] = _load(root, name, splits)
+        _LOADED[state] = _load(root, name, splits, hold_out)
     return _LOADED[state]
 
 
@@ -152,11 +154,11 @@ def select_held_out(scenes: Sequence[str]) -> tuple[str, ...]:
     """Select the training scenes on which layers are scored instead of trained.
 
     Returns:
-        One scene in eight, sorted; none if there are fewer than eight.
+        One scene in eight and at least four, sorted; none if there are fewer than sixteen.
     """
     if len(scenes) < HELD_OUT_FROM:
         return ()
-    count = round(len(scenes) / HELD_OUT_ONE_IN)
+    count = max(MIN_CALIBRATION_SCENES, round(len(scenes) / HELD_OUT_ONE_IN))
     return tuple(sorted(random.Random(0).sample(sorted(scenes), count)))
 
 
@@ -165,7 +167,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PRUNEBENCH_CACHE") or Path.home() / ".cache" / "prunebench")
 
 
-def _load(root: Path, name: str, splits: Splits) -> DecodedDataSet:
+def _load(root: Path, name: str, splits: Splits, hold_out: bool) -> DecodedDataSet:
     folder = cache_folder() / _digest([VERSION, name, str(root)])
     entries = _decode_missing(root, folder, splits)
     in_memory = (
@@ -178,14 +180,14 @@ def _load(root: Path, name: str, splits: Splits) -> DecodedDataSet:
         ]
         images = tuple(array[:] for array in arrays) if in_memory else tuple(arrays)
         photographs.setdefault(split, []).append(Photograph(pair.name, images))
-    train = photographs.pop(TRAIN)
-    scenes = [pair.scene or pair.name for pair in splits.train]
-    held_out = select_held_out(sorted(set(scenes)))
-    by_scene = list(zip(train, scenes, strict=True))
-    calibration = tuple(photograph for photograph, scene in by_scene if scene in held_out)
+    by_scene = [(photograph, find_scene(photograph.name)) for photograph in photographs.pop(TRAIN)]
+    scenes = {scene for _, scene in by_scene}
+    held_out = select_held_out(sorted(scenes)) if hold_out else ()
+    train = tuple(photograph for photograph, scene in by_scene if scene not in held_out)
     return DecodedDataSet(
-        train=tuple(photograph for photograph, scene in by_scene if scene not in held_out),
-        calibration=calibration or tuple(train),
+        train=train,
+        calibration=tuple(photograph for photograph, scene in by_scene if scene in held_out)
+        or train,
         test={split: LazyPairs(pairs) for split, pairs in photographs.items()},
         fingerprint=_fingerprint(name, entries),
     )

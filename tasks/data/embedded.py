@@ -1,9 +1,11 @@
 """The embedded photographs: real ones that come with the dependencies, so nothing is downloaded.
 
-Split by photograph: no photograph is in two splits.
+Split by photograph: a test photograph is in no other split. Calibration has one photograph that is
+held out from the gradient steps and three that are trained on as well, so that layers are judged on
+four everyday colour photographs instead of one.
 
     test         chelsea, flower, coffee: everyday colour photographs
-    calibration  china
+    calibration  china; and astronaut, motorcycle, rocket, which are also trained on
     train        astronaut, motorcycle, rocket (everyday colour);
                  ihc, retina, hubble_deep_field (microscope, eye, telescope);
                  camera, coins, moon, brick, grass, gravel (grey, repeated to RGB)
@@ -35,7 +37,7 @@ from tasks.data.photographs import read_photograph, to_float
 
 # Raise it when the split, the crops, their colours or the noise change in a way that neither the
 # files nor the options show.
-SPLIT_VERSION = 1
+SPLIT_VERSION = 2
 TRAIN = (
     "astronaut.png",
     "motorcycle_left.png",
@@ -50,11 +52,17 @@ TRAIN = (
     "grass.png",
     "gravel.png",
 )
-CALIBRATION = ("china.jpg",)
+HELD_OUT = ("china.jpg",)  # from the gradient steps
+CALIBRATION = (*HELD_OUT, "astronaut.png", "motorcycle_left.png", "rocket.jpg")
 TEST = ("chelsea.png", "flower.jpg", "coffee.png")
 FROM_SCIKIT_LEARN = ("china.jpg", "flower.jpg")
 MIDDLE_ONLY = ("retina", "hubble_deep_field", "moon", "brick", "grass", "gravel")
 MIDDLE_PIXELS = 256
+
+
+def training_files(hold_out: bool) -> tuple[str, ...]:
+    """Return the files for gradient steps; without `hold_out`, china is one of them."""
+    return TRAIN if hold_out else TRAIN + HELD_OUT
 
 
 def load_photographs(files: Sequence[str]) -> list[Photograph]:

@@ -2,15 +2,17 @@
 
 The patch size is counted in pixels of the clean image.
 
-A photograph is drawn with a probability proportional to its area, so that all training pixels are
-used about equally often; the position in it is uniform; then one of the eight symmetries of the
-square (flips, 90-degree rotations, transposes) is applied. All randomness comes from the caller's
+For training, a photograph is drawn with a probability proportional to its area, so that all
+training pixels are used about equally often. For calibration, photographs come in turn, so that few
+crops show many of them. The position in a photograph is uniform; then a symmetry of the square
+(flips, 90-degree rotations, transposes) is applied. All randomness comes from the caller's
 generator (CPU): the same generator state gives the same crops.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, cycle, islice
 from typing import Any, NamedTuple
 
 import torch
@@ -21,13 +23,14 @@ from tasks.data.photographs import to_float
 
 # A batch (N, C, H, W) -> the changed batch; a degradation may reduce H and W.
 Transform = Callable[[Tensor, Generator], Tensor]
+SYMMETRIES = (8, 4, 1)  # of the square: all of them, the flips, none; see `apply_symmetry`
 
 
 class Photograph(NamedTuple):
     """The images of one photograph.
 
     Args:
-        name: unique in its split.
+        name: unique in its split; `find_scene` tells its scene.
         images: (clean,) or (degraded, clean), each (C, H, W), uint8 or float32 in [0, 1]; the clean
             one may be larger by an integer factor. An image is a tensor, or an array on disk that
             returns a tensor when it is indexed.
@@ -37,11 +40,19 @@ class Photograph(NamedTuple):
     images: tuple[Any, ...]
 
 
+def find_scene(name: str) -> str:
+    """Return the scene of a photograph: the part of its name before the last "/", if it has one.
+
+    A photograph without a scene in its name is a scene of its own.
+    """
+    return name.rpartition("/")[0] or name
+
+
 class DegradedCrops:
     """Crops of clean photographs, degraded anew at every draw; implements `bench.contract.Crops`.
 
     Args:
-        photographs: at least one, each with the images (clean,).
+        sampler: of photographs with the images (clean,).
         degrade: makes the degraded crops from a batch of clean crops.
         augment: changes the clean crops before they are degraded.
         scale: how many times smaller the degraded crops are.
@@ -49,12 +60,12 @@ class DegradedCrops:
 
     def __init__(
         self,
-        photographs: Sequence[Photograph],
+        sampler: "CropSampler",
         degrade: Transform,
         augment: Transform | None = None,
         scale: int = 1,
     ) -> None:
-        self._sampler = CropSampler(photographs)
+        self._sampler = sampler
         self._degrade = degrade
         self._augment = augment
         self._scale = scale
@@ -78,11 +89,11 @@ class PairedCrops:
     """Crops of real pairs; implements `bench.contract.Crops`.
 
     Args:
-        photographs: at least one, each with the images (degraded, clean).
+        sampler: of photographs with the images (degraded, clean).
     """
 
-    def __init__(self, photographs: Sequence[Photograph]) -> None:
-        self._sampler = CropSampler(photographs)
+    def __init__(self, sampler: "CropSampler") -> None:
+        self._sampler = sampler
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw `count` random pairs of crops.
@@ -102,10 +113,17 @@ class CropSampler:
 
     Args:
         photographs: at least one, all with the same number of images and the same scale.
+        symmetries: how many symmetries of the square are applied, one of SYMMETRIES.
+        in_turn: whether `draw_crops` takes photographs in turn instead of by their areas. Their
+            order is random, but each scene gives one photograph before any gives a second.
     """
 
-    def __init__(self, photographs: Sequence[Photograph]) -> None:
+    def __init__(
+        self, photographs: Sequence[Photograph], symmetries: int = 8, in_turn: bool = False
+    ) -> None:
         self._photographs = list(photographs)
+        self._symmetries = symmetries
+        self._in_turn = in_turn
         sizes = [photograph.images[-1].shape[-2:] for photograph in photographs]
         self._areas = list(accumulate(height * width for height, width in sizes))
         self._smallest = min(range(len(sizes)), key=lambda index: min(sizes[index]))
@@ -123,13 +141,28 @@ class CropSampler:
         """
         self._check(patch)
         draws = torch.randint(2**62, (count, 4), generator=generator).tolist()
-        crops = [self._crop(draw, patch) for draw in draws]
+        if self._in_turn:
+            indices = list(islice(cycle(self._draw_order(generator)), count))
+        else:
+            total = self._areas[-1]
+            indices = [bisect_right(self._areas, area % total) for area, *_ in draws]
+        crops = [self._crop(*chosen, patch) for chosen in zip(indices, draws, strict=True)]
         return [torch.stack(images) for images in zip(*crops, strict=True)]
 
-    def _crop(self, draw: Sequence[int], patch: int) -> list[Tensor]:
-        """Cut the crop that four random integers select: photograph, row, column, symmetry."""
-        area, row, column, symmetry = draw
-        index = bisect_right(self._areas, area % self._areas[-1])
+    def _draw_order(self, generator: Generator) -> list[int]:
+        """Draw the order of photographs in turn: first one of each scene, then a second, ..."""
+        indices = torch.randperm(len(self._photographs), generator=generator).tolist()
+        earlier: Counter[str] = Counter()  # photographs of a scene
+        ranks = {}
+        for index in indices:
+            scene = find_scene(self._photographs[index].name)
+            ranks[index] = earlier[scene]
+            earlier[scene] += 1
+        return sorted(indices, key=ranks.__getitem__)
+
+    def _crop(self, index: int, draw: Sequence[int], patch: int) -> list[Tensor]:
+        """Cut the crop of a photograph that random integers select: row, column, symmetry."""
+        _, row, column, symmetry = draw
         images = self._photographs[index].images
         height, width = images[0].shape[-2:]
         size = patch // self._scale
@@ -140,7 +173,7 @@ class CropSampler:
             rows = slice(top * scale, (top + size) * scale)
             columns = slice(left * scale, (left + size) * scale)
             crops.append(image[:, rows, columns])
-        return [apply_symmetry(to_float(crop), symmetry % 8) for crop in crops]
+        return [apply_symmetry(to_float(crop), symmetry % self._symmetries) for crop in crops]
 
     def _check(self, patch: int) -> None:
         """Raise ConfigError if the patch exceeds a photograph or is no multiple of the scale."""
@@ -168,7 +201,7 @@ def apply_symmetry(image: Tensor, symmetry: int) -> Tensor:
 
     Args:
         image: a square image.
-        symmetry: 0 to 7; 0 leaves the image as it is.
+        symmetry: 0 to 7; 0 leaves the image as it is, 1 to 3 flip it, the others transpose it too.
     """
     axes = [axis for bit, axis in ((1, -1), (2, -2)) if symmetry & bit]
     image = image.flip(axes) if axes else image

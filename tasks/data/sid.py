@@ -5,7 +5,8 @@ Raw files of a camera.
     DATA/Sony_train_list.txt, DATA/Sony_test_list.txt
     DATA/Sony/short/*.ARW, DATA/Sony/long/*.ARW
 
-A line of a list reads "./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8".
+A line of a list reads "./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8";
+the scene is 00001, and the pair is named 00001/00001_00_0.04s.
 
 Both exposures are developed by rawpy (the extra `raw`: pip install prunebench[raw]) to sRGB of half
 the size (one value of each colour from four photosites), with the camera's white balance and 8 bit;
@@ -88,7 +89,8 @@ def _make_pair(short: Path, long: Path) -> PhotoPair:
         ratio = min(_exposure_seconds(long) / _exposure_seconds(short), MAX_AMPLIFICATION)
         return match_sizes(_develop(short, ratio), _develop(long, 1.0), short, long)
 
-    return PhotoPair(short.stem, (short, long), read, scene=long.stem)
+    scene = long.stem.partition("_")[0]
+    return PhotoPair(f"{scene}/{short.stem}", (short, long), read)
 
 
 def _exposure_seconds(file: Path) -> float:

@@ -6,8 +6,9 @@ Abdelhamed, Lin and Brown, "A High-Quality Denoising Dataset for Smartphone Came
                                                               0001_GT_SRGB_010.PNG, ...
     DATA/ValidationNoisyBlocksSrgb.mat, DATA/ValidationGtBlocksSrgb.mat
 
-Training uses 320 pairs of 160 scene instances, testing 40 x 32 blocks of 256 x 256 pixels. DATA may
-be SIDD_Medium_Srgb itself. This is an adapter to scipy (.mat files).
+Training uses 320 pairs of 160 scene instances, testing 40 x 32 blocks of 256 x 256 pixels: 32 of
+each of 40 other instances, named SCENE/BLOCK. DATA may be SIDD_Medium_Srgb itself. This is an
+adapter to scipy (.mat files).
 """
 
 from collections.abc import Callable, Iterator
@@ -81,9 +82,7 @@ def _list_pairs(scene: Path) -> list[PhotoPair]:
         fault = f"no partner for {format_names(alone)}" if alone else f"no *{NOISY}* image"
         raise ConfigError(f"{scene}: {fault}; get the folder again")
     return [
-        make_pair(
-            f"{scene.name}/{name}", files[name], files[name.replace(NOISY, CLEAN)], scene=scene.name
-        )
+        make_pair(f"{scene.name}/{name}", files[name], files[name.replace(NOISY, CLEAN)])
         for name in noisy
     ]
 
@@ -106,7 +105,7 @@ def _list_blocks(root: Path) -> tuple[PhotoPair, ...]:
     scenes, blocks = _read_sizes(files)
     load = cache(partial(_load_blocks, files))
     return tuple(
-        PhotoPair(f"{scene:02d}-{block:02d}", files, partial(_read_block, load, scene, block))
+        PhotoPair(f"{scene:02d}/{block:02d}", files, partial(_read_block, load, scene, block))
         for scene in range(scenes)
         for block in range(blocks)
     )

@@ -33,7 +33,7 @@ def prune(*words: str) -> int:
 def test_prune_gives_each_option_to_the_method_the_backbone_or_the_task() -> None:
     overrides = ["scale=4", "blocks=2", "pairs=true", "recipe.batch=1"]
     cell = build_study(replace(REQUEST, overrides=overrides)).cells()[1]
-    assert (cell.task_options, cell.backbone_options) == ({"scale": 4}, {"width": 8, "blocks": 2})
+    assert (cell.task_options["scale"], cell.backbone_options) == (4, {"width": 8, "blocks": 2})
     assert (cell.method_options["pairs"], cell.recipe.batch) == (True, 1)
 
 

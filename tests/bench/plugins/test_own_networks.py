@@ -345,7 +345,7 @@ def test_an_option_that_the_task_also_has_is_given_to_both(file: Path) -> None:
         ["scale=3"],
     )
     cell = build_study(request).cells()[1]
-    assert (cell.task_options, cell.backbone_options) == ({"scale": 3}, {"scale": 3})
+    assert (cell.task_options["scale"], cell.backbone_options) == (3, {"scale": 3})
 
 
 def test_cells_of_a_task_do_not_name_a_network_file() -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tasks.data import decoded_cache as module
 from tasks.data.decoded_cache import load_data_set, select_held_out
-from tasks.data.pairs import PairedCrops
+from tasks.data.pairs import CropSampler, PairedCrops
 from tests.tasks.data.test_folders import PAIRS, make_pairs_folder
 from tests.tasks.data.trees import write_noise
 
@@ -124,26 +124,42 @@ def test_crops_from_disk_are_those_from_memory_at_8_and_at_16_bit(
 ) -> None:
     levels = numpy.random.default_rng(0).integers(0, 65536, (20, 24)).astype(numpy.uint16)
     Image.fromarray(levels).save(make_pairs_folder(tmp_path) / "train/clean/train1.png")
-    in_memory = PairedCrops(load_data_set(tmp_path, PAIRS).train).sample(
+    in_memory = PairedCrops(CropSampler(load_data_set(tmp_path, PAIRS).train)).sample(
         16, 16, torch.Generator().manual_seed(0)
     )
     module._LOADED.clear()
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
-    from_disk = PairedCrops(load_data_set(tmp_path, PAIRS).train).sample(
+    from_disk = PairedCrops(CropSampler(load_data_set(tmp_path, PAIRS).train)).sample(
         16, 16, torch.Generator().manual_seed(0)
     )
     assert all(torch.equal(one, other) for one, other in zip(in_memory, from_disk, strict=True))
 
 
-def test_one_in_eight_is_kept_back_for_judging_layers_from_eight_on(tmp_path: Path) -> None:
+def test_four_are_kept_back_for_judging_layers_from_sixteen_on(tmp_path: Path) -> None:
     found = load_data_set(make_pairs_folder(tmp_path, train=16), PAIRS)
     held_out = {photograph.name for photograph in found.calibration}
     trained = {photograph.name for photograph in found.train}
-    assert len(held_out) == 2 and len(trained) == 14 and not held_out & trained
+    assert len(held_out) == 4 and len(trained) == 12 and not held_out & trained
     names = [f"train{index}.png" for index in reversed(range(16))]
     assert select_held_out(names) == tuple(sorted(held_out))
-    assert len(select_held_out([str(index) for index in range(8)])) == 1
-    assert not select_held_out(list("abcdefg"))
+
+
+@pytest.mark.parametrize(("scenes", "held_out"), [(15, 0), (16, 4), (32, 4), (48, 6), (160, 20)])
+def test_one_scene_in_eight_is_kept_back_and_at_least_four(scenes: int, held_out: int) -> None:
+    assert len(select_held_out([str(index) for index in range(scenes)])) == held_out
+
+
+def test_without_holding_out_all_are_trained_on_and_nothing_is_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = load_data_set(make_pairs_folder(tmp_path, train=16), PAIRS)
+    monkeypatch.setattr(
+        "tasks.data.dataset.read_photograph", lambda path: pytest.fail(f"{path} is decoded again")
+    )
+    whole = load_data_set(tmp_path, PAIRS, hold_out=False)
+    assert len(whole.train) == 16 and whole.calibration == whole.train
+    assert list(whole.photographs()) == ["train", "val"]
+    assert whole.fingerprint == split.fingerprint and len(split.train) == 12
 
 
 GROWTH = """
@@ -151,13 +167,13 @@ import resource, sys, torch
 from pathlib import Path
 from typing import Any
 from tasks.data import decoded_cache as module
-from tasks.data.pairs import PairedCrops
+from tasks.data.pairs import CropSampler, PairedCrops
 from tasks.data.folders import pairs_folder
 module.IN_MEMORY_BYTES = 0
 found = module.load_data_set(Path(sys.argv[1]), pairs_folder("noisy", "clean"))
 draws = torch.Generator().manual_seed(0)
 for _ in range(40):
-    PairedCrops(found.train).sample(16, 64, draws)
+    PairedCrops(CropSampler(found.train)).sample(16, 64, draws)
 for pair in found.test["val"]:
     pair.clean.mean()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

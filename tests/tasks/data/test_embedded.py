@@ -1,6 +1,7 @@
 """The embedded photographs: which split each is in, and that the test photographs never change."""
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,21 +12,31 @@ from tasks.data import embedded
 from tasks.data.degrade import CameraNoise
 from tasks.metrics import psnr_db
 
+ALL = tuple(dict.fromkeys(embedded.TRAIN + embedded.CALIBRATION + embedded.TEST))
 
-def test_no_photograph_is_on_two_sides() -> None:
-    splits = [
-        {photograph.name for photograph in embedded.load_photographs(files)}
-        for files in (embedded.TRAIN, embedded.CALIBRATION, embedded.TEST)
-    ]
-    names = set.union(*splits)
-    assert [len(split) for split in splits] == [12, 1, 3] and len(names) == 16
+
+def names_of(files: Sequence[str]) -> set[str]:
+    return {photograph.name for photograph in embedded.load_photographs(files)}
+
+
+def test_no_test_photograph_is_trained_or_calibrated_on() -> None:
+    assert not names_of(embedded.TEST) & names_of(embedded.TRAIN + embedded.CALIBRATION)
+    assert len(names_of(ALL)) == len(ALL) == 16
     # These show the same scenes as motorcycle_left and chelsea.
-    assert "motorcycle_right" not in names and "cat" not in names
+    assert not names_of(ALL) & {"motorcycle_right", "cat"}
+
+
+def test_one_of_four_calibration_photographs_is_held_out_from_training_unless_asked() -> None:
+    assert len(embedded.CALIBRATION) == 4
+    for hold_out, held_out in ((True, {"china"}), (False, set())):
+        trained = names_of(embedded.training_files(hold_out))
+        assert names_of(embedded.CALIBRATION) - trained == held_out
+        assert not names_of(embedded.TEST) & trained
 
 
 def test_no_two_photographs_share_their_content() -> None:
     """Thumbnails of two views of one scene correlate (motorcycle left and right: 0.9)."""
-    photographs = embedded.load_photographs(embedded.TRAIN + embedded.CALIBRATION + embedded.TEST)
+    photographs = embedded.load_photographs(ALL)
     small = [
         torch.nn.functional.adaptive_avg_pool2d(photograph.images[0].float(), 16).flatten()
         for photograph in photographs
@@ -34,9 +45,7 @@ def test_no_two_photographs_share_their_content() -> None:
 
 
 def test_photographs_are_rgb_and_large_enough_for_patches() -> None:
-    for photograph in embedded.load_photographs(
-        embedded.TRAIN + embedded.CALIBRATION + embedded.TEST
-    ):
+    for photograph in embedded.load_photographs(ALL):
         (image,) = photograph.images
         assert image.dtype == torch.uint8 and image.shape[0] == 3 and min(image.shape[1:]) >= 256
 

@@ -60,16 +60,16 @@ def test_short_exposures_are_amplified_by_the_ratio_of_the_exposures(
     assert [
         (photograph.name, int(photograph.images[0][0, 0, 0])) for photograph in found.train
     ] == [
-        ("00001_00_0.04s", 250),
-        ("00001_00_0.1s", 100),
-        ("00002_00_0.1s", 100),
+        ("00001/00001_00_0.04s", 250),
+        ("00001/00001_00_0.1s", 100),
+        ("00002/00002_00_0.1s", 100),
     ]
     assert found.train[0].images[1].shape == (3, 12, 16)
 
 
 def test_scenes_with_a_shift_are_not_tested_on(tmp_path: Path, rawpy: None) -> None:
     assert [pair.name for pair in load_data_set(make_sid(tmp_path), SID).test["sid_sony"]] == [
-        "10003_00_0.1s"
+        "10003/10003_00_0.1s"
     ]
 
 

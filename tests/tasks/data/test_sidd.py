@@ -60,7 +60,7 @@ def test_both_shots_of_every_scene_are_trained_on(tmp_path: Path) -> None:
 def test_every_validation_block_is_a_test_photograph(tmp_path: Path) -> None:
     found = load_data_set(make_sidd(tmp_path), SIDD).test["sidd_validation"]
     assert [pair.name for pair in found] == [
-        f"{scene:02d}-{block:02d}" for scene in range(2) for block in range(3)
+        f"{scene:02d}/{block:02d}" for scene in range(2) for block in range(3)
     ]
     noisy, clean = (save_blocks(tmp_path, name)[1, 2] for name in BLOCKS)
     assert torch.equal(
@@ -76,7 +76,7 @@ def test_the_folder_of_the_archive_may_be_given_itself(tmp_path: Path) -> None:
 
 
 def test_both_shots_of_a_scene_go_to_one_side_when_some_are_kept_back(tmp_path: Path) -> None:
-    for number in range(3, 11):
+    for number in range(3, 17):
         for side in ("NOISY", "GT"):
             for shot in ("010", "011"):
                 write_noise(
@@ -90,7 +90,7 @@ def test_both_shots_of_a_scene_go_to_one_side_when_some_are_kept_back(tmp_path: 
         {photograph.name.split("/")[0] for photograph in photographs}
         for photographs in (found.calibration, found.train)
     )
-    assert (len(found.calibration), len(held_out), len(held_out & trained)) == (2, 1, 0)
+    assert (len(found.calibration), len(held_out), len(held_out & trained)) == (8, 4, 0)
 
 
 FAULTS: Faults = {
