@@ -33,7 +33,6 @@ NAMES = [
 ]
 OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
     "autoslim": {"groups": 2, "crops": 2},
-    "dhp": {"least_width": 1},
     "random_search": {"samples": 4},
     "us_net": {"least": 0.1},
 }
