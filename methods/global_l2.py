@@ -5,14 +5,14 @@ Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017, in one list over a
 The published criterion is the raw norm (`importance = "l2"`). But raw norms of different layers
 compare nothing: they can be rescaled freely (`normalised_norms` in bench.surgery.importance), and
 what they rank is types of layers by their initialisation. Transposed convolutions start with norm
-2.0, convolutions with 1.39, and training hardly changes that (1.9 and 1.4), so that one channel is
-left everywhere but in the transposed convolutions u1 to u4. By default the scale of each unit is
-taken out of the norms.
+2.0, convolutions with 1.39, and training hardly changes that (1.9 and 1.4). In a U-Net at a quarter
+of its peak, one channel is left everywhere but in the transposed convolutions u1 to u4. So by
+default the scale of each unit is taken out of the norms.
 
-Before and after:
+BEFORE AND AFTER: figures follow here.
 
-The ranking ignores memory: deep layers, whose removal never lowers the peak, are used up while the
-few full-resolution units still shrink. With `peak_aware` only units that are alive at the current
+The ranking ignores memory: deep layers, whose removal never lowers the peak, shrink as much as the
+few full-resolution units. With `peak_aware` only units that are alive at the current
 peak step are eligible, one channel at a time, which shows what the criterion itself is worth. Ties
 are ordered by unit, then by channel.
 """

@@ -1,9 +1,9 @@
 """One skip: narrow one long skip to measure what its channels are worth (MOSP paper, Fig. 3b).
 
 This is a probe, not a competitor. The skip gets a compactor, which keeps a share of its channels,
-those with the largest gate gradient; nothing else is removed. Where the budget requires more, all
-other units are narrowed uniformly, as in `uniform`. A network with fewer long skips than `skip` is
-only narrowed uniformly.
+the most important ones; nothing else is removed. The paper names no criterion; the default is that
+of `mosp`. Where the budget requires more, all other units are narrowed uniformly, as in `uniform`.
+A network with fewer long skips than `skip` is only narrowed uniformly.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from bench.contract import NO_TRAINER, Budget, Method, Pruned, TraceStep, Traine
 from bench.errors import ConfigError
 from bench.plugins.registry import method
 from bench.surgery.analysis import analyse_network
+from bench.surgery.channel_scores import Importance, score_channels
 from bench.surgery.compactors import compactor_name, insert_compactors, long_skips
-from bench.surgery.importance import gate_gradients
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import count_positions, find_largest_position, scale_widths
 
@@ -29,6 +29,7 @@ class OneSkip(Method):
     Args:
         skip: number of the skip; 1 is the first one that the network stores.
         keep: the share of its channels that stays, in (0, 1]; at least one channel does.
+        importance: orders the channels of a unit.
     """
 
     paper: ClassVar[str] = (
@@ -37,6 +38,7 @@ class OneSkip(Method):
     )
     skip: int = 1
     keep: float = 0.5
+    importance: Importance = "gradient"
 
     def __post_init__(self) -> None:
         if self.skip < 1 or not 0 < self.keep <= 1:
@@ -67,7 +69,7 @@ class OneSkip(Method):
 
         size = count_positions(analysis)
         final = widths(find_largest_position(widths, size, analysis.peak_model, budget))
-        scores = gate_gradients(network, analysis.layout, trainer.calibration, trainer.criterion)
+        scores = score_channels(self.importance, network, analysis.layout, trainer)
         kept = analysis.select_kept(scores, final)
         smaller = remove_channels(network, kept, budget.input_shape)
         note = "compactor on one skip" if skips else "no such skip"

@@ -4,12 +4,13 @@ Li et al., Revisiting Random Channel Pruning for Neural Network Compression, CVP
 
     r_u ~ U(0.1, 1)  for every unit                  w_u(a) = clip(round(a r_u c_u), w_min, c_u)
 
-The *configuration* is random; the channels of a unit are removed by the norm of their weights. The
-paper rejects draws whose cost is not near the target. Here the scale `a` of a draw is raised until
-the next change of any width breaks the budget, so that no draw is wasted. Channel k of a unit
-enters at a = (k + 1/2) / (r_u c_u), so this is one ranking of all channels of all units by that
-number, and the quantum is one channel. Every draw fits if the least widths do; the samplers still
-get the excess over the budget as a constraint.
+The *configuration* is random; the channels of a unit are removed by their L1 norm, or by another
+criterion (the paper compares several and finds no winner). The paper rejects draws whose cost is
+not near the target. Here the scale `a` of a draw is raised until the next change of any width
+breaks the budget, so that no draw is wasted. Channel k of a unit enters at
+a = (k + 1/2) / (r_u c_u), so this is one ranking of all channels of all units by that number, and
+the quantum is one channel. Every draw fits if the least widths do; the samplers still get the
+excess over the budget as a constraint.
 
 Every candidate is cut out and judged by its loss without training; with `update`, after its weights
 are fitted to the unpruned outputs by least squares (bench.surgery.least_squares; about a second
@@ -41,7 +42,8 @@ from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyse_network
-from bench.surgery.importance import ChannelScores, channel_norms
+from bench.surgery.channel_scores import Importance, score_channels
+from bench.surgery.importance import ChannelScores
 from bench.surgery.least_squares import Outputs, layer_outputs, update_weights
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import global_ranking_widths
@@ -80,7 +82,7 @@ class RandomSearch(StagedMethod[SearchContext]):
     Args:
         samples: candidates for each budget.
         sampler: draws the ratios: "random", or one that learns from earlier candidates.
-        criterion: the norm by which the channels of a unit are ranked.
+        importance: the criterion by which the channels of a unit are ranked.
         update: fit the weights of every candidate to the unpruned outputs by least squares.
         finish: "finetune", or "scratch": new weights and the whole schedule for the best widths.
     """
@@ -90,7 +92,7 @@ class RandomSearch(StagedMethod[SearchContext]):
     )
     samples: int = 100
     sampler: Literal["random", "tpe", "nsga2"] = "random"
-    criterion: Literal["l1", "l2"] = "l1"
+    importance: Importance = "l1"
     update: bool = False
     finish: Literal["finetune", "scratch"] = "finetune"
 
@@ -110,8 +112,8 @@ class RandomSearch(StagedMethod[SearchContext]):
         if self.update:
             with trainer.count_calls(model):
                 outputs = layer_outputs(model, crops[:LEAST_SQUARES_CROPS])
-        scores = channel_norms(model, analysis.layout, 1 if self.criterion == "l1" else 2)
-        fingerprint = _hash_inputs(model, crops, self.criterion, self.update)
+        scores = score_channels(self.importance, model, analysis.layout, trainer)
+        fingerprint = _hash_inputs(model, crops, self.importance, self.update)
         crops = crops[:LEAST_SQUARES_CROPS]
         return SearchContext(model, analysis, scores, crops, outputs, fingerprint)
 

@@ -5,7 +5,8 @@
 The grid of s makes the widths exact multiples in a network whose channels double from level to
 level: at a quarter of the peak, a U-Net of width 32 becomes a U-Net of width 8. With
 `start = "scratch"` (the paper's baseline) the network gets new weights and the whole schedule; with
-"slice" it keeps the channels with the largest L2 norm and is fine-tuned.
+"slice" it keeps the most important channels of the pretrained network and is fine-tuned. The paper
+names no criterion for that; ours is the L2 norm.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import nn
 from bench.contract import NO_TRAINER, Budget, Finish, Method, Pruned, Recipe, Trainer
 from bench.plugins.registry import method
 from bench.surgery.analysis import analyse_network
-from bench.surgery.importance import channel_norms
+from bench.surgery.channel_scores import Importance, score_channels
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
 
@@ -27,8 +28,9 @@ class Uniform(Method):
     """Keeps the same share of every unit.
 
     Args:
-        start: "scratch" (new weights, the whole schedule) or "slice" (the channels with the largest
-            norm, fine-tuned).
+        start: "scratch" (new weights, the whole schedule) or "slice" (the most important channels,
+            fine-tuned).
+        importance: the criterion of "slice"; from scratch the choice of channels has no effect.
     """
 
     paper: ClassVar[str] = (
@@ -36,6 +38,7 @@ class Uniform(Method):
         "AAAI 2023, baseline 'scale'"
     )
     start: Literal["scratch", "slice"] = "scratch"
+    importance: Importance = "l2"
 
     def expected_steps(self, recipe: Recipe) -> int:
         """Return the steps after pretraining; from scratch, pretraining is repeated."""
@@ -49,7 +52,9 @@ class Uniform(Method):
         """
         analysis = analyse_network(model, budget)
         widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
-        kept = analysis.select_kept(channel_norms(model, analysis.layout), widths)
+        importance: Importance = self.importance if self.start == "slice" else "l2"  # needs no data
+        scores = score_channels(importance, model, analysis.layout, trainer)
+        kept = analysis.select_kept(scores, widths)
         smaller = remove_channels(model, kept, budget.input_shape)
         finish: Finish = "scratch" if self.start == "scratch" else "finetune"
         return Pruned(smaller, finish, kept)

@@ -19,6 +19,7 @@ from bench.surgery.importance import (
     random_scores,
 )
 from bench.surgery.torch_pruning_importance import library_scores
+from bench.torch_state import eval_mode
 
 Importance = Literal[
     "l1", "l2", "normalised_l2", "gradient", "fisher", "taylor", "activation", "random"
@@ -32,7 +33,7 @@ def score_channels(
 
     Args:
         importance: the criterion. Norms and "random" need no data.
-        network: is moved to the trainer's device and put in eval mode where data are needed; its
+        network: is moved to the trainer's device where data are needed, runs in eval mode, and its
             forward passes are counted.
         layout: of the network.
         trainer: gives calibration crops and their loss, and the seed of "random".
@@ -51,7 +52,7 @@ def score_channels(
         return random_scores(layout, trainer.seed)
     batches, criterion = trainer.calibration, trainer.criterion
     network.to(trainer.device)
-    with trainer.count_calls(network):
+    with trainer.count_calls(network), eval_mode(network):
         if importance == "activation":
             return activation_scores(network, layout, batches)
         if importance == "taylor":

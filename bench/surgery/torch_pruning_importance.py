@@ -83,6 +83,9 @@ def library_scores(
         Unit -> (C,).
     """
     copy = deepcopy(model).eval().requires_grad_()
+    copy._forward_hooks = (
+        model._forward_hooks
+    )  # a copied GraphModule has lost what counts its calls
     scorer = IMPORTANCE_CLASSES[importance]()
     if importance in GRADIENT_CRITERIA:
         set_mean_gradients(copy, batches, criterion, squared=importance == "hessian")

@@ -4,7 +4,8 @@ Choose the channels to remove first, then train the network to do without them.
 
     1. Every unit will lose the same share, as many channels as the budget requires (ratio "local").
     2. Write every layer as length times direction; |gamma| is the importance of a channel
-       (reparametrisation).
+       (reparametrisation). Any other criterion chooses the channels of all units here and now, and
+       there is nothing to align.
     3. Align the layers whose outputs are added, so that they lose the same channels (alignment).
     4. Drive gamma and bias of the channels to remove to zero, by a penalty alpha / 2 x**2 that
        grows (phases).
@@ -36,6 +37,7 @@ from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, TraceStep
 from bench.errors import ConfigError
 from bench.plugins.registry import method
 from bench.surgery.analysis import analyse_network
+from bench.surgery.channel_scores import Importance, score_channels
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import uniform_widths
 from methods.assl.phases import Regulariser, Schedule
@@ -57,6 +59,8 @@ class ASSL(Method):
             64 / 255 for 64 channels).
         interval: steps between two rises of alpha; the paper's 20 of 100,000 are less than one of
             ours.
+        importance: chooses the channels to lose; "l2" is |gamma|, the norm at the start, as
+            published.
     """
 
     paper: ClassVar[str] = (
@@ -69,6 +73,7 @@ class ASSL(Method):
     alignment: float = 100.0
     centred: bool = True
     interval: int = 1
+    importance: Importance = "l2"
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.interval < 1 or self.penalty < 0:
@@ -94,6 +99,10 @@ class ASSL(Method):
         targets = {unit: width for unit, width in widths.items() if width < analysis.widths[unit]}
         if not targets:
             return Pruned(deepcopy(model))
+        chosen = None
+        if self.importance != "l2":
+            scores = score_channels(self.importance, model, analysis.layout, trainer)
+            chosen = analysis.select_kept(scores, targets)
         scales = Scales(model, analysis.layout, trainer.device)
         schedule = Schedule(self._steps(trainer.recipe), self.interval, self.penalty)
         regulariser = Regulariser(
@@ -103,6 +112,7 @@ class ASSL(Method):
             self.alignment,
             decoupled=self.decoupled,
             centred=self.centred,
+            kept=chosen,
         )
         trainer.fit(
             scales.network,

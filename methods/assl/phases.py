@@ -8,8 +8,9 @@
     t: steps since the growth began
 
 A unit loses the channels that are the weakest when its growth begins, a tied unit those of its
-first layer; they are not chosen again. Channels that stay have alpha = 0. In a network without tied
-units nothing is aligned, and alpha_max is held for longer.
+first layer; they are not chosen again. Channels that stay have alpha = 0. Where no unit is tied, or
+the channels were chosen by another criterion before the training, nothing is aligned, all units are
+free, and alpha_max is held for longer.
 
 The penalty alpha / 2 x**2 acts in one of two ways. Through Adam, as published: its gradient is
 added to that of the task. But an Adam step is at most about the learning rate, whatever alpha is,
@@ -28,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Widths
+from bench.contract import Kept, Widths
 from bench.surgery.importance import select_most_important
 from methods.assl.alignment import agreement, mean_jaccard
 from methods.assl.reparametrisation import Scales
@@ -76,10 +77,11 @@ class Regulariser:
         alignment_weight: lambda.
         decoupled: whether the penalty acts in a step of its own, or through Adam.
         centred: whether agreement is measured on centred masks.
+        kept: unit -> the channels that stay, if they are chosen already; then nothing is aligned.
 
     Attributes:
         kept: unit -> the channels that stay, for the units whose growth has begun.
-        tied: the units that have more than one layer.
+        tied: the units that are aligned: those that have more than one layer.
         notes: a line at the end of each phase, for the trace.
     """
 
@@ -92,19 +94,23 @@ class Regulariser:
         *,
         decoupled: bool = True,
         centred: bool = True,
+        kept: Kept | None = None,
     ) -> None:
         self.scales, self.widths, self.schedule = scales, widths, schedule
         self.alignment_weight = alignment_weight
         self.decoupled, self.centred = decoupled, centred
-        self.kept: dict[str, list[int]] = {}
+        self.kept: dict[str, Sequence[int]] = {}
         self.notes: list[str] = []
-        self.tied = [unit for unit in widths if len(scales.layout.units[unit].layers) > 1]
+        self.tied = [
+            unit for unit in widths if not kept and len(scales.layout.units[unit].layers) > 1
+        ]
         self._step = 0
         self._penalised: list[tuple[int, Tensor]] = []  # step of a growth's start, mask of slots
-        self._start_growth([unit for unit in widths if unit not in self.tied])
+        free = [unit for unit in widths if unit not in self.tied]
+        self._start_growth(kept or self._select_strongest(free))
         self._overlap = self.overlap()
         if not schedule.alignment_steps:
-            self._start_growth(self.tied)
+            self._start_growth(self._select_strongest(self.tied))
 
     def penalty(self, network: nn.Module) -> Tensor:
         """Return the scalar that is added to the loss.
@@ -129,7 +135,7 @@ class Regulariser:
                 f"aligned: tied layers would keep {self.overlap():.2f} in common, "
                 f"{self._overlap:.2f} before"
             )
-            self._start_growth(self.tied)
+            self._start_growth(self._select_strongest(self.tied))
         phase = {
             self.schedule.alignment_steps + self.schedule.growth_steps: "grown",
             self.schedule.steps: "stabilised",
@@ -194,12 +200,15 @@ class Regulariser:
         is_removed = removed[torch.cat(slots)]
         return float(sizes[is_removed].mean() / sizes[~is_removed].mean())
 
-    def _start_growth(self, units: Sequence[str]) -> None:
-        """Penalise, from this step on, the weakest channels of these units."""
-        kept = {
+    def _select_strongest(self, units: Sequence[str]) -> Kept:
+        """Return the channels of these units that have the largest |gamma| in their first layer."""
+        return {
             unit: select_most_important(self._strengths(unit)[0].detach(), self.widths[unit])
             for unit in units
         }
+
+    def _start_growth(self, kept: Kept) -> None:
+        """Penalise, from this step on, all other channels of these units."""
         self.kept |= kept
         removed = torch.from_numpy(~self.scales.layout.slot_mask(kept))
         self._penalised.append((self._step, removed.to(self.scales.device)))

@@ -15,17 +15,17 @@ The trajectory does not depend on the budgets. Where its next stride would pass 
 copy takes a shorter stride that ends at that budget, and the trajectory continues without it: one
 trajectory serves a whole sweep.
 
-Choices where the paper is silent: compactors start as the identity without activation; the channel
-order is the mean over photographs of the absolute gradient of a gate (norms put the wrong channels
-first); strides are fractions of the unpruned peak (2 MiB of 24 at 256x256 is 1/12); the harness
-does the last fine-tuning.
+Choices where the paper is silent: compactors start as the identity without activation; channels are
+ordered by the mean over photographs of the absolute gradient of a gate (`importance = "gradient"`;
+the paper names no criterion, and norms put the wrong channels first); strides are fractions of the
+unpruned peak (2 MiB of 24 at 256x256 is 1/12); the harness does the last fine-tuning.
 """
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import nn
 
@@ -35,8 +35,9 @@ from bench.memory.peak_model import infeasible_budget
 from bench.memory.profile import peak_memory
 from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
+from bench.surgery.channel_scores import Importance
 from bench.surgery.compactors import insert_compactors, long_added_skips, long_skips
-from methods.mosp.trajectory import ImportanceMeasure, Trajectory
+from methods.mosp.trajectory import Trajectory
 
 CHANNEL = "channel"
 
@@ -54,7 +55,7 @@ class MOSP(SweepMethod):
             fraction.
         inner_stride: share that is freed between two measurements of sensitivity; "channel" is the
             channel of the group that costs most memory.
-        importance: orders the channels of a unit; see bench.surgery.importance.
+        importance: orders the channels of a unit, before each inner step anew.
         points: at how many removals the loss of a unit is measured.
     """
 
@@ -65,7 +66,7 @@ class MOSP(SweepMethod):
     pairs: bool = False
     outer_stride: str = "1/12"
     inner_stride: str = CHANNEL
-    importance: Literal["gradient", "fisher", "activation", "l1", "l2", "random"] = "gradient"
+    importance: Importance = "gradient"
     points: int = 3
 
     def __post_init__(self) -> None:
@@ -102,12 +103,20 @@ class MOSP(SweepMethod):
         skips += tuple(long_added_skips(model, budget.input_shape)) if self.pairs else ()
         network = insert_compactors(model, skips, budget.input_shape) if skips else deepcopy(model)
         peak_bytes = peak_memory(model, budget.input_shape, budget.convention)
-        measure = ImportanceMeasure(trainer, self.importance, self.points)
         outer_bytes = int(_parse_fraction("outer_stride", self.outer_stride) * peak_bytes)
         inner_bytes = None
         if self.inner_stride != CHANNEL:
             inner_bytes = int(_parse_fraction("inner_stride", self.inner_stride) * peak_bytes)
-        return Trajectory(network, budget, skips, measure, outer_bytes, inner_bytes)
+        return Trajectory(
+            network,
+            budget,
+            trainer,
+            outer_bytes,
+            inner_bytes,
+            inserted=skips,
+            importance=self.importance,
+            points=self.points,
+        )
 
 
 def _parse_fraction(option: str, text: str) -> Fraction:

@@ -13,54 +13,18 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from bench.channels.units import Layout
 from bench.contract import Budget, Pruned, TraceStep, Trainer
 from bench.errors import Infeasible
 from bench.memory.groups import PruningGroup, peak_group
 from bench.memory.peak_model import compute_min_widths
 from bench.surgery.analysis import analyse_network
-from bench.surgery.importance import (
-    ChannelScores,
-    activation_scores,
-    channel_norms,
-    gate_gradients,
-    random_scores,
-    select_most_important,
-)
+from bench.surgery.channel_scores import Importance, score_channels
+from bench.surgery.importance import select_most_important
 from bench.surgery.remove import compose_removals, remove_channels, remove_temporarily
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sensitivities
 
 UNIT_PARTS = 4  # an inner step removes at most a quarter of a unit
-
-
-@dataclass(frozen=True)
-class ImportanceMeasure:
-    """Measures the importance of channels and the sensitivity of units.
-
-    Args:
-        trainer: gives calibration crops and their loss.
-        importance: orders the channels of a unit.
-        points: at how many removals the loss of a unit is measured.
-    """
-
-    trainer: Trainer
-    importance: str
-    points: int
-
-    def scores(self, network: nn.Module, layout: Layout) -> ChannelScores:
-        """Return the importance of each channel; the least important are removed first."""
-        calibration = self.trainer.calibration
-        criterion = self.trainer.criterion
-        with self.trainer.count_calls(network):
-            if self.importance in ("gradient", "fisher"):
-                power = 2 if self.importance == "fisher" else 1
-                return gate_gradients(network, layout, calibration, criterion, power)
-            if self.importance == "activation":
-                return activation_scores(network, layout, calibration)
-        if self.importance == "random":
-            return random_scores(layout, self.trainer.seed)
-        return channel_norms(network, layout, order=int(self.importance[1]))
 
 
 @dataclass
@@ -70,20 +34,24 @@ class Trajectory:
     Args:
         network: with compactors; replaced by a smaller one at each turn.
         budget: gives input shape and convention.
-        inserted: the values that have a compactor.
-        measure: of the importance of channels.
+        trainer: gives calibration crops and their loss, and fine-tunes.
         outer_bytes: freed at the peak step between two fine-tunings.
         inner_bytes: freed between two measurements; None for the bytes of the group's most costly
             channel.
+        inserted: the values that have a compactor.
+        importance: orders the channels of a unit.
+        points: at how many removals the loss of a unit is measured.
         trace: the steps so far.
     """
 
     network: nn.Module
     budget: Budget
-    inserted: tuple[str, ...]
-    measure: ImportanceMeasure
+    trainer: Trainer
     outer_bytes: int
     inner_bytes: int | None
+    inserted: tuple[str, ...] = ()
+    importance: Importance = "gradient"
+    points: int = 3
     trace: list[TraceStep] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -91,8 +59,7 @@ class Trajectory:
         self.peak_model = analysis.peak_model
         self.layout = analysis.layout
         self.kept = {unit: list(range(full)) for unit, full in analysis.widths.items()}
-        min_width = self.measure.trainer.recipe.min_width
-        self.min_widths = compute_min_widths(analysis.widths, min_width)
+        self.min_widths = compute_min_widths(analysis.widths, self.trainer.recipe.min_width)
         self.add_to_trace("start")
 
     @property
@@ -138,8 +105,7 @@ class Trajectory:
 
     def finetune(self) -> None:
         """Fine-tune for one epoch."""
-        trainer = self.measure.trainer
-        trainer.fit(self.network, trainer.recipe.steps_per_epoch, phase="search")
+        self.trainer.fit(self.network, self.trainer.recipe.steps_per_epoch, phase="search")
 
     def advance(self, target_bytes: int) -> None:
         """Free at least `target_bytes` at the current peak step."""
@@ -183,8 +149,8 @@ class Trajectory:
                 f"all units alive at {group.name} are at their least width",
                 self.peak_model.peak_bytes(self.min_widths),
             )
-        scores = self.measure.scores(self.network, self.layout)
-        trainer = self.measure.trainer
+        trainer = self.trainer
+        scores = score_channels(self.importance, self.network, self.layout, trainer)
 
         def select_kept(unit: str, count: int) -> list[int]:
             return select_most_important(scores[unit], self.widths[unit] - count)
@@ -195,7 +161,7 @@ class Trajectory:
             with remove_temporarily(self.network, self.layout, kept, shape) as smaller:
                 return trainer.loss(smaller)
 
-        rises = sensitivities(loss, trainer.loss(self.network), limits, self.measure.points)
+        rises = sensitivities(loss, trainer.loss(self.network), limits, self.points)
         cut = cheapest_cut(rises, group.per_channel, limits, need_bytes)
         return {unit: select_kept(unit, count) for unit, count in cut.items()}
 

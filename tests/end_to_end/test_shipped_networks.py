@@ -20,7 +20,7 @@ from bench.surgery.remove import remove_channels
 from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train
 from bench.training.trainer import TaskTrainer
-from methods.mosp.trajectory import ImportanceMeasure, Trajectory
+from methods.mosp.trajectory import Trajectory
 from tests.tasks.test_denoising import non_local_means
 
 DEEPEST = ("encoder.4.c51", "encoder.4.c52")
@@ -60,8 +60,7 @@ def test_the_cut_of_mosp_costs_less_loss_than_random_cuts_of_equal_bytes(
 ) -> None:
     trainer = TaskTrainer(build_task(cell), cell.data, cell.recipe, cell.seed)
     budget = Budget(peak_memory(network, cell.measured_at), cell.measured_at)
-    measure = ImportanceMeasure(trainer, "gradient", 3)
-    trajectory = Trajectory(network, budget, (), measure, budget.peak_bytes // 12, None)
+    trajectory = Trajectory(network, budget, trainer, budget.peak_bytes // 12, None)
     group = peak_group(trajectory.peak_model, trajectory.widths)
     channel_bytes = 4 * cell.measured_at[2] * cell.measured_at[3]
     trajectory.advance(trajectory.outer_bytes)
@@ -77,7 +76,7 @@ def test_the_cut_of_mosp_costs_less_loss_than_random_cuts_of_equal_bytes(
 
 @pytest.mark.parametrize(
     "name, options",
-    [("global_l2", {}), ("autoslim", {"groups": 4, "crops": 1, "epochs": 4})],
+    [("global_l2", {"importance": "l2"}), ("autoslim", {"groups": 4, "crops": 1, "epochs": 4})],
     ids=["global_l2", "autoslim"],
 )
 def test_as_published_they_empty_the_middle_of_the_network(

@@ -9,7 +9,7 @@ import sys
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ from bench.memory.profile import peak_memory
 from bench.plugins.options import configure
 from bench.plugins.registry import METHODS
 from bench.runner.referee import referee
+from bench.surgery.channel_scores import Importance
 from bench.training.trainer import TaskTrainer
 from tests.fakes import AnyScale
 from tests.networks.small import SHAPE
@@ -52,12 +53,28 @@ RECIPE = Recipe(
     steps_per_epoch=1,
     calibration_crops=4,
 )
+ORDERING = [
+    name for name in NAMES if get_type_hints(METHODS.get(name)).get("importance") == Importance
+]
 every_method = pytest.mark.parametrize("name", NAMES)
 every_network = pytest.mark.parametrize("backbone", BACKBONES)
+every_ordering_method = pytest.mark.parametrize("name", ORDERING)
 
 
-def make_method(name: str) -> Method:
-    return configure(METHODS.get(name), OPTIONS.get(name, {}), name)
+def make_method(name: str, **options: Any) -> Method:
+    return configure(METHODS.get(name), OPTIONS.get(name, {}) | options, name)
+
+
+def prune_by(name: str, importance: Importance) -> Pruned:
+    """Prune the small U-Net to half of its peak by a criterion; nothing starts from scratch."""
+    model = network("small_unet")
+    options = {"start": "slice"} if name == "uniform" else {}
+    method = make_method(name, importance=importance, **options)
+    budget = Budget(peak_memory(model, SHAPE) // 2, SHAPE)
+    torch.manual_seed(0)
+    pruned = method.prune(model, budget, trainer())
+    referee(pruned.model, model, budget, name)
+    return pruned
 
 
 def trainer() -> TaskTrainer:
@@ -120,6 +137,23 @@ def test_the_network_that_is_passed_in_is_untouched(name: str, backbone: str) ->
     assert has_same_weights(before, after)
     assert not after.training
     assert list(dict(before.named_modules())) == list(dict(after.named_modules()))
+
+
+@every_ordering_method
+@pytest.mark.parametrize("importance", get_args(Importance))
+def test_every_criterion_meets_the_budget_and_leaves_the_network_untouched(
+    name: str, importance: Importance
+) -> None:
+    before = deepcopy(network("small_unet"))
+    assert prune_by(name, importance).kept
+    assert has_same_weights(before, network("small_unet"))
+    assert not network("small_unet").training
+
+
+@every_ordering_method
+def test_chance_keeps_other_channels_than_the_gradient(name: str) -> None:
+    kept = prune_by(name, "random").kept
+    assert kept == prune_by(name, "random").kept != prune_by(name, "gradient").kept
 
 
 @every_method

@@ -13,6 +13,7 @@ from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
 from bench.surgery.analysis import NetworkAnalysis, analyse_network
+from bench.surgery.channel_scores import score_channels
 from bench.surgery.importance import channel_norms
 from bench.surgery.masks import weight_and_output_axis
 from bench.surgery.remove import remove_channels
@@ -220,6 +221,27 @@ def test_the_largest_groups_of_a_unit_stay() -> None:
         score = prepared.scores[unit]
         gone = [float(score[index]) for index in range(len(score)) if index not in indices]
         assert max(gone) <= float(score[indices].min())
+
+
+def test_another_criterion_scores_the_network_that_was_trained_with_the_penalty() -> None:
+    network = NETWORKS["residual"]()
+    trainer = _trainer()
+    method = GroupLasso(epochs=2, importance="gradient")
+    prepared = method.prepare(network, _budget(network, 0.7), trainer)
+    layout = prepared.analysis.layout
+    expected = score_channels("gradient", prepared.network, layout, trainer)
+    torch.testing.assert_close(prepared.scores, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("matched_steps", "steps"), [(0, 6), (30, 6), (12, 4), (2, 1)])
+def test_with_matched_steps_the_penalty_takes_at_most_a_third_of_them(
+    matched_steps: int, steps: int
+) -> None:
+    network = NETWORKS["residual"]()
+    recipe = replace(RECIPE, matched_steps=matched_steps)
+    trainer = TaskTrainer(AnySize(), "embedded", recipe, seed=0)
+    GroupLasso(epochs=3).prepare(network, _budget(network), trainer)
+    assert trainer.meter.steps == {"search": steps}
 
 
 def test_steps_are_forecast_and_impossible_budgets_and_options_are_refused() -> None:

@@ -7,7 +7,9 @@ from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.surgery.analysis import analyse_network
+from bench.surgery.channel_scores import score_channels
 from bench.surgery.compactors import insert_compactors
+from bench.surgery.importance import select_most_important
 from bench.surgery.remove import remove_temporarily
 from methods.one_skip import OneSkip
 from tests.methods.test_every_method import network, trainer
@@ -38,6 +40,18 @@ def test_it_computes_what_the_masked_skip_computes() -> None:
     layout = analyse_network(compacted, budget).layout
     with remove_temporarily(compacted, layout, pruned.kept, SHAPE) as masked:
         torch.testing.assert_close(pruned.model.eval()(x), masked.eval()(x))
+
+
+def test_the_channels_that_stay_are_the_most_important_by_the_criterion() -> None:
+    budget = make_budget()
+    for importance in ("gradient", "random"):
+        method = OneSkip(skip=1, keep=0.5, importance=importance)
+        pruned = method.prune(network("small_unet"), budget, trainer())
+        compacted = insert_compactors(network("small_unet"), pruned.inserted, SHAPE)
+        layout = analyse_network(compacted, budget).layout
+        scores = score_channels(importance, compacted, layout, trainer())
+        ((unit, kept),) = pruned.kept.items()
+        assert kept == select_most_important(scores[unit], 2)
 
 
 def test_a_smaller_budget_narrows_the_rest() -> None:

@@ -231,6 +231,7 @@ def test_the_losses_of_another_network_or_of_other_options_are_not_taken(tmp_pat
         (network, RandomSearch(4)),
         (other, RandomSearch(4)),
         (network, RandomSearch(4, update=True)),
+        (network, RandomSearch(4, importance="l2")),
     ):
         trainer = CountingTrainer(tmp_path)
         method.prune(model, budget, trainer)

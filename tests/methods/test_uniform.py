@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.contract import Budget
-from bench.errors import Infeasible
+from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.units import MIB
 from methods.uniform import Uniform
@@ -54,6 +54,13 @@ def test_sliced_keeps_the_channels_with_the_largest_norm() -> None:
         "scratch",
         "finetune",
     )
+
+
+def test_slicing_by_a_criterion_that_uses_data_asks_for_them_and_scratch_does_not() -> None:
+    budget = Budget(peak_memory(unet(), SHAPE) // 2, SHAPE)
+    assert Uniform(importance="gradient").prune(unet(), budget).finish == "scratch"
+    with pytest.raises(ConfigError, match="needs data"):
+        Uniform(start="slice", importance="gradient").prune(unet(), budget)
 
 
 def test_an_impossible_budget_names_the_least_peak() -> None:

@@ -2,16 +2,18 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.surgery.importance import (
     activation_scores,
     channel_norms,
-    fan_in,
     gate_gradients,
+    normalised_norms,
     select_most_important,
 )
-from tests.networks.small import SHAPE, Residual, network_layout, unet
+from tests.networks.public import build_with_seed
+from tests.networks.rescaled import rescale_units
+from tests.networks.small import SHAPE, Residual, Shuffled, network_layout, unet
 
 
 def _loss(restored: Tensor, clean: Tensor) -> Tensor:
@@ -58,7 +60,6 @@ def test_norms_of_transposed_convolutions_are_taken_over_their_output_channels()
     torch.testing.assert_close(
         scores["up.u1"], network.up["u1"].weight.detach().square().sum((0, 2, 3)).sqrt()
     )
-    assert fan_in(network, network_layout(network), "up.u1") == 8 * 4
 
 
 def test_the_norm_of_tied_layers_is_their_root_mean_square() -> None:
@@ -68,6 +69,59 @@ def test_the_norm_of_tied_layers_is_their_root_mean_square() -> None:
     torch.testing.assert_close(
         channel_norms(network, network_layout(network))["head"], squares.mean(0).sqrt()
     )
+
+
+class Joined(nn.Module):
+    """A layer that reads a unit and the image, behind a concat."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 5, 3, padding=1)
+        self.body = nn.Conv2d(8, 4, 3, padding=1)
+        self.tail = nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        return self.tail(self.body(torch.cat([self.head(x), x], 1)))
+
+
+def test_the_normalised_norm_is_the_mean_over_inputs_of_relative_squares() -> None:
+    network = build_with_seed(Joined)
+    squares = network.body.weight.detach().square().sum((2, 3))
+    unit, image = squares[:, :5].sum(1), squares[:, 5:].sum(1)
+    expected = (5 / 8 * unit / unit.mean() + 3 / 8 * image / image.mean()).sqrt()
+    found = normalised_norms(network, network_layout(network))["body"]
+    torch.testing.assert_close(found, expected)
+
+
+RESCALED = {
+    "unet": (unet, {"encoder.0.c12": 10.0, "up.u1": 0.1, "decoder.d1.d11": 0.1}),
+    "a deep level": (unet, {"encoder.2.c31": 10.0, "encoder.2.c32": 0.1, "up.u3": 10.0}),
+    "tied": (lambda: build_with_seed(Residual), {"head": 10.0, "first.1": 0.1}),
+    "shuffled": (lambda: build_with_seed(Shuffled), {"head": 0.1, "up.0": 10.0}),
+}
+
+
+@pytest.mark.parametrize("name", RESCALED)
+def test_rescaling_whole_units_changes_raw_norms_and_leaves_normalised_ones(name: str) -> None:
+    build, factors = RESCALED[name]
+    network, rescaled = build(), build()
+    layout = network_layout(network)
+    rescale_units(rescaled, layout, factors)
+    x = torch.rand(SHAPE)
+    torch.testing.assert_close(rescaled(x), network(x), rtol=1e-4, atol=1e-5)
+    raw, raw_after = channel_norms(network, layout), channel_norms(rescaled, layout)
+    before, after = normalised_norms(network, layout), normalised_norms(rescaled, layout)
+    for unit in layout.units:
+        torch.testing.assert_close(after[unit], before[unit], rtol=1e-5, atol=0)
+    for unit, factor in factors.items():
+        assert not torch.allclose(raw_after[unit], raw[unit], rtol=0.1), factor
+
+
+def test_layers_of_zeros_have_scores_of_zero_and_no_nan() -> None:
+    network = unet()
+    nn.init.zeros_(network.decoder["d1"].d11.weight)
+    assert not normalised_norms(network, network_layout(network))["decoder.d1.d11"].any()
 
 
 def test_a_channel_that_is_always_zero_has_no_importance() -> None:

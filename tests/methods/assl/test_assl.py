@@ -12,6 +12,7 @@ from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
 from bench.surgery.analysis import analyse_network
+from bench.surgery.channel_scores import score_channels
 from bench.surgery.width_search import count_positions, scale_widths
 from bench.training.checkpoints import Checkpoints
 from bench.training.trainer import TaskTrainer
@@ -117,6 +118,18 @@ def test_the_trace_reports_the_phases_and_only_networks_with_ties_align() -> Non
     assert phases == ["aligned", "grown", "stabilised", "removed"]
     assert [step.peak_bytes for step in pruned.trace[:-1]] == [peak_memory(tied, SHAPE)] * 3
     assert pruned.trace[-1].peak_bytes == peak_memory(pruned.model, SHAPE)
+
+
+def test_another_criterion_chooses_the_channels_of_all_units_before_the_training() -> None:
+    tied = FakeTask().build("residual")
+    budget = _budget(tied, 0.7)
+    analysis = analyse_network(tied, budget)
+    scores = score_channels("gradient", tied, analysis.layout, _trainer())
+    pruned = ASSL(epochs=10, importance="gradient").prune(tied, budget, _trainer())
+    widths = {unit: len(kept) for unit, kept in pruned.kept.items()}
+    assert "head" in widths
+    assert pruned.kept == analysis.select_kept(scores, widths)
+    assert [step.note.split(":")[0] for step in pruned.trace] == ["grown", "stabilised", "removed"]
 
 
 def test_all_steps_are_metered_and_forecast() -> None:

@@ -17,7 +17,7 @@ from bench.surgery.compactors import insert_compactors, long_skips
 from bench.surgery.remove import remove_channels
 from bench.training.trainer import TaskTrainer
 from methods.mosp import MOSP
-from methods.mosp.trajectory import ImportanceMeasure, Trajectory
+from methods.mosp.trajectory import Trajectory
 from tests.fakes import AnyScale, FakeTask
 from tests.networks.small import SHAPE, network_layout, unet
 
@@ -40,10 +40,9 @@ def _budgets(network: nn.Module, *ratios: float) -> list[Budget]:
     return [Budget(int(ratio * peak_memory(network, SHAPE)), SHAPE) for ratio in ratios]
 
 
-def _trajectory(network: nn.Module, importance: str = "gradient") -> Trajectory:
+def _trajectory(network: nn.Module) -> Trajectory:
     outer_bytes = peak_memory(network, SHAPE) // 12
-    measure = ImportanceMeasure(_trainer(), importance, 3)
-    return Trajectory(network, Budget(1, SHAPE), (), measure, outer_bytes, inner_bytes=None)
+    return Trajectory(network, Budget(1, SHAPE), _trainer(), outer_bytes, inner_bytes=None)
 
 
 @pytest.mark.parametrize("compactors", [True, False])
@@ -132,17 +131,6 @@ def test_the_network_that_is_passed_in_is_untouched() -> None:
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
 
 
-@pytest.mark.parametrize("importance", ["l1", "gradient"])
-def test_the_passes_that_judge_channels_are_counted_also_where_compactors_were_put_in(
-    importance: str,
-) -> None:
-    network = insert_compactors(unet(4), long_skips(unet(4), SHAPE), SHAPE)
-    trainer = _trainer()
-    ImportanceMeasure(trainer, importance, 3).scores(network, network_layout(network))
-    passes = len(trainer.calibration) if importance == "gradient" else 0
-    assert trainer.meter.forward_passes == passes
-
-
 def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
     network = unet(4)
     trainer = _trainer()
@@ -150,15 +138,6 @@ def test_without_compactors_nothing_is_inserted_and_nothing_adapted() -> None:
     assert pruned.inserted == ()
     assert len(network_layout(pruned.model).units) == 22
     assert "adapt" not in trainer.meter.steps
-
-
-@pytest.mark.parametrize("importance", ["gradient", "fisher", "activation", "l1", "l2", "random"])
-def test_every_order_of_channels_reaches_the_budget(importance: str) -> None:
-    network = unet(4)
-    (budget,) = _budgets(network, 0.6)
-    method = MOSP(importance=importance)  # type: ignore[arg-type]
-    pruned = method.prune(network, budget, _trainer())
-    assert peak_memory(pruned.model, SHAPE) <= budget.peak_bytes
 
 
 def test_no_unit_goes_below_the_least_width() -> None:
