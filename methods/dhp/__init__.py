@@ -1,40 +1,65 @@
 """DHP: differentiable pruning by hypernetworks (Li et al., DHP, ECCV 2020).
 
-    1. A hypernetwork with one latent for each channel generates the weights (hypernetwork.py); it
-       is trained from scratch.
-    2. After each step, the latents of all units are shortened by the same amount (latents.py).
-    3. Keep the channels with the longest latents, generate their weights once, and fine-tune the
-       plain network.
+    1. Search: a hypernetwork with one latent for each channel generates the weights
+       (hypernetwork.py); it is trained from scratch. After each step, the latents of all units are
+       shortened by the same amount (latents.py). It ends as soon as the network without its small
+       latents fits the budget.
+    2. Keep the channels with the longest latents and generate their weights once.
+    3. Convergence: train the plain network, with a new schedule.
 
-The paper stops its search when the resource comes near the target. Here it lasts as long as
-pretraining, so that one search serves every budget, and the amount comes from `shrinkage`, an
-option, and the learning rates: the paper's lambda of 0.1 assumes 60,000 steps of 1e-4.
+The search ends at a peak of at most `tolerance` above the budget, both as shares of the unpruned
+peak, and at the latest at its cap, after half of the steps: of pretraining, whose other steps are
+those of the convergence, before the fine-tuning that every method gets; from a pretrained network,
+of the training after pretraining, whose other steps are its fine-tuning. So each budget has a
+search of its own.
 
-A budget is met by one threshold on |z| over all units (quantum: one channel), which is the paper's
-rule with the threshold moved. Like any such ranking it ignores memory, but no unit falls below
-`least_width`, which makes the least peak larger than that of other methods: where it does not fit,
-the budget is infeasible. A latent of zero does not remove its channel (B0, B1 and B2 still generate
-weights): channels are removed from the generated weights.
+The paper's lambda of 0.1 assumes 60,000 steps of 1e-4. Here it follows from `shrinkage`, what the
+proximal steps of a search up to its cap take from a latent. Of a U-Net of width 16 or 32, latents
+that only shrink have to lose 0.3 for three quarters of the peak, 0.6 to 0.7 for half and 1.1 to 1.2
+(at most 1.4, eight seeds) for a quarter. With 1.5, a quarter is reached at about 0.8 of the cap if
+the learning rate is constant, and at 0.3 to 0.4 of it with the seven rates of a pretraining.
+
+The search only comes near a budget. It is met by one threshold on |z| over all units (quantum: one
+channel), which is the paper's rule with the threshold moved. Like any such ranking it ignores
+memory, but no unit falls below the share `least_share` of the narrowest one (the paper: 4 channels,
+at its width of 32), which makes the least peak larger than that of other methods: where it does not
+fit, the budget is infeasible. A latent of zero does not remove its channel (B0, B1 and B2 still
+generate weights): channels are removed from the generated weights.
 
 The paper ties the layers before a PixelShuffle to the trunk of the network. Here they are a unit of
 their own, as for every method.
+
+Before and after: TODO-MEASURED
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Budget, Phase, Pruned, Recipe, TraceStep, Trainer
-from bench.method_bases import StagedMethod
+from bench.contract import (
+    NO_TRAINER,
+    Budget,
+    Method,
+    Phase,
+    Pruned,
+    Recipe,
+    TraceStep,
+    Trainer,
+)
+from bench.errors import ConfigError
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyse_network
-from bench.surgery.importance import channel_norms
+from bench.surgery.channel_scores import Importance, score_channels
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import global_ranking_widths
 from methods.dhp.hypernetwork import Hypernetwork
-from methods.dhp.latents import Latents
+from methods.dhp.latents import Latents, spread_by_rank
+
+CHECK_INTERVAL = 5  # steps of the search between two looks at its peak, which wait for the device
 
 
 @dataclass(frozen=True)
@@ -43,95 +68,145 @@ class SearchResult:
 
     Args:
         network: a plain network with its generated weights.
-        analysis: of the network.
         scores: unit -> importance of each channel by its latent, (C,).
-        note: for the trace: how many latents became small.
+        steps: how long the search took.
+        note: for the trace: when the search ended, and why.
     """
 
     network: nn.Module
-    analysis: NetworkAnalysis
     scores: dict[str, Tensor]
+    steps: int
     note: str
 
 
 @method("dhp")
 @dataclass(frozen=True)
-class DHP(StagedMethod[SearchResult]):
+class DHP(Method):
     """Removes the channels whose latents shrink.
 
     Args:
-        shrinkage: by how much the proximal steps of the whole search shorten a latent; latents
+        shrinkage: by how much the proximal steps of a search up to its cap shorten a latent; they
             start with standard deviation 1.
         threshold: a latent below it counts as small.
-        least_width: channels that every unit keeps, unless the recipe requires more.
+        tolerance: how far above the budget the search may end, as a share of the unpruned peak; the
+            network that comes out fits.
+        least_share: channels that every unit keeps, as a share of the narrowest unit's; one at
+            least, and as many as the recipe requires.
         embedding: m, the size of the vector that the weights between two channels are made from.
         pace: of the hypernetwork's training, as a share of the recipe's learning rate.
-        start: "scratch" (new weights, a search as long as pretraining, as in the paper) or
-            "pretrained" (for short demonstrations: a hypernetwork that generates the pretrained
-            weights, with norms as latents, and half of the later training as search).
+        start: "scratch" (new weights, search and convergence as long as pretraining, as in the
+            paper) or "pretrained" (for short demonstrations: a hypernetwork that generates the
+            pretrained weights, and up to half of the later training as search).
+        importance: of the channels of a pretrained network; their ranks become the latents.
     """
 
     paper: ClassVar[str] = (
         "Li et al., DHP: Differentiable Meta Pruning via HyperNetworks, ECCV 2020"
     )
-    shrinkage: float = 1.0
+    shrinkage: float = 1.5
     threshold: float = 5e-3
-    least_width: int = 4
+    tolerance: float = 0.02
+    least_share: float = 0.125
     embedding: int = 8
     pace: float = 0.25
     start: Literal["scratch", "pretrained"] = "scratch"
+    importance: Importance = "l2"
+
+    def __post_init__(self) -> None:
+        if not (self.shrinkage >= 0 and self.tolerance >= 0 and 0 <= self.least_share <= 1):
+            raise ConfigError(
+                f"dhp: shrinkage = {self.shrinkage} and tolerance = {self.tolerance} must be 0 or "
+                f"more, least_share = {self.least_share} must lie in [0, 1]"
+            )
 
     def expected_steps(self, recipe: Recipe) -> int:
-        """Return the steps after pretraining; from scratch, the search lasts as long as that."""
-        return recipe.tuning_steps + (recipe.pretrain_steps if self.start == "scratch" else 0)
+        """Return the steps after pretraining; from scratch, as many as pretraining has are added.
 
-    def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> SearchResult:
-        """Run the search."""
-        analysis = analyse_network(model, budget)
-        recipe = trainer.recipe
-        phase: Phase = "pretrain" if self.start == "scratch" else "search"
-        steps = recipe.pretrain_steps if self.start == "scratch" else recipe.tuning_steps // 2
-        hypernetwork = self._build_hypernetwork(model, analysis, trainer)
-        latents = Latents(hypernetwork.latents, analysis.widths, self.least_width, self.threshold)
-        before = latents.count_small()
-        strength = self.shrinkage / max(sum(trainer.learning_rates(phase, steps)), 1e-12)
+        Unless compute is matched, fine-tuning is added to the search in a pretrained network.
+        """
+        if self.start == "scratch":
+            return recipe.pretrain_steps + recipe.tuning_steps
+        return recipe.matched_steps or self._cap(recipe) + recipe.finetune_steps
 
-        def objective(_: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
-            return trainer.criterion(hypernetwork.run(model, degraded), clean)
-
-        def shrink(_: int, rate: float) -> None:
-            latents.shrink(strength * rate)
-
-        model.train()
-        with trainer.count_calls(model):
-            trainer.fit(
-                hypernetwork,
-                steps,
-                phase=phase,
-                objective=objective,
-                after_step=shrink,
-                callback_state={"network": model, "steps at zero": latents.steps_at_zero},
-            )
-        hypernetwork.write_weights(model.eval())
-        note = (
-            f"shrinkage {self.shrinkage:g}: {before} latents below {self.threshold:g} "
-            f"before the search, {latents.count_small()} after it, of {analysis.layout.size}"
-        )
-        return SearchResult(model, analysis, latents.scores(), note)
-
-    def cut(self, prepared: SearchResult, budget: Budget, trainer: Trainer) -> Pruned:
-        """Keep the channels with the longest latents that fit.
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        """Search, keep the channels with the longest latents that fit, and converge.
 
         Raises:
             Infeasible: the least widths do not fit.
         """
-        analysis = prepared.analysis
-        min_width = max(self.least_width, trainer.recipe.min_width)
-        widths = global_ranking_widths(prepared.scores, analysis, budget, min_width)
-        kept = analysis.select_kept(prepared.scores, widths)
-        smaller = remove_channels(prepared.network, kept, budget.input_shape, analysis.layout)
-        step = TraceStep(analysis.peak_model.peak_bytes(widths), widths, prepared.note)
+        analysis = analyse_network(model, budget)
+        min_width = self._min_width(analysis, trainer.recipe)
+        analysis.peak_model.check(budget, min_width)
+        searched = self.search(deepcopy(model), analysis, budget, trainer)
+        widths = global_ranking_widths(searched.scores, analysis, budget, min_width)
+        kept = analysis.select_kept(searched.scores, widths)
+        smaller = remove_channels(searched.network, kept, budget.input_shape, analysis.layout)
+        if self.start == "scratch":
+            steps = trainer.recipe.pretrain_steps - searched.steps
+            trainer.fit(smaller, steps, phase="pretrain")
+        step = TraceStep(analysis.peak_model.peak_bytes(widths), widths, searched.note)
         return Pruned(smaller, kept=kept, trace=(step,))
+
+    def search(
+        self, model: nn.Module, analysis: NetworkAnalysis, budget: Budget, trainer: Trainer
+    ) -> SearchResult:
+        """Train the hypernetwork until its network comes near the budget.
+
+        Args:
+            model: gets the generated weights, in place.
+            analysis: of the network.
+            budget: is feasible.
+            trainer: does the training.
+        """
+        hypernetwork = self._build_hypernetwork(model, analysis, trainer)
+        min_width = self._min_width(analysis, trainer.recipe)
+        latents = Latents(hypernetwork.latents, analysis.widths, min_width, self.threshold)
+        phase: Phase = "pretrain" if self.start == "scratch" else "search"
+        cap = self._cap(trainer.recipe)
+        strength = self.shrinkage / max(sum(trainer.learning_rates(phase, cap)), 1e-12)
+        peak_model = analysis.peak_model
+        limit_bytes = budget.peak_bytes + self.tolerance * peak_model.peak_bytes(analysis.widths)
+
+        def objective(_: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
+            return trainer.criterion(hypernetwork.run(model, degraded), clean)
+
+        def is_near_budget() -> bool:
+            return peak_model.peak_bytes(latents.masked_widths()) <= limit_bytes
+
+        def shrink(index: int, rate: float) -> bool:
+            latents.shrink(strength * rate)
+            return (index + 1) % CHECK_INTERVAL == 0 and is_near_budget()
+
+        model.train()
+        with trainer.count_calls(model):
+            steps = trainer.fit(
+                hypernetwork,
+                cap,
+                phase=phase,
+                objective=objective,
+                after_step=shrink,
+                callback_state={
+                    "network": model,
+                    "steps at zero": latents.steps_at_zero,
+                    "limit": limit_bytes,
+                },
+            )
+        hypernetwork.write_weights(model.eval())
+        reason = "budget reached" if is_near_budget() else "cap reached"
+        note = (
+            f"search stopped after {steps} of at most {cap} steps: {reason}; "
+            f"{latents.count_small()} of {analysis.layout.size} latents below {self.threshold:g}"
+        )
+        return SearchResult(model, latents.scores(), steps, note)
+
+    def _min_width(self, analysis: NetworkAnalysis, recipe: Recipe) -> int:
+        """Return how many channels every unit keeps."""
+        share = Fraction(str(self.least_share))  # as it prints: 0.29 of 100 is 29
+        return max(1, recipe.min_width, int(share * min(analysis.widths.values())))
+
+    def _cap(self, recipe: Recipe) -> int:
+        """Return the most steps that a search takes."""
+        return (recipe.pretrain_steps if self.start == "scratch" else recipe.tuning_steps) // 2
 
     def _build_hypernetwork(
         self, model: nn.Module, analysis: NetworkAnalysis, trainer: Trainer
@@ -139,13 +214,13 @@ class DHP(StagedMethod[SearchResult]):
         """Return the hypernetwork as the search starts with it."""
         if self.start == "scratch":
             trainer.reinitialise(model)
+            scores = None
+        else:
+            scores = score_channels(self.importance, model, analysis.layout, trainer)
         hypernetwork = Hypernetwork(model, analysis.layout, self.embedding, self.pace, trainer.seed)
-        if self.start == "scratch":
+        if scores is None:
             hypernetwork.zero_biases(model)
         else:
-            relative = [
-                score / score.mean().clamp_min(1e-12)
-                for score in channel_norms(model, analysis.layout).values()
-            ]
-            hypernetwork.reproduce(model, torch.cat(relative))
+            latents = [spread_by_rank(scores[unit]) for unit in analysis.widths]
+            hypernetwork.reproduce(model, torch.cat(latents))
         return hypernetwork

@@ -168,15 +168,14 @@ class Hypernetwork(nn.Module):
         )
 
     @torch.no_grad()
-    def reproduce(self, network: nn.Module, norms: Tensor) -> None:
+    def reproduce(self, network: nn.Module, latents: Tensor) -> None:
         """Start from the weights of a network.
 
         Args:
             network: the network.
-            norms: (slots,), of the channels, relative to the mean of their unit. They become the
-                latents; those of channels that cannot be removed become 1.
+            latents: (slots,), of the channels that can be removed; those of the others become 1.
         """
-        self.latents.fill_(1)[: len(norms)] = norms.clamp_min(1e-3)
+        self.latents.fill_(1)[: len(latents)] = latents
         for name, layer in zip(self.names, self.layers, strict=True):
             layer.reproduce(network.get_parameter(name), self.latents)  # type: ignore[operator]
 

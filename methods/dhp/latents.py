@@ -1,16 +1,28 @@
-"""The latents of the units during the search: how they shrink, and the scores that they give.
+"""The latents of the units during the search: how they start and shrink, and what they decide.
 
 After each step of learning rate lr, every latent of a unit takes the proximal step
 
     z <- sign(z) max(|z| - lambda lr, 0)
 
-lambda = shrinkage / sum of the learning rates, so that the proximal steps of a whole search shorten
-a latent by `shrinkage`, whatever their number. A unit stops shrinking once no more than `min_width`
-of its latents reach the threshold.
+lambda = shrinkage / sum of the learning rates, so that the proximal steps of a search that lasts to
+its cap shorten a latent by `shrinkage`, whatever their number. A unit stops shrinking once no more
+than `min_width` of its latents reach the threshold. The width of a unit is the number of those that
+reach it, and at least `min_width`.
 
 A channel is as important as its latent is long. Many latents end at exactly 0: of these, the ones
-that arrived there first are the least important, as a search that stops as soon as a network is
-small enough would have removed them first.
+that arrived there first are the least important, as a search for a larger budget would have removed
+them first.
+
+Published latents start normal, so that shrinkage removes channels one by one. From a pretrained
+network, the length of a latent is the half-normal quantile of its channel's rank of importance in
+its unit, lifted to at least `LEAST_LATENT`:
+
+    z_r = sqrt(q_r**2 + LEAST_LATENT**2),    q_r = sqrt(2) erfinv((r + 1/2) / C),    r = 0 ... C - 1
+
+(Norms relative to the mean of the unit are all about 1, and would reach zero together.) A weight is
+proportional to the product of two latents, a z, so that a move of 0.001, the learning rate, changes
+it by up to 0.001 / LEAST_LATENT, and one of B0 by up to 0.001 pace / LEAST_LATENT**2: by 1 and by
+2.5 %.
 """
 
 from collections.abc import Mapping
@@ -19,6 +31,8 @@ import torch
 from torch import Tensor
 
 from bench.memory.peak_model import compute_min_widths
+
+LEAST_LATENT = 0.1  # from a pretrained network
 
 
 class Latents:
@@ -51,11 +65,15 @@ class Latents:
     def shrink(self, amount: float) -> None:
         """Take one proximal step of lambda lr = `amount`."""
         latents = self.unit_latents
-        is_large = (latents.abs() >= self.threshold).to(self.min_widths.dtype)
-        large = torch.zeros_like(self.min_widths).index_add_(0, self.owners, is_large)
         shorter = latents.sign() * (latents.abs() - amount).clamp_min(0)
-        latents.copy_(torch.where((large > self.min_widths)[self.owners], shorter, latents))
+        may_shrink = (self._count_large() > self.min_widths)[self.owners]
+        latents.copy_(torch.where(may_shrink, shorter, latents))
         self.steps_at_zero.add_(1).mul_(latents == 0)
+
+    def masked_widths(self) -> dict[str, int]:
+        """Return the width of each unit without its small latents. It waits for the device."""
+        widths = self._count_large().maximum(self.min_widths).tolist()
+        return dict(zip(self.widths, widths, strict=True))
 
     def count_small(self) -> int:
         """Return how many latents are below the threshold."""
@@ -68,3 +86,15 @@ class Latents:
         """
         scores = (self.unit_latents.abs() - self.steps_at_zero).cpu()
         return dict(zip(self.widths, scores.split(list(self.widths.values())), strict=True))
+
+    def _count_large(self) -> Tensor:
+        """Return how many latents of each unit reach the threshold, int64 (units,)."""
+        is_large = (self.unit_latents.abs() >= self.threshold).to(self.min_widths.dtype)
+        return torch.zeros_like(self.min_widths).index_add_(0, self.owners, is_large)
+
+
+def spread_by_rank(scores: Tensor) -> Tensor:
+    """Return the latents that the channels of a unit start with, by their importance, (C,)."""
+    ranks = scores.argsort(stable=True).argsort()
+    quantiles = 2**0.5 * torch.erfinv((ranks + 0.5) / len(scores))
+    return torch.hypot(quantiles, torch.tensor(LEAST_LATENT))

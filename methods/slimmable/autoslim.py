@@ -3,13 +3,16 @@
     train a slimmable network; each step trains two networks with an independent random width in
         every unit (training.py)
     from the full widths, until the peak fits:
-        for every unit u: measure the error without one group of u's last channels, on fixed crops
+        for every unit u: measure the error without the next group of u's channels, on fixed crops
         shrink the unit with the smallest error
     train the widths found in this way from scratch
 
 The path does not depend on the budgets, so one path serves a sweep, and smaller budgets extend the
-path of larger ones; the quantum is one group of max(1, c_u / groups) channels of one unit. Channels
-have no order of importance: the last ones are removed first, as training has arranged them.
+path of larger ones; the quantum is one group of max(1, c_u / groups) channels of one unit. A unit
+loses its least important channels first, in the order of the pretrained weights that the slimmable
+network starts from; from scratch, it loses the last ones first, as in the paper.
+
+Before and after: TODO-MEASURED
 
 As published, the error ignores memory: deep units cost nothing and shrink to one channel before any
 full-resolution unit is touched. With `peak_aware` only units that are alive at the current peak
@@ -40,8 +43,9 @@ from bench.memory.groups import peak_group
 from bench.memory.peak_model import PeakModel, compute_min_widths, infeasible_budget
 from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
+from bench.surgery.channel_scores import Importance
 from bench.torch_state import eval_mode
-from methods.slimmable.training import Slimmable, Start, sandwich_objective
+from methods.slimmable.training import Slimmable, Start, sandwich_objective, start_slimmable
 
 ErrorMeasure = Callable[[Sequence[Widths]], Sequence[float]]
 PRETRAINING_PARTS = 5  # from scratch, a fifth of the pretraining trains the slimmable network
@@ -59,6 +63,7 @@ class AutoSlim(SweepMethod):
             slice of the slimmable network).
         start: "pretrained", or "scratch": new weights for the slimmable network, and a fifth of the
             pretraining.
+        importance: orders the channels of the pretrained network.
         epochs: of the slimmable network if it starts from the pretrained one.
         least: the smallest share of a unit's channels that is trained; the search may go below.
         groups: into how many groups the channels of a wide unit are divided.
@@ -71,6 +76,7 @@ class AutoSlim(SweepMethod):
     peak_aware: bool = False
     finish: Literal["scratch", "finetune"] = "scratch"
     start: Start = "pretrained"
+    importance: Importance = "l2"
     epochs: int = 20
     least: float = 0.15
     groups: int = 32
@@ -123,7 +129,7 @@ class AutoSlim(SweepMethod):
 
     def _train_slimmable(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
         """Return a copy of the network, trained at independent random widths."""
-        slimmable = Slimmable(deepcopy(model), budget)
+        slimmable = start_slimmable(deepcopy(model), budget, self.start, self.importance, trainer)
         generator = torch.Generator().manual_seed(trainer.seed)
         recipe = trainer.recipe
         full = slimmable.analysis.widths
@@ -146,7 +152,6 @@ class AutoSlim(SweepMethod):
             callback_state={"draws": generator},
         )
         if self.start == "scratch":
-            trainer.reinitialise(slimmable.model)
             fit(recipe.pretrain_steps // PRETRAINING_PARTS, phase="pretrain")
         else:
             fit(self.epochs * recipe.steps_per_epoch, phase="adapt")

@@ -3,7 +3,10 @@
 Yu et al., Slimmable Neural Networks, ICLR 2019. Each step trains every switch on the clean crops,
 the widest first, and sums the losses. A budget gets the largest switch that fits, without
 fine-tuning; the quantum is the gap to the next switch. All weights must be stored, whatever the
-width that runs.
+width that runs. From pretrained weights, which the paper does not start from, a switch has the most
+important channels of each unit (training.py says why).
+
+Before and after: TODO-MEASURED
 
 Restoration networks have no BatchNorm, so the paper's switchable statistics have nothing to switch;
 for networks with BatchNorm see training.py.
@@ -20,8 +23,9 @@ from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
+from bench.surgery.channel_scores import Importance
 from bench.surgery.width_search import find_largest_position
-from methods.slimmable.training import Slimmable, Start, train
+from methods.slimmable.training import Slimmable, Start, start_slimmable, train
 
 
 @method("s_net")
@@ -33,11 +37,13 @@ class SNet(StagedMethod[Slimmable]):
         switches: shares of the channels, rising, the last one 1.
         start: "scratch" (the whole schedule of a network of its own, as in the paper) or
             "pretrained" (for short demonstrations).
+        importance: orders the channels of the pretrained network.
     """
 
     paper: ClassVar[str] = "Yu et al., Slimmable Neural Networks, ICLR 2019"
     switches: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     start: Start = "scratch"
+    importance: Importance = "l2"
 
     def __post_init__(self) -> None:
         if not self._are_valid_switches():
@@ -52,7 +58,7 @@ class SNet(StagedMethod[Slimmable]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
         """Train one network at all switches."""
-        slimmable = Slimmable(model, budget)
+        slimmable = start_slimmable(model, budget, self.start, self.importance, trainer)
         switches = self.switch_widths(slimmable, trainer.recipe.min_width)
 
         def objective(model: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:

@@ -1,10 +1,18 @@
 """The common part of slimmable methods: one set of weights for all widths, and how it is trained.
 
-A network of width s runs with the first channels of every unit; of a concat, the first of each
-segment. All widths of a step are summed into one loss. Where narrower networks learn from the
-widest (in-place distillation), its output is their target, without gradient:
+A network of width s runs with the max(w_min, floor(s c)) most important channels of every unit, so
+that a wider one has all channels of a narrower one; of a concat, those of each segment. The order
+of importance is found once, before training, on the pretrained weights, whose first channels are
+worth no more than any others. From new weights, as published, it is the order of the indices.
 
-    L = L(f_1(x), y) + sum_s L(f_s(x), stop(f_1(x)))
+Where narrower networks learn from the widest (in-place distillation), its output is their target,
+without gradient, and together they count as much as the clean crops:
+
+    L = L(f_1(x), y) + mean_s L(f_s(x), stop(f_1(x)))
+
+The reference sums over s. Its loss is a cross-entropy, whose gradient fades as a narrow network
+comes to agree with the widest; the gradient of L1, a mean of signs, is as large near agreement as
+far from it, so that a sum would outweigh the clean crops to the end.
 
 Running statistics fit one width only. If a network has any, they are estimated anew for the width
 that is cut out (post-statistics of US-Net); a network without BatchNorm is left as it is.
@@ -19,6 +27,8 @@ from torch import Tensor, nn
 
 from bench.contract import Budget, Finish, Objective, Pruned, Trainer, Widths
 from bench.surgery.analysis import NetworkAnalysis, analyse_network
+from bench.surgery.channel_scores import Importance, score_channels
+from bench.surgery.importance import ChannelScores
 from bench.surgery.remove import remove_channels
 from bench.surgery.shared_weights import SlicedNetwork
 from bench.surgery.width_search import scale_widths
@@ -40,10 +50,22 @@ class Slimmable:
         self.input_shape = budget.input_shape
         self.analysis: NetworkAnalysis = analyse_network(model, budget)
         self.sliced = SlicedNetwork(model, self.analysis.layout)
+        # Channels of each unit, the most important first.
+        self.ranking = {unit: list(range(width)) for unit, width in self.analysis.widths.items()}
+
+    def rank_channels(self, scores: ChannelScores) -> None:
+        """Order the channels by importance, highest first; of equal ones, the last comes first.
+
+        Args:
+            scores: unit -> importance of each channel, (C,).
+        """
+        self.ranking = {
+            unit: row.argsort(stable=True).flip(0).tolist() for unit, row in scores.items()
+        }
 
     def run(self, widths: Widths, degraded: Tensor) -> Tensor:
         """Return the network's output at these widths, (N, C, H, W)."""
-        return self.sliced(self.first_channels(widths), degraded)
+        return self.sliced(self.channels_at(widths), degraded)
 
     def widths_at(self, share: float, min_width: int) -> dict[str, int]:
         """Return the width max(w_min, floor(s c)) of each unit, at a share s.
@@ -54,23 +76,44 @@ class Slimmable:
         exact = Fraction(str(share))
         return scale_widths(self.analysis, exact.numerator, min_width, exact.denominator)
 
-    def first_channels(self, widths: Widths) -> dict[str, range]:
-        """Return the first channels of each unit that loses some."""
+    def channels_at(self, widths: Widths) -> dict[str, list[int]]:
+        """Return the sorted indices of the best channels of each unit that loses some."""
         return {
-            unit: range(width)
+            unit: sorted(self.ranking[unit][:width])
             for unit, width in widths.items()
             if width < self.analysis.widths[unit]
         }
 
     def cut(self, widths: Widths, finish: Finish, trainer: Trainer) -> Pruned:
         """Return the network at these widths alone, with statistics of its own."""
-        kept = {unit: list(channels) for unit, channels in self.first_channels(widths).items()}
+        kept = self.channels_at(widths)
         smaller = remove_channels(self.model, kept, self.input_shape, self.analysis.layout)
         estimate_statistics(smaller, trainer)
         stored = None
         if finish == "none":  # without further training, all weights of the slimmable network stay
             stored = sum(weight.numel() for weight in self.model.parameters())
         return Pruned(smaller, finish, kept, stored_parameters=stored)
+
+
+def start_slimmable(
+    model: nn.Module, budget: Budget, start: Start, importance: Importance, trainer: Trainer
+) -> Slimmable:
+    """Return a slimmable network as its training starts.
+
+    Args:
+        model: owns the weights. From scratch, it gets new ones.
+        budget: gives the input shape and the convention of the analysis.
+        start: "scratch" or "pretrained".
+        importance: orders the channels of pretrained weights.
+        trainer: gives new weights, or the crops that importance is measured on.
+    """
+    slimmable = Slimmable(model, budget)
+    if start == "scratch":
+        trainer.reinitialise(model)
+    else:
+        layout = slimmable.analysis.layout
+        slimmable.rank_channels(score_channels(importance, model, layout, trainer))
+    return slimmable
 
 
 def train(
@@ -81,7 +124,7 @@ def train(
     trainer: Trainer,
     callback_state: Mapping[str, Any],
 ) -> None:
-    """Train a slimmable network.
+    """Train a slimmable network, from `start_slimmable`.
 
     From new weights it gets the whole schedule of a network of its own, then `steps` steps; from
     pretrained weights, `steps` steps only.
@@ -95,7 +138,6 @@ def train(
         callback_state: as in `Trainer.fit`.
     """
     if start == "scratch":
-        trainer.reinitialise(slimmable.model)
         trainer.fit(
             slimmable.model,
             trainer.recipe.pretrain_steps,
@@ -116,7 +158,8 @@ def sandwich_objective(
 ) -> Objective:
     """Return the objective of US-Net.
 
-    The widest network learns from the clean crops, the narrower ones from its output.
+    The widest network learns from the clean crops, the narrower ones from its output; their losses
+    are averaged.
 
     Args:
         slimmable: the network.
@@ -131,7 +174,7 @@ def sandwich_objective(
         losses = [
             trainer.criterion(slimmable.run(widths, degraded), target) for widths in draw_widths()
         ]
-        return trainer.criterion(widest, clean) + torch.stack(losses).sum()
+        return trainer.criterion(widest, clean) + torch.stack(losses).mean()
 
     return objective
 

@@ -4,17 +4,10 @@ Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, I
 rule: each step trains the widest network, the narrowest and n - 2 of random width; all but the
 widest learn from its output (in-place distillation), or with `distilled = false` from the clean
 crops. A width is one scale for all units, with divisor 1: restoration networks are too narrow for
-the paper's 8.
+the paper's 8. The losses of the narrower networks are averaged, where the reference sums them, and
+from pretrained weights a width has the most important channels of each unit (training.py says why).
 
-Distillation takes time to help: at first the widest network has learned nothing itself. A trial
-(denoising U-Net of width 16, one seed, 1,000 steps from scratch; the loss on calibration crops at
-four widths), next to S-Net at its switches:
-
-    width                    0.25      0.5       0.75      1
-    in-place distillation    0.0859    0.0780    0.0666    0.0572
-    clean crops for all      0.0755    0.0630    0.0549    0.0453
-    S-Net                    0.0697    0.0514    0.0468    0.0436
-    S-Net, distilled         0.0880    0.0735    0.0646    0.0569
+Before and after: TODO-MEASURED
 
 A budget gets the largest width of the uniform grid that fits; the quantum is one step of that grid.
 Widths below `least` are never trained and not offered. The paper does not fine-tune; with
@@ -32,8 +25,15 @@ from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
+from bench.surgery.channel_scores import Importance
 from bench.surgery.width_search import count_positions, find_largest_position, scale_widths
-from methods.slimmable.training import Slimmable, Start, sandwich_objective, train
+from methods.slimmable.training import (
+    Slimmable,
+    Start,
+    sandwich_objective,
+    start_slimmable,
+    train,
+)
 
 
 @method("us_net")
@@ -48,6 +48,7 @@ class USNet(StagedMethod[Slimmable]):
             crops, as in S-Net.
         start: "scratch" (the whole schedule of a network of its own, as in the paper) or
             "pretrained" (for short demonstrations).
+        importance: orders the channels of the pretrained network.
         finetune: give half of the training after pretraining to the network that was cut out.
     """
 
@@ -58,6 +59,7 @@ class USNet(StagedMethod[Slimmable]):
     samples: int = 4
     distilled: bool = True
     start: Start = "scratch"
+    importance: Importance = "l2"
     finetune: bool = False
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class USNet(StagedMethod[Slimmable]):
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
         """Train one network at all widths."""
-        slimmable = Slimmable(model, budget)
+        slimmable = start_slimmable(model, budget, self.start, self.importance, trainer)
         generator = torch.Generator().manual_seed(trainer.seed)
         family = self.grid_widths(slimmable, trainer.recipe.min_width)
 

@@ -34,9 +34,14 @@ NAMES = [
 ]
 OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
     "autoslim": {"groups": 2, "crops": 2},
-    "dhp": {"least_width": 1},
     "random_search": {"samples": 4},
     "us_net": {"least": 0.1},
+}
+TRAINED_STARTS: dict[str, dict[str, str]] = {  # where the default is new weights
+    "dhp": {"start": "pretrained"},
+    "s_net": {"start": "pretrained"},
+    "uniform": {"start": "slice"},
+    "us_net": {"start": "pretrained"},
 }
 BACKBONES = {
     "small_unet": {"width": 4},
@@ -69,8 +74,7 @@ def make_method(name: str, **options: Any) -> Method:
 def prune_by(name: str, importance: Importance) -> Pruned:
     """Prune the small U-Net to half of its peak by a criterion; nothing starts from scratch."""
     model = network("small_unet")
-    options = {"start": "slice"} if name == "uniform" else {}
-    method = make_method(name, importance=importance, **options)
+    method = make_method(name, importance=importance, **TRAINED_STARTS.get(name, {}))
     budget = Budget(peak_memory(model, SHAPE) // 2, SHAPE)
     torch.manual_seed(0)
     pruned = method.prune(model, budget, trainer())

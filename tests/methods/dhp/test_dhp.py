@@ -1,7 +1,6 @@
-"""The search and the cut: checks (a), (d), (f) and (g), and that latents do shrink."""
+"""The search, the cut and the convergence: checks (a), (d), (f) and (g), and when a search ends."""
 
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import pytest
@@ -15,16 +14,19 @@ from bench.errors import ConfigError, Infeasible
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
+from bench.surgery.analysis import analyse_network
+from bench.surgery.channel_scores import score_channels
 from bench.training.trainer import TaskTrainer
 from methods import dhp
-from methods.dhp import DHP, SearchResult
+from methods.dhp import CHECK_INTERVAL, DHP, SearchResult
 from methods.dhp.hypernetwork import Hypernetwork
 from methods.dhp.latents import Latents
 from tests.fakes import RECIPE, AnyScale
 from tests.networks.public import PUBLIC, input_shape, random_inputs
 from tests.networks.small import SHAPE, Residual, network_layout, unet
 
-SEARCH = replace(RECIPE, pretrain_steps=12)
+SEARCH = replace(RECIPE, pretrain_steps=24, finetune_steps=24)  # 12 are the most for a search
+CAP = 12
 NETWORKS = {name: PUBLIC[name] for name in ("edsr x2", "srresnet x2", "dncnn")} | {
     "unet": unet,
     "residual": Residual,
@@ -39,18 +41,12 @@ def _budget(network: nn.Module, ratio: float, shape: Any = SHAPE) -> Budget:
     return Budget(int(ratio * peak_memory(network, shape)), shape)
 
 
-def _search(method: DHP, network: nn.Module, trainer: TaskTrainer | None = None) -> SearchResult:
-    return method.prepare(network, _budget(network, 1), trainer or _trainer())
-
-
-@cache
-def _search_unet() -> SearchResult:
-    """A search on a U-Net of width 8, for tests that only cut."""
-    return _search(DHP(), unet(8))
-
-
-def _count_zero_latents(searched: SearchResult) -> int:
-    return sum(int((scores < 0).sum()) for scores in searched.scores.values())
+def _search(
+    method: DHP, network: nn.Module, ratio: float = 0, trainer: TaskTrainer | None = None
+) -> SearchResult:
+    """A search; with ratio 0, which none reaches, one that lasts to its cap."""
+    budget = _budget(network, ratio)
+    return method.search(network, analyse_network(network, budget), budget, trainer or _trainer())
 
 
 @pytest.fixture
@@ -65,6 +61,34 @@ def hypernetworks(monkeypatch: pytest.MonkeyPatch) -> list[Hypernetwork]:
 
     monkeypatch.setattr(dhp, "Hypernetwork", RecordedHypernetwork)
     return instances
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[SearchResult]:
+    """The results of the searches of a test, in order."""
+    results: list[SearchResult] = []
+    search = DHP.search
+
+    def record(*args: Any) -> SearchResult:
+        results.append(search(*args))
+        return results[-1]
+
+    monkeypatch.setattr(DHP, "search", record)
+    return results
+
+
+@pytest.fixture
+def searched_widths(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+    """The widths without small latents after each step of the searches of a test."""
+    widths: list[dict[str, int]] = []
+    shrink = Latents.shrink
+
+    def record(latents: Latents, amount: float) -> None:
+        shrink(latents, amount)
+        widths.append(latents.masked_widths())
+
+    monkeypatch.setattr(Latents, "shrink", record)
+    return widths
 
 
 def _mask_weights(
@@ -98,21 +122,18 @@ def _mask_weights(
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_converted_network_computes_what_the_hypernetwork_does_with_masked_generated_weights(
-    name: str, hypernetworks: list[Hypernetwork]
+    name: str, hypernetworks: list[Hypernetwork], searches: list[SearchResult]
 ) -> None:
     network = NETWORKS[name]()
     shape = input_shape(name)
-    trainer = _trainer()
-    searched = DHP(least_width=2).prepare(network, _budget(network, 1, shape), trainer)
-    pruned = DHP(least_width=2).cut(searched, _budget(network, 0.7, shape), trainer)
-    (hypernetwork,) = hypernetworks
+    pruned = DHP(start="pretrained").prune(network, _budget(network, 0.7, shape), _trainer())
+    (hypernetwork,), (searched,) = hypernetworks, searches
     for layer in hypernetwork.layers:
         assert all((bias != 0).any() for bias in (layer.b0, layer.b1, layer.b2))
     assert (hypernetwork.latents.abs() < 5e-3).any()
     with torch.no_grad():
-        masked = _mask_weights(
-            searched.network, hypernetwork.generate_weights(), pruned.kept, shape
-        )
+        weights = hypernetwork.generate_weights()
+        masked = _mask_weights(searched.network, weights, pruned.kept, shape)
         for seed in range(2):
             (x,) = random_inputs(shape, seed)
             expected = functional_call(searched.network, masked, (x,))
@@ -125,7 +146,7 @@ def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_rep
     hypernetworks: list[Hypernetwork],
 ) -> None:
     network = PUBLIC["edsr x2"]()
-    pruned = DHP(least_width=1).prune(network, _budget(network, 0.6), _trainer())
+    pruned = DHP(start="pretrained").prune(network, _budget(network, 0.6), _trainer())
     weights = hypernetworks[0].generate_weights()
     kept = pruned.kept
     smaller = pruned.model
@@ -133,7 +154,8 @@ def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_rep
     shuffled = kept["up.0"]
     assert 1 <= len(trunk) < 6
     assert 1 <= len(shuffled) < 6
-    assert torch.equal(smaller.head.weight, weights["head.weight"][trunk])
+    colours = kept.get("sub_mean", range(3))
+    assert torch.equal(smaller.head.weight, weights["head.weight"][trunk][:, colours])
     for index, block in enumerate(smaller.blocks):
         inner = kept.get(f"blocks.{index}.0", range(6))
         assert torch.equal(block[0].weight, weights[f"blocks.{index}.0.weight"][inner][:, trunk])
@@ -143,35 +165,47 @@ def test_the_trunk_of_an_edsr_keeps_one_set_and_the_filters_before_a_shuffle_rep
     assert torch.equal(smaller.up[0].weight, weights["up.0.weight"][filters][:, trunk])
 
 
-@pytest.mark.parametrize(("least_width", "min_width"), [(4, 1), (3, 5), (1, 1)])
-def test_no_unit_goes_below_the_least_width_and_less_than_that_is_infeasible(
-    least_width: int, min_width: int
+@pytest.mark.parametrize(
+    ("share", "min_width", "least"), [(0.75, 1, 3), (0.3, 1, 1), (0.0, 1, 1), (0.5, 3, 3)]
+)
+def test_no_unit_goes_below_the_least_share_and_less_than_that_is_refused_before_any_training(
+    share: float, min_width: int, least: int
 ) -> None:
     network = unet(4)
-    expected_min = max(least_width, min_width)
     trainer = _trainer(replace(SEARCH, min_width=min_width))
-    least = peak_model(network, SHAPE).least_bytes(expected_min)
-    searched = _search(DHP(least_width=least_width), network, trainer)
-    pruned = DHP(least_width=least_width).cut(searched, Budget(least, SHAPE), trainer)
-    assert peak_memory(pruned.model, SHAPE) == least
-    assert min(network_layout(pruned.model).widths.values()) == min(expected_min, 4)
+    least_bytes = peak_model(network, SHAPE).least_bytes(least)
+    method = DHP(least_share=share)
     with pytest.raises(Infeasible, match="the least is"):
-        DHP(least_width=least_width).cut(searched, Budget(least - 1, SHAPE), trainer)
+        method.prune(network, Budget(least_bytes - 1, SHAPE), trainer)
+    assert not trainer.meter.steps
+    pruned = method.prune(network, Budget(least_bytes, SHAPE), trainer)
+    assert peak_memory(pruned.model, SHAPE) == least_bytes
+    assert min(network_layout(pruned.model).widths.values()) == least
+
+
+@pytest.mark.parametrize(("width", "least"), [(32, 4), (16, 2), (6, 1)])
+def test_the_least_width_follows_the_width_of_the_network(width: int, least: int) -> None:
+    network = unet(width)
+    trainer = _trainer()
+    with pytest.raises(Infeasible) as refused:
+        DHP().prune(network, Budget(1, SHAPE), trainer)
+    assert refused.value.least_bytes == peak_model(network, SHAPE).least_bytes(least)
 
 
 @pytest.mark.parametrize("ratio", [0.9, 0.75, 0.5])
-def test_restoring_the_last_removed_channel_breaks_the_budget(ratio: float) -> None:
+def test_restoring_the_last_removed_channel_breaks_the_budget(
+    ratio: float, searches: list[SearchResult]
+) -> None:
     network = unet(8)
-    searched = _search_unet()
     budget = _budget(network, ratio)
     model = peak_model(network, SHAPE)
-    (step,) = DHP().cut(searched, budget, _trainer()).trace
+    (step,) = DHP().prune(network, budget, _trainer()).trace
     gone = [
         (float(score), unit)
-        for unit, row in searched.scores.items()
+        for unit, row in searches[0].scores.items()
         for score in row.sort().values[: len(row) - step.widths[unit]]
     ]
-    assert model.peak_bytes(step.widths) <= budget.peak_bytes
+    assert model.peak_bytes(step.widths) == step.peak_bytes <= budget.peak_bytes
     last = [unit for score, unit in gone if score == max(gone)[0]]
     assert any(
         model.peak_bytes({**step.widths, unit: step.widths[unit] + 1}) > budget.peak_bytes
@@ -179,29 +213,59 @@ def test_restoring_the_last_removed_channel_breaks_the_budget(ratio: float) -> N
     )
 
 
-def test_what_stays_is_above_one_threshold_except_at_the_least_width() -> None:
-    searched = _search_unet()
-    kept = DHP().cut(searched, _budget(unet(8), 0.75), _trainer()).kept
+def test_what_stays_is_above_one_threshold_except_at_the_least_width(
+    searches: list[SearchResult],
+) -> None:
+    network = unet(8)
+    kept = DHP().prune(network, _budget(network, 0.75), _trainer()).kept
+    scores = searches[0].scores
     gone = [
         float(row[channel])
-        for unit, row in searched.scores.items()
+        for unit, row in scores.items()
         for channel in range(len(row))
         if channel not in kept.get(unit, range(len(row)))
     ]
     stays = [
-        float(searched.scores[unit][indices].min())
-        for unit, indices in kept.items()
-        if len(indices) > 4
+        float(scores[unit][indices].min()) for unit, indices in kept.items() if len(indices) > 1
     ]
     assert len(stays) > 5
     assert max(gone) <= min(stays)
 
 
+@pytest.mark.parametrize("ratio", [0.6, 0.4])
+def test_a_search_stops_as_soon_as_its_peak_is_near_the_budget(
+    ratio: float, searched_widths: list[dict[str, int]]
+) -> None:
+    network = unet(4)
+    model = peak_model(network, SHAPE)
+    trainer = _trainer(replace(SEARCH, pretrain_steps=120))
+    method = DHP(tolerance=0.05)
+    searched = _search(method, network, ratio, trainer)
+    limit = (ratio + 0.05) * model.peak_bytes(model.widths)
+    looks = searched_widths[CHECK_INTERVAL - 1 :: CHECK_INTERVAL]
+    is_near = [model.peak_bytes(widths) <= limit for widths in looks]
+    assert is_near == [False] * (len(looks) - 1) + [True]
+    assert searched.steps == len(searched_widths) == trainer.meter.steps["pretrain"]
+    assert len(is_near) > 1
+    assert f"stopped after {searched.steps} of at most 60 steps: budget reached" in searched.note
+
+
+def test_a_search_that_does_not_come_near_stops_at_its_cap_and_the_network_still_fits(
+    searched_widths: list[dict[str, int]],
+) -> None:
+    network = unet(4)
+    budget = _budget(network, 0.6)
+    pruned = DHP(shrinkage=0.0).prune(network, budget, _trainer())
+    assert len(searched_widths) == CAP
+    assert f"stopped after {CAP} of at most {CAP} steps: cap reached" in pruned.trace[0].note
+    assert pruned.trace[0].peak_bytes <= budget.peak_bytes
+
+
 def test_more_shrinkage_brings_more_latents_to_0_and_none_brings_none() -> None:
-    counts = [
-        _count_zero_latents(_search(DHP(shrinkage=shrinkage), unet(4)))
-        for shrinkage in (0.0, 0.6, 1.2)
-    ]
+    counts = []
+    for shrinkage in (0.0, 0.6, 1.2):
+        scores = _search(DHP(shrinkage=shrinkage), unet(4)).scores
+        counts.append(sum(int((row < 0).sum()) for row in scores.values()))
     assert counts[0] == 0
     assert counts == sorted(set(counts))
     slots = network_layout(unet(4)).size
@@ -209,40 +273,74 @@ def test_more_shrinkage_brings_more_latents_to_0_and_none_brings_none() -> None:
     assert counts[1] == pytest.approx(0.45 * slots, rel=0.2)
 
 
-def test_small_latents_become_more_with_every_quarter_of_the_search(
+def test_a_quarter_of_the_peak_is_reached_before_the_cap_and_not_long_before() -> None:
+    network = unet(16)
+    model = peak_model(network, SHAPE)
+    values = torch.randn(sum(model.widths.values()), generator=torch.Generator().manual_seed(0))
+    latents = Latents(values, model.widths, min_width=2, threshold=5e-3)
+    amount = DHP().shrinkage / 100  # at a constant learning rate, 100 steps to the cap
+    steps = 0
+    while model.peak_bytes(latents.masked_widths()) > 0.27 * model.peak_bytes(model.widths):
+        latents.shrink(amount)
+        steps += 1
+    assert 60 < steps < 100
+
+
+def test_what_the_search_leaves_of_pretraining_is_the_convergence_on_a_new_curve(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    small = []
-    shrink = Latents.shrink
+    fits: list[tuple[str, int]] = []
+    fit = TaskTrainer.fit
 
-    def record(latents: Latents, amount: float) -> None:
-        shrink(latents, amount)
-        small.append(latents.count_small())
+    def record(trainer: TaskTrainer, model: nn.Module, steps: int, **options: Any) -> int:
+        fits.append((options["phase"], steps))
+        return fit(trainer, model, steps, **options)
 
-    monkeypatch.setattr(Latents, "shrink", record)
-    searched = _search(DHP(), unet(4))
-    quarters = small[2::3]
-    assert quarters == sorted(set(quarters))
-    assert f"{small[-1]} after it" in searched.note
-    assert "shrinkage 1: " in searched.note
-
-
-def test_the_search_is_booked_as_pretraining_and_each_pass_is_counted_once() -> None:
+    monkeypatch.setattr(TaskTrainer, "fit", record)
     trainer = _trainer()
     network = unet(4)
-    _search(DHP(), network, trainer)
+    pruned = DHP().prune(network, _budget(network, 0.9), trainer)
+    searched = int(pruned.trace[0].note.split("after ")[1].split(" ")[0])
+    assert searched < CAP
+    assert fits == [("pretrain", CAP), ("pretrain", SEARCH.pretrain_steps - searched)]
+    assert pruned.finish == "finetune"
     assert trainer.meter.steps == {"pretrain": SEARCH.pretrain_steps}
-    assert trainer.meter.forward_passes == SEARCH.pretrain_steps
-    assert not any(layer._forward_hooks for layer in network.modules())
     assert DHP().expected_steps(SEARCH) == SEARCH.pretrain_steps + SEARCH.tuning_steps
 
 
-def test_from_the_pretrained_network_half_of_the_later_training_is_search() -> None:
+def test_each_pass_of_the_search_is_counted_once() -> None:
     trainer = _trainer()
     network = unet(4)
-    _search(DHP(start="pretrained"), network, trainer)
-    assert trainer.meter.steps == {"search": SEARCH.tuning_steps // 2}
-    assert DHP(start="pretrained").expected_steps(SEARCH) == SEARCH.tuning_steps
+    _search(DHP(), network, trainer=trainer)
+    assert trainer.meter.forward_passes == CAP
+    assert not any(layer._forward_hooks for layer in network.modules())
+
+
+@pytest.mark.parametrize("matched_steps", [0, 30])
+def test_from_the_pretrained_network_at_most_half_of_the_later_training_is_search(
+    matched_steps: int,
+) -> None:
+    recipe = replace(SEARCH, matched_steps=matched_steps)
+    trainer = _trainer(recipe)
+    network = unet(4)
+    method = DHP(start="pretrained", shrinkage=0.0)
+    assert method.prune(network, _budget(network, 0.6), trainer).finish == "finetune"
+    assert trainer.meter.steps == {"search": recipe.tuning_steps // 2}
+    assert method.expected_steps(recipe) == (matched_steps or CAP + SEARCH.finetune_steps)
+
+
+@pytest.mark.parametrize("importance", ["l2", "gradient"])
+def test_from_a_pretrained_network_the_latents_start_in_the_order_of_importance(
+    importance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Tensor] = []
+    monkeypatch.setattr(Hypernetwork, "reproduce", lambda own, _, latents: started.append(latents))
+    network = unet(6)
+    scores = score_channels(importance, network, network_layout(network), _trainer())
+    _search(DHP(start="pretrained", importance=importance), network)
+    latents = started[0].split([len(row) for row in scores.values()])
+    for row, own in zip(scores.values(), latents, strict=True):
+        assert torch.equal(row.argsort(), own.argsort())
 
 
 def test_statistics_biases_and_free_weights_are_trained_in_the_network_that_comes_out() -> None:
@@ -252,18 +350,20 @@ def test_statistics_biases_and_free_weights_are_trained_in_the_network_that_come
     before = fresh.state_dict()
     after = _search(DHP(), network).network.state_dict()
     batches = "blocks.0.1.num_batches_tracked"
-    assert int(after[batches]) == int(before[batches]) + SEARCH.pretrain_steps
+    assert int(after[batches]) == int(before[batches]) + CAP
     unmoved = [name for name, value in after.items() if torch.equal(value, before[name])]
     assert not unmoved
     assert 0 < float(after["head.0.bias"].abs().max()) < 0.1  # it started at 0
 
 
-def test_a_search_lowers_the_loss() -> None:
-    losses = []
-    for steps in (1, 60):
-        trainer = _trainer(replace(SEARCH, pretrain_steps=steps))
-        losses.append(trainer.loss(_search(DHP(shrinkage=0.1), Residual(), trainer).network))
+def test_search_and_convergence_lower_the_loss(searches: list[SearchResult]) -> None:
+    network = Residual()
+    trainer = _trainer(replace(SEARCH, pretrain_steps=120))
+    pruned = DHP(shrinkage=0.1).prune(network, _budget(network, 0.6), trainer)
+    short = _search(DHP(), Residual(), trainer=_trainer(replace(SEARCH, pretrain_steps=2)))
+    losses = [trainer.loss(net) for net in (short.network, searches[0].network, pruned.model)]
     assert losses[1] < 0.7 * losses[0], losses
+    assert losses[2] < losses[1], losses
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None:
@@ -281,8 +381,8 @@ def test_other_networks_fit_their_budget_too(name: str) -> None:
     network = PUBLIC[name]()
     shape = input_shape(name)
     budget = _budget(network, 0.8, shape)
-    trainer = _trainer(replace(SEARCH, patch=32, pretrain_steps=2))
-    pruned = DHP(least_width=1).prune(network, budget, trainer)
+    trainer = _trainer(replace(SEARCH, patch=32, pretrain_steps=4))
+    pruned = DHP().prune(network, budget, trainer)
     assert isinstance(pruned, Pruned)
     referee(pruned.model, network, budget, "dhp")
 
@@ -290,3 +390,11 @@ def test_other_networks_fit_their_budget_too(name: str) -> None:
 def test_without_data_the_method_says_that_it_needs_some() -> None:
     with pytest.raises(ConfigError, match=r"needs data.*pass trainer="):
         DHP().prune(unet(4), _budget(unet(4), 0.5), NO_TRAINER)
+
+
+@pytest.mark.parametrize(
+    "options", [{"shrinkage": -0.1}, {"tolerance": -0.1}, {"least_share": 1.5}]
+)
+def test_options_that_mean_nothing_are_refused(options: dict) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(options))} = "):
+        DHP(**options)

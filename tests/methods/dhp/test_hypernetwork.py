@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.channels.units import STAYS
 from bench.surgery.importance import channel_norms
 from methods.dhp.hypernetwork import Hypernetwork, LayerWeights, WeightedSum
+from methods.dhp.latents import spread_by_rank
 from tests.networks.public import PUBLIC, input_shape
 from tests.networks.small import SHAPE, network_layout, unet
 
@@ -197,11 +198,31 @@ def test_it_can_start_at_the_weights_of_a_network(name: str) -> None:
     before = deepcopy(network)
     layout = network_layout(network, input_shape(name))
     hypernetwork = _make_hypernetwork(network)
-    norms = [score / score.mean() for score in channel_norms(network, layout).values()]
-    hypernetwork.reproduce(network, torch.cat(norms))
+    latents = [spread_by_rank(score) for score in channel_norms(network, layout).values()]
+    hypernetwork.reproduce(network, torch.cat(latents))
     hypernetwork.write_weights(network)
     for weight, original in zip(network.parameters(), before.parameters(), strict=True):
         torch.testing.assert_close(weight, original, rtol=1e-4, atol=1e-5)
+
+
+def test_from_a_pretrained_network_a_step_moves_no_weight_far_also_between_short_latents() -> None:
+    network = unet(16)
+    layout = network_layout(network)
+    latents = torch.cat([spread_by_rank(s) for s in channel_norms(network, layout).values()])
+    inputs = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
+    moves = []
+    for shortest in (0.0, 1.0):
+        hypernetwork = _make_hypernetwork(network)
+        hypernetwork.reproduce(network, latents.clamp_min(shortest))
+        before = hypernetwork.generate_weights()
+        optimizer = torch.optim.Adam(hypernetwork.parameters(), lr=1e-3)
+        hypernetwork.run(network, inputs).square().mean().backward()
+        optimizer.step()
+        after = hypernetwork.generate_weights()
+        moves.append([(after[name] - weight).abs() for name, weight in before.items()])
+    assert max(float(move.detach().max()) for move in moves[0]) < 0.05
+    spread, equal = (torch.stack([move.detach().norm() for move in each]) for each in moves)
+    assert (spread < 1.3 * equal).all()
 
 
 @pytest.mark.parametrize("name", ["nafnet", "srresnet x2", "hinet"])

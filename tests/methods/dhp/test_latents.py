@@ -1,9 +1,10 @@
 """The proximal step: check (b), the floor of check (f), and check (g)."""
 
+import pytest
 import torch
 from torch import Tensor
 
-from methods.dhp.latents import Latents
+from methods.dhp.latents import LEAST_LATENT, Latents, spread_by_rank
 
 WIDTHS = {"wide": 40, "narrow": 3, "other": 20}
 SLOTS = sum(WIDTHS.values())
@@ -52,6 +53,28 @@ def test_a_unit_stops_shrinking_once_no_more_than_its_least_width_are_large() ->
     stopped = values.clone()
     latents.shrink(1.0)
     assert torch.equal(values, stopped)
+
+
+def test_the_width_of_a_unit_counts_its_large_latents_and_at_least_its_least_width() -> None:
+    latents, values = _latents(min_width=4)
+    values[:] = 0
+    values[:6] = torch.tensor([-0.3, 0.1, 5e-3, 4e-3, 0.2, -0.2])
+    values[43:45] = 1
+    assert latents.masked_widths() == {"wide": 5, "narrow": 3, "other": 4}
+
+
+def test_latents_of_a_pretrained_unit_are_spread_as_normal_ones_in_the_order_of_its_scores() -> (
+    None
+):
+    scores = torch.rand(1000, generator=torch.Generator().manual_seed(0))
+    latents = spread_by_rank(scores)
+    assert torch.equal(latents.argsort(), scores.argsort())
+    normal = torch.randn(100_000, generator=torch.Generator().manual_seed(0)).abs()
+    for share in (0.25, 0.5, 0.75, 0.95):
+        expected = (float(normal.quantile(share)) ** 2 + LEAST_LATENT**2) ** 0.5
+        assert float(latents.quantile(share)) == pytest.approx(expected, rel=0.02)
+    assert float(latents.min()) >= LEAST_LATENT
+    assert float(spread_by_rank(torch.ones(1))) == pytest.approx(0.68, abs=0.01)
 
 
 def test_without_shrinkage_nothing_moves() -> None:

@@ -2,6 +2,8 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,11 +12,13 @@ from torch import Tensor, nn
 from bench.contract import Budget, Recipe, Widths
 from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
+from bench.surgery.importance import channel_norms, random_scores, select_most_important
 from bench.surgery.remove import remove_channels
 from bench.surgery.width_search import scale_widths
 from bench.training.trainer import TaskTrainer
+from methods.slimmable.autoslim import AutoSlim
 from methods.slimmable.s_net import SNet
-from methods.slimmable.training import Slimmable, estimate_statistics, sandwich_objective
+from methods.slimmable.training import Slimmable, Start, estimate_statistics, sandwich_objective
 from methods.slimmable.us_net import USNet
 from tasks.models.unet import UNet
 from tests.fakes import FakeTask
@@ -30,6 +34,7 @@ RECIPE = Recipe(
     calibration_crops=2,
     threads=1,
 )
+STARTS: tuple[Start, ...] = ("pretrained", "scratch")
 PHOTOGRAPHS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -93,22 +98,23 @@ def test_only_slices_get_gradients_and_the_least_slice_gets_those_of_all_widths(
 
 
 @pytest.mark.parametrize("distilled", [True, False])
-def test_the_widest_learns_from_clean_crops_only_and_the_narrower_ones_do_not_change_it(
+def test_the_widest_learns_from_clean_crops_and_the_mean_over_the_narrower_ones_counts_as_much(
     distilled: bool,
 ) -> None:
     network = unet(4)
     slimmable = make_slimmable(network)
     trainer = make_trainer()
-    narrow = scale_widths(slimmable.analysis, 1, 1, 4)
+    narrower = [scale_widths(slimmable.analysis, width, 1, 4) for width in (1, 2, 3)]
     clean = torch.rand_like(PHOTOGRAPHS)
-    objective = sandwich_objective(slimmable, lambda: [narrow], trainer, distilled)
+    objective = sandwich_objective(slimmable, lambda: narrower, trainer, distilled)
     objective(network, PHOTOGRAPHS, clean).backward()
     found = network.encoder[0].c11.weight.grad.clone()
     network.zero_grad()
     target = network(PHOTOGRAPHS)
     trainer.criterion(target, clean).backward()
     narrow_target = target.detach() if distilled else clean
-    trainer.criterion(slimmable.run(narrow, PHOTOGRAPHS), narrow_target).backward()
+    for widths in narrower:
+        (trainer.criterion(slimmable.run(widths, PHOTOGRAPHS), narrow_target) / 3).backward()
     torch.testing.assert_close(found, network.encoder[0].c11.weight.grad)
 
 
@@ -245,15 +251,63 @@ def test_tied_layers_have_one_width() -> None:
     assert tied < network.head.out_channels
 
 
-@pytest.mark.parametrize("make", [Residual, Shuffled])
-def test_the_network_that_is_cut_out_restores_what_the_slimmable_one_did_at_its_width(make) -> None:
+@pytest.mark.parametrize("ranked", [False, True])
+@pytest.mark.parametrize("make", [Residual, Shuffled, lambda: unet(4)])
+def test_the_network_that_is_cut_out_restores_what_the_slimmable_one_did_at_its_width(
+    make, ranked: bool
+) -> None:
     network = make()
     slimmable = make_slimmable(network)
+    if ranked:
+        slimmable.rank_channels(random_scores(slimmable.analysis.layout, seed=0))
     widths = scale_widths(slimmable.analysis, 1, 1, 2)
     smaller = slimmable.cut(widths, "none", make_trainer()).model
     expected = slimmable.run(widths, PHOTOGRAPHS)
     torch.testing.assert_close(smaller(PHOTOGRAPHS), expected, rtol=1e-5, atol=1e-6)
     assert network_layout(smaller).widths == widths
+
+
+def test_a_narrower_network_is_part_of_every_wider_one_also_where_scores_are_equal() -> None:
+    slimmable = make_slimmable(unet(8))
+    scores = random_scores(slimmable.analysis.layout, seed=0)
+    scores = {unit: (4 * row).round() for unit, row in scores.items()}
+    slimmable.rank_channels(scores)
+    family = [
+        slimmable.channels_at(scale_widths(slimmable.analysis, width, 1, 8))
+        for width in range(1, 8)
+    ]
+    for narrow, wide in pairwise(family):
+        for unit, channels in narrow.items():
+            assert set(channels) < set(wide[unit])
+            assert channels == select_most_important(scores[unit], len(channels))
+
+
+@pytest.mark.parametrize("method", [SNet, USNet, partial(AutoSlim, groups=2, peak_aware=True)])
+def test_from_pretrained_weights_the_channels_that_were_longest_stay_and_from_scratch_the_first(
+    method,
+) -> None:
+    network = unet(8)
+    norms = channel_norms(network, network_layout(network))
+    budget = make_budget(network, 0.7)
+    kept = {
+        start: method(start=start).prune(network, budget, make_trainer()).kept for start in STARTS
+    }
+    for unit, channels in kept["pretrained"].items():
+        assert channels == select_most_important(norms[unit], len(channels))
+    assert any(channels[-1] >= len(channels) for channels in kept["pretrained"].values())
+    for channels in kept["scratch"].values():
+        assert channels == list(range(len(channels)))
+
+
+def test_channels_can_be_ordered_by_any_importance() -> None:
+    network = unet(8)
+    kept = []
+    for importance in ("l2", "gradient"):
+        method = SNet(start="pretrained", importance=importance)
+        kept.append(method.prune(network, make_budget(network, 0.3), make_trainer()).kept)
+    widths = [{unit: len(channels) for unit, channels in units.items()} for units in kept]
+    assert widths[0] == widths[1]
+    assert kept[0] != kept[1]
 
 
 @pytest.mark.parametrize(("switch", "width"), [(0.25, 2), (0.5, 4), (0.75, 6), (1.0, 8)])
@@ -277,8 +331,7 @@ def test_with_statistics_of_its_own_a_narrow_network_is_the_one_that_was_trained
     method = SNet(switches=(0.25, 1.0), start="pretrained")
     slimmable = method.prepare(network, Budget(1, shape), trainer)
     narrow = slimmable.widths_at(0.25, 1)
-    kept = {unit: list(channels) for unit, channels in slimmable.first_channels(narrow).items()}
-    shared = remove_channels(slimmable.model, kept, shape)
+    shared = remove_channels(slimmable.model, slimmable.channels_at(narrow), shape)
     ((degraded, clean),) = trainer.calibration
     with torch.no_grad():  # in training mode each batch has its own statistics
         trained = float(trainer.criterion(deepcopy(shared).train()(degraded), clean))
