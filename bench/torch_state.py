@@ -23,3 +23,17 @@ def to_channels_last(model: nn.Module, device: str | torch.device) -> nn.Module:
     """Move a network to a device, in channels_last, in place; return it."""
     target = torch.device(device)
     return model.to(device=target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute convolutions in float32 inside the block; NVIDIA GPUs take TF32 for them by default.
+
+    TF32 has 10 bits of mantissa: the same network with other sizes differs by 1e-3.
+    """
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed

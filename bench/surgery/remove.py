@@ -27,7 +27,7 @@ from bench.contract import Inputs, Kept, Shape
 from bench.errors import PluginError
 from bench.graph.lowering import trace
 from bench.surgery.masks import mask_channels
-from bench.torch_state import eval_mode
+from bench.torch_state import eval_mode, full_precision
 from bench.units import as_shapes
 
 PROBE_SIZE = 64  # height and width of the input that verifies a surgery, if the network accepts it
@@ -195,5 +195,5 @@ def _run_random_inputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tens
     like = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.rand(shape, generator=generator).to(like) for shape in shapes]
-    with torch.no_grad(), eval_mode(model):
+    with torch.no_grad(), eval_mode(model), full_precision():
         return tree_leaves(model(*inputs))
