@@ -258,8 +258,8 @@ def study_path(source: str | Path) -> Path:
 def method_source(cls: type) -> str:
     """Return a hash of a method's code: of its file, or of all files of its package.
 
-    Only the code counts: comments, docstrings, formatting and the modules from which names are
-    imported do not change the hash.
+    Only the code counts: comments, docstrings, `departures`, formatting and the modules from which
+    names are imported do not change the hash.
     """
     module = sys.modules[cls.__module__]
     path = Path(module.__file__ or "")
@@ -284,13 +284,17 @@ def _normalize_code(file: Path) -> str:
 
 
 class _CodeStripper(ast.NodeTransformer):
-    """Remove imports and docstrings."""
+    """Remove imports, docstrings and the departures of a method."""
 
     def visit_Import(self, node: ast.Import) -> None:
         """Remove the statement."""
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         """Remove the statement."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AnnAssign | None:
+        """Remove the statement if it lists departures."""
+        return None if ast.unparse(node.target) == "departures" else node
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         """Remove the statement if it is only a text."""

@@ -252,6 +252,7 @@ SAME_HASH = {
         '"""A file."""\n' + CODE.replace("    return", '    """A function."""\n    return')
     ),
     "formatting": CODE.replace("(a, b)", "(\n    a,\n    b,\n)").replace("cut(a)", "(cut( a ))"),
+    "departures": CODE + "departures: tuple[str, ...] = ('a text',)\n",
     "import paths": "import os\n" + CODE.replace("bench.surgery", "bench.elsewhere"),
 }
 OTHER_HASH = {
