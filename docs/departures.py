@@ -10,6 +10,7 @@ here, why, and what the difference changes, as far as it was measured. This page
 `python docs/departures.py` from the methods' own attribute `departures`; in a terminal,
 `prunebench list departures` prints it. Study `table1_paper` undoes those that an option can undo.
 """
+TABLE_HEAD = "| paper | here | why | effect |\n| --- | --- | --- | --- |"
 
 
 def render_page() -> str:
@@ -21,7 +22,7 @@ def render_page() -> str:
     for entry in list_entries("departures"):
         if entry["name"] != previous:
             previous = entry["name"]
-            lines += [f"\n## {previous}\n", "| paper | here | why | effect |", "| --- | --- | --- | --- |"]
+            lines += [f"\n## {previous}\n", TABLE_HEAD]
         cells = (entry[column] for column in ("paper", "here", "why", "effect"))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -2,8 +2,8 @@
 
 The x of a point is the peak of the pruned network in the convention of the budget, not the budget.
 A dashed line is the unpruned network, from which pruning started; a pale line joins the points of
-the Pareto front. Over several seeds a point is the mean, and its bar the 95 % interval of the mean.
-Each section has one panel (task, network, input, convention).
+the Pareto front. Over several seeds a point is the mean; from three on, its bar is the 95 %
+interval of the mean over seeds. Each section has one panel (task, network, input, convention).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from bench.errors import ConfigError
 from bench.records import UNPRUNED
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
+from bench.report.statistics import MIN_SEEDS
 from bench.report.style import NEUTRAL, draw_line, label_styles, open_figure
 from bench.report.table import section_title
 from bench.units import mib
@@ -142,7 +143,8 @@ def _label_axes(axes: "Axes", panel: Sequence[Row]) -> None:
     """Add title, axis labels, budgets and legend."""
     first = panel[0]
     seeds = max(row["seeds"] for row in panel)
-    averaged = f", mean and 95 % interval over {seeds} seeds" if seeds > 1 else ""
+    interval = " and 95 % interval" if seeds >= MIN_SEEDS else ""
+    averaged = f", mean{interval} over {seeds} seeds" if seeds > 1 else ""
     axes.set_title(section_title(first) + averaged, loc="left", pad=18)
     axes.set_xlabel(f"peak memory ({first['convention']}) at {first['measured_at']}, MiB")
     axes.set_ylabel("PSNR, dB")

@@ -6,8 +6,10 @@ in nothing but the seed are averaged, and a cell without a record becomes a row 
 never averaged.
 
 Over several seeds, peaks are the maximum over the seeds (a budget binds every seed), and all other
-numbers are means, with the sample standard deviation (n - 1) and half of the 95 % interval of the
-mean. Only finished records count. The status is the worst one.
+numbers are means, with the sample standard deviation (n - 1). From three seeds on, PSNR and SSIM
+have half of the 95 % interval of the mean over seeds, on these photographs. Counts have none: they
+are often equal in all but one seed, and Student's interval is for normal values. Only finished
+records count. The status is the worst one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.files.hashing import digest
 from bench.records import NOT_IN_KEY, Cell, Record
-from bench.report.statistics import interval_half_width
+from bench.report.statistics import MIN_SEEDS, interval_half_width
 from bench.units import format_shape
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ INTEGER_FIELDS = (*MAX_FIELDS, *COUNT_FIELDS)
 SCORE_FIELDS = ("psnr_db", "ssim", "input_psnr_db", "input_ssim")
 MEAN_FIELDS = (*SCORE_FIELDS, "seconds", "rate_sum", "tuning_rate_sum", *TIME_FIELDS, *COUNT_FIELDS)
 SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FORMATS)
+INTERVAL_FIELDS = ("psnr_db", "ssim")
 EQUAL_FIELDS = (  # of all records of a question
     "question",
     "task",
@@ -169,8 +172,8 @@ def merge_rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[di
 
     Sections and labels keep the order of `cells` (or of the records). `seeds` counts the finished
     records, `seeds_asked` all; `statuses` counts records by status. A name that ends in `_std` is a
-    standard deviation, one in `_half95` half of an interval; both are None for fewer than two
-    seeds.
+    standard deviation, None for one seed; one in `_half95` is half of an interval, None for fewer
+    than three.
 
     Args:
         records: of the cells that have a result.
@@ -210,8 +213,7 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
     }
     merged |= {f"{name}_std": deviation for name, deviation in deviations.items()}
     merged |= {
-        f"{name}_half95": None if deviation is None else interval_half_width(deviation, len(done))
-        for name, deviation in deviations.items()
+        f"{name}_half95": _half_width(deviations[name], len(done)) for name in INTERVAL_FIELDS
     }
     worst = (
         group[group["status"] == status]
@@ -232,6 +234,13 @@ def _mean(column: Any, is_integer: bool) -> float | int | None:
     """Return the mean of the values that exist, rounded for integers; None without values."""
     mean = _to_python(column.astype("Float64").mean())
     return None if mean is None else round(mean) if is_integer else float(mean)
+
+
+def _half_width(deviation: float | None, seeds: int) -> float | None:
+    """Return half of the interval of a mean over seeds; None if there are too few."""
+    if deviation is None or seeds < MIN_SEEDS:
+        return None
+    return interval_half_width(deviation, seeds)
 
 
 def _to_python(value: Any) -> Any:

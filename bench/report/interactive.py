@@ -194,7 +194,7 @@ def _add_line(
 ) -> None:
     """Add the PSNR of rows against `x`; hovering shows the cell.
 
-    Bars are half of the 95 % interval over seeds, for rows of several seeds.
+    Bars are half of the 95 % interval over seeds, for rows of three seeds or more.
     """
     halves = [row["psnr_db_half95"] or 0 for row in rows]
     figure.add_scatter(

@@ -19,9 +19,9 @@ from bench.records import Record
 from bench.report import curve, interactive, page_table, pattern, skips
 from bench.report.convention_agreement import describe_agreement
 from bench.report.crops_figure import View, collect_views
-from bench.report.frame import MAIN_METHOD, first_per_key
+from bench.report.frame import MAIN_METHOD, Row, first_per_key
 from bench.report.results import RunResults
-from bench.report.significance import compare_with_reference
+from bench.report.significance import compare_with_reference, format_verdict
 from bench.report.table import row_notes, section_caption, section_title
 from bench.study.store import Store
 
@@ -119,15 +119,23 @@ def _summarize(section: RunResults) -> list[str]:
         if ratio < 1 and len(done) > 1:
             best, second = done[:2]
             comparison = compare_with_reference(second["label"], [best, second], section.records)
-            interval = comparison[0]["interval_db"]
-            has_doubt = interval and interval[0] <= 0 <= interval[1]
-            doubt = "; the interval of that difference contains zero" if has_doubt else ""
+            doubt = _describe_doubt(comparison[0])
             sentences.append(
                 f"At {ratio:g} of the peak, {best['label']} has the highest PSNR: "
                 f"{best['psnr_db']:.2f} dB, {best['psnr_db'] - second['psnr_db']:.2f} dB ahead of "
                 f"{second['label']}{doubt}."
             )
     return sentences
+
+
+def _describe_doubt(row: Row) -> str:
+    """Return why a compared row may not be better than its reference; "" for no reason."""
+    if row["difference_db"] is None:
+        return ""
+    if row["interval_db"] is None:
+        return f" ({format_verdict(row)})"
+    low, high = row["interval_db"]
+    return "; the 95 % interval of that difference contains zero" if low <= 0 <= high else ""
 
 
 def _select_first_seeds(records: Sequence[Record]) -> list[Record]:

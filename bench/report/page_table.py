@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bench.report.frame import COST_FORMATS, Row
-from bench.report.significance import format_verdict
-from bench.report.statistics import MIN_PHOTOGRAPHS
+from bench.report.significance import describe_sample, describe_test, format_verdict
+from bench.report.statistics import MIN_SCENES, MIN_SEEDS
 from bench.report.table import (
     MISSING,
     RANK_MARKS,
@@ -64,29 +64,14 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
     """Return sentences, without full stop, on the comparison."""
     if not _has_comparison(rows):
         return []
-    photographs = max(row["photographs"] or 0 for row in rows)
-    seeds = max(row["paired_seeds"] or 0 for row in rows)
-    test = (
-        "Verdict: Wilcoxon signed-rank test over photographs at 5 %, with Holm's correction for "
-        "the rows of a ratio"
-        if _has_test(rows)
-        else "Too few images for a test of significance: it takes "
-        f"{MIN_PHOTOGRAPHS} independent photographs"
-    )
+    seeds, scenes = max((row["paired_seeds"] or 0, row["scenes"] or 0) for row in rows)
+    mean = "PSNR minus that of the first row of MOSP, mean over scenes and seeds"
+    if _has_test(rows):
+        return [f"{DIFFERENCE_HEADER}: {mean}, and its 95 % interval", *describe_test()]
     return [
-        f"{DIFFERENCE_HEADER}: PSNR minus that of the first row of MOSP, mean over photographs, "
-        "and its 95 % bootstrap interval",
-        f"The interval resamples {photographs} photographs and {seeds} seed{'s' * (seeds > 1)}"
-        + _describe_limits(photographs, seeds),
-        test,
+        f"{DIFFERENCE_HEADER}: {mean}; {describe_sample(seeds, scenes)}: not tested, because a "
+        f"test takes {MIN_SEEDS} seeds and {MIN_SCENES} scenes"
     ]
-
-
-def _describe_limits(photographs: int, seeds: int) -> str:
-    """Describe the variation that an interval from few photographs or seeds leaves out."""
-    few = "; with so few photographs it is too narrow" if photographs < MIN_PHOTOGRAPHS else ""
-    one_seed = "; with one seed it leaves out the randomness of training" if seeds < 2 else ""
-    return few + one_seed
 
 
 def _has_comparison(rows: Sequence[Row]) -> bool:
@@ -117,11 +102,11 @@ def _build_line(rows: Sequence[Row], row: Row, has_comparison: bool, has_test: b
 
 
 def _difference_entry(row: Row) -> Entry:
-    """Return the difference to MOSP with its interval."""
+    """Return the difference to MOSP, with its interval if it was tested."""
     if row["difference_db"] is None:
         return Entry(MISSING, _sort_key(None))
-    low, high = row["interval_db"]
-    return Entry(f"{row['difference_db']:+.2f} ({low:+.2f} to {high:+.2f})", row["difference_db"])
+    interval = " ({:+.2f} to {:+.2f})".format(*row["interval_db"]) if row["interval_db"] else ""
+    return Entry(f"{row['difference_db']:+.2f}{interval}", row["difference_db"])
 
 
 def _parameters_entry(row: Row) -> Entry:

@@ -4,7 +4,7 @@ The folder `paper/` holds the tables as printed. In Table 1 (methods) the paper'
 compared with the first row of that method in the order of the study; variants have no counterpart.
 If a study varies the outer or inner stride of MOSP, its rows are compared with Table 2 or 3. Ranks
 are among the rows that both tables have at a ratio, 1 for the best PSNR. Absolute PSNR on different
-data cannot be compared; order can.
+data cannot be compared; order can, by Kendall's tau.
 """
 
 import csv
@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
-from bench.report.statistics import count_same_order
+from bench.report.statistics import compare_orders, tau_deviation
 from bench.report.table import (
     MISSING,
     Markup,
@@ -47,6 +47,7 @@ HEADERS = (
     "status",
 )
 RANKS = (("paper_rank", "d"), ("rank", "d"), ("rank_difference", "+d"))
+KENDALL = ("kendall_tau", "kendall_interval", "kendall_p_value")
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,11 @@ def has_counterparts(results: RunResults) -> bool:
 def add_paper_values(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows with the paper's parameters and PSNR, both ranks and their difference.
 
-    The difference is our rank minus the paper's; fields that do not exist are None.
+    The difference is our rank minus the paper's. The fields KENDALL are the agreement of both
+    orders at the ratio of a ranked row. Fields that do not exist are None.
     """
     empty = dict.fromkeys(
-        ("paper_parameters", "paper_psnr", "paper_psnr_db", *(name for name, _ in RANKS))
+        ("paper_parameters", "paper_psnr", "paper_psnr_db", *(name for name, _ in RANKS), *KENDALL)
     )
     result = [row | empty for row in rows]
     for _, section in groupby(result, key=section_key):
@@ -179,6 +181,11 @@ def _add_block_values(ratio: float, block: Sequence[dict[str, Any]]) -> None:
         row["paper_rank"] = 1 + sum(other.psnr_db > paper_row.psnr_db for _, other in ranked)
         row["rank"] = 1 + sum(other["psnr_db"] > row["psnr_db"] for other, _ in ranked)
         row["rank_difference"] = row["rank"] - row["paper_rank"]
+    agreement = compare_orders(
+        [row["rank"] for row, _ in ranked], [row["paper_rank"] for row, _ in ranked]
+    )
+    for row, _ in ranked:
+        row.update(zip(KENDALL, agreement or (None, None, None), strict=True))
 
 
 def _format_row(section: Sequence[Row], row: Row, markup: Markup) -> list[str]:
@@ -218,7 +225,7 @@ def _format_share(share: float, markup: Markup) -> str:
 
 
 def _caption(section: Sequence[Row]) -> list[str]:
-    """Return sentences on what may be compared and how many pairs are in the paper's order."""
+    """Return sentences on what may be compared and how far the order is the paper's."""
     sentences = [
         "Paper: Shi et al., AAAI 2023, U-Net of width 32 on SIDD, 80 epochs of pretraining and 20 "
         "of fine-tuning; here other data, widths and steps: compare the order, not the decibels",
@@ -228,11 +235,20 @@ def _caption(section: Sequence[Row]) -> list[str]:
     ]
     for ratio, block in groupby(section, key=lambda row: row["ratio"]):
         ranked = [row for row in block if row["rank"] is not None]
-        same, pairs = count_same_order(
-            [row["rank"] for row in ranked], [row["paper_rank"] for row in ranked]
-        )
-        if pairs:
-            sentences.append(
-                f"Ratio {ratio:g}: {same} of {pairs} pairs of methods stand in the paper's order"
-            )
+        if ranked and ranked[0]["kendall_tau"] is not None:
+            sentences.append(_describe_agreement(ratio, ranked[0], len(ranked)))
     return sentences
+
+
+def _describe_agreement(ratio: float, row: Row, count: int) -> str:
+    """Describe how far `count` rows stand in the paper's order, and what chance would give."""
+    tau, interval, p_value = (row[name] for name in KENDALL)
+    certainty = (
+        "95 % interval {:.2f} to {:.2f}, {} rows".format(*interval, count)
+        if interval
+        else f"{count} rows, too few for an interval"
+    )
+    return (
+        f"Ratio {ratio:g}: Kendall's tau with the paper's order is {tau:.2f} ({certainty}; by "
+        f"chance 0 ± {tau_deviation(0, count):.2f}, p = {p_value:.2g})"
+    )

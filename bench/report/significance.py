@@ -1,14 +1,17 @@
-"""Comparison of each row with a reference row, photograph by photograph.
+"""Comparison of each row with a reference row, by seed and scene.
 
-    d[s, i] = PSNR of a row at seed s and photograph i, minus that of the reference row
+    d[s, i] = PSNR of a row at seed s on scene i, minus that of the reference row
 
-The mean of d has a bootstrap interval and is tested against zero; the p values are corrected for
-all rows of a ratio (`bench.report.statistics`). Tiles of one photograph are not independent:
-photographs with different names in a test set are taken to be independent.
+Photographs of one scene are not independent, so d is their mean. The scene of a photograph is its
+name up to the last "/"; a photograph without one is a scene of its own, and scenes of two test sets
+are different. From three seeds and ten scenes on, the mean of d has an interval and is tested
+against zero (`bench.report.statistics`); with fewer there is only the mean. The p values are
+corrected for all rows of a ratio.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -16,14 +19,15 @@ import numpy as np
 from bench.errors import ConfigError
 from bench.plugins.registry import describe_unknown
 from bench.records import Record
-from bench.report.frame import Row, question_key, section_key
+from bench.report.frame import Row, group_by, question_key, section_key
 from bench.report.results import RunResults
 from bench.report.statistics import (
     CONFIDENCE,
-    MIN_PHOTOGRAPHS,
-    bootstrap_interval,
+    MIN_SCENES,
+    MIN_SEEDS,
     correct_holm,
-    wilcoxon_p_value,
+    estimate_mean,
+    interval_half_width,
 )
 from bench.report.table import (
     MISSING,
@@ -41,12 +45,23 @@ HEADERS = (
     "difference dB",
     "95 % interval",
     "photographs",
+    "scenes",
     "seeds",
     "p, Holm",
     "verdict",
 )
-COMPARISON_FIELDS = ("difference_db", "interval_db", "photographs", "paired_seeds", "p_value")
-Scores = Mapping[tuple[int, str], float]  # (seed, test set/photograph) -> PSNR
+COMPARISON_FIELDS = (
+    "difference_db",
+    "difference_db_half95",
+    "interval_db",
+    "photographs",
+    "scenes",
+    "paired_seeds",
+    "p_value",
+)
+NUMERALS = {1: "one", 2: "two"}
+Photograph = tuple[str, str]  # test set, name
+Scores = Mapping[tuple[int, Photograph], float]  # (seed, photograph) -> PSNR
 
 
 def render_reference_comparison(
@@ -75,8 +90,10 @@ def compare_with_reference(
 ) -> list[dict[str, Any]]:
     """Return the rows with the fields of their comparison with a reference row.
 
-    The fields are `difference_db`, `interval_db`, `photographs`, `paired_seeds` and `p_value`
-    (corrected), all None for rows that are not compared, and `versus`, the label of the reference.
+    The fields are `difference_db`, `photographs`, `scenes` and `paired_seeds`, None for rows that
+    are not compared; `difference_db_half95`, half of the interval over seeds alone, `interval_db`
+    and `p_value` (corrected), None for rows that are not tested; and `versus`, the label of the
+    reference.
 
     Args:
         reference: label; a row is compared with the row of this label that has its ratio, recipe,
@@ -120,38 +137,59 @@ def _comparison_conditions(row: Row) -> tuple[Any, ...]:
 
 
 def _compare_scores(ours: Scores, theirs: Scores) -> dict[str, Any]:
-    """Compare two rows on the photographs and seeds that both have."""
+    """Compare two rows on the photographs and seeds that both have.
+
+    A scene counts once, however many photographs it has.
+    """
     common = ours.keys() & theirs.keys()
     seeds = sorted({seed for seed, _ in common})
     photographs = sorted({photograph for _, photograph in common})
     if not common or len(common) < len(seeds) * len(photographs) or ours is theirs:
         return dict.fromkeys(COMPARISON_FIELDS)
+    scenes = group_by(photographs, _find_scene)
     differences = np.array(
         [
-            [ours[seed, photograph] - theirs[seed, photograph] for photograph in photographs]
+            [fmean(ours[seed, name] - theirs[seed, name] for name in scene) for scene in scenes]
             for seed in seeds
         ]
     )
-    return {
+    of_seeds = differences.mean(1)
+    compared = {
         "difference_db": float(differences.mean()),
-        "interval_db": list(bootstrap_interval(differences)),
+        "difference_db_half95": (
+            interval_half_width(float(of_seeds.std(ddof=1)), len(seeds))
+            if len(seeds) >= MIN_SEEDS
+            else None
+        ),
         "photographs": len(photographs),
+        "scenes": len(scenes),
         "paired_seeds": len(seeds),
-        "p_value": wilcoxon_p_value(differences),
     }
+    if len(seeds) < MIN_SEEDS or len(scenes) < MIN_SCENES:
+        return compared | {"interval_db": None, "p_value": None}
+    estimate = estimate_mean(differences)
+    return compared | {
+        "interval_db": [float(estimate.low), float(estimate.high)],
+        "p_value": float(estimate.p_value),
+    }
+
+
+def _find_scene(photograph: Photograph) -> Photograph:
+    test_set, name = photograph
+    return test_set, name.rpartition("/")[0] or name
 
 
 def _collect_scores(
     records: Sequence[Record],
-) -> dict[tuple[str, str], dict[tuple[int, str], float]]:
+) -> dict[tuple[str, str], dict[tuple[int, Photograph], float]]:
     """Return the scores of each row, by its key."""
-    scores: dict[tuple[str, str], dict[tuple[int, str], float]] = {}
+    scores: dict[tuple[str, str], dict[tuple[int, Photograph], float]] = {}
     for record in records:
         row_scores = scores.setdefault((question_key(record.cell), record.cell.label), {})
         for test_set, photographs in record.scores.items():
             for photograph, score in photographs.items():
                 if "psnr_db" in score:
-                    row_scores[record.cell.seed, f"{test_set}/{photograph}"] = score["psnr_db"]
+                    row_scores[record.cell.seed, (test_set, photograph)] = score["psnr_db"]
     return scores
 
 
@@ -166,10 +204,12 @@ def _format_row(_: Sequence[Row], row: Row, markup: Markup) -> list[str]:
         markup.escape(row["label"]),
         f"{row['ratio']:g}",
         format_mean(row, "psnr_db", ".2f", markup),
-        f"{row['difference_db']:+.2f}" if compared else MISSING,
-        "{:+.2f} to {:+.2f}".format(*row["interval_db"]) if compared else MISSING,
-        str(row["photographs"]) if compared else MISSING,
-        str(row["paired_seeds"]) if compared else MISSING,
+        format_mean(row, "difference_db", "+.2f", markup),
+        "{:+.2f} to {:+.2f}".format(*row["interval_db"]) if row["interval_db"] else MISSING,
+        *(
+            str(row[name]) if compared else MISSING
+            for name in ("photographs", "scenes", "paired_seeds")
+        ),
         MISSING if row["p_value"] is None else f"{row['p_value']:.2g}",
         markup.escape(format_verdict(row)),
     ]
@@ -182,17 +222,33 @@ def format_verdict(row: Row) -> str:
     if row["difference_db"] is None:
         return "reference" if row["label"] == row["versus"] else "not compared"
     if row["p_value"] is None:
-        return "too few photographs for a test"
+        return f"{describe_sample(row['paired_seeds'], row['scenes'])}: not tested"
     if row["p_value"] >= 1 - CONFIDENCE:
         return "not significant"
     return "better" if row["difference_db"] > 0 else "worse"
 
 
+def describe_sample(seeds: int, scenes: int) -> str:
+    """Describe what there is too little of for a test: "one seed" or "3 scenes"."""
+    if seeds < MIN_SEEDS:
+        return f"{NUMERALS[seeds]} seed{'s' * (seeds > 1)}"
+    return f"{scenes} scene{'s' * (scenes > 1)}"
+
+
+def describe_test() -> list[str]:
+    """Return sentences, without full stop, on the interval and the test."""
+    return [
+        "95 % interval and p: over seeds and scenes together, so for networks trained anew and "
+        f"other scenes; from {MIN_SEEDS} seeds and {MIN_SCENES} scenes on; a scene is one "
+        "photograph, or those whose names agree up to the last '/'",
+        "Verdict at 5 %, with Holm's correction for the rows of a ratio",
+    ]
+
+
 def _caption(reference: str) -> list[str]:
     return [
-        f"Difference: PSNR minus that of '{reference}', mean over the photographs and seeds "
-        "that both rows have",
-        "Interval: 95 % bootstrap over photographs, then seeds",
-        f"p: Wilcoxon signed-rank test over photographs, for {MIN_PHOTOGRAPHS} or more; "
-        "Holm's correction over the rows of a ratio",
+        f"Difference: PSNR minus that of '{reference}', mean over the scenes and seeds that both "
+        "rows have, from three seeds on with half of its 95 % interval over seeds, which holds for "
+        "these photographs and normal values",
+        *describe_test(),
     ]

@@ -2,7 +2,8 @@
 
 One line per skip, from the rows of the method `one_skip` at the largest ratio that they have. The
 dashed line is the network with all its channels, trained as long as the others if the study has
-such a row. Over several seeds a point is the mean, and its bar the 95 % interval of the mean.
+such a row. Over several seeds a point is the mean; from three on, its bar is the 95 % interval of
+the mean over seeds.
 """
 
 from collections.abc import Mapping

@@ -1,21 +1,67 @@
-"""Intervals and tests of means: the adapter of the reports to scipy.
+"""Intervals and tests of means and of orders: the adapter of the reports to scipy.
 
-Over seeds, Student's interval of the mean: t(n - 1) s / sqrt(n), with the sample standard deviation
-s. Over photographs and seeds together, the bootstrap: photographs and then seeds are drawn with
-replacement, 4,000 times, from a fixed seed. Wilcoxon's signed-rank test over photographs tests
-whether a mean differs from zero; below ten photographs there is no test, because there are too few
-signs.
+Over seeds alone, the mean has Student's interval, t(n - 1) s / sqrt(n), with the sample standard
+deviation s. Over seeds and scenes together, differences d[s, i] of seed s and scene i are two-way
+crossed with random effects, one value for each pair (Cornfield & Tukey 1956):
+
+    d[s, i] = mean + seed[s] + scene[i] + rest[s, i]
+    V = max(MS_seed, MS_scene, MS_seed + MS_scene - MS_rest),   SE = sqrt(V / (S I))
+
+with mean squares MS, S seeds and I scenes, as in Clark's quasi-F (1973). The mean divided by SE is
+held against Student's t with f degrees of freedom:
+
+    1 / f = w^a(S - 1) / (S - 1) + (1 - w)^a(I - 1) / (I - 1),   w = MS_seed / V
+
+Satterthwaite (1946) squares both shares, a = 2. Of three seeds the share is known too badly for
+that: his f rejects in up to 8 % of cases instead of 5 %. With a(n) = 2 n / (n + 2), which is 1 for
+n = 2 and close to 2 for many, at most 6 % are rejected, whatever the three variances. The exponent
+was chosen by simulation (`results/simulations/verdicts.md`).
+
+The agreement of two orders is Kendall's tau. Its interval holds all tau from which the observed one
+is less than 1.96 standard deviations away, by Esscher's variance for normal samples (1924) with
+r = sin(pi tau / 2):
+
+    var = 2 / (n (n - 1)) (1 - tau^2 + 2 (n - 2) (1/9 - (2/pi asin(r / 2))^2))
+
+At tau = 0 this is the variance by chance, 2 (2 n + 5) / (9 n (n - 1)).
 """
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-MIN_PHOTOGRAPHS = 10  # for a test
-DRAWS = 4000
-Differences = np.ndarray  # (seeds, photographs), dB
+MIN_SEEDS = 3  # for an interval or a test
+MIN_SCENES = 10  # below, skewed differences are called significant in over 10 % of cases
+MIN_ITEMS = 5  # for an interval of tau; with four it may cover 86 % only
+NO_VARIANCE = 1e-24  # dB^2: rows that differ by a constant, up to rounding
+Values = NDArray[np.float64]
+
+
+class Estimate(NamedTuple):
+    """A mean with its 95 % interval and the p value of the hypothesis that it is zero."""
+
+    mean: Values
+    low: Values
+    high: Values
+    p_value: Values
+
+
+class Agreement(NamedTuple):
+    """Kendall's tau of two orders.
+
+    Args:
+        tau: 1 for the same order, -1 for the opposite one (tau-b, which allows for ties).
+        interval: 95 %; None for fewer than five items.
+        p_value: of an order by chance, exact without ties.
+    """
+
+    tau: float
+    interval: tuple[float, float] | None
+    p_value: float
 
 
 def count_same_order(ours: Sequence[float], theirs: Sequence[float]) -> tuple[int, int]:
@@ -30,7 +76,7 @@ def count_same_order(ours: Sequence[float], theirs: Sequence[float]) -> tuple[in
 
 
 def interval_half_width(deviation: float, count: int) -> float:
-    """Return half of the 95 % interval of a mean.
+    """Return half of the 95 % interval of a mean over seeds.
 
     Args:
         deviation: sample standard deviation of the values.
@@ -41,31 +87,64 @@ def interval_half_width(deviation: float, count: int) -> float:
     return float(t.ppf(0.5 + CONFIDENCE / 2, count - 1) * deviation / count**0.5)
 
 
-def bootstrap_interval(differences: Differences) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean over photographs and seeds."""
-    seeds, photographs = differences.shape
-    random = np.random.default_rng(0)
-    seed_draws = random.integers(seeds, size=(DRAWS, seeds, 1))
-    photograph_draws = random.integers(photographs, size=(DRAWS, 1, photographs))
-    means = [
-        differences[seed_indices, photograph_indices].mean()
-        for seed_indices, photograph_indices in zip(seed_draws, photograph_draws, strict=True)
-    ]
-    low, high = np.quantile(means, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-    return float(low), float(high)
+def estimate_mean(differences: Values) -> Estimate:
+    """Estimate the mean over seeds and scenes; the formulas are in the header.
 
-
-def wilcoxon_p_value(differences: Differences) -> float | None:
-    """Return the p value of Wilcoxon's test on the photographs' means over seeds.
-
-    It is None below ten photographs, and 1 if all means are zero.
+    Args:
+        differences: (..., seeds, scenes), at least two of each, dB; each leading index is a
+            comparison of its own.
     """
-    from scipy.stats import wilcoxon
+    from scipy.stats import t
 
-    means = differences.mean(0)
-    if len(means) < MIN_PHOTOGRAPHS:
+    seeds, scenes = differences.shape[-2:]
+    mean = differences.mean((-2, -1))
+    of_seeds, of_scenes = differences.mean(-1), differences.mean(-2)
+    rest = differences - of_seeds[..., :, None] - of_scenes[..., None, :] + mean[..., None, None]
+    seed_square = scenes * of_seeds.var(-1, ddof=1)
+    scene_square = seeds * of_scenes.var(-1, ddof=1)
+    rest_square = (rest**2).sum((-2, -1)) / ((seeds - 1) * (scenes - 1))
+    variance = np.maximum(seed_square, scene_square)
+    variance = np.maximum(variance, seed_square + scene_square - rest_square)
+    variance = np.maximum(variance, NO_VARIANCE)
+    share = seed_square / variance
+    freedom = 1 / (_divide_share(share, seeds - 1) + _divide_share(1 - share, scenes - 1))
+    error = np.sqrt(variance / (seeds * scenes))
+    half = t.ppf(0.5 + CONFIDENCE / 2, freedom) * error
+    p_value = np.asarray(2 * t.sf(abs(mean) / error, freedom))
+    return Estimate(mean, mean - half, mean + half, p_value)
+
+
+def _divide_share(share: Values, freedom: int) -> Values:
+    """Return the part of 1 / f that a share of the variance has, by its degrees of freedom."""
+    return np.asarray(share ** (2 * freedom / (freedom + 2)) / freedom)
+
+
+def tau_deviation(tau: Values | float, items: int) -> Values:
+    """Return the standard deviation of Kendall's tau in normal samples; at 0, that by chance."""
+    angle = 2 / np.pi * np.arcsin(np.sin(np.pi / 2 * np.asarray(tau)) / 2)
+    spread = 1 - np.square(tau) + 2 * (items - 2) * (1 / 9 - angle**2)
+    return np.sqrt(np.maximum(0, 2 * spread / (items * (items - 1))))
+
+
+def tau_interval(tau: float, items: int) -> tuple[float, float]:
+    """Return the 95 % interval of Kendall's tau, to three decimals."""
+    from scipy.stats import norm
+
+    candidates = np.linspace(-1, 1, 2001)
+    reach = norm.ppf(0.5 + CONFIDENCE / 2) * tau_deviation(candidates, items)
+    inside = candidates[abs(candidates - tau) <= reach]
+    return round(float(inside.min()), 3), round(float(inside.max()), 3)
+
+
+def compare_orders(ours: Sequence[float], theirs: Sequence[float]) -> Agreement | None:
+    """Compare the order of items in two sequences; None if all are tied in one of them."""
+    from scipy.stats import kendalltau
+
+    if len(set(ours)) < 2 or len(set(theirs)) < 2:
         return None
-    return float(wilcoxon(means).pvalue) if means.any() else 1.0
+    tau, p_value = (round(float(value), 12) for value in kendalltau(ours, theirs))
+    interval = tau_interval(tau, len(ours)) if len(ours) >= MIN_ITEMS else None
+    return Agreement(tau, interval, p_value)
 
 
 def correct_holm(p_values: Sequence[float]) -> list[float]:

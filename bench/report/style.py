@@ -63,7 +63,7 @@ def draw_line(
 ) -> None:
     """Draw the PSNR of rows at positions `x`.
 
-    Bars are half of the 95 % interval over seeds, for rows of several seeds.
+    Bars are half of the 95 % interval over seeds, for rows of three seeds or more.
     """
     y = [row["psnr_db"] for row in rows]
     bars = [row["psnr_db_half95"] or 0.0 for row in rows]

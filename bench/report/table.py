@@ -253,14 +253,14 @@ def _format_row(
 
 
 def format_mean(row: Row, name: str, number_format: str, markup: Markup) -> str:
-    """Format a mean, with half of its 95 % interval if there are several seeds and they differ."""
+    """Format a mean, with half of its 95 % interval if it has one that is not zero."""
     if row[name] is None:
         return MISSING
     mean = format(row[name], number_format)
     half = row.get(f"{name}_half95")
     if half is None:
         return mean
-    half_text = format(round(half) if number_format == ",d" else half, number_format)
+    half_text = format(round(half) if number_format == ",d" else half, number_format.lstrip("+"))
     return mean if half_text == "0" else mean + markup.plus_minus + half_text
 
 
@@ -301,12 +301,12 @@ def section_caption(section: Sequence[Row]) -> list[str]:
     """Return sentences, without full stop, on what is equal in a section and on the columns."""
     first = section[0]
     seeds = sorted({seed for row in section for seed in row["seed_values"]})
-    several = (
-        "; peaks are the largest over the seeds, other numbers mean ± half of the 95 % interval "
-        "of the mean (Student)"
-        if len(seeds) > 1
-        else ""
-    )
+    several = "; peaks are the largest over the seeds, other numbers means" * (len(seeds) > 1)
+    if any(row["psnr_db_half95"] is not None for row in section):
+        several += (
+            "; ± is half of the 95 % interval over seeds, on these photographs (Student's, for "
+            "normal values)"
+        )
     sentences = [
         f"Budget and ratio: {first['convention']} peak memory of the activations at an input of "
         f"{first['measured_at']}; weights are not counted; peak MiB is planned, eager MiB what "

@@ -47,12 +47,14 @@ def test_the_pattern_is_the_share_of_each_unit(tmp_path: Path) -> None:
     assert drawn[0]["x"] == ["first"]
 
 
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_bars_are_drawn_only_for_several_seeds(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("seeds", [(0,), (0, 1), (0, 1, 2)])
+def test_bars_are_drawn_only_for_three_seeds_or_more(
+    tmp_path: Path, seeds: tuple[int, ...]
+) -> None:
     (panel,) = curve.select_panels(read_results(make_store(tmp_path, seeds)))
     drawn = {trace["name"]: trace for trace in traces(interactive.render_curve(panel, "div"))}
-    assert drawn["mosp"]["error_y"]["visible"] is (len(seeds) > 1)
-    assert (" ± " in drawn["mosp"]["customdata"][0]) is (len(seeds) > 1)
+    assert drawn["mosp"]["error_y"]["visible"] is (len(seeds) > 2)
+    assert (" ± " in drawn["mosp"]["customdata"][0]) is (len(seeds) > 2)
 
 
 def test_a_label_with_signs_is_shown_as_it_is(tmp_path: Path) -> None:

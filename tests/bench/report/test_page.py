@@ -51,12 +51,12 @@ def test_the_summary_names_the_best_of_each_ratio(tmp_path: Path) -> None:
     (part,) = content(make_store(tmp_path))["sections"]
     assert part["summary"][1] == (
         "At 0.5 of the peak, mosp has the highest PSNR: 29.33 dB, 0.90 dB ahead of uniform, "
-        "from scratch."
+        "from scratch (one seed: not tested)."
     )
 
 
 def test_the_summary_doubts_a_difference_whose_interval_contains_zero(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
+    store = make_store(tmp_path, (0, 1, 2))
     for record in store.records():
         if record.cell.label == "mosp":
             scores = {
@@ -65,7 +65,19 @@ def test_the_summary_doubts_a_difference_whose_interval_contains_zero(tmp_path: 
             }
             store.write(replace(record, scores={SET: scores}))
     (part,) = content(store)["sections"]
-    assert part["summary"][1].endswith("; the interval of that difference contains zero.")
+    assert part["summary"][1].endswith("; the 95 % interval of that difference contains zero.")
+
+
+def test_the_table_says_why_nothing_is_tested_or_what_is(tmp_path: Path) -> None:
+    (one,) = content(make_store(tmp_path / "one"))["sections"]
+    assert "verdict" not in one["headers"]
+    assert any(
+        "one seed: not tested, because a test takes 3 seeds" in note for note in one["notes"]
+    )
+    (three,) = content(make_store(tmp_path / "three", (0, 1, 2)))["sections"]
+    verdicts = {line[three["headers"].index("verdict")].text for line in three["lines"]}
+    assert verdicts == {"reference", "worse", "not compared"}
+    assert any("over seeds and scenes together" in note for note in three["notes"])
 
 
 def test_what_must_be_stored_is_said_beside_what_runs(tmp_path: Path) -> None:

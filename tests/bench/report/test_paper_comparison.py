@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 
+import pytest
+
 from bench.records import Record
 from bench.report.frame import merge_rows
 from bench.report.paper_comparison import (
@@ -49,8 +51,24 @@ def test_ranks_are_among_the_methods_that_both_tables_have() -> None:
         for row in add_paper_values(merge_rows(records))
     }
     assert ranks == {"uniform": (3, 1, -2), "dhp": (4, 2, -2), "mosp": (1, 3, 2), "assl": (2, 4, 2)}
-    sentence = "Ratio 0.25: 2 of 6 pairs of methods stand in the paper's order"
+    sentence = (
+        "Ratio 0.25: Kendall's tau with the paper's order is -0.33 (4 rows, too few for an "
+        "interval; by chance 0 ± 0.49, p = 0.75)"
+    )
     assert sentence in render(records)
+    assert json.loads(render(records, "json"))[0]["kendall_tau"] == pytest.approx((2 - 4) / 6)
+
+
+def test_five_rows_and_more_have_an_interval_of_the_agreement() -> None:
+    names = ("mosp", "assl", "uniform", "dhp", "random_search")  # the paper's order at 0.25
+    records = [
+        record(cell(name, 0.25), means={"psnr_db": 30.0 - index, "ssim": 0.8})
+        for index, name in enumerate(names)
+    ]
+    row = json.loads(render(records, "json"))[0]
+    assert row["kendall_tau"] == 1 and row["kendall_interval"][1] == 1
+    assert row["kendall_p_value"] == pytest.approx(2 / 120)
+    assert "is 1.00 (95 % interval 0." in render(records)
 
 
 def test_variants_of_a_stride_stand_beside_the_table_that_varies_it() -> None:

@@ -1,8 +1,9 @@
-"""Statistics against cases that can be computed by hand."""
+"""The comparison of rows: what is paired, what is a scene, and what is tested."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy
 import pytest
@@ -11,21 +12,17 @@ from bench.contract import Recipe
 from bench.errors import ConfigError
 from bench.records import Record
 from bench.report.results import collect_results
-from bench.report.significance import render_reference_comparison
-from bench.report.statistics import (
-    bootstrap_interval,
-    correct_holm,
-    count_same_order,
-    interval_half_width,
-    wilcoxon_p_value,
-)
+from bench.report.significance import format_verdict, render_reference_comparison
+from bench.report.statistics import estimate_mean
 from tests.bench.report.synthetic import cell, record
 
 
-def scored_record(label: str, gains: list[float], seed: int = 0, ratio: float = 0.5) -> Record:
+def scored_record(
+    label: str, gains: Sequence[float], seed: int = 0, ratio: float = 0.5, names: str = "photo{}"
+) -> Record:
     """Make a record whose photographs have 30, 31, ... dB, each plus a gain."""
     photos = {
-        f"photo{index}": {"psnr_db": 30.0 + index + gain, "ssim": 0.9}
+        names.format(index): {"psnr_db": 30.0 + index + gain, "ssim": 0.9}
         for index, gain in enumerate(gains)
     }
     return record(cell(label, ratio, seed), scores={"set": photos})
@@ -35,60 +32,85 @@ def compare(reference: str, records: Sequence[Record], fmt: str = "md") -> str:
     return render_reference_comparison(collect_results(records), reference, fmt)
 
 
-def test_holms_correction_by_hand() -> None:
-    assert correct_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert correct_holm([0.9, 0.8]) == [1.0, 1.0] and correct_holm([]) == []
+GAINS = [0.5 + step / 100 for step in range(10)]
 
 
-def test_the_interval_over_seeds_is_students_from_the_printed_table() -> None:
-    assert interval_half_width(1.0, 3) == pytest.approx(4.303 / 3**0.5, rel=1e-3)
-    assert interval_half_width(0.2, 10) == pytest.approx(2.262 * 0.2 / 10**0.5, rel=1e-3)
+def compare_gains(gains: Sequence[float], seeds: int, names: str = "photo{}") -> dict[str, Any]:
+    """Return the row with these gains, compared with a row without any."""
+    records = [
+        scored_record(label, [gain * (label != "mosp") for gain in gains], seed, names=names)
+        for seed in range(seeds)
+        for label in ("mosp", "uniform")
+    ]
+    mosp, uniform = json.loads(compare("mosp", records, "json"))
+    assert mosp["difference_db"] is None and mosp["p_value"] is None
+    return uniform | {"verdict": format_verdict(uniform)}
 
 
-def test_pairs_in_one_order_are_counted_without_ties() -> None:
-    assert count_same_order([1, 2, 3], [10, 30, 20]) == (2, 3)
-    assert count_same_order([1, 1, 2], [5, 6, 7]) == (2, 2) and count_same_order([1], [1]) == (0, 0)
-
-
-def test_ten_gains_of_one_sign_have_a_chance_of_two_in_1024() -> None:
-    gains = numpy.arange(1, 11) / 10
-    assert wilcoxon_p_value(gains[None]) == pytest.approx(2 / 1024)
-    seeds = numpy.stack([gains + 1, gains - 1])  # whose mean counts
-    assert wilcoxon_p_value(seeds) == pytest.approx(2 / 1024)
-    assert wilcoxon_p_value(gains[None, :9]) is None
-    assert wilcoxon_p_value(numpy.zeros((1, 12))) == 1.0
-
-
-def test_the_bootstrap_draws_photographs_and_seeds_from_a_fixed_seed() -> None:
-    assert bootstrap_interval(numpy.full((3, 5), 0.7)) == pytest.approx((0.7, 0.7))
-    # The means 0, 0.5 and 1 have chances of 1/4, 1/2 and 1/4.
-    assert bootstrap_interval(numpy.array([[0.0, 1.0]])) == (0.0, 1.0)
-    assert bootstrap_interval(numpy.array([[0.0], [1.0]])) == (0.0, 1.0)
-    spread = numpy.random.default_rng(1).normal(0.5, 1, (1, 400))
-    low, high = bootstrap_interval(spread)
-    assert (low, high) == bootstrap_interval(spread)
-    assert (high - low) / 2 == pytest.approx(1.96 * spread.std() / 20, rel=0.1)
-
-
-def test_rows_are_paired_by_photograph_and_seed_and_corrected_together() -> None:
-    gains = [0.1 * step for step in range(1, 11)]
+def test_rows_are_paired_by_scene_and_seed_and_corrected_together() -> None:
     records = [
         scored_record(label, values, seed)
-        for seed in (0, 1)
-        for label, values in (("mosp", [0.0] * 10), ("first", gains), ("second", gains))
+        for seed in range(3)
+        for label, values in (("mosp", [0.0] * 10), ("first", GAINS), ("second", GAINS))
     ]
-    mosp, first, second = json.loads(compare("mosp", records, "json"))
-    assert mosp["difference_db"] is None
-    assert first["difference_db"] == pytest.approx(0.55)
-    assert (first["photographs"], first["paired_seeds"]) == (10, 2)
-    assert first["p_value"] == second["p_value"] == pytest.approx(2 * 2 / 1024)
+    _, first, second = json.loads(compare("mosp", records, "json"))
+    estimate = estimate_mean(numpy.array([GAINS] * 3))
+    assert first["difference_db"] == pytest.approx(0.545)
+    assert first["interval_db"] == pytest.approx([estimate.low, estimate.high])
+    assert (first["photographs"], first["scenes"], first["paired_seeds"]) == (10, 10, 3)
+    assert first["p_value"] == second["p_value"] == pytest.approx(2 * estimate.p_value)
     assert "better" in compare("mosp", records) and "worse" in compare("first", records)
 
 
-def test_below_ten_photographs_the_interval_stands_and_the_test_does_not() -> None:
-    records = [scored_record("mosp", [0.0] * 3), scored_record("uniform", [0.2, 0.3, 0.4])]
-    text = compare("mosp", records)
-    assert "too few photographs for a test" in text and "+0.20 to +0.40" in text
+@pytest.mark.parametrize(
+    ("seeds", "scenes", "verdict"),
+    [
+        (1, 10, "one seed: not tested"),
+        (2, 10, "two seeds: not tested"),
+        (3, 9, "9 scenes: not tested"),
+        (3, 1, "1 scene: not tested"),
+        (3, 10, "better"),
+    ],
+)
+def test_below_three_seeds_or_ten_scenes_there_is_only_the_mean(
+    seeds: int, scenes: int, verdict: str
+) -> None:
+    row = compare_gains(GAINS[:scenes], seeds)
+    assert row["difference_db"] > 0.4 and row["verdict"] == verdict
+    assert (row["interval_db"] is None) == (row["p_value"] is None) == ("not tested" in verdict)
+
+
+def test_from_three_seeds_on_the_difference_has_an_interval_over_seeds() -> None:
+    records = [
+        scored_record(label, [gain] * 2, seed)
+        for seed, gains in enumerate([(0.0, 0.9), (0.0, 1.0), (0.0, 1.1)])
+        for label, gain in zip(("mosp", "uniform"), gains, strict=True)
+    ]
+    _, row = json.loads(compare("mosp", records, "json"))
+    assert row["difference_db_half95"] == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)
+    assert row["interval_db"] is None  # of photographs there are too few
+    assert "+1.00 ± 0.25" in compare("mosp", records)
+
+
+def test_photographs_of_one_scene_are_one_value() -> None:
+    row = compare_gains(GAINS, 3, names="scene/photo{}")
+    assert (row["photographs"], row["scenes"], row["p_value"]) == (10, 1, None)
+    unequal = [scored_record("mosp", [0.0] * 3), scored_record("uniform", [0.1, 0.3, 1.0])]
+    names = ("walk/1", "walk/2", "sea")
+    renamed = [
+        replace(one, scores={"set": dict(zip(names, one.scores["set"].values(), strict=True))})
+        for one in unequal
+    ]
+    _, uniform = json.loads(compare("mosp", renamed, "json"))
+    assert uniform["difference_db"] == pytest.approx((0.2 + 1.0) / 2)
+
+
+def test_scenes_of_two_test_sets_are_different() -> None:
+    records = [
+        replace(one, scores={"first": one.scores["set"], "second": one.scores["set"]})
+        for one in (scored_record("mosp", [0.0] * 4), scored_record("uniform", [0.2] * 4))
+    ]
+    assert json.loads(compare("mosp", records, "json"))[1]["scenes"] == 8
 
 
 def test_only_what_both_rows_have_is_compared() -> None:

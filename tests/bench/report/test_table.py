@@ -80,7 +80,11 @@ def test_the_second_best_is_italic_and_costs_are_columns() -> None:
 
 
 def test_several_seeds_show_the_mean_and_half_of_its_interval() -> None:
-    assert "29.40 ± 0.17" in render([record(cell(seed=seed)) for seed in (0, 1, 2)])
+    three = render([record(cell(seed=seed)) for seed in (0, 1, 2)])
+    assert "29.40 ± 0.17" in three and "95 % interval over seeds, on these photographs" in three
+    assert three.count(" ± ") == 3  # PSNR, SSIM and the caption: counts have none
+    two = render([record(cell(seed=seed)) for seed in (0, 1)])
+    assert "±" not in two and "95 %" not in two
 
 
 def test_rows_without_an_answer_say_why() -> None:

@@ -1,0 +1,110 @@
+"""Statistics against cases that can be computed by hand, and in small simulations."""
+
+import numpy
+import pytest
+from scipy.stats import ttest_1samp
+
+from bench.report.statistics import (
+    compare_orders,
+    correct_holm,
+    count_same_order,
+    estimate_mean,
+    interval_half_width,
+    tau_deviation,
+    tau_interval,
+)
+from results.simulations.verdicts import (
+    BLOCKS,
+    DESIGNS,
+    Design,
+    Noise,
+    bootstrap_coverage,
+    false_positives,
+    p_of_satterthwaite,
+    p_of_wilcoxon,
+    seed_coverage,
+    tau_coverage,
+)
+
+
+def test_holms_correction_by_hand() -> None:
+    assert correct_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert correct_holm([0.9, 0.8]) == [1.0, 1.0] and correct_holm([]) == []
+
+
+def test_the_interval_over_seeds_is_students_from_the_printed_table() -> None:
+    assert interval_half_width(1.0, 3) == pytest.approx(4.303 / 3**0.5, rel=1e-3)
+    assert interval_half_width(0.2, 10) == pytest.approx(2.262 * 0.2 / 10**0.5, rel=1e-3)
+
+
+def test_pairs_in_one_order_are_counted_without_ties() -> None:
+    assert count_same_order([1, 2, 3], [10, 30, 20]) == (2, 3)
+    assert count_same_order([1, 1, 2], [5, 6, 7]) == (2, 2) and count_same_order([1], [1]) == (0, 0)
+
+
+def test_three_seeds_and_three_scenes_by_hand() -> None:
+    differences = 1 + numpy.array([[-1], [0], [1]]) + numpy.array([-2.0, 0, 2])
+    estimate = estimate_mean(numpy.stack([differences, differences + 4]))
+    error = (15 / 9) ** 0.5  # mean squares 3, 12 and 0; two degrees of freedom
+    assert estimate.mean == pytest.approx([1, 5])
+    assert (estimate.high - estimate.mean) / error == pytest.approx([4.303] * 2, rel=1e-3)
+    assert (estimate.mean - estimate.low) / error == pytest.approx([4.303] * 2, rel=1e-3)
+    t = numpy.array([1, 5]) / error
+    assert estimate.p_value == pytest.approx(1 - t / (2 + t**2) ** 0.5)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_without_noise_of_one_kind_it_is_students_test_of_the_other(axis: int) -> None:
+    values = numpy.random.default_rng(0).normal(0.3, 1, 12)
+    shape = (4, 12) if axis else (12, 4)
+    estimate = estimate_mean(numpy.broadcast_to(values if axis else values[:, None], shape))
+    student = ttest_1samp(values, 0)
+    assert estimate.p_value == pytest.approx(student.pvalue)
+    interval = student.confidence_interval()
+    assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_rows_that_differ_by_a_constant_are_certain() -> None:
+    assert estimate_mean(numpy.zeros((3, 12))).p_value == 1
+    certain = estimate_mean(numpy.full((3, 12), 0.3))
+    assert certain.p_value < 1e-9
+    assert (certain.low, certain.high) == pytest.approx((0.3, 0.3))
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=str)
+@pytest.mark.parametrize("rest", [0.05, 0.10])
+def test_one_verdict_in_twenty_is_wrong_without_a_difference(design: Design, rest: float) -> None:
+    count = 4_000 if design.photographs > 1 else 20_000
+    assert 3.5 <= false_positives(design, Noise(rest=rest), count=count) <= 6.5
+
+
+def test_the_same_simulation_finds_rules_that_ignore_training_or_scenes() -> None:
+    assert false_positives(BLOCKS, Noise(), p_of_wilcoxon, 500) > 80
+    assert false_positives(Design(1, 40), Noise(), p_of_wilcoxon, 500) > 50
+    assert false_positives(Design(3, 40), Noise(), p_of_satterthwaite) > 6.5
+    assert bootstrap_coverage(3, 500) < 80
+
+
+def test_intervals_over_seeds_cover_normal_values_only() -> None:
+    assert [round(seed_coverage(count, "normal")) for count in (2, 3, 5)] == [95, 95, 95]
+    assert seed_coverage(3, "one in five") < 60
+
+
+def test_kendalls_tau_by_hand() -> None:
+    agreement = compare_orders(range(10), [1, 0, 3, 2, 5, 4, 9, 8, 7, 6])
+    assert agreement is not None
+    assert agreement.tau == pytest.approx((36 - 9) / 45)
+    assert agreement.interval == tau_interval(0.6, 10)
+    exact = compare_orders([1, 2, 3], [1, 2, 3])
+    assert exact == (1.0, None, pytest.approx(2 / 6))  # two of six orders are as extreme
+    assert compare_orders([1, 1, 1], [1, 2, 3]) is None
+
+
+@pytest.mark.parametrize("items", [9, 10])
+def test_the_interval_of_tau_covers_what_it_says(items: int) -> None:
+    by_chance = (2 * (2 * items + 5) / (9 * items * (items - 1))) ** 0.5
+    assert tau_deviation(0, items) == pytest.approx(by_chance)
+    low, high = tau_interval(0, items)
+    assert -low == high == pytest.approx(1.96 * tau_deviation(high, items), abs=2e-3)
+    assert tau_interval(1, items)[1] == 1
+    assert all(93 <= tau_coverage(tau, items, count=5_000) <= 98 for tau in (0, 0.4, 0.8, 0.9))
