@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Method, Pruned, Trainer
+from bench.contract import NO_TRAINER, Budget, Departure, Method, Pruned, Trainer
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import compute_min_widths
 from bench.plugins.registry import method
@@ -46,6 +46,17 @@ class GlobalL2(Method):
     paper: ClassVar[str] = (
         "Shi et al., AAAI 2023, baseline 'global L2'; "
         "after Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017"
+    )
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure(
+            paper="ranks raw norms",
+            here='norms without the scale of their unit; importance = "l2" is the raw list',
+            why=(
+                "raw norms of different layers can be rescaled freely; they rank types of "
+                "layers by their initialisation"
+            ),
+            effect="global_l2",
+        ),
     )
     importance: Importance = "normalised_l2"
     peak_aware: bool = False

@@ -37,7 +37,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from torch import Tensor, nn
 
-from bench.contract import Budget, Kept, Pruned, Recipe, TraceStep, Trainer, Widths
+from bench.contract import Budget, Departure, Kept, Pruned, Recipe, TraceStep, Trainer, Widths
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
@@ -89,6 +89,14 @@ class RandomSearch(StagedMethod[SearchContext]):
 
     paper: ClassVar[str] = (
         "Li et al., Revisiting Random Channel Pruning for Neural Network Compression, CVPR 2022"
+    )
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure(
+            paper="rejects draws whose cost is not near the target",
+            here="scales each draw up to the budget",
+            why="no draw is wasted",
+            effect="not measured",
+        ),
     )
     samples: int = 100
     sampler: Literal["random", "tpe", "nsga2"] = "random"

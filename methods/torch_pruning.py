@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from bench.contract import Budget, Pruned, Trainer
+from bench.contract import Budget, Departure, Pruned, Trainer
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyse_network
@@ -51,6 +51,14 @@ class TorchPruning(StagedMethod[ScoredNetwork]):
     paper: ClassVar[str] = (
         "Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, "
         "and the library Torch-Pruning 1.6"
+    )
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure(
+            paper="removes a share of the channels",
+            here="as many as the budget of memory requires",
+            why="rows are compared at equal peak memory",
+            effect="-",
+        ),
     )
     importance: LibraryCriterion = "magnitude"
     ranking: Literal["uniform", "global"] = "uniform"

@@ -1,6 +1,7 @@
 """What the README and the pages of docs/ show works."""
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,3 +61,10 @@ def test_the_files_that_a_page_links_to_or_names_exist(path: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.read_text("utf-8").splitlines()) <= LINES_OF_README
+
+
+def test_the_page_of_departures_is_what_the_methods_say():
+    page = runpy.run_path(str(ROOT / "docs" / "departures.py"))["render_page"]()
+    assert (ROOT / "docs" / "departures.md").read_text(encoding="utf-8") == page, (
+        "run: python docs/departures.py"
+    )

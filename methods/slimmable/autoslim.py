@@ -31,6 +31,7 @@ from torch import nn
 from bench.contract import (
     NO_TRAINER,
     Budget,
+    Departure,
     Pruned,
     Recipe,
     TraceStep,
@@ -72,6 +73,26 @@ class AutoSlim(SweepMethod):
 
     paper: ClassVar[str] = (
         "Yu and Huang, AutoSlim: Towards One-Shot Architecture Search for Channel Numbers, 2019"
+    )
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure(
+            paper="trains the slimmable network from new weights",
+            here='from the pretrained ones for 20 epochs; start = "scratch" for the paper\'s',
+            why="every method starts from the same network",
+            effect="not measured",
+        ),
+        Departure(
+            paper="keeps the first channels of a unit",
+            here="the most important ones of the pretrained network",
+            why="see S-Net",
+            effect="not measured",
+        ),
+        Departure(
+            paper="sums the losses of the narrower networks",
+            here="averages them",
+            why="see US-Net",
+            effect="autoslim",
+        ),
     )
     peak_aware: bool = False
     finish: Literal["scratch", "finetune"] = "scratch"

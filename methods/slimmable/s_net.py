@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
+from bench.contract import Budget, Departure, Pruned, Recipe, Trainer, Widths
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
@@ -41,6 +41,23 @@ class SNet(StagedMethod[Slimmable]):
     """
 
     paper: ClassVar[str] = "Yu et al., Slimmable Neural Networks, ICLR 2019"
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure(
+            paper="trains from new weights",
+            here=(
+                'the same; start = "pretrained" for demonstrations, where a switch has the most '
+                "important channels"
+            ),
+            why="the first channels of a pretrained network are worth no more than others",
+            effect="s_net",
+        ),
+        Departure(
+            paper="own BatchNorm statistics for each switch",
+            here="none; estimated anew for the width that is cut out, if there are any",
+            why="these networks have no BatchNorm",
+            effect="none on networks without BatchNorm",
+        ),
+    )
     switches: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     start: Start = "scratch"
     importance: Importance = "l2"

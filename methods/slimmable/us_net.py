@@ -21,7 +21,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from bench.contract import Budget, Pruned, Recipe, Trainer, Widths
+from bench.contract import Budget, Departure, Pruned, Recipe, Trainer, Widths
 from bench.errors import ConfigError
 from bench.method_bases import StagedMethod
 from bench.plugins.registry import method
@@ -54,6 +54,23 @@ class USNet(StagedMethod[Slimmable]):
 
     paper: ClassVar[str] = (
         "Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019"
+    )
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure(
+            paper="sums the losses of the narrower networks",
+            here="averages them",
+            why=(
+                "the gradient of L1 does not fade as a narrow network comes to agree with the "
+                "widest, as that of cross-entropy does"
+            ),
+            effect="us_net",
+        ),
+        Departure(
+            paper="widths are multiples of 8",
+            here="of 1",
+            why="restoration networks have few channels",
+            effect="not measured",
+        ),
     )
     least: float = 0.25
     samples: int = 4
