@@ -9,7 +9,13 @@ what they rank is types of layers by their initialisation. Transposed convolutio
 of its peak, one channel is left everywhere but in the transposed convolutions u1 to u4. So by
 default the scale of each unit is taken out of the norms.
 
-BEFORE AND AFTER: figures follow here.
+Raw and normalised norms (study table1, PSNR in dB at 0.75, 0.5 and 0.25 of the peak; before: raw
+norms, with rates that decayed within 600 steps):
+
+    seed    before                 raw                    normalised             peak-aware
+    0       27.15  16.29  13.73    28.23  25.16  16.72    28.84  27.95  25.51    28.85  28.43  26.75
+    1       28.92  27.10  16.58    24.51  16.87  16.89    29.00  28.03  20.79    28.69  28.35  26.05
+    2                              27.51  27.36  16.74    28.30  27.37  19.97    28.36  27.01  26.28
 
 The ranking ignores memory: deep layers, whose removal never lowers the peak, shrink as much as the
 few full-resolution units. With `peak_aware` only units that are alive at the current
@@ -55,7 +61,10 @@ class GlobalL2(Method):
                 "raw norms of different layers can be rescaled freely; they rank types of "
                 "layers by their initialisation"
             ),
-            effect="global_l2",
+            effect=(
+                "28.71, 27.78 and 22.09 dB at 0.75, 0.5 and 0.25; raw 26.75, 23.13 and 16.78 "
+                "(table1, mean of three seeds)"
+            ),
         ),
     )
     importance: Importance = "normalised_l2"

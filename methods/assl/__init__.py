@@ -72,7 +72,10 @@ class ASSL(Method):
             paper="the penalty acts through Adam",
             here="in a step of its own; decoupled = false is the paper's",
             why="an Adam step is at most the learning rate: a gamma of 1 takes 1,000 steps of 1e-3",
-            effect="assl",
+            effect=(
+                "loss on calibration crops after fine-tuning 0.0395, as published 0.0607 (see "
+                "the header)"
+            ),
         ),
         Departure(
             paper="agreement of masks",

@@ -67,7 +67,10 @@ class MOSP(SweepMethod):
             paper="does not say which channels of a layer go",
             here="those with the smallest gate gradient",
             why="norms put the wrong channels first",
-            effect="mosp",
+            effect=(
+                "28.59, 27.79 and 26.12 dB at 0.75, 0.5 and 0.25; by l2 28.01, 28.16 and 22.69 "
+                "(table1, mean of three seeds)"
+            ),
         ),
         Departure(
             paper="does not say how compactors start",

@@ -12,7 +12,10 @@ path of larger ones; the quantum is one group of max(1, c_u / groups) channels o
 loses its least important channels first, in the order of the pretrained weights that the slimmable
 network starts from; from scratch, it loses the last ones first, as in the paper.
 
-Before and after: TODO-MEASURED
+Before and after the narrower networks' losses are averaged, channels are ordered by importance and
+all phases have one learning-rate curve (study table1, PSNR in dB at 0.75, 0.5 and 0.25 of the
+peak): 28.12, 27.04, 17.76 and 28.34, 27.46, 24.59 with seed 0; after, 28.67, 27.54, 17.00 with
+seed 1.
 
 As published, the error ignores memory: deep units cost nothing and shrink to one channel before any
 full-resolution unit is touched. With `peak_aware` only units that are alive at the current peak
@@ -91,7 +94,7 @@ class AutoSlim(SweepMethod):
             paper="sums the losses of the narrower networks",
             here="averages them",
             why="see US-Net",
-            effect="autoslim",
+            effect="not measured apart from the curve",
         ),
     )
     peak_aware: bool = False

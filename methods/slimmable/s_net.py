@@ -6,7 +6,12 @@ fine-tuning; the quantum is the gap to the next switch. All weights must be stor
 width that runs. From pretrained weights, which the paper does not start from, a switch has the most
 important channels of each unit (training.py says why).
 
-Before and after: TODO-MEASURED
+Before and after channels are ordered by importance and all phases have one learning-rate curve
+(study table1, from pretrained weights, PSNR in dB at 0.75, 0.5 and 0.25 of the peak):
+
+    seed    before                 after
+    0       27.36  23.89  15.36    26.78  26.47  24.90
+    1       28.06  27.38  16.94    27.58  26.38  16.82
 
 Restoration networks have no BatchNorm, so the paper's switchable statistics have nothing to switch;
 for networks with BatchNorm see training.py.
@@ -49,7 +54,7 @@ class SNet(StagedMethod[Slimmable]):
                 "important channels"
             ),
             why="the first channels of a pretrained network are worth no more than others",
-            effect="s_net",
+            effect="see the header: at 0.5, 26.47 and 26.38 dB instead of 23.89 and 27.38",
         ),
         Departure(
             paper="own BatchNorm statistics for each switch",
