@@ -49,7 +49,7 @@ class Uniform(Method):
             ),
             why="0.25 of the peak reaches 38.71 dB there, too much for a slice",
             effect=(
-                "sliced is 0.5, 0.9 and 5.6 dB below scratch at 0.75, 0.5 and 0.25 (table1, "
+                "sliced is 0.5, 1.0 and 5.6 dB below scratch at 0.75, 0.5 and 0.25 (table1, "
                 "mean of three seeds)"
             ),
         ),

@@ -37,9 +37,9 @@ at 0.75, 0.5 and 0.25 of the peak):
     0       24.03  19.34  16.77    25.85  24.71  24.84
     1       28.27  26.00  16.70    28.31  26.20  16.60
 
-What is left between 0.75 and the other methods is the hypernetwork's own training, which disturbs
-pretrained weights: with a pace of 0.1 instead of 0.25, seed 0 has 27.89 dB at 0.75 and 25.79 at
-0.5, but 16.65 at 0.25.
+What still separates it from the other methods at 0.75 is the training of the hypernetwork, which
+disturbs pretrained weights: with a pace of 0.1 instead of 0.25, seed 0 has 27.89 dB at 0.75 and
+25.79 at 0.5, but 16.65 at 0.25.
 """
 
 from copy import deepcopy

@@ -17,8 +17,8 @@ trajectory serves a whole sweep.
 
 Choices where the paper is silent: compactors start as the identity without activation; channels are
 ordered by the mean over photographs of the absolute gradient of a gate (`importance = "gradient"`;
-the paper names no criterion, and norms put the wrong channels first); strides are fractions of the
-unpruned peak (2 MiB of 24 at 256x256 is 1/12); the harness does the last fine-tuning.
+norms agree badly with measured losses); strides are fractions of the unpruned peak (2 MiB of 24 at
+256x256 is 1/12); the harness does the last fine-tuning.
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,10 +66,13 @@ class MOSP(SweepMethod):
         Departure(
             paper="does not say which channels of a layer go",
             here="those with the smallest gate gradient",
-            why="norms put the wrong channels first",
+            why=(
+                "norms agree badly with the measured loss of single channels (rank correlation "
+                "-0.4 to 0.6, gradients about 0.9)"
+            ),
             effect=(
                 "28.59, 27.79 and 26.12 dB at 0.75, 0.5 and 0.25; by l2 28.01, 28.16 and 22.69 "
-                "(table1, mean of three seeds)"
+                "(table1, mean of three seeds); no difference exceeds its interval"
             ),
         ),
         Departure(

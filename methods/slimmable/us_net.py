@@ -15,7 +15,7 @@ weights, PSNR in dB at 0.75, 0.5 and 0.25 of the peak):
     1       24.07  21.04  16.87    25.10  22.94  16.69
 
 Sum and mean apart from that: width 8, 1,000 steps from scratch, seeds 0 and 1, PSNR of the widest
-network. Distillation costs nothing any more:
+network. Distillation costs it nothing measurable any more:
 
                            seed 0    seed 1
     sum (before)           24.51     21.29
