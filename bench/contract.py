@@ -121,6 +121,14 @@ class Crops(Protocol):
         """Draw (degraded, clean) with `generator` alone; clean is (count, C, patch, patch)."""
 
 
+def find_scene(name: str) -> str:
+    """Return the scene of a photograph: the part of its name before the last "/", else the name.
+
+    Photographs of one scene resemble each other: they are held out together and tested as one.
+    """
+    return name.rpartition("/")[0] or name
+
+
 @dataclass(frozen=True)
 class Pair:
     """One photograph, degraded and clean: float32 in [0, 1], each (C, H, W)."""
@@ -178,7 +186,7 @@ class Trainer(Protocol):
         Args:
             model: the network to train.
             steps: the most that are done.
-            phase: chooses the learning rates; the steps are recorded under this name.
+            phase: the steps are recorded under this name; it chooses the learning-rate curve.
             objective: the loss; by default criterion(model(degraded), clean).
             penalty: is added to the loss.
             after_step: called with (index, learning rate) after each step; True ends the training.

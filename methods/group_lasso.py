@@ -38,8 +38,8 @@ calibration crops after it, at half of the peak):
 The default shrinks groups without zeroing any; from strength 1 on the network is dismantled before
 the budget is known.
 
-With matched steps this training takes at most a third of the steps after pretraining, so that the
-network that is cut out still gets a whole fine-tuning. Before and after all phases have one
+With matched steps this training takes at most a third of the steps after pretraining, so that two
+thirds are left for the network that is cut out. Before and after all phases have one
 learning-rate curve (study table1, PSNR in dB at 0.75, 0.5 and 0.25 of the peak; before, the steps
 after the cut had a curve of their own, which decayed five times):
 

@@ -114,7 +114,8 @@ class Restoration(Task):
         """Return the source of crops for scoring layers.
 
         The crops come in turn from the training photographs that are held out from gradient steps,
-        or from all of them if there are too few.
+        or from all of them if there are too few; of the embedded ones, always from the same four,
+        one of which is held out.
 
         Raises:
             ConfigError: the data cannot be used.
@@ -145,7 +146,7 @@ class Restoration(Task):
         return f"{root}: {data_set.name}, {data_set.source}"
 
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
-        """Return split -> pairs: "train", "calibration" if pairs are held out, and the test sets.
+        """Return split -> pairs: "train", "calibration" if it differs, and the test sets.
 
         Raises:
             ConfigError: the data cannot be used.

@@ -8,7 +8,7 @@ from typing import Any
 from bench.cli.parser import add_json_argument, add_plugin_argument
 
 NAME = "list"
-HELP = "list methods, tasks, backbones, studies, or departures from papers"
+HELP = "list methods, tasks, backbones, studies or departures"
 EXAMPLE = "prunebench list methods --plugin my_method.py"
 KINDS = ("methods", "tasks", "backbones", "studies", "departures")
 

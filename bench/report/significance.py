@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.contract import find_scene
 from bench.errors import ConfigError
 from bench.plugins.registry import describe_unknown
 from bench.records import Record
@@ -176,7 +177,7 @@ def _compare_scores(ours: Scores, theirs: Scores) -> dict[str, Any]:
 
 def _find_scene(photograph: Photograph) -> Photograph:
     test_set, name = photograph
-    return test_set, name.rpartition("/")[0] or name
+    return test_set, find_scene(name)
 
 
 def _collect_scores(

@@ -253,15 +253,14 @@ def _format_row(
 
 
 def format_mean(row: Row, name: str, number_format: str, markup: Markup) -> str:
-    """Format a mean, with half of its 95 % interval if it has one that is not zero."""
+    """Format a mean, with half of its 95 % interval if it has one."""
     if row[name] is None:
         return MISSING
     mean = format(row[name], number_format)
     half = row.get(f"{name}_half95")
     if half is None:
         return mean
-    half_text = format(round(half) if number_format == ",d" else half, number_format.lstrip("+"))
-    return mean if half_text == "0" else mean + markup.plus_minus + half_text
+    return mean + markup.plus_minus + format(half, number_format.lstrip("+"))
 
 
 def psnr_rank(section: Sequence[Row], row: Row) -> int | None:

@@ -335,8 +335,6 @@ def finish(trainer: TaskTrainer, pruned: Pruned) -> str:
     Returns:
         A note for the record if the method took more steps than every row gets, else "".
     """
-    if pruned.finish == "none":
-        return ""
     model = pruned.model
     if pruned.finish == "scratch":
         trainer.reinitialise(model)
@@ -345,8 +343,9 @@ def finish(trainer: TaskTrainer, pruned: Pruned) -> str:
     matched = trainer.recipe.matched_steps
     if matched:
         steps -= trainer.tuned
-    trainer.fit(model, max(0, steps), phase="finetune")
-    if steps < 0:
+    if pruned.finish != "none":
+        trainer.fit(model, max(0, steps), phase="finetune")
+    if matched and steps < 0:
         return f"the method alone took {-steps} steps more than the {matched} that every row gets"
     return ""
 

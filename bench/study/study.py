@@ -296,6 +296,10 @@ class _CodeStripper(ast.NodeTransformer):
         """Remove the statement if it lists departures."""
         return None if ast.unparse(node.target) == "departures" else node
 
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign | None:
+        """Remove the statement if it lists departures."""
+        return None if ast.unparse(node.targets[0]) == "departures" else node
+
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         """Remove the statement if it is only a text."""
         value = node.value

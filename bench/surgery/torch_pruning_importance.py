@@ -83,9 +83,8 @@ def library_scores(
         Unit -> (C,).
     """
     copy = deepcopy(model).eval().requires_grad_()
-    copy._forward_hooks = (
-        model._forward_hooks
-    )  # a copied GraphModule has lost what counts its calls
+    # A copied GraphModule has lost what counts its calls.
+    copy._forward_hooks = model._forward_hooks.copy()
     scorer = IMPORTANCE_CLASSES[importance]()
     if importance in GRADIENT_CRITERIA:
         set_mean_gradients(copy, batches, criterion, squared=importance == "hessian")

@@ -106,7 +106,15 @@ def trains_on_the_one_curve(evidence: MethodEvidence) -> None:
         if not isinstance(pruned, Pruned):
             continue
         total = spent + evidence.finish_cost(pruned, spent)
-        if abs(total.tuning_rate_sum / expected - 1) > RATE_SUM_TOLERANCE:
+        if spent.steps["pretrain"] > RECIPE.pretrain_steps:
+            raise CheckFailed(
+                f"at {budget.peak_bytes} bytes it spent {spent.steps['pretrain']} steps of phase "
+                f"'pretrain'; a network from new weights has {RECIPE.pretrain_steps}"
+            )
+        if (
+            total.tuning_steps != RECIPE.matched_steps
+            or abs(total.tuning_rate_sum / expected - 1) > RATE_SUM_TOLERANCE
+        ):
             raise CheckFailed(
                 f"at {budget.peak_bytes} bytes, {total.tuning_steps} steps after pretraining have "
                 f"a sum of learning rates of {total.tuning_rate_sum:.3g}; every row must have "

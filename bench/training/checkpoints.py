@@ -175,7 +175,7 @@ class Checkpoints:
 
         Args:
             state: all that the training starts with.
-            facts: plain values that decide what it does: phase, number of steps.
+            facts: plain values that decide what it does: phase, hash of the learning rates.
             resumable: whether `state` is complete; otherwise nothing is kept.
         """
         if self.folder is None or not resumable:

@@ -4,11 +4,11 @@ Equal steps are not equal training: where each phase has a schedule of its own, 
 short phases trains at higher rates than one with a single long phase. Under matched compute, all
 steps after pretraining therefore lie on one curve of `matched_steps` steps, whatever phase spends
 them: the search of a method, its adaptation and the harness's fine-tuning are places on it, and the
-sum of the rates is the same for every method. Training from new weights has the pretraining curve,
-then the other one.
+sum of the rates is the same for every method that takes no more steps; beyond the end of the curve
+the last rate stays. Training from new weights has the pretraining curve, then the other one.
 
-Without matched steps every phase is a curve of its own, and "search" stays at the first rate, as in
-the papers.
+Without matched steps every phase is a curve of its own, and "search" stays at the first rate
+without a warm-up, as in the papers.
 
     steps     rate * 0.5 ** floor(k (halvings + 1) / n)          step k of n
     cosine    rate * (1 + cos(pi k / n)) / 2

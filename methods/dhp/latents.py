@@ -20,9 +20,8 @@ its unit, lifted to at least `LEAST_LATENT`:
     z_r = sqrt(q_r**2 + LEAST_LATENT**2),    q_r = sqrt(2) erfinv((r + 1/2) / C),    r = 0 ... C - 1
 
 (Norms relative to the mean of the unit are all about 1, and would reach zero together.) A weight is
-proportional to the product of two latents, a z, so that a move of 0.001, the learning rate, changes
-it by up to 0.001 / LEAST_LATENT, and one of B0 by up to 0.001 pace / LEAST_LATENT**2: by 1 and by
-2.5 %.
+proportional to the product of two latents, a z, so that a step of the learning rate r changes it by
+up to r / LEAST_LATENT, and one of B0 by up to r pace / LEAST_LATENT**2: by 2 and by 5 % at 2e-3.
 """
 
 from collections.abc import Mapping

@@ -14,8 +14,11 @@ network starts from; from scratch, it loses the last ones first, as in the paper
 
 Before and after the narrower networks' losses are averaged, channels are ordered by importance and
 all phases have one learning-rate curve (study table1, PSNR in dB at 0.75, 0.5 and 0.25 of the
-peak): 28.12, 27.04, 17.76 and 28.34, 27.46, 24.59 with seed 0; after, 28.67, 27.54, 17.00 with
-seed 1.
+peak):
+
+    seed    before                 after
+    0       28.12  27.04  17.76    28.34  27.46  24.59
+    1                              28.67  27.54  17.00
 
 As published, the error ignores memory: deep units cost nothing and shrink to one channel before any
 full-resolution unit is touched. With `peak_aware` only units that are alive at the current peak

@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bench.contract import Pair
+from bench.contract import Pair, find_scene
 from bench.errors import ConfigError
 from bench.files import atomic
 from bench.files.checked_json import read_json_limited
 from bench.files.hashing import checksum
 from tasks.data.dataset import DataSet, PhotoPair, Splits
-from tasks.data.pairs import Photograph, find_scene
+from tasks.data.pairs import Photograph
 from tasks.data.photographs import to_float
 
 VERSION = 3  # raise it when other photographs are held out, or files are read in another way

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from bench.contract import find_scene
 from bench.errors import ConfigError
 from tasks.data.photographs import to_float
 
@@ -38,14 +39,6 @@ class Photograph(NamedTuple):
 
     name: str
     images: tuple[Any, ...]
-
-
-def find_scene(name: str) -> str:
-    """Return the scene of a photograph: the part of its name before the last "/", if it has one.
-
-    A photograph without a scene in its name is a scene of its own.
-    """
-    return name.rpartition("/")[0] or name
 
 
 class DegradedCrops:

@@ -253,6 +253,7 @@ SAME_HASH = {
     ),
     "formatting": CODE.replace("(a, b)", "(\n    a,\n    b,\n)").replace("cut(a)", "(cut( a ))"),
     "departures": CODE + "departures: tuple[str, ...] = ('a text',)\n",
+    "departures without a type": CODE + "departures = ('a text',)\n",
     "import paths": "import os\n" + CODE.replace("bench.surgery", "bench.elsewhere"),
 }
 OTHER_HASH = {

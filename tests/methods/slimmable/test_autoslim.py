@@ -125,7 +125,7 @@ def test_undoing_the_last_step_breaks_the_budget_and_smaller_budgets_extend_the_
 
 
 def test_the_chosen_network_is_better_than_the_mean_of_its_candidates() -> None:
-    torch.manual_seed(2)  # with this seed, the last step has several candidates
+    torch.manual_seed(3)  # with this seed, the last step has several candidates
     network = Residual()
     trainer = make_trainer(steps_per_epoch=5, batch=4)
     pruned = AutoSlim(finish="finetune").prune(network, make_budget(network, 0.6), trainer)

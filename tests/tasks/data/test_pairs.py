@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.contract import find_scene
 from bench.errors import ConfigError
 from tasks.data.degrade import CameraNoise
 from tasks.data.pairs import (
@@ -15,7 +16,6 @@ from tasks.data.pairs import (
     PairedCrops,
     Photograph,
     apply_symmetry,
-    find_scene,
 )
 
 
