@@ -8,8 +8,8 @@ HEAD = """# Departures from the papers
 Every place where a method of `prunebench` differs from its paper: what the paper does, what is done
 here, why, and what the difference changes, as far as it was measured. This page is written by
 `python docs/departures.py` from the methods' own attribute `departures`; in a terminal,
-`prunebench list departures` prints it. Study `table1_paper` gives methods the form that they have in
-the MOSP paper's table, as far as options can.
+`prunebench list departures` prints it. Study `table1_paper` gives methods the form that they have
+in the MOSP paper's table, as far as options can.
 """
 TABLE_HEAD = "| paper | here | why | effect |\n| --- | --- | --- | --- |"
 
