@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.files.hashing import digest
 from bench.records import NOT_IN_KEY, Cell, Record
-from bench.report.statistics import MIN_SEEDS, interval_half_width
+from bench.report.statistics import half_width_over_seeds
 from bench.units import format_shape
 
 if TYPE_CHECKING:
@@ -34,14 +34,8 @@ EXECUTOR_OF_PREFIX = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}
 MEMORY_FIELDS = tuple(f"{prefix}_bytes" for prefix in EXECUTOR_OF_PREFIX)
 TIME_FIELDS = tuple(f"{prefix}_image_seconds" for prefix in EXECUTOR_OF_PREFIX)
 MAX_FIELDS = ("budget_bytes", "peak_bytes", "peak_bytes_eager", *MEMORY_FIELDS)
-# Columns of the cost after the shared pretraining, and their formats.
-COST_FORMATS = {
-    "steps": ",d",
-    "rate_sum": ".3f",
-    "samples": ",d",
-    "forward_passes": ",d",
-    "seconds": ",.0f",
-}
+# Of the cost after the shared pretraining.
+COST_FIELDS = ("steps", "rate_sum", "samples", "forward_passes", "seconds")
 COUNT_FIELDS = (
     "parameters",
     "parameters_stored",
@@ -54,7 +48,7 @@ COUNT_FIELDS = (
 INTEGER_FIELDS = (*MAX_FIELDS, *COUNT_FIELDS)
 SCORE_FIELDS = ("psnr_db", "ssim", "input_psnr_db", "input_ssim")
 MEAN_FIELDS = (*SCORE_FIELDS, "seconds", "rate_sum", "tuning_rate_sum", *TIME_FIELDS, *COUNT_FIELDS)
-SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FORMATS)
+SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FIELDS)
 INTERVAL_FIELDS = ("psnr_db", "ssim")
 EQUAL_FIELDS = (  # of all records of a question
     "question",
@@ -213,7 +207,8 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
     }
     merged |= {f"{name}_std": deviation for name, deviation in deviations.items()}
     merged |= {
-        f"{name}_half95": _half_width(deviations[name], len(done)) for name in INTERVAL_FIELDS
+        f"{name}_half95": half_width_over_seeds(deviations[name], len(done))
+        for name in INTERVAL_FIELDS
     }
     worst = (
         group[group["status"] == status]
@@ -234,13 +229,6 @@ def _mean(column: Any, is_integer: bool) -> float | int | None:
     """Return the mean of the values that exist, rounded for integers; None without values."""
     mean = _to_python(column.astype("Float64").mean())
     return None if mean is None else round(mean) if is_integer else float(mean)
-
-
-def _half_width(deviation: float | None, seeds: int) -> float | None:
-    """Return half of the interval of a mean over seeds; None if there are too few."""
-    if deviation is None or seeds < MIN_SEEDS:
-        return None
-    return interval_half_width(deviation, seeds)
 
 
 def _to_python(value: Any) -> Any:

@@ -6,10 +6,11 @@ Each entry has the number that it is sorted by.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bench.report.frame import COST_FORMATS, Row
+from bench.report.frame import Row
 from bench.report.significance import describe_sample, describe_test, format_verdict
 from bench.report.statistics import MIN_SCENES, MIN_SEEDS
 from bench.report.table import (
+    COST_COLUMNS,
     MISSING,
     RANK_MARKS,
     Markup,
@@ -22,7 +23,6 @@ from bench.report.table import (
 
 DIFFERENCE_HEADER, VERDICT_HEADER = "versus MOSP dB", "verdict"
 PLAIN = Markup("{}", "{}", " ± ", str)
-COST_HEADERS = ("steps", "sum of rates", "samples", "passes", "seconds")
 
 
 class Entry(NamedTuple):
@@ -48,7 +48,7 @@ def table_headers(rows: Sequence[Row]) -> list[str]:
         *comparison,
         *measurement_columns(rows),
         "parameters",
-        *COST_HEADERS,
+        *COST_COLUMNS,
         "status",
     ]
 
@@ -96,7 +96,7 @@ def _build_line(rows: Sequence[Row], row: Row, has_comparison: bool, has_test: b
             for name in measurement_columns(rows).values()
         ),
         _parameters_entry(row),
-        *(_number_entry(row, name, form) for name, form in COST_FORMATS.items()),
+        *(_number_entry(row, *column) for column in COST_COLUMNS.values()),
         Entry(format_status(row), row["status"]),
     ]
 

@@ -28,7 +28,7 @@ from bench.report.statistics import (
     MIN_SEEDS,
     correct_holm,
     estimate_mean,
-    interval_half_width,
+    half_width_over_seeds,
 )
 from bench.report.table import (
     MISSING,
@@ -154,14 +154,10 @@ def _compare_scores(ours: Scores, theirs: Scores) -> dict[str, Any]:
             for seed in seeds
         ]
     )
-    of_seeds = differences.mean(1)
+    deviation = float(differences.mean(1).std(ddof=1)) if len(seeds) > 1 else None
     compared = {
         "difference_db": float(differences.mean()),
-        "difference_db_half95": (
-            interval_half_width(float(of_seeds.std(ddof=1)), len(seeds))
-            if len(seeds) >= MIN_SEEDS
-            else None
-        ),
+        "difference_db_half95": half_width_over_seeds(deviation, len(seeds)),
         "photographs": len(photographs),
         "scenes": len(scenes),
         "paired_seeds": len(seeds),

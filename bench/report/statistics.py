@@ -87,6 +87,13 @@ def interval_half_width(deviation: float, count: int) -> float:
     return float(t.ppf(0.5 + CONFIDENCE / 2, count - 1) * deviation / count**0.5)
 
 
+def half_width_over_seeds(deviation: float | None, seeds: int) -> float | None:
+    """Return `interval_half_width`; None if there are too few seeds for an interval."""
+    if deviation is None or seeds < MIN_SEEDS:
+        return None
+    return interval_half_width(deviation, seeds)
+
+
 def estimate_mean(differences: Values) -> Estimate:
     """Estimate the mean over seeds and scenes; the formulas are in the header.
 

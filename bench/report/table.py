@@ -18,24 +18,20 @@ from bench.errors import ConfigError, one_line
 from bench.records import describe_outcome
 from bench.report.columns import format_columns
 from bench.report.convention_agreement import describe_agreement
-from bench.report.frame import COST_FORMATS, MEMORY_FIELDS, TIME_FIELDS, Row, section_key
+from bench.report.frame import MEMORY_FIELDS, TIME_FIELDS, Row, section_key
 from bench.report.results import RunResults
 from bench.units import mib
 
 FORMATS = ("md", "csv", "tex", "json")
 MISSING = "-"
-HEADERS = (
-    "parameters",
-    "stored",
-    "PSNR dB",
-    "SSIM",
-    "steps",
-    "sum of rates",
-    "samples",
-    "passes",
-    "seconds",
-    "status",
-)
+COST_COLUMNS = {  # header -> field, format
+    "steps": ("steps", ",d"),
+    "sum of rates": ("rate_sum", ".3f"),
+    "samples": ("samples", ",d"),
+    "passes": ("forward_passes", ",d"),
+    "seconds": ("seconds", ",.0f"),
+}
+HEADERS = ("parameters", "stored", "PSNR dB", "SSIM", *COST_COLUMNS, "status")
 MEASUREMENT_HEADERS = {
     "budget MiB": "budget_bytes",
     "peak MiB": "peak_bytes",
@@ -247,7 +243,7 @@ def _format_row(
         format_mean(row, "parameters_stored", ",d", markup) if has_own_stored else MISSING,
         psnr if rank is None else getattr(markup, RANK_MARKS[rank]).format(psnr),
         format_mean(row, "ssim", ".4f", markup),
-        *(format_mean(row, name, form, markup) for name, form in COST_FORMATS.items()),
+        *(format_mean(row, *column, markup) for column in COST_COLUMNS.values()),
         markup.escape(format_status(row)),
     ]
 
