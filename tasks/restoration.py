@@ -1,6 +1,6 @@
 """The base class of the restoration tasks: photographs and networks.
 
-Photographs are the embedded ones, which are degraded synthetically, or the pairs of a folder. A
+Images are embedded ones, which are degraded synthetically, or the pairs of a folder. A
 task defines the degradation. By default its backbones are U-Nets, memory is counted at 2048 x 1024
 as in the MOSP paper's Table 1, PSNR and SSIM are computed on 8-bit RGB, and the loss is L1.
 """
@@ -31,7 +31,6 @@ from tasks.models.initialisation import initialise
 from tasks.models.res_unet import ResUNet
 from tasks.models.unet import UNet
 
-EMBEDDED = "embedded"
 OTHER_TASK_LAYOUTS = (pairs_folder("degraded", "clean"),)  # for tasks that are not ours
 
 
@@ -99,37 +98,35 @@ class Restoration(Task):
         initialise(model, generator)
 
     def augment(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Augment clean crops (N, 3, H, W) of embedded photographs before they are degraded."""
+        """Augment clean crops (N, 3, H, W) of photographs before they are degraded."""
         return recolour(clean, generator)
 
     def training_pairs(self, data: str) -> Crops:
         """Return the source of crops for gradient steps. Raises ConfigError."""
-        if data == EMBEDDED:
-            photographs = embedded.load_photographs(embedded.training_files(self.hold_out))
-            sampler = CropSampler(photographs, self.symmetries)
-            return DegradedCrops(sampler, self.degradation, self.augment, self.scale)
+        if images := embedded.DATA.get(data):
+            sampler = CropSampler(images.train(self.hold_out), self.symmetries)
+            augment = self.augment if images.recoloured else None
+            return DegradedCrops(sampler, self.degradation, augment, self.scale)
         return PairedCrops(CropSampler(self._load(data).train, self.symmetries))
 
     def calibration_pairs(self, data: str) -> Crops:
         """Return the source of crops for scoring layers.
 
-        The crops come in turn from the training photographs that are held out from gradient steps,
-        or from all of them if there are too few; of the embedded ones, always from the same four,
-        one of which is held out.
+        The crops come in turn from the training images that are held out from gradient steps, or
+        from all of them if there are too few; of embedded images, always from the same ones.
 
         Raises:
             ConfigError: the data cannot be used.
         """
-        if data == EMBEDDED:
-            photographs = embedded.load_photographs(embedded.CALIBRATION)
-            sampler = CropSampler(photographs, self.symmetries, in_turn=True)
+        if images := embedded.DATA.get(data):
+            sampler = CropSampler(images.calibration(), self.symmetries, in_turn=True)
             return DegradedCrops(sampler, self.degradation, scale=self.scale)
         return PairedCrops(CropSampler(self._load(data).calibration, self.symmetries, in_turn=True))
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """Return the test sets of the data set, or "embedded" alone. Raises ConfigError."""
-        if data == EMBEDDED:
-            return {EMBEDDED: self._embedded_pairs(embedded.TEST)}
+        if data in embedded.DATA:
+            return {"embedded": self._embedded_pairs(data, "embedded")}
         return self._load(data).test
 
     def describe_data(self, data: str) -> str:
@@ -138,10 +135,8 @@ class Restoration(Task):
         Raises:
             ConfigError: the folder has no layout that this task reads.
         """
-        if data == EMBEDDED:
-            return (
-                "embedded: photographs that come with scikit-image and scikit-learn, degraded here"
-            )
+        if images := embedded.DATA.get(data):
+            return f"{data}: {images.source}"
         root, data_set = self._identify(data)
         return f"{root}: {data_set.name}, {data_set.source}"
 
@@ -151,13 +146,9 @@ class Restoration(Task):
         Raises:
             ConfigError: the data cannot be used.
         """
-        if data == EMBEDDED:
-            splits = {
-                "train": embedded.training_files(self.hold_out),
-                "calibration": embedded.CALIBRATION,
-                EMBEDDED: embedded.TEST,
-            }
-            return {split: self._embedded_pairs(files) for split, files in splits.items()}
+        if data in embedded.DATA:
+            splits = ("train", "calibration", "embedded")
+            return {split: self._embedded_pairs(data, split) for split in splits}
         return self._load(data).photographs()
 
     def fingerprint(self, data: str) -> str:
@@ -168,9 +159,9 @@ class Restoration(Task):
         Raises:
             ConfigError: the data cannot be used.
         """
-        if data == EMBEDDED:
+        if data in embedded.DATA:
             options = json.dumps(asdict(self), sort_keys=True)
-            return _hash_parts([options.encode(), *embedded.fingerprint_parts()])
+            return _hash_parts([options.encode(), *embedded.fingerprint_parts(data)])
         return self._load(data).fingerprint
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
@@ -181,8 +172,8 @@ class Restoration(Task):
         """Return `psnr_db` and `ssim` of two images (3, H, W)."""
         return {"psnr_db": psnr_db(restored, clean), "ssim": ssim(restored, clean)}
 
-    def _embedded_pairs(self, files: Sequence[str]) -> Sequence[Pair]:
-        return embedded.load_pairs(tuple(files), self.degradation, self.scale)
+    def _embedded_pairs(self, data: str, split: str) -> Sequence[Pair]:
+        return embedded.load_pairs(data, split, self.hold_out, self.degradation, self.scale)
 
     def _identify(self, data: str) -> tuple[Path, DataSet]:
         """Find out which data set a folder holds. Raises ConfigError."""
