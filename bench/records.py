@@ -75,11 +75,15 @@ class Cell:
     def to_json(self, exclude: Sequence[str] = ()) -> dict[str, Any]:
         """Return the fields as JSON values, without those in `exclude`.
 
-        Empty fields of a network file are left out, so that they do not change other cells' keys.
+        Empty fields of a network file and a recipe's averaging of 0 are left out, so that they do
+        not change other cells' keys.
         """
+        content = asdict(self)
+        if not self.recipe.averaging:
+            del content["recipe"]["averaging"]
         return {
             name: value
-            for name, value in asdict(self).items()
+            for name, value in content.items()
             if name not in exclude and (value or name not in NETWORK_FILE_FIELDS)
         }
 

@@ -2,7 +2,8 @@
 
 Every network is trained by the loop in `fit`: a fresh Adam (betas 0.9 and 0.999, eps 1e-8) on
 random training crops in channels_last, at the rates of `bench.training.learning_rates`, with the
-norm of the gradient clipped. The loop does not wait for the device: the loss is checked to be
+norm of the gradient clipped; on request it leaves the average of the weights
+(`bench.training.averaging`). The loop does not wait for the device: the loss is checked to be
 finite when progress is shown, at most twice a second, and at the end.
 
 Random streams are derived from the seed, one for each use, so that adding a method or a phase
@@ -24,12 +25,14 @@ from bench.contract import Objective, Phase, Recipe, Task
 from bench.errors import ConfigError, PluginError
 from bench.files.hashing import digest
 from bench.torch_state import eval_mode, to_channels_last
+from bench.training.averaging import AVERAGED_PHASES, WeightAverage
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, TrainingState
 from bench.training.interrupts import defer_interrupts
 from bench.training.learning_rates import learning_rates
 from bench.training.meter import Cost, Meter
 
 PROGRESS_SECONDS = 0.5
+AVERAGE = "average of the weights"  # name in a checkpoint, beside those of the callbacks
 OnStep = Callable[[str, int, int], None]  # phase, steps done, steps
 AfterStep = Callable[[int, float], bool | None]  # index, learning rate; True ends the phase
 
@@ -197,6 +200,7 @@ class TaskTrainer:
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: AfterStep | None = None,
         callback_state: Mapping[str, Any] | None = None,
+        averaged: bool = True,
     ) -> int:
         """Train in place and return the steps done; see contract.Trainer.fit.
 
@@ -212,8 +216,10 @@ class TaskTrainer:
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
             rates = self.learning_rates(phase, steps)
             has_callbacks = bool(objective or penalty or after_step)
+            average = self._start_average(model) if averaged and phase in AVERAGED_PHASES else None
+            carried = dict(callback_state or {}) | ({AVERAGE: average} if average else {})
             checkpoint = self._checkpoints.open_checkpoint(
-                TrainingState(model, optimizer, self._batch_generator, callback_state or {}),
+                TrainingState(model, optimizer, self._batch_generator, carried),
                 {"phase": phase, "rates": digest(rates)},
                 resumable=callback_state is not None or not has_callbacks,
             )
@@ -231,11 +237,19 @@ class TaskTrainer:
                 if self.recipe.max_gradient_norm:
                     nn.utils.clip_grad_norm_(weights, self.recipe.max_gradient_norm)
                 optimizer.step()
+                if average:
+                    average.update()
                 return loss
 
             done = self._train(step, phase, rates, after_step, checkpoint)
             optimizer.zero_grad(set_to_none=True)
+            if average:
+                average.load_into_model()
         return done
+
+    def _start_average(self, model: nn.Module) -> WeightAverage | None:
+        decay = self.recipe.averaging
+        return WeightAverage(model, decay) if decay else None
 
     def _train(
         self,

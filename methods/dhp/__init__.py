@@ -236,6 +236,7 @@ class DHP(Method):
                     "steps at zero": latents.steps_at_zero,
                     "limit": limit_bytes,
                 },
+                averaged=False,  # an average of shrinking latents would be longer than they are
             )
         hypernetwork.write_weights(model.eval())
         reason = "budget reached" if is_near_budget() else "cap reached"
