@@ -336,6 +336,7 @@ def finish(trainer: TaskTrainer, pruned: Pruned) -> str:
         A note for the record if the method took more steps than every row gets, else "".
     """
     model = pruned.model
+    torch.manual_seed(trainer.seed)  # dropout draws the same whatever the method drew before
     if pruned.finish == "scratch":
         trainer.reinitialise(model)
         trainer.fit(model, trainer.recipe.pretrain_steps, phase="pretrain")

@@ -7,8 +7,10 @@ norm of the gradient clipped; on request it leaves the average of the weights
 finite when progress is shown, at most twice a second, and at the end.
 
 Random streams are derived from the seed, one for each use, so that adding a method or a phase
-changes no other. All draws and costs inside `branch()` are taken back at its end: the cost of one
-budget is that of the common trajectory and of its own branch.
+changes no other. The batch of a training step depends on the seed and on the place of the step on
+its learning-rate curve alone: at one seed step k has the same crops and noise for every method and
+budget. All draws and costs inside `branch()` are taken back at its end: the cost of one budget is
+that of the common trajectory and of its own branch.
 """
 
 import math
@@ -71,8 +73,8 @@ class TaskTrainer:
             draws.
         device: "cpu", "cuda", ...
         progress: called with (phase, steps done, steps) at most every half second.
-        stream: name of the random stream of batches: trainers of different streams see different
-            batches.
+        stream: name of the random streams of `trainer.seed` and `trainer.batches`; what `fit`
+            trains on does not depend on it.
         initialise: gives a network new weights; by default the task does.
         checkpoints: where killed trainings resume from; by default nothing is kept.
         enter_phase: context manager entered with the phase of each training while it lasts.
@@ -132,13 +134,14 @@ class TaskTrainer:
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `count` random training batches of (degraded, clean), (N, C, patch, patch)."""
-        phase = self.meter.phase or "search"
         for _ in range(count):
-            self.meter.samples[phase] += self.recipe.batch
-            degraded, clean = self._crops.sample(
-                self.recipe.batch, self.recipe.patch, self._batch_generator
-            )
-            yield self._to_device(degraded), self._to_device(clean)
+            yield self.draw_batch(self._batch_generator)
+
+    def draw_batch(self, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw one training batch and count its crops."""
+        self.meter.samples[self.meter.phase or "search"] += self.recipe.batch
+        degraded, clean = self._crops.sample(self.recipe.batch, self.recipe.patch, generator)
+        return self._to_device(degraded), self._to_device(clean)
 
     def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
         """Return the task's differentiable loss, a scalar."""
@@ -190,6 +193,17 @@ class TaskTrainer:
             self.recipe, phase, self.tuned + self.meter.cost().tuning_steps, steps
         )
 
+    def _find_place(self, phase: Phase) -> tuple[str, int]:
+        """Return the learning-rate curve of the next step of a phase, and its place there."""
+        if phase == "pretrain" or not self.recipe.matched_steps:
+            return phase, self.meter.steps[phase]
+        return "tuning", self.tuned + self.meter.cost().tuning_steps
+
+    def _draw_batch_of_step(self, curve: str, place: int) -> tuple[Tensor, Tensor]:
+        """Draw the batch of one training step, the same for every network of the seed."""
+        use = f"batch {place} of {curve}"
+        return self.draw_batch(Generator().manual_seed(derive_seed(self._cell_seed, use)))
+
     def fit(
         self,
         model: nn.Module,
@@ -220,7 +234,7 @@ class TaskTrainer:
             carried = dict(callback_state or {}) | ({AVERAGE: average} if average else {})
             checkpoint = self._checkpoints.open_checkpoint(
                 TrainingState(model, optimizer, self._batch_generator, carried),
-                {"phase": phase, "rates": digest(rates)},
+                {"phase": phase, "rates": digest(rates), "place": self._find_place(phase)},
                 resumable=callback_state is not None or not has_callbacks,
             )
 
@@ -261,16 +275,16 @@ class TaskTrainer:
     ) -> int:
         """Run the loop of `fit` from its checkpoint on, and return the steps done."""
         before = self.meter.cost()
+        curve, start = self._find_place(phase)
         notes = checkpoint.resume()
         done = notes.get("done", 0)
         ended = notes.get("ended", False)
         self.meter.restore(before + Cost.from_fields(notes.get("spent", {})))
         steps = len(rates)
-        batches = self.batches(steps - done)
         shown = perf_counter()
         with defer_interrupts() as is_interrupted:
             while not ended:
-                loss = step(rates[done], *next(batches))
+                loss = step(rates[done], *self._draw_batch_of_step(curve, start + done))
                 self.meter.count_step(phase, rates[done])
                 ended = bool(after_step and after_step(done, rates[done])) or done + 1 == steps
                 done += 1
