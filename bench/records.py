@@ -172,6 +172,8 @@ class Record:
         input_means: the same for the degraded photographs, without a network.
         calibration_loss: of the pruned network before the harness finished it.
         widths, kept: unit -> number of channels left; unit -> their indices before pruning.
+        bottleneck, bottleneck_channels: the units of the narrowest place at full resolution, and
+            how many channels it has (`bench.channels.bottleneck`); () and None if there is none.
         inserted: values behind which a compactor was inserted.
         units_at_floor: number of units at the recipe's least width.
         trace: the steps of the method's search: peak_bytes, widths, note.
@@ -199,6 +201,8 @@ class Record:
     calibration_loss: float | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[str, list[int]] = field(default_factory=dict)
+    bottleneck: tuple[str, ...] = ()
+    bottleneck_channels: int | None = None
     inserted: tuple[str, ...] = ()
     units_at_floor: int | None = None
     trace: tuple[Annotated[Mapping[str, Any], TraceEntry], ...] = ()
