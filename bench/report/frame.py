@@ -231,7 +231,7 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
         .iloc[0]
     )
     merged |= {"status": status, "reason": str(worst["reason"]), "phase": str(worst["phase"])}
-    notes = [*group["note"], *_count_texts(group["bottleneck"])]
+    notes = [*group["note"], *_count_texts(group["bottleneck"].tolist())]
     merged |= {"note": _join_distinct(notes), "measured_on": _join_distinct(group["measured_on"])}
     return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}
 
