@@ -104,6 +104,7 @@ class Recipe:
     tuning_halvings: int = 1  # as in the MOSP paper: once, at half
     tuning_warmup: int = 0
     max_gradient_norm: float = 0.1  # of all weights together, clipped; 0: not clipped
+    averaging: float = 0.0  # decay of the moving average of the weights that `fit` leaves; 0: none
     calibration_crops: int = 16  # on which a method judges layers
     min_width: int = 1  # of a unit, in channels
     threads: int = 1  # of PyTorch on the CPU
@@ -180,8 +181,12 @@ class Trainer(Protocol):
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: Callable[[int, float], bool | None] | None = None,
         callback_state: Mapping[str, Any] | None = None,
+        averaged: bool = True,
     ) -> int:
         """Train the model in place with a new Adam and return the number of steps done.
+
+        With `recipe.averaging` the model ends with the moving average of its weights, in every
+        phase but "search".
 
         Args:
             model: the network to train.
@@ -195,6 +200,7 @@ class Trainer(Protocol):
                 tensors, lists, objects with state_dict and load_state_dict), and every plain value
                 that decides what they do (a number taken from the budget, say). A checkpoint is
                 resumed only if the training starts from the same state, these values included.
+            averaged: False for no average, where callbacks change the weights by themselves.
         """
 
     def count_calls(self, model: nn.Module) -> AbstractContextManager[None]:

@@ -7,7 +7,8 @@
     cut(prepared, budget, trainer)                for each budget, largest first
 
 `cut` must not change what was prepared. What it draws and spends is reset before the next budget,
-so that the result for a budget does not depend on the others.
+so that the result for a budget does not depend on the others. Where `check_budget` refuses every
+budget, nothing is prepared.
 """
 
 from abc import abstractmethod
@@ -56,6 +57,12 @@ class StagedMethod(SweepMethod, Generic[Prepared]):
             trainer: the trainer of the sweep.
         """
 
+    def check_budget(self, model: nn.Module, budget: Budget, trainer: Trainer) -> None:
+        """Raise Infeasible, before any work, if no network of the method's family fits.
+
+        By default it raises nothing, and `cut` refuses.
+        """
+
     @abstractmethod
     def cut(self, prepared: Prepared, budget: Budget, trainer: Trainer) -> Pruned:
         """Return the network for one budget; raise Infeasible if none fits."""
@@ -64,6 +71,10 @@ class StagedMethod(SweepMethod, Generic[Prepared]):
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
     ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
         """Prepare once, then yield (budget, result of `cut`) for every budget, largest first."""
+        refused = self._find_refused(model, budgets, trainer)
+        if len(refused) == len(budgets):
+            yield from refused
+            return
         prepared = self.prepare(deepcopy(model), budgets[0], trainer)
         for budget in largest_first(budgets):
             with trainer.branch():
@@ -72,3 +83,15 @@ class StagedMethod(SweepMethod, Generic[Prepared]):
                 except Infeasible as infeasible:
                     outcome = infeasible
                 yield budget, outcome
+
+    def _find_refused(
+        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer
+    ) -> list[tuple[Budget, Infeasible]]:
+        """Return the budgets that `check_budget` refuses, largest first."""
+        refused = []
+        for budget in largest_first(budgets):
+            try:
+                self.check_budget(model, budget, trainer)
+            except Infeasible as infeasible:
+                refused.append((budget, infeasible))
+        return refused

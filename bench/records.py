@@ -15,7 +15,7 @@ from bench.files.schema import check_fields
 
 # Raise this when the harness or a task computes other results than before: all stored records then
 # count as outdated.
-SCHEMA = 3
+SCHEMA = 4
 UNPRUNED = "unpruned"  # the reference method of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data", "backbone_folder")
@@ -75,11 +75,15 @@ class Cell:
     def to_json(self, exclude: Sequence[str] = ()) -> dict[str, Any]:
         """Return the fields as JSON values, without those in `exclude`.
 
-        Empty fields of a network file are left out, so that they do not change other cells' keys.
+        Empty fields of a network file and a recipe's averaging of 0 are left out, so that they do
+        not change other cells' keys.
         """
+        content = asdict(self)
+        if not self.recipe.averaging:
+            del content["recipe"]["averaging"]
         return {
             name: value
-            for name, value in asdict(self).items()
+            for name, value in content.items()
             if name not in exclude and (value or name not in NETWORK_FILE_FIELDS)
         }
 
@@ -168,6 +172,8 @@ class Record:
         input_means: the same for the degraded photographs, without a network.
         calibration_loss: of the pruned network before the harness finished it.
         widths, kept: unit -> number of channels left; unit -> their indices before pruning.
+        bottleneck, bottleneck_channels: the units of the narrowest place at full resolution, and
+            how many channels it has (`bench.channels.bottleneck`); () and None if there is none.
         inserted: values behind which a compactor was inserted.
         units_at_floor: number of units at the recipe's least width.
         trace: the steps of the method's search: peak_bytes, widths, note.
@@ -195,6 +201,8 @@ class Record:
     calibration_loss: float | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[str, list[int]] = field(default_factory=dict)
+    bottleneck: tuple[str, ...] = ()
+    bottleneck_channels: int | None = None
     inserted: tuple[str, ...] = ()
     units_at_floor: int | None = None
     trace: tuple[Annotated[Mapping[str, Any], TraceEntry], ...] = ()

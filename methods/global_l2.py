@@ -82,7 +82,8 @@ class GlobalL2(Method):
         search = _peak_aware_widths if self.peak_aware else global_ranking_widths
         widths = search(scores, analysis, budget, trainer.recipe.min_width)
         kept = analysis.select_kept(scores, widths)
-        return Pruned(remove_channels(model, kept, budget.input_shape), kept=kept)
+        smaller = remove_channels(model, kept, budget.input_shape, analysis.layout)
+        return Pruned(smaller, kept=kept)
 
 
 def _peak_aware_widths(

@@ -177,6 +177,10 @@ class GroupLasso(StagedMethod[RegularisedNetwork]):
             scores = score_channels(self.importance, model, analysis.layout, trainer)
         return RegularisedNetwork(model.eval(), analysis, scores, note)
 
+    def check_budget(self, model: nn.Module, budget: Budget, trainer: Trainer) -> None:
+        """Raise Infeasible if the least widths do not fit."""
+        analyse_network(model, budget).peak_model.check(budget, trainer.recipe.min_width)
+
     def cut(self, prepared: RegularisedNetwork, budget: Budget, trainer: Trainer) -> Pruned:
         """Keep the most important channels that fit.
 

@@ -71,7 +71,7 @@ class OneSkip(Method):
         final = widths(find_largest_position(widths, size, analysis.peak_model, budget))
         scores = score_channels(self.importance, network, analysis.layout, trainer)
         kept = analysis.select_kept(scores, final)
-        smaller = remove_channels(network, kept, budget.input_shape)
+        smaller = remove_channels(network, kept, budget.input_shape, analysis.layout)
         note = "compactor on one skip" if skips else "no such skip"
         start = TraceStep(analysis.peak_model.peak_bytes(analysis.widths), analysis.widths, note)
         return Pruned(smaller, kept=kept, inserted=tuple(skips), trace=(start,))

@@ -72,6 +72,6 @@ class Uniform(Method):
         importance: Importance = self.importance if self.start == "slice" else "l2"  # needs no data
         scores = score_channels(importance, model, analysis.layout, trainer)
         kept = analysis.select_kept(scores, widths)
-        smaller = remove_channels(model, kept, budget.input_shape)
+        smaller = remove_channels(model, kept, budget.input_shape, analysis.layout)
         finish: Finish = "scratch" if self.start == "scratch" else "finetune"
         return Pruned(smaller, finish, kept)

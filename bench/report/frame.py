@@ -12,6 +12,7 @@ are often equal in all but one seed, and Student's interval is for normal values
 records count. The status is the worst one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Row = Mapping[str, Any]  # of a table, from `merge_rows`
+COLOURS = 3
 MAIN_METHOD = "mosp"  # the page and Fig. 3a compare the other methods with it
 NOT_IN_QUESTION = ("seed", *NOT_IN_KEY)
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
@@ -111,6 +113,7 @@ def _frame_row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "reason": "",
         "phase": "",
         "note": "",
+        "bottleneck": "",
         "measured_on": "",
     }
     return (
@@ -146,8 +149,20 @@ def _record_fields(record: Record) -> dict[str, Any]:
     costs["tuning_rate_sum"] = rate_sum - record.rate_sums.get("pretrain", 0.0)
     if record.status != "done":
         costs = dict.fromkeys(costs)
-    note = str(record.environment.get("note", ""))
-    return fields | _measured_fields(record) | scores | input_scores | costs | {"note": note}
+    notes = {
+        "note": str(record.environment.get("note", "")),
+        "bottleneck": _describe_bottleneck(record),
+    }
+    return fields | _measured_fields(record) | scores | input_scores | costs | notes
+
+
+def _describe_bottleneck(record: Record) -> str:
+    """Say where no three colours pass at full resolution; "" if they pass everywhere."""
+    channels = record.bottleneck_channels
+    if channels is None or channels >= COLOURS:
+        return ""
+    count = "one channel" if channels == 1 else f"{channels} channels"
+    return f"{count} left in {' and '.join(record.bottleneck)}"
 
 
 def _measured_fields(record: Record) -> dict[str, Any]:
@@ -216,8 +231,18 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
         .iloc[0]
     )
     merged |= {"status": status, "reason": str(worst["reason"]), "phase": str(worst["phase"])}
-    merged |= {name: _join_distinct(group[name]) for name in ("note", "measured_on")}
+    notes = [*group["note"], *_count_texts(group["bottleneck"].tolist())]
+    merged |= {"note": _join_distinct(notes), "measured_on": _join_distinct(group["measured_on"])}
     return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}
+
+
+def _count_texts(texts: Sequence[str]) -> list[str]:
+    """Return the distinct texts that are not empty, with the number of seeds if there are more."""
+    counts = Counter(text for text in texts if text)
+    return [
+        text if len(texts) == 1 else f"{text} ({count} of {len(texts)} seeds)"
+        for text, count in counts.items()
+    ]
 
 
 def _join_distinct(texts: Iterable[Any]) -> str:

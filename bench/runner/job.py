@@ -21,10 +21,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.channels.bottleneck import find_bottleneck
+from bench.channels.units import channel_layout
 from bench.contract import Budget, Kept, Method, Pruned, Task, largest_first
 from bench.errors import DiskError, Infeasible, PluginError, one_line
 from bench.export import saved
 from bench.files.schema import MAX_FLOAT
+from bench.graph.lowering import trace
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
@@ -306,7 +309,10 @@ def measure_pruned_network(
         min_width: the width at which a unit counts as being at the floor.
     """
     planned, eager = referee(pruned.model, unpruned, budget, method)
-    widths = peak_model(pruned.model, budget.input_shape, budget.convention).widths
+    graph = trace(pruned.model, budget.input_shape)
+    layout = channel_layout(graph)
+    widths = layout.widths
+    bottleneck = find_bottleneck(graph, layout)
     stored_parameters = pruned.stored_parameters
     return {
         "budget_bytes": budget.peak_bytes,
@@ -320,6 +326,8 @@ def measure_pruned_network(
         ),
         "macs": planned.macs,
         "widths": dict(widths),
+        "bottleneck": bottleneck.units if bottleneck else (),
+        "bottleneck_channels": bottleneck.channels if bottleneck else None,
         "units_at_floor": sum(width <= min_width for width in widths.values()),
     }
 
@@ -336,6 +344,7 @@ def finish(trainer: TaskTrainer, pruned: Pruned) -> str:
         A note for the record if the method took more steps than every row gets, else "".
     """
     model = pruned.model
+    torch.manual_seed(trainer.seed)  # dropout draws the same whatever the method drew before
     if pruned.finish == "scratch":
         trainer.reinitialise(model)
         trainer.fit(model, trainer.recipe.pretrain_steps, phase="pretrain")

@@ -56,6 +56,7 @@ MAX_RECIPE_VALUES: dict[str, float] = {  # for all others, MAX_STEPS
     "max_gradient_norm": 1e30,
     "pretrain_halvings": 1000,
     "tuning_halvings": 1000,
+    "averaging": 0.99999,
 }
 MAY_BE_ZERO = (
     "pretrain_steps",
@@ -67,6 +68,7 @@ MAY_BE_ZERO = (
     "tuning_halvings",
     "tuning_warmup",
     "max_gradient_norm",
+    "averaging",
 )
 
 

@@ -21,6 +21,7 @@ from bench.channels.units import Layout
 from bench.contract import Kept
 from bench.surgery.masks import weight_and_input_axis, weight_and_output_axis
 
+MAX_CACHED_WIDTHS = 64
 # Layers that follow the channels of others and read the number of channels from an attribute.
 COUNT_ATTRIBUTES: dict[type[nn.Module], str] = {
     nn.Conv2d: "groups",
@@ -43,6 +44,7 @@ class SlicedNetwork:
         self.model, self.layout = model, layout
         self.axes = weight_axes(model, layout)
         self.channel_counts = _find_channel_counts(model, layout)
+        self._cuts: dict[tuple[bytes, torch.device], list[tuple[str, int, Tensor]]] = {}
 
     def __call__(self, kept: Kept, *inputs: Tensor) -> Tensor:
         """Run the network with the kept channels only, in its present mode.
@@ -59,14 +61,27 @@ class SlicedNetwork:
     def _slice_weights(self, slot_mask: np.ndarray) -> dict[str, Tensor]:
         """Return the remaining slice of each weight or buffer that loses something."""
         weights = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        device = next(iter(weights.values())).device
+        key = (slot_mask.tobytes(), device)
+        if key not in self._cuts:
+            if len(self._cuts) >= MAX_CACHED_WIDTHS:  # widths drawn at random seldom come again
+                self._cuts.clear()
+            self._cuts[key] = self._find_cuts(slot_mask, device)
         slices: dict[str, Tensor] = {}
-        for name, axes in self.axes.items():
-            for axis, slots in axes.items():
-                is_kept = slot_mask[slots]
-                if not is_kept.all():
-                    index = torch.from_numpy(is_kept.nonzero()[0]).to(weights[name].device)
-                    slices[name] = slices.get(name, weights[name]).index_select(axis, index)
+        for name, axis, index in self._cuts[key]:
+            slices[name] = slices.get(name, weights[name]).index_select(axis, index)
         return slices
+
+    def _find_cuts(
+        self, slot_mask: np.ndarray, device: torch.device
+    ) -> list[tuple[str, int, Tensor]]:
+        """Return name, axis and remaining entries, int64, for each axis that loses some."""
+        return [
+            (name, axis, torch.from_numpy(slot_mask[slots].nonzero()[0]).to(device))
+            for name, axes in self.axes.items()
+            for axis, slots in axes.items()
+            if not slot_mask[slots].all()
+        ]
 
     @contextmanager
     def _set_channel_counts(self, slot_mask: np.ndarray) -> Iterator[None]:

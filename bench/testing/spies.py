@@ -1,9 +1,9 @@
 """A task and trainers that record how a method uses them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from bench.contract import Pair, Phase, Trainer
 from bench.testing.fixtures import SmallTask
@@ -65,13 +65,12 @@ class KillableTrainer(TaskTrainer):
         self.batch_count = 0
         self._kill_after = kill_after
 
-    def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield and count training batches. Raises Killed."""
-        for pair in super().batches(count):
-            if self.batch_count == self._kill_after:
-                raise Killed
-            self.batch_count += 1
-            yield pair
+    def draw_batch(self, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw and count a training batch. Raises Killed."""
+        if self.batch_count == self._kill_after:
+            raise Killed
+        self.batch_count += 1
+        return super().draw_batch(generator)
 
 
 class WatchedTrainer:

@@ -41,6 +41,7 @@ PRETRAINING_FIELDS = (
     "pretrain_halvings",
     "pretrain_warmup",
     "max_gradient_norm",
+    "averaging",
 )
 
 
@@ -52,7 +53,11 @@ def pretraining_inputs(cell: Cell) -> dict[str, Any]:
         "task_options": dict(cell.task_options),
         "backbone": cell.backbone,
         "backbone_options": dict(cell.backbone_options),
-        "recipe": {name: getattr(cell.recipe, name) for name in PRETRAINING_FIELDS},
+        "recipe": {
+            name: value
+            for name, value in cell.to_json()["recipe"].items()
+            if name in PRETRAINING_FIELDS
+        },
         "seed": cell.seed,
         "data_fingerprint": cell.data_fingerprint,
     }

@@ -2,12 +2,15 @@
 
 Every network is trained by the loop in `fit`: a fresh Adam (betas 0.9 and 0.999, eps 1e-8) on
 random training crops in channels_last, at the rates of `bench.training.learning_rates`, with the
-norm of the gradient clipped. The loop does not wait for the device: the loss is checked to be
+norm of the gradient clipped; on request it leaves the average of the weights
+(`bench.training.averaging`). The loop does not wait for the device: the loss is checked to be
 finite when progress is shown, at most twice a second, and at the end.
 
 Random streams are derived from the seed, one for each use, so that adding a method or a phase
-changes no other. All draws and costs inside `branch()` are taken back at its end: the cost of one
-budget is that of the common trajectory and of its own branch.
+changes no other. The batch of a training step depends on the seed and on the place of the step on
+its learning-rate curve alone: at one seed step k has the same crops and noise for every method and
+budget. All draws and costs inside `branch()` are taken back at its end: the cost of one budget is
+that of the common trajectory and of its own branch.
 """
 
 import math
@@ -24,12 +27,14 @@ from bench.contract import Objective, Phase, Recipe, Task
 from bench.errors import ConfigError, PluginError
 from bench.files.hashing import digest
 from bench.torch_state import eval_mode, to_channels_last
+from bench.training.averaging import AVERAGED_PHASES, WeightAverage
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, TrainingState
 from bench.training.interrupts import defer_interrupts
 from bench.training.learning_rates import learning_rates
 from bench.training.meter import Cost, Meter
 
 PROGRESS_SECONDS = 0.5
+AVERAGE = "average of the weights"  # name in a checkpoint, beside those of the callbacks
 OnStep = Callable[[str, int, int], None]  # phase, steps done, steps
 AfterStep = Callable[[int, float], bool | None]  # index, learning rate; True ends the phase
 
@@ -68,8 +73,8 @@ class TaskTrainer:
             draws.
         device: "cpu", "cuda", ...
         progress: called with (phase, steps done, steps) at most every half second.
-        stream: name of the random stream of batches: trainers of different streams see different
-            batches.
+        stream: name of the random streams of `trainer.seed` and `trainer.batches`; what `fit`
+            trains on does not depend on it.
         initialise: gives a network new weights; by default the task does.
         checkpoints: where killed trainings resume from; by default nothing is kept.
         enter_phase: context manager entered with the phase of each training while it lasts.
@@ -129,13 +134,14 @@ class TaskTrainer:
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `count` random training batches of (degraded, clean), (N, C, patch, patch)."""
-        phase = self.meter.phase or "search"
         for _ in range(count):
-            self.meter.samples[phase] += self.recipe.batch
-            degraded, clean = self._crops.sample(
-                self.recipe.batch, self.recipe.patch, self._batch_generator
-            )
-            yield self._to_device(degraded), self._to_device(clean)
+            yield self.draw_batch(self._batch_generator)
+
+    def draw_batch(self, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw one training batch and count its crops."""
+        self.meter.samples[self.meter.phase or "search"] += self.recipe.batch
+        degraded, clean = self._crops.sample(self.recipe.batch, self.recipe.patch, generator)
+        return self._to_device(degraded), self._to_device(clean)
 
     def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
         """Return the task's differentiable loss, a scalar."""
@@ -187,6 +193,17 @@ class TaskTrainer:
             self.recipe, phase, self.tuned + self.meter.cost().tuning_steps, steps
         )
 
+    def _find_place(self, phase: Phase) -> tuple[str, int]:
+        """Return the learning-rate curve of the next step of a phase, and its place there."""
+        if phase == "pretrain" or not self.recipe.matched_steps:
+            return phase, self.meter.steps[phase]
+        return "tuning", self.tuned + self.meter.cost().tuning_steps
+
+    def _draw_batch_of_step(self, curve: str, place: int) -> tuple[Tensor, Tensor]:
+        """Draw the batch of one training step, the same for every network of the seed."""
+        use = f"batch {place} of {curve}"
+        return self.draw_batch(Generator().manual_seed(derive_seed(self._cell_seed, use)))
+
     def fit(
         self,
         model: nn.Module,
@@ -197,6 +214,7 @@ class TaskTrainer:
         penalty: Callable[[nn.Module], Tensor] | None = None,
         after_step: AfterStep | None = None,
         callback_state: Mapping[str, Any] | None = None,
+        averaged: bool = True,
     ) -> int:
         """Train in place and return the steps done; see contract.Trainer.fit.
 
@@ -212,9 +230,11 @@ class TaskTrainer:
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
             rates = self.learning_rates(phase, steps)
             has_callbacks = bool(objective or penalty or after_step)
+            average = self._start_average(model) if averaged and phase in AVERAGED_PHASES else None
+            carried = dict(callback_state or {}) | ({AVERAGE: average} if average else {})
             checkpoint = self._checkpoints.open_checkpoint(
-                TrainingState(model, optimizer, self._batch_generator, callback_state or {}),
-                {"phase": phase, "rates": digest(rates)},
+                TrainingState(model, optimizer, self._batch_generator, carried),
+                {"phase": phase, "rates": digest(rates), "place": self._find_place(phase)},
                 resumable=callback_state is not None or not has_callbacks,
             )
 
@@ -231,11 +251,19 @@ class TaskTrainer:
                 if self.recipe.max_gradient_norm:
                     nn.utils.clip_grad_norm_(weights, self.recipe.max_gradient_norm)
                 optimizer.step()
+                if average:
+                    average.update()
                 return loss
 
             done = self._train(step, phase, rates, after_step, checkpoint)
             optimizer.zero_grad(set_to_none=True)
+            if average:
+                average.load_into_model()
         return done
+
+    def _start_average(self, model: nn.Module) -> WeightAverage | None:
+        decay = self.recipe.averaging
+        return WeightAverage(model, decay) if decay else None
 
     def _train(
         self,
@@ -247,16 +275,16 @@ class TaskTrainer:
     ) -> int:
         """Run the loop of `fit` from its checkpoint on, and return the steps done."""
         before = self.meter.cost()
+        curve, start = self._find_place(phase)
         notes = checkpoint.resume()
         done = notes.get("done", 0)
         ended = notes.get("ended", False)
         self.meter.restore(before + Cost.from_fields(notes.get("spent", {})))
         steps = len(rates)
-        batches = self.batches(steps - done)
         shown = perf_counter()
         with defer_interrupts() as is_interrupted:
             while not ended:
-                loss = step(rates[done], *next(batches))
+                loss = step(rates[done], *self._draw_batch_of_step(curve, start + done))
                 self.meter.count_step(phase, rates[done])
                 ended = bool(after_step and after_step(done, rates[done])) or done + 1 == steps
                 done += 1

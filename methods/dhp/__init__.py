@@ -164,6 +164,11 @@ class DHP(Method):
                 f"dhp: shrinkage = {self.shrinkage} and tolerance = {self.tolerance} must be 0 or "
                 f"more, least_share = {self.least_share} must lie in [0, 1]"
             )
+        if not (self.threshold > 0 and self.pace > 0 and self.embedding >= 1):
+            raise ConfigError(
+                f"dhp: threshold = {self.threshold} and pace = {self.pace} must be above 0, "
+                f"embedding = {self.embedding} 1 or more"
+            )
 
     def expected_steps(self, recipe: Recipe) -> int:
         """Return the steps after pretraining; from scratch, as many as pretraining has are added.
@@ -227,7 +232,7 @@ class DHP(Method):
         with trainer.count_calls(model):
             steps = trainer.fit(
                 hypernetwork,
-                cap,
+                0 if is_near_budget() else cap,
                 phase=phase,
                 objective=objective,
                 after_step=shrink,
@@ -236,6 +241,7 @@ class DHP(Method):
                     "steps at zero": latents.steps_at_zero,
                     "limit": limit_bytes,
                 },
+                averaged=False,  # an average of shrinking latents would be longer than they are
             )
         hypernetwork.write_weights(model.eval())
         reason = "budget reached" if is_near_budget() else "cap reached"

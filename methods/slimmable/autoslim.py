@@ -50,6 +50,7 @@ from bench.memory.groups import peak_group
 from bench.memory.peak_model import PeakModel, compute_min_widths, infeasible_budget
 from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
+from bench.surgery.analysis import analyse_network
 from bench.surgery.channel_scores import Importance
 from bench.torch_state import eval_mode
 from methods.slimmable.training import Slimmable, Start, sandwich_objective, start_slimmable
@@ -120,12 +121,14 @@ class AutoSlim(SweepMethod):
     def expected_steps(self, recipe: Recipe) -> int:
         """Return the steps after pretraining.
 
-        The tuning steps include those of the slimmable network. From scratch, it has a share of the
-        pretraining as well.
+        Matched steps include those of the slimmable network. From scratch, it has a share of the
+        pretraining instead.
         """
         steps = recipe.tuning_steps
         if self.start == "scratch":
             steps += recipe.pretrain_steps // PRETRAINING_PARTS
+        elif not recipe.matched_steps:
+            steps += self._epoch_steps(recipe)
         if self.finish == "scratch":
             steps += recipe.pretrain_steps
         return steps
@@ -137,14 +140,17 @@ class AutoSlim(SweepMethod):
 
         A budget is charged the path up to it.
         """
-        slimmable = self._train_slimmable(model, budgets[0], trainer)
-        analysis = slimmable.analysis
-        peak_model = analysis.peak_model
-        min_widths = compute_min_widths(analysis.widths, trainer.recipe.min_width)
+        peak_model = analyse_network(model, budgets[0]).peak_model
+        min_widths = compute_min_widths(peak_model.widths, trainer.recipe.min_width)
         least_bytes = peak_model.peak_bytes(min_widths)
+        budgets = largest_first(budgets)
+        if least_bytes > budgets[0].peak_bytes:
+            yield from ((budget, infeasible_budget(budget, least_bytes)) for budget in budgets)
+            return
+        slimmable = self._train_slimmable(model, budgets[0], trainer)
         measure_errors = self._make_error_measure(slimmable, trainer)
         path = GreedyPath(peak_model, min_widths, self.groups, self.peak_aware, measure_errors)
-        for budget in largest_first(budgets):
+        for budget in budgets:
             if least_bytes > budget.peak_bytes:
                 yield budget, infeasible_budget(budget, least_bytes)
                 continue
@@ -153,6 +159,10 @@ class AutoSlim(SweepMethod):
             with trainer.branch():
                 pruned = slimmable.cut(path.widths, self.finish, trainer)
                 yield budget, Pruned(pruned.model, pruned.finish, pruned.kept, trace=path.trace())
+
+    def _epoch_steps(self, recipe: Recipe) -> int:
+        """Return the steps of the slimmable network if it starts from the pretrained one."""
+        return self.epochs * recipe.steps_per_epoch
 
     def _train_slimmable(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
         """Return a copy of the network, trained at independent random widths."""
@@ -181,7 +191,7 @@ class AutoSlim(SweepMethod):
         if self.start == "scratch":
             fit(recipe.pretrain_steps // PRETRAINING_PARTS, phase="pretrain")
         else:
-            fit(self.epochs * recipe.steps_per_epoch, phase="adapt")
+            fit(self._epoch_steps(recipe), phase="adapt")
         return slimmable
 
     def _make_error_measure(self, slimmable: Slimmable, trainer: Trainer) -> ErrorMeasure:

@@ -94,6 +94,10 @@ class SNet(StagedMethod[Slimmable]):
         train(slimmable, objective, self.start, steps, trainer, callback_state={})
         return slimmable
 
+    def check_budget(self, model: nn.Module, budget: Budget, trainer: Trainer) -> None:
+        """Raise Infeasible if the smallest switch does not fit."""
+        Slimmable(model, budget).check(budget, self.switches[0], trainer.recipe.min_width)
+
     def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:
         """Cut out the largest switch that fits.
 

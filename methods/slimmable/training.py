@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Budget, Finish, Objective, Pruned, Trainer, Widths
+from bench.memory.peak_model import infeasible_budget
 from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.channel_scores import Importance, score_channels
 from bench.surgery.importance import ChannelScores
@@ -75,6 +76,12 @@ class Slimmable:
         """
         exact = Fraction(str(share))
         return scale_widths(self.analysis, exact.numerator, min_width, exact.denominator)
+
+    def check(self, budget: Budget, share: float, min_width: int) -> None:
+        """Raise Infeasible if the network at a share of the channels does not fit."""
+        least = self.analysis.peak_model.peak_bytes(self.widths_at(share, min_width))
+        if least > budget.peak_bytes:
+            raise infeasible_budget(budget, least)
 
     def channels_at(self, widths: Widths) -> dict[str, list[int]]:
         """Return the sorted indices of the best channels of each unit that loses some."""

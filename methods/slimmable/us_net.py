@@ -25,7 +25,8 @@ network. Distillation costs it nothing measurable any more:
 
 A budget gets the largest width of the uniform grid that fits; the quantum is one step of that grid.
 Widths below `least` are never trained and not offered. The paper does not fine-tune; with
-`finetune`, half of the training after pretraining goes to the network that was cut out.
+`finetune`, the slimmable network has half of its steps, and the network that was cut out the other
+half under matched compute, else the recipe's whole fine-tuning.
 """
 
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class USNet(StagedMethod[Slimmable]):
         start: "scratch" (the whole schedule of a network of its own, as in the paper) or
             "pretrained" (for short demonstrations).
         importance: orders the channels of the pretrained network.
-        finetune: give half of the training after pretraining to the network that was cut out.
+        finetune: fine-tune the network that was cut out: by half of the matched steps, or, without
+            matched steps, by the recipe's fine-tuning; the slimmable network has half of its steps.
     """
 
     paper: ClassVar[str] = (
@@ -106,7 +108,8 @@ class USNet(StagedMethod[Slimmable]):
 
     def expected_steps(self, recipe: Recipe) -> int:
         """Return the steps after pretraining; from scratch, pretraining is repeated."""
-        return recipe.tuning_steps + (recipe.pretrain_steps if self.start == "scratch" else 0)
+        steps = recipe.matched_steps or self._steps(recipe) + self.finetune * recipe.finetune_steps
+        return steps + (recipe.pretrain_steps if self.start == "scratch" else 0)
 
     def prepare(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Slimmable:
         """Train one network at all widths."""
@@ -118,11 +121,15 @@ class USNet(StagedMethod[Slimmable]):
             indices = torch.randint(len(family), (self.samples - 2,), generator=generator)
             return [family[0], *(family[index] for index in indices.tolist())]
 
-        steps = trainer.recipe.tuning_steps // (2 if self.finetune else 1)
+        steps = self._steps(trainer.recipe)
         objective = sandwich_objective(slimmable, draw_widths, trainer, self.distilled)
         state = {"draws": generator}
         train(slimmable, objective, self.start, steps, trainer, callback_state=state)
         return slimmable
+
+    def check_budget(self, model: nn.Module, budget: Budget, trainer: Trainer) -> None:
+        """Raise Infeasible if the narrowest trained width does not fit."""
+        Slimmable(model, budget).check(budget, self.least, trainer.recipe.min_width)
 
     def cut(self, prepared: Slimmable, budget: Budget, trainer: Trainer) -> Pruned:
         """Cut out the largest width that fits.
@@ -135,6 +142,10 @@ class USNet(StagedMethod[Slimmable]):
             family.__getitem__, len(family), prepared.analysis.peak_model, budget
         )
         return prepared.cut(family[largest], "finetune" if self.finetune else "none", trainer)
+
+    def _steps(self, recipe: Recipe) -> int:
+        """Return the steps of the slimmable network after pretraining."""
+        return recipe.tuning_steps // (2 if self.finetune else 1)
 
     def grid_widths(self, slimmable: Slimmable, min_width: int) -> list[Widths]:
         """Return the widths at the share `least` and at all grid positions above it."""

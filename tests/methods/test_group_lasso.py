@@ -248,7 +248,9 @@ def test_steps_are_forecast_and_impossible_budgets_and_options_are_refused() -> 
     steps = 3 * RECIPE.steps_per_epoch + RECIPE.finetune_steps
     assert GroupLasso(epochs=3).expected_steps(RECIPE) == steps
     assert GroupLasso(epochs=3).expected_steps(replace(RECIPE, matched_steps=50)) == 50
+    trainer = _trainer()
     with pytest.raises(Infeasible, match="the least is"):
-        GroupLasso(epochs=1).prune(unet(), Budget(1000, SHAPE), _trainer())
+        GroupLasso(epochs=1).prune(unet(), Budget(1000, SHAPE), trainer)
+    assert not trainer.meter.steps
     with pytest.raises(ConfigError, match="strength"):
         GroupLasso(strength=-1.0)

@@ -97,3 +97,19 @@ def test_rows_go_from_large_to_small_ratios_and_keep_the_order_of_labels() -> No
 def test_the_first_of_each_key_stays_in_its_place() -> None:
     assert first_per_key("banana", str) == ["b", "a", "n"]
     assert group_by([3, 1, 5, 2], lambda value: value % 2) == [[3, 1, 5], [2]]
+
+
+def test_a_note_says_where_no_three_colours_pass_and_in_how_many_seeds() -> None:
+    def note(*channels: int | None) -> str:
+        places = (() if count is None else ("c11", "c12") for count in channels)
+        (row,) = merge_rows(
+            [
+                record(cell(seed=seed), bottleneck=units, bottleneck_channels=count)
+                for seed, (units, count) in enumerate(zip(places, channels, strict=True))
+            ]
+        )
+        return str(row["note"])
+
+    assert note(1) == "one channel left in c11 and c12"
+    assert note(2, 2, 3) == "2 channels left in c11 and c12 (2 of 3 seeds)"
+    assert note(3) == note(None) == ""

@@ -44,6 +44,7 @@ def test_every_cell_gets_a_record_within_its_budget(study, store):
     assert half.budget_bytes == unpruned.peak_bytes // 2
     assert half.peak_bytes == tiny_peak_bytes(2, SHAPE) <= half.budget_bytes
     assert half.widths == {"first": 2} and half.kept == {"first": [0, 1]}
+    assert (half.bottleneck, half.bottleneck_channels) == (("first",), 2)
     assert half.parameters == 2 * 28 + 3 * 19
     assert half.steps == {"finetune": 4} and half.units_at_floor == 0
     assert half.trace[0]["note"] == "cut"

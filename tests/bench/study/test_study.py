@@ -118,6 +118,7 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("recipe.pretrain_steps=10000000000", "at most 100,000,000"),
         ("recipe.pretrain_rate=1e31", "above"),
         ("recipe.pretrain_halvings=1001", "at most 1,000"),
+        ("recipe.averaging=1.0", "too large"),
         ("seeds=[4294967296]", "not a whole number from 0 to 4294967295"),
         ("seeds=[99999999999999999999]", "a number is above"),
         ("measured_at=1x3x65537x8", "is too large"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.surgery import shared_weights
 from bench.surgery.remove import remove_channels
 from bench.surgery.shared_weights import SlicedNetwork
 from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
@@ -37,3 +38,28 @@ def test_weights_outside_the_slices_get_no_gradient() -> None:
     assert first[2:].abs().sum() == 0
     assert first[:2, [2, 3, 6, 7]].abs().sum() == 0
     assert (first[:2, [0, 1, 4, 5]].abs().sum((0, 2, 3)) > 0).all()
+
+
+def test_widths_that_come_again_are_not_computed_again_and_see_the_new_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = unet(4)
+    layout = network_layout(network)
+    sliced = SlicedNetwork(network, layout)
+    kept = {unit: range(full // 2) for unit, full in layout.widths.items()}
+    photographs = torch.rand(1, 3, 32, 32)
+    before = sliced(kept, photographs)
+    monkeypatch.setattr(SlicedNetwork, "_find_cuts", None)
+    with torch.no_grad():
+        network.out.bias += 1
+    torch.testing.assert_close(sliced(kept, photographs), before + 1)
+
+
+def test_the_cache_of_widths_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_weights, "MAX_CACHED_WIDTHS", 2)
+    network = unet(4)
+    layout = network_layout(network)
+    sliced = SlicedNetwork(network, layout)
+    for width in (1, 2, 3):
+        sliced({unit: range(width) for unit in layout.widths}, torch.rand(1, 3, 32, 32))
+    assert len(sliced._cuts) == 1

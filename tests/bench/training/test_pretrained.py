@@ -49,6 +49,7 @@ def test_only_what_decides_its_weights_is_in_its_key(study):
     same = study("recipe.finetune_steps=9", "recipe.threads=2", "ratios=[0.3]").cells()
     changes = (
         "recipe.pretrain_steps=7",
+        "recipe.averaging=0.9",
         "seeds=[1]",
         "backbones=[{backbone='tiny', width=9}]",
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Generator, nn
 
 from bench.errors import ConfigError, PluginError
 from bench.training.meter import Meter
@@ -26,11 +26,33 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
 
 
-def test_fit_is_adam_on_the_batches_of_the_stream_with_clipped_gradients():
+class Noting(TaskTrainer):
+    """Notes every batch that it draws."""
+
+    def __init__(self, *args, **options) -> None:
+        super().__init__(*args, **options)
+        self.drawn = []
+
+    def draw_batch(self, generator: Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        self.drawn.append(super().draw_batch(generator))
+        return self.drawn[-1]
+
+
+def batches_of(*phases, recipe=RECIPE, seed=3, **options) -> list[float]:
+    """Return the batch of each step of some phases (phase, steps), as the sum of its pixels."""
+    noting = Noting(FakeTask(), "embedded", recipe, seed, **options)
+    for phase, steps in phases:
+        noting.fit(network(), steps, phase=phase)
+    return [float(sum(crops.double().sum() for crops in batch)) for batch in noting.drawn]
+
+
+def test_fit_is_adam_on_its_batches_with_clipped_gradients():
     ours, theirs = network(), network()
-    trainer().fit(ours, 3, phase="search")
+    noting = Noting(FakeTask(), "embedded", RECIPE, seed=3)
+    noting.fit(ours, 3, phase="search")
     adam = torch.optim.Adam(theirs.parameters(), lr=RECIPE.tuning_rate)
-    for degraded, clean in trainer().batches(3):
+    assert len(noting.drawn) == 3
+    for degraded, clean in noting.drawn:
         adam.zero_grad()
         (theirs(degraded) - clean).abs().mean().backward()
         norm = torch.cat([weight.grad.flatten() for weight in theirs.parameters()]).norm()
@@ -113,13 +135,40 @@ def test_a_branch_restores_the_batches_and_the_meter_at_its_end():
     branching.fit(model, 1, phase="adapt")
     with branching.branch():
         branching.fit(deepcopy(model), 2, phase="search")
+        list(branching.batches(2))
         torch.rand(1)
         assert meter.steps == {"adapt": 1, "search": 2}
     assert meter.steps == {"adapt": 1} and meter.forward_passes == 1
     assert "search" not in meter.seconds
-    plain = trainer()
-    list(plain.batches(1))
-    assert torch.equal(next(branching.batches(1))[0], next(plain.batches(1))[0])
+    assert torch.equal(next(branching.batches(1))[0], next(trainer().batches(1))[0])
+
+
+@pytest.mark.parametrize("phase", ["pretrain", "adapt", "search", "finetune"])
+def test_at_one_seed_a_step_of_a_phase_has_the_same_batch_in_every_trainer(phase):
+    whole = batches_of((phase, 4), stream="method")
+    assert batches_of((phase, 4), stream="finish", tuned=5) == whole
+    assert batches_of((phase, 1), (phase, 3), stream="pretrain") == whole
+    assert len({*whole, *batches_of((phase, 4), seed=4)}) == 8
+
+
+def test_under_matched_compute_a_place_on_the_curve_has_the_same_batch_in_every_phase():
+    matched = replace(RECIPE, matched_steps=6)
+    whole = batches_of(("finetune", 6), recipe=matched)
+    assert batches_of(("adapt", 2), ("search", 3), recipe=matched) == whole[:5]
+    assert batches_of(("finetune", 1), recipe=matched, tuned=5) == whole[5:]
+    from_scratch = batches_of(("pretrain", 2), ("finetune", 6), recipe=matched)
+    assert from_scratch[2:] == whole and not {*from_scratch[:2]} & {*whole}
+
+
+def test_at_one_seed_calibration_and_initial_weights_are_the_same_in_every_trainer():
+    def shared(stream: str, seed: int) -> list[torch.Tensor]:
+        own_trainer = TaskTrainer(FakeTask(), "embedded", RECIPE, seed, stream=stream)
+        model = network()
+        own_trainer.reinitialise(model)
+        return [weights(model), *(crops for pair in own_trainer.calibration for crops in pair)]
+
+    assert all(map(torch.equal, shared("method", 3), shared("finish", 3)))
+    assert not any(map(torch.equal, shared("method", 3), shared("method", 4)))
 
 
 def test_copies_of_a_counted_network_are_counted_and_come_back_plain():

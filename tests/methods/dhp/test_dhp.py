@@ -250,6 +250,14 @@ def test_a_search_stops_as_soon_as_its_peak_is_near_the_budget(
     assert f"stopped after {searched.steps} of at most 60 steps: budget reached" in searched.note
 
 
+def test_a_search_that_begins_near_the_budget_takes_no_step() -> None:
+    network = unet(4)
+    trainer = _trainer()
+    searched = _search(DHP(start="pretrained"), network, 0.99, trainer)
+    assert searched.steps == 0 and not trainer.meter.steps
+    assert f"stopped after 0 of at most {CAP} steps: budget reached" in searched.note
+
+
 def test_a_search_that_does_not_come_near_stops_at_its_cap_and_the_network_still_fits(
     searched_widths: list[dict[str, int]],
 ) -> None:
@@ -299,7 +307,7 @@ def test_what_the_search_leaves_of_pretraining_is_the_convergence_on_a_new_curve
     monkeypatch.setattr(TaskTrainer, "fit", record)
     trainer = _trainer()
     network = unet(4)
-    pruned = DHP().prune(network, _budget(network, 0.9), trainer)
+    pruned = DHP(shrinkage=3.0).prune(network, _budget(network, 0.7), trainer)
     searched = int(pruned.trace[0].note.split("after ")[1].split(" ")[0])
     assert searched < CAP
     assert fits == [("pretrain", CAP), ("pretrain", SEARCH.pretrain_steps - searched)]
@@ -393,7 +401,15 @@ def test_without_data_the_method_says_that_it_needs_some() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"shrinkage": -0.1}, {"tolerance": -0.1}, {"least_share": 1.5}]
+    "options",
+    [
+        {"shrinkage": -0.1},
+        {"tolerance": -0.1},
+        {"least_share": 1.5},
+        {"threshold": 0.0},
+        {"pace": 0.0},
+        {"embedding": 0},
+    ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(options))} = "):

@@ -158,10 +158,12 @@ def test_the_slimmable_network_is_trained_in_the_phase_of_its_start(
     assert (dict(trainer.meter.steps), pruned.finish) == (steps, "scratch")
 
 
-def test_a_budget_below_the_floor_is_infeasible() -> None:
+def test_a_budget_below_the_floor_is_infeasible_before_any_training() -> None:
     network = unet(4)
+    trainer = make_trainer()
     with pytest.raises(Infeasible, match="the least is"):
-        AutoSlim(epochs=1).prune(network, Budget(100, SHAPE), make_trainer())
+        AutoSlim(epochs=1).prune(network, Budget(100, SHAPE), trainer)
+    assert not trainer.meter.steps
 
 
 def test_in_a_sweep_a_budget_is_charged_what_it_costs_alone() -> None:
@@ -220,8 +222,14 @@ def test_options_that_mean_nothing_are_refused(options: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "finish", "steps"),
-    [("pretrained", "finetune", 4), ("scratch", "finetune", 6), ("scratch", "scratch", 16)],
+    ("start", "finish", "matched_steps", "steps"),
+    [
+        ("pretrained", "finetune", 0, 4 + 3 * RECIPE.steps_per_epoch),
+        ("pretrained", "finetune", 9, 9),
+        ("scratch", "finetune", 0, 6),
+        ("scratch", "scratch", 0, 16),
+    ],
 )
-def test_a_forecast_includes_all_training(start, finish, steps: int) -> None:
-    assert AutoSlim(start=start, finish=finish).expected_steps(RECIPE) == steps
+def test_a_forecast_includes_all_training(start, finish, matched_steps: int, steps: int) -> None:
+    recipe = replace(RECIPE, matched_steps=matched_steps)
+    assert AutoSlim(start=start, finish=finish, epochs=3).expected_steps(recipe) == steps

@@ -130,10 +130,13 @@ def test_s_net_takes_the_largest_switch_that_fits(ratio: float, switch: float) -
     assert pruned.stored_parameters == sum(weight.numel() for weight in network.parameters())
 
 
-def test_a_budget_below_the_least_switch_is_infeasible() -> None:
+@pytest.mark.parametrize("method", [SNet(start="pretrained"), USNet()], ids=["s_net", "us_net"])
+def test_a_budget_below_the_least_width_is_infeasible_before_any_training(method) -> None:
     network = unet(8)
+    trainer = make_trainer()
     with pytest.raises(Infeasible, match="the least is"):
-        SNet(start="pretrained").prune(network, make_budget(network, 0.2), make_trainer())
+        method.prune(network, make_budget(network, 0.2), trainer)
+    assert not trainer.meter.steps
 
 
 @pytest.mark.parametrize(
@@ -211,6 +214,8 @@ def test_where_the_slice_is_fine_tuned_half_of_the_steps_are_left_for_it() -> No
     pruned = method.prune(network, make_budget(network, 0.75), trainer)
     assert (pruned.finish, pruned.stored_parameters) == ("finetune", None)
     assert dict(trainer.meter.steps) == {"adapt": 2}
+    assert method.expected_steps(RECIPE) == 2 + RECIPE.finetune_steps
+    assert method.expected_steps(replace(RECIPE, matched_steps=9)) == 9
 
 
 def test_statistics_are_estimated_anew_and_a_network_without_any_is_left_as_it_is() -> None:
