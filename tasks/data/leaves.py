@@ -84,7 +84,7 @@ def _read(path: Path) -> Tensor | None:
 def make_leaves(count: int, seed: int) -> Tensor:
     """Make images (count, 3, SIZE, SIZE), uint8; an image does not depend on `count`."""
     batches = [
-        _render(BATCH, Generator().manual_seed(seed * 2**32 + first))
+        _render(BATCH, Generator().manual_seed((seed << 16) + first))
         for first in range(0, count, BATCH)
     ]
     return torch.cat(batches)[:count]

@@ -104,7 +104,7 @@ def test_the_fingerprint_changes_with_noise_and_data_only(monkeypatch: pytest.Mo
         != Denoising(read=0.01).fingerprint("embedded")
     )
     before = task.fingerprint("embedded")
-    monkeypatch.setattr("tasks.data.embedded.TEST", ("flower.jpg", "coffee.png"))
+    monkeypatch.setattr("tasks.data.embedded.ALL", ("flower.jpg", "coffee.png"))
     assert task.fingerprint("embedded") != before
 
 
@@ -142,7 +142,7 @@ def test_non_local_means_restores_the_test_photographs_to_28_9_db() -> None:
     task = Denoising()
     scores = [
         task.score(non_local_means(pair.degraded), pair.clean)
-        for pair in task.test_sets("embedded")["embedded"]
+        for pair in task.test_sets("photographs")["embedded"]
     ]
     assert sum(score["psnr_db"] for score in scores) / 3 == pytest.approx(28.89, abs=0.1)
 

@@ -20,7 +20,7 @@ def test_it_is_registered_and_builds_both_u_nets() -> None:
 
 
 def test_embedded_photographs_lose_their_share_of_the_light() -> None:
-    for pair in LowLight().test_sets("embedded")["embedded"]:
+    for pair in LowLight().test_sets("photographs")["embedded"]:
         assert to_linear(pair.degraded.clone()).mean() / to_linear(
             pair.clean.clone()
         ).mean() == pytest.approx(0.08, abs=0.005)

@@ -66,13 +66,14 @@ def test_the_options_are_part_of_the_question() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_four_calibration_crops_show_the_four_embedded_photographs(name: str) -> None:
+@pytest.mark.parametrize("data", ["embedded", "photographs"])
+def test_four_calibration_crops_show_four_images(name: str, data: str) -> None:
     task = make_task(name)
-    pairs = task.photographs("embedded")["calibration"]
+    pairs = task.photographs(data)["calibration"]
     generator = torch.Generator().manual_seed(0)
-    _, crops = task.calibration_pairs("embedded").sample(4, 48, generator)
+    _, crops = task.calibration_pairs(data).sample(4, 48, generator)
     shown = {pair.name for crop in crops for pair in pairs if _is_part_of(crop, pair.clean)}
-    assert shown == {"china", "astronaut", "motorcycle_left", "rocket"}
+    assert len(shown) == 4 <= len(pairs)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -43,6 +43,6 @@ def test_only_training_crops_change_their_colours() -> None:
             torch.equal(crop, (crop * 255).round() / 255)
             for crop in source.sample(40, 16, make_generator())[1]
         ]
-        for source in (task.calibration_pairs("embedded"), task.training_pairs("embedded"))
+        for source in (task.calibration_pairs("photographs"), task.training_pairs("photographs"))
     ]
     assert all(on_levels[0]) and not all(on_levels[1])
