@@ -115,7 +115,7 @@ class Recipe:
 
 
 class Crops(Protocol):
-    """A source of training crops, float32 in [0, 1]."""
+    """A source of training crops, float32 in [0, 1]; noise may take degraded ones beyond."""
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw (degraded, clean) with `generator` alone; clean is (count, C, patch, patch)."""
@@ -131,7 +131,7 @@ def find_scene(name: str) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """One photograph, degraded and clean: float32 in [0, 1], each (C, H, W)."""
+    """One photograph, degraded and clean: float32, each (C, H, W), the clean one in [0, 1]."""
 
     name: str
     degraded: Tensor

@@ -85,20 +85,20 @@ def _find_test_sets(root: Path, scale: int) -> dict[str, tuple[PhotoPair, ...]]:
     if (root / VALID).is_dir():
         pairs = _list_photos(root / VALID, _find_low_resolution(root / VALID, scale), scale)
         test["div2k_valid"] = pairs[:VALID_PHOTOGRAPHS]
-    folders = _list_folders(root)
+    folders = list_folders(root)
     if (root / "benchmark").is_dir():
-        folders |= _list_folders(root / "benchmark")
+        folders |= list_folders(root / "benchmark")
     for name in TESTS:
         if name in folders:
-            inner = _list_folders(folders[name])
+            inner = list_folders(folders[name])
             high = inner.get("hr", folders[name])
-            bicubic = _list_folders(inner["lr_bicubic"]) if "lr_bicubic" in inner else {}
+            bicubic = list_folders(inner["lr_bicubic"]) if "lr_bicubic" in inner else {}
             low = inner.get(f"lr_x{scale}") or bicubic.get(f"x{scale}")
             test[name] = _list_photos(high, low, scale)
     return test
 
 
-def _list_folders(root: Path) -> dict[str, Path]:
+def list_folders(root: Path) -> dict[str, Path]:
     """Return name in lower case -> folder."""
     return {entry.name.lower(): entry for entry in sorted(root.iterdir()) if entry.is_dir()}
 

@@ -194,9 +194,7 @@ def _paint(leaves: dict[str, Tensor], leaf: Tensor, count: int, generator: Gener
     dx, dy = columns - leaves["x"][leaf], rows - leaves["y"][leaf]
     u = leaves["cos"][leaf] * dx + leaves["sin"][leaf] * dy
     along = u * leaves["radius"][leaf]
-    noise = fields[
-        field[leaf], (rows + offset[0][leaf]) % SIZE, (columns + offset[1][leaf]) % SIZE
-    ]
+    noise = fields[field[leaf], (rows + offset[0][leaf]) % SIZE, (columns + offset[1][leaf]) % SIZE]
     wave = (frequency[leaf] * along + warp[leaf] * noise).sin_()
     image = (
         base[leaf]
