@@ -274,6 +274,28 @@ def largest_first(budgets: Sequence[Budget]) -> list[Budget]:
     return sorted(budgets, key=lambda budget: -budget.peak_bytes)
 
 
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a data set that can be downloaded; zip and tar archives are unpacked."""
+
+    url: str
+    size_bytes: int  # as published, perhaps rounded
+    checksum: str = ""  # "sha256:HEX" or "md5:HEX"; "" if none is published
+    inside: str = ""  # the folder of the archive that is taken; "" for all
+    folder: str = ""  # where it goes, below the folder of the data set
+
+
+@dataclass(frozen=True)
+class Download:
+    """A data set that `prunebench data get` downloads, or whose source it names."""
+
+    name: str  # also of the folder that it is put into
+    content: str
+    terms: str  # its licence, or what its authors allow
+    source: str  # the page that it comes from
+    files: tuple[RemoteFile, ...] = ()  # none: it is to be downloaded by hand
+
+
 class Task(ABC):
     """A restoration problem: a frozen dataclass whose fields are its options.
 
@@ -285,6 +307,7 @@ class Task(ABC):
     recipe: ClassVar[Recipe]
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]  # name -> what builds the network
     fixed_options: ClassVar[Mapping[str, Any]] = {}  # backbone arguments that the task decides
+    downloads: ClassVar[tuple[Download, ...]] = ()  # data sets that the task reads
 
     @property
     @abstractmethod

@@ -7,10 +7,13 @@ as in the MOSP paper's Table 1.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from bench.contract import Download
 from bench.errors import ConfigError
 from bench.plugins.registry import task
 from tasks.data.degrade import CameraNoise, GaussianNoise
+from tasks.data.downloads import CLEAN, SIDD_MEDIUM
 from tasks.restoration import Restoration
 
 
@@ -32,6 +35,8 @@ class Denoising(Restoration):
     shot: float = CameraNoise.shot
     read: float = CameraNoise.read
     sigma: float | None = None
+
+    downloads: ClassVar[tuple[Download, ...]] = (*CLEAN, SIDD_MEDIUM)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,7 +2,7 @@
 
     DATA/train, DATA/test                                     your own, test alone if you like
     DATA                                                      your own: one in eight is tested on
-    DATA/DIV2K_train_HR [DATA/DIV2K_valid_HR]                 DIV2K, see `tasks.data.div2k`
+    DATA/[DIV2K/]DIV2K_train_HR, DIV2K_valid_HR               DIV2K, see `tasks.data.div2k`
     DATA/[BSDS500/]images/train, images/val, images/test      BSDS500
     DATA/CBSD68, Kodak24, McMaster, Urban100, Set5, Set14, B100
                                   test sets, beside the others or alone; also in DATA/benchmark, and
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bench.errors import ConfigError
 from tasks.data.dataset import DataSet, Images, PhotoPair, Splits, check_size, list_files
-from tasks.data.div2k import LAST_OF_TRAIN, VALID, VALID_PHOTOGRAPHS, list_folders
+from tasks.data.div2k import HOME, LAST_OF_TRAIN, VALID, VALID_PHOTOGRAPHS, list_folders
 from tasks.data.photographs import read_photograph
 
 LAYOUT = (
@@ -87,8 +87,9 @@ def _find_folders(root: Path) -> tuple[list[Path], dict[str, Path]]:
     if _holds_photographs(root / "train") or _holds_photographs(root / "test"):
         train += [root / "train"]
         test |= {"test": root / "test"}
-    train += [root / DIV2K_TRAIN]
-    test |= {"div2k_valid": root / VALID}
+    div2k = root / HOME if (root / HOME).is_dir() else root
+    train += [div2k / DIV2K_TRAIN]
+    test |= {"div2k_valid": div2k / VALID}
     for images in (root / name for name in BSDS500):
         if (images / "train").is_dir():
             train += [images / "train", images / "test"]
