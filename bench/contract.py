@@ -116,7 +116,7 @@ class Recipe:
 
 
 class Crops(Protocol):
-    """A source of training crops, float32 in [0, 1]."""
+    """A source of training crops, float32 in [0, 1]; noise may take degraded ones beyond."""
 
     def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw (degraded, clean) with `generator` alone; clean is (count, C, patch, patch)."""
@@ -132,7 +132,7 @@ def find_scene(name: str) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """One photograph, degraded and clean: float32 in [0, 1], each (C, H, W)."""
+    """One photograph, degraded and clean: float32, each (C, H, W), the clean one in [0, 1]."""
 
     name: str
     degraded: Tensor
@@ -280,6 +280,28 @@ def largest_first(budgets: Sequence[Budget]) -> list[Budget]:
     return sorted(budgets, key=lambda budget: -budget.peak_bytes)
 
 
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a data set that can be downloaded; zip and tar archives are unpacked."""
+
+    url: str
+    size_bytes: int  # as published, perhaps rounded
+    checksum: str = ""  # "sha256:HEX" or "md5:HEX"; "" if none is published
+    inside: str = ""  # the folder of the archive that is taken; "" for all
+    folder: str = ""  # where it goes, below the folder of the data set
+
+
+@dataclass(frozen=True)
+class Download:
+    """A data set that `prunebench data get` downloads, or whose source it names."""
+
+    name: str  # also of the folder that it is put into
+    content: str
+    terms: str  # its licence, or what its authors allow
+    source: str  # the page that it comes from
+    files: tuple[RemoteFile, ...] = ()  # none: it is to be downloaded by hand
+
+
 class Task(ABC):
     """A restoration problem: a frozen dataclass whose fields are its options.
 
@@ -291,6 +313,7 @@ class Task(ABC):
     recipe: ClassVar[Recipe]
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]  # name -> what builds the network
     fixed_options: ClassVar[Mapping[str, Any]] = {}  # backbone arguments that the task decides
+    downloads: ClassVar[tuple[Download, ...]] = ()  # data sets that the task reads
 
     @property
     @abstractmethod

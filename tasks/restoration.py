@@ -1,8 +1,9 @@
 """The base class of the restoration tasks: photographs and networks.
 
-Images are embedded ones, which are degraded synthetically, or the pairs of a folder. A
-task defines the degradation. By default its backbones are U-Nets, memory is counted at 2048 x 1024
-as in the MOSP paper's Table 1, PSNR and SSIM are computed on 8-bit RGB, and the loss is L1.
+Images are embedded ones or clean photographs of a folder, which are degraded synthetically, or the
+pairs of a folder. A task defines the degradation. By default its backbones are U-Nets, memory is
+counted at 2048 x 1024 as in the MOSP paper's Table 1, PSNR and SSIM are computed on 8-bit RGB, and
+the loss is L1.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,10 +22,18 @@ from bench.contract import Crops, Pair, Recipe, Shape, Task
 from bench.errors import ConfigError
 from tasks.data import embedded
 from tasks.data.augmentation import recolour
+from tasks.data.clean import clean_folder
 from tasks.data.dataset import DataSet, identify_data_set
 from tasks.data.decoded_cache import DecodedDataSet, load_data_set
 from tasks.data.folders import pairs_folder
-from tasks.data.pairs import SYMMETRIES, CropSampler, DegradedCrops, PairedCrops, Transform
+from tasks.data.pairs import (
+    SYMMETRIES,
+    CropSampler,
+    DegradedCrops,
+    PairedCrops,
+    Photograph,
+    Transform,
+)
 from tasks.data.registry import data_sets_by_task
 from tasks.metrics import psnr_db, ssim
 from tasks.models.building import build
@@ -31,7 +41,11 @@ from tasks.models.initialisation import initialise
 from tasks.models.res_unet import ResUNet
 from tasks.models.unet import UNet
 
-OTHER_TASK_LAYOUTS = (pairs_folder("degraded", "clean"),)  # for tasks that are not ours
+EMBEDDED = "embedded"  # is trained on where a folder has test sets alone
+# For tasks that are not ours.
+OTHER_TASK_LAYOUTS = (pairs_folder("degraded", "clean"), clean_folder())
+# Raise it when clean photographs of a folder are degraded in a way that the options do not show.
+CLEAN_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +121,8 @@ class Restoration(Task):
             sampler = CropSampler(images.train(self.hold_out), self.symmetries)
             augment = self.augment if images.recoloured else None
             return DegradedCrops(sampler, self.degradation, augment, self.scale)
-        return PairedCrops(CropSampler(self._load(data).train, self.symmetries))
+        loaded = self._load(data)
+        return self._crops(loaded.train) if loaded.train else self.training_pairs(EMBEDDED)
 
     def calibration_pairs(self, data: str) -> Crops:
         """Return the source of crops for scoring layers.
@@ -121,7 +136,10 @@ class Restoration(Task):
         if images := embedded.DATA.get(data):
             sampler = CropSampler(images.calibration(), self.symmetries, in_turn=True)
             return DegradedCrops(sampler, self.degradation, scale=self.scale)
-        return PairedCrops(CropSampler(self._load(data).calibration, self.symmetries, in_turn=True))
+        loaded = self._load(data)
+        if not loaded.train:
+            return self.calibration_pairs(EMBEDDED)
+        return self._crops(loaded.calibration, in_turn=True)
 
     def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """Return the test sets of the data set, or "embedded" alone. Raises ConfigError."""
@@ -138,7 +156,10 @@ class Restoration(Task):
         if images := embedded.DATA.get(data):
             return f"{data}: {images.source}"
         root, data_set = self._identify(data)
-        return f"{root}: {data_set.name}, {data_set.source}"
+        text = f"{root}: {data_set.name}, {data_set.source}"
+        if data_set.clean and not data_set.find_splits(root).train:
+            return f"{text}; none to train on, so the embedded images are trained on"
+        return text
 
     def photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
         """Return split -> pairs: "train", "calibration" if it differs, and the test sets.
@@ -149,7 +170,8 @@ class Restoration(Task):
         if data in embedded.DATA:
             splits = ("train", "calibration", "embedded")
             return {split: self._embedded_pairs(data, split) for split in splits}
-        return self._load(data).photographs()
+        loaded = self._load(data)
+        return {**({} if loaded.train else self._embedded_training()), **loaded.photographs()}
 
     def fingerprint(self, data: str) -> str:
         """SHA-256, as hex, of the photographs and the version of the split.
@@ -160,9 +182,13 @@ class Restoration(Task):
             ConfigError: the data cannot be used.
         """
         if data in embedded.DATA:
-            options = json.dumps(asdict(self), sort_keys=True)
-            return _hash_parts([options.encode(), *embedded.fingerprint_parts(data)])
-        return self._load(data).fingerprint
+            return _hash_parts([self._encode_options(), *embedded.fingerprint_parts(data)])
+        loaded = self._load(data)
+        if not self._identify(data)[1].clean:
+            return loaded.fingerprint
+        parts = [str(CLEAN_VERSION), loaded.fingerprint]
+        parts += [] if loaded.train else [self.fingerprint(EMBEDDED)]
+        return _hash_parts([self._encode_options(), *map(str.encode, parts)])
 
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
         """Return the mean absolute difference of two batches (N, 3, H, W)."""
@@ -182,7 +208,30 @@ class Restoration(Task):
         return identify_data_set(data, accepted, others)
 
     def _load(self, data: str) -> DecodedDataSet:
-        return load_data_set(*self._identify(data), self.hold_out)
+        root, data_set = self._identify(data)
+        loaded = load_data_set(root, data_set, self.hold_out)
+        if not data_set.clean:
+            return loaded
+        return loaded.made_by(
+            partial(embedded.degrade_photograph, degrade=self.degradation, multiple=self.scale)
+        )
+
+    def _crops(self, photographs: Sequence[Photograph], in_turn: bool = False) -> Crops:
+        """Return crops of the photographs of a folder; clean ones are degraded."""
+        sampler = CropSampler(photographs, self.symmetries, in_turn)
+        if len(photographs[0].images) == 1:
+            return DegradedCrops(sampler, self.degradation, scale=self.scale)
+        return PairedCrops(sampler)
+
+    def _embedded_training(self) -> dict[str, Sequence[Pair]]:
+        """Return the splits of the embedded images that are not tested on."""
+        splits = ("train", "calibration")
+        return {split: self._embedded_pairs(EMBEDDED, split) for split in splits}
+
+    def _encode_options(self) -> bytes:
+        """Return the options that are set, as JSON."""
+        options = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(options, sort_keys=True).encode()
 
 
 def _hash_parts(parts: Sequence[bytes]) -> str:

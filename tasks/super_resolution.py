@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from torch import Generator, Tensor, nn
 
-from bench.contract import Recipe, Shape
+from bench.contract import Download, Recipe, Shape
 from bench.plugins.registry import task
+from tasks.data.downloads import B100, DIV2K, SET5, SET14, URBAN100
 from tasks.data.scaling import BicubicDownscaling, resize
 from tasks.metrics import luma_without_border, psnr_db, ssim
 from tasks.models.edsr import EDSR
@@ -41,6 +42,7 @@ class SuperResolution(Restoration):
     recipe: ClassVar[Recipe] = Recipe(patch=96)
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"edsr": EDSR}
     fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
+    downloads: ClassVar[tuple[Download, ...]] = (DIV2K, SET5, SET14, B100, URBAN100)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -80,6 +80,7 @@ ADAPTERS = {
     "itables": ("bench/report/page.py",),
     "mlflow": ("bench/report/mlflow_sync.py",),
     "ray": ("bench/runner/executors/ray.py",),
+    "pooch": ("bench/files/download.py",),
     "onnx": ("bench/export/onnx_file.py",),
     "onnxruntime": ("bench/export/onnx_file.py", "bench/export/onnx_runtime.py"),
 }

@@ -103,6 +103,20 @@ def option_values(instance: Any) -> dict[str, Any]:
     return asdict(instance)
 
 
+def set_option_values(task: Task) -> dict[str, Any]:
+    """Return the options of a task as `option_values` does, without those that are not set.
+
+    These are None by default: a new one does not turn stored results into answers to another
+    question.
+    """
+    defaults = {field.name: field.default for field in fields(task)}  # type: ignore[arg-type]
+    return {
+        name: value
+        for name, value in option_values(task).items()
+        if value is not None or defaults[name] is not None
+    }
+
+
 def _convert(value: Any, hint: Any, what: str) -> Any:
     """Return the value with the type of the annotation `hint`; raise ConfigError if impossible."""
     try:

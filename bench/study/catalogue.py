@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from torch import nn
 
-from bench.contract import Shape, Task
+from bench.contract import Download, Shape, Task
 from bench.errors import ConfigError
 from bench.plugins.backbones import available_options, backbone_names, build, has_backbone
 from bench.plugins.network_file import is_user_network
@@ -35,6 +35,24 @@ def list_entries(kind: str) -> list[dict[str, Any]]:
         "departures": _list_departures,
     }
     return lists[kind]()
+
+
+def list_downloads() -> list[tuple[Download, list[str]]]:
+    """Return the data sets that tasks declare, by name, each with the names of its tasks."""
+    found: dict[str, tuple[Download, list[str]]] = {}
+    for name in TASKS.names():
+        for data_set in TASKS.get(name).downloads:
+            found.setdefault(data_set.name, (data_set, []))[1].append(name)
+    return [found[name] for name in sorted(found, key=str.lower)]
+
+
+def find_download(name: str) -> tuple[Download, list[str]]:
+    """Return the data set of a name, in upper or lower case, and its tasks. Raises ConfigError."""
+    known = {entry[0].name: entry for entry in list_downloads()}
+    for candidate, entry in known.items():
+        if candidate.lower() == name.lower():
+            return entry
+    raise ConfigError(describe_unknown("data set", name, known))
 
 
 def find_task_class(backbone: str, task: str | None = None) -> type[Task]:

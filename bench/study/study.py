@@ -22,7 +22,7 @@ from bench.errors import ConfigError
 from bench.files.checked_json import read_limited
 from bench.files.hashing import digest
 from bench.plugins.backbones import backbone_fields, complete_options, has_backbone
-from bench.plugins.options import configure, option_values
+from bench.plugins.options import configure, set_option_values
 from bench.plugins.registry import METHODS, TASKS, describe_unknown
 from bench.records import UNPRUNED, Cell
 from bench.study.study_file import (
@@ -140,7 +140,7 @@ class Study:
             )
         return {
             "task": name,
-            "task_options": option_values(task),
+            "task_options": set_option_values(task),
             "recipe": recipe,
             "compute": self.compute,
             "data": self.data,

@@ -2,10 +2,10 @@
 
     DataSet     one official layout: whether a folder has it, and which pairs are in the folder
     Splits      the pairs of a folder for training and testing, none decoded yet
-    PhotoPair   one (degraded, clean) pair: its files, and how to read it
+    PhotoPair   one (degraded, clean) pair, or one clean photograph: its files, how to read it
 
-Files whose name starts with a dot are ignored. Every fault is a ConfigError that names the first
-faulty file or folder.
+Files whose name starts with a dot, and those that Windows adds, are ignored. Every fault is a
+ConfigError that names the first faulty file or folder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,17 +18,19 @@ from bench.errors import ConfigError
 from tasks.data.photographs import read_photograph
 
 MIN_PIXELS = 11  # of each side: the window of SSIM
-Images = tuple[Tensor, ...]  # (degraded, clean), each (3, H, W), uint8 or float32 in [0, 1]
+ADDED_BY_WINDOWS = ("Thumbs.db", "desktop.ini")
+# (degraded, clean) or (clean,), each (3, H, W), uint8 or float32 in [0, 1].
+Images = tuple[Tensor, ...]
 
 
 class PhotoPair(NamedTuple):
-    """The files of one (degraded, clean) pair, and how to read them.
+    """The files of one (degraded, clean) pair or of one clean photograph, and how to read them.
 
     Args:
         name: unique in its split: "SCENE/NAME" where the data set has scenes, of which each is held
             out as a whole and counts as one in comparisons; a name without "/" anywhere else.
         files: the source files.
-        read: decodes the pair; raises ConfigError.
+        read: decodes the images; raises ConfigError.
     """
 
     name: str
@@ -53,6 +55,9 @@ class DataSet(NamedTuple):
         markers: folders and files below the root; a folder with one of them has this layout.
         find_splits: lists the pairs in a root; raises ConfigError.
         variant: how the files are read, such as the scale; part of every fingerprint.
+        recognise: tells whether a folder without a marker has this layout.
+        clean: whether it has clean photographs alone, which the task degrades. There may be none
+            to train on: the embedded images take their place.
     """
 
     name: str
@@ -61,10 +66,12 @@ class DataSet(NamedTuple):
     markers: tuple[str, ...]
     find_splits: Callable[[Path], Splits]
     variant: str = ""
+    recognise: Callable[[Path], bool] = lambda root: False
+    clean: bool = False
 
     def matches(self, root: Path) -> bool:
-        """Return whether the folder has one of the markers."""
-        return any((root / marker).exists() for marker in self.markers)
+        """Return whether the folder has this layout."""
+        return any((root / marker).exists() for marker in self.markers) or self.recognise(root)
 
 
 def identify_data_set(
@@ -107,8 +114,8 @@ def _suggest(
         *sorted(entry for entry in root.iterdir() if entry.is_dir()),
         *root.resolve().parents[:2],
     ]
-    for folder in nearby:
-        for data_set in accepted:
+    for data_set in accepted:
+        for folder in nearby:
             if data_set.matches(folder):
                 return f"; did you mean {folder}, which looks like {data_set.name}?"
     for task, data_sets in others.items():
@@ -130,7 +137,11 @@ def list_files(folder: Path, needed: str) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} is missing; the layout must be {needed}")
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    entries = sorted(
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name not in ADDED_BY_WINDOWS
+    )
     if not entries:
         raise ConfigError(f"{folder} is empty; the layout must be {needed}")
     if folders := [entry.name for entry in entries if not entry.is_file()]:

@@ -19,7 +19,7 @@ import math
 import os
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,46 +73,68 @@ class ArrayOnDisk:
         )
 
 
+def read_pair(photograph: Photograph) -> Pair:
+    """Read a photograph with the images (degraded, clean) from disk."""
+    degraded, clean = photograph.images
+    return Pair(photograph.name, to_float(degraded[:]), to_float(clean[:]))
+
+
 class LazyPairs(Sequence[Pair]):
     """Pairs that are read from disk when they are indexed.
 
     Args:
-        photographs: each with the images (degraded, clean).
+        photographs: as in the data set.
+        make_pair: makes the pair of a photograph.
     """
 
-    def __init__(self, photographs: Sequence[Photograph]) -> None:
+    def __init__(
+        self,
+        photographs: Sequence[Photograph],
+        make_pair: Callable[[Photograph], Pair] = read_pair,
+    ) -> None:
         self._photographs = photographs
+        self._make_pair = make_pair
 
     def __len__(self) -> int:
         return len(self._photographs)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return LazyPairs(self._photographs[index])
-        name, (degraded, clean) = self._photographs[index]
-        return Pair(name, to_float(degraded[:]), to_float(clean[:]))
+            return LazyPairs(self._photographs[index], self._make_pair)
+        return self._make_pair(self._photographs[index])
+
+    def made_by(self, make_pair: Callable[[Photograph], Pair]) -> "LazyPairs":
+        """Return pairs of the same photographs that are made in another way."""
+        return LazyPairs(self._photographs, make_pair)
 
 
 class DecodedDataSet(NamedTuple):
     """The decoded photographs of a data set.
 
     Args:
-        train: for gradient steps.
+        train: for gradient steps; a data set of clean photographs may have none.
         calibration: for scoring layers; the same as `train` where none is held out.
         test: test set -> its pairs.
         fingerprint: SHA-256, as hex, of names and bytes of all files.
+        make_pair: makes the pair of a photograph; clean ones need `made_by` first.
     """
 
     train: tuple[Photograph, ...]
     calibration: tuple[Photograph, ...]
     test: Mapping[str, LazyPairs]
     fingerprint: str
+    make_pair: Callable[[Photograph], Pair] = read_pair
+
+    def made_by(self, make_pair: Callable[[Photograph], Pair]) -> "DecodedDataSet":
+        """Return the data set with pairs that are made in another way."""
+        test = {name: pairs.made_by(make_pair) for name, pairs in self.test.items()}
+        return self._replace(test=test, make_pair=make_pair)
 
     def photographs(self) -> dict[str, LazyPairs]:
         """Return split -> pairs; "calibration" is absent if no photograph is held out."""
-        splits = {TRAIN: LazyPairs(self.train)}
+        splits = {TRAIN: LazyPairs(self.train, self.make_pair)} if self.train else {}
         if self.calibration != self.train:
-            splits["calibration"] = LazyPairs(self.calibration)
+            splits["calibration"] = LazyPairs(self.calibration, self.make_pair)
         return {**splits, **self.test}
 
 
@@ -136,7 +158,7 @@ def load_data_set(root: Path, data_set: DataSet, hold_out: bool = True) -> Decod
     """
     splits = data_set.find_splits(root)
     for split, pairs in ((TRAIN, splits.train), *splits.test.items()):
-        if not pairs:
+        if not pairs and not (data_set.clean and split == TRAIN):
             raise ConfigError(
                 f"{root} is laid out like {data_set.name}, and has no photographs of '{split}'; "
                 f"the layout must be {data_set.layout}"
@@ -180,7 +202,9 @@ def _load(root: Path, name: str, splits: Splits, hold_out: bool) -> DecodedDataS
         ]
         images = tuple(array[:] for array in arrays) if in_memory else tuple(arrays)
         photographs.setdefault(split, []).append(Photograph(pair.name, images))
-    by_scene = [(photograph, find_scene(photograph.name)) for photograph in photographs.pop(TRAIN)]
+    by_scene = [
+        (photograph, find_scene(photograph.name)) for photograph in photographs.pop(TRAIN, [])
+    ]
     scenes = {scene for _, scene in by_scene}
     held_out = select_held_out(sorted(scenes)) if hold_out else ()
     train = tuple(photograph for photograph, scene in by_scene if scene not in held_out)

@@ -1,4 +1,4 @@
-"""Synthetic degradations of embedded photographs: the noise of a camera, and low light.
+"""Synthetic degradations of clean photographs: camera noise, Gaussian noise, and low light.
 
 A photosite counts photons, so that the variance of its signal grows with the light (shot noise);
 its circuits add a constant part (read noise). Both act on linear light, before the camera applies
@@ -12,6 +12,10 @@ The defaults are a little above the noisy end of the range that Brooks et al., "
 for Learned Raw Denoising", CVPR 2019, use for phone cameras (shot 0.012, read 0.015): a very dark
 room; photographs then have 20 to 22 dB PSNR. Not modelled: the mosaic of colour filters (which
 correlates the noise of neighbours), white balance, compression.
+
+Published tables of synthetic denoising have white Gaussian noise instead, on the sRGB values:
+
+    degraded = s + sigma / 255 * n                   neither clipped nor rounded
 """
 
 import math
@@ -21,6 +25,8 @@ import torch
 from torch import Generator, Tensor
 
 from bench.errors import ConfigError
+
+LEVELS = 255
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,8 @@ class CameraNoise:
     read: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("shot", "read"):
-            value = getattr(self, name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not 0 <= value < math.inf:
-                raise ConfigError(
-                    f"noise strength {name} is {value!r}; give a number of at least 0, "
-                    f"such as {type(self)().__dict__[name]}"
-                )
+        _check_strength("shot", self.shot, CameraNoise.shot)
+        _check_strength("read", self.read, CameraNoise.read)
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         """Add noise to `clean`.
@@ -62,6 +62,38 @@ class CameraNoise:
         deviation = (light * self.shot).add_(self.read**2).sqrt_()
         noise = torch.randn(clean.shape, generator=generator)
         return to_srgb(noise.mul_(deviation).add_(light).clamp_(0, 1)).mul_(255).round_().div_(255)
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Additive white Gaussian noise on sRGB values, as in published tables of denoising.
+
+    As there (DnCNN, FFDNet, SwinIR, Restormer), the noisy image is neither clipped to [0, 1] nor
+    rounded to 256 levels: a network sees the noise as it was drawn.
+
+    Args:
+        sigma: standard deviation on the scale 0 ... 255; tables have 15, 25 and 50.
+
+    Raises:
+        ConfigError: sigma is not a number of at least 0.
+    """
+
+    sigma: float = 25
+
+    def __post_init__(self) -> None:
+        _check_strength("sigma", self.sigma, 25)
+
+    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
+        """Add noise to `clean`.
+
+        Args:
+            clean: sRGB values of any shape, float32 in [0, 1].
+            generator: source of all randomness (CPU).
+
+        Returns:
+            The noisy image, float32, not confined to [0, 1].
+        """
+        return torch.randn(clean.shape, generator=generator).mul_(self.sigma / LEVELS).add_(clean)
 
 
 @dataclass(frozen=True)
@@ -104,6 +136,15 @@ class Darkness:
         """
         return CameraNoise(self.shot, self.read)(
             to_srgb(to_linear(clean).mul_(self.light)), generator
+        )
+
+
+def _check_strength(name: str, value: object, example: float) -> None:
+    """Raise ConfigError if a strength of noise is not a number of at least 0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < math.inf:  # type: ignore[operator]
+        raise ConfigError(
+            f"noise strength {name} is {value!r}; give a number of at least 0, such as {example}"
         )
 
 

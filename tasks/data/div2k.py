@@ -10,8 +10,9 @@ DIV2K: Agustsson and Timofte, CVPR workshops 2017. Files in brackets are optiona
          or    DATA/Set5, Set14, B100, Urban100, or DATA/benchmark/Set5 and so on
          or    DATA/val_hr, your own photographs
 
-In EDSR's archive all 900 photographs are in DIV2K_train_HR; those beyond 0800 are never used for
-training, and serve as div2k_valid if DIV2K_valid_HR is missing.
+The folders of DIV2K may lie in DATA/DIV2K. In EDSR's archive all 900 photographs are in
+DIV2K_train_HR; those beyond 0800 are never used for training, and serve as div2k_valid if
+DIV2K_valid_HR is missing.
 
 A test set holds photographs, or a folder HR (or hr) of photographs and optionally low-resolution
 ones in LR_bicubic/X2 (as in EDSR's benchmark) or lr_x2, named NAMEx2.png or NAME.png. Missing
@@ -48,6 +49,7 @@ SOURCE = (
 TRAIN = ("DIV2K_train_HR", "train_hr")
 TESTS = ("set5", "set14", "b100", "urban100", "val_hr")
 VALID = "DIV2K_valid_HR"
+HOME = "DIV2K"  # may hold those of DIV2K
 VALID_PHOTOGRAPHS = 10
 LAST_OF_TRAIN = "0800"
 
@@ -58,14 +60,15 @@ def super_resolution_folder(scale: int) -> DataSet:
         name="DIV2K and test sets",
         layout=LAYOUT,
         source=SOURCE,
-        markers=(*TRAIN, VALID, *TESTS, "Set5", "Set14", "B100", "Urban100", "benchmark"),
+        markers=(*TRAIN, VALID, HOME, *TESTS, "Set5", "Set14", "B100", "Urban100", "benchmark"),
         find_splits=partial(_find_splits, scale),
         variant=f"x{scale}",
     )
 
 
 def _find_splits(scale: int, root: Path) -> Splits:
-    folder = next((root / name for name in TRAIN if (root / name).is_dir()), None)
+    home = root / HOME if (root / HOME).is_dir() else root
+    folder = next((home / name for name in TRAIN if (home / name).is_dir()), None)
     if folder is None:
         raise ConfigError(f"{root} has nothing to train on; the layout must be {LAYOUT}")
     train = _list_photos(folder, _find_low_resolution(folder, scale), scale)
@@ -73,32 +76,37 @@ def _find_splits(scale: int, root: Path) -> Splits:
         pair for pair in train if folder.name == TRAIN[0] and Path(pair.name).stem > LAST_OF_TRAIN
     )
     test = {"div2k_valid": surplus[:VALID_PHOTOGRAPHS]} if surplus else {}
-    test |= _find_test_sets(root, scale)
+    test |= _find_valid(home, scale) | _find_test_sets(root, scale)
     if not test:
         raise ConfigError(f"{root} has nothing to test on; the layout must be {LAYOUT}")
     return Splits(tuple(pair for pair in train if pair not in surplus), test)
 
 
+def _find_valid(home: Path, scale: int) -> dict[str, tuple[PhotoPair, ...]]:
+    """Return the test set of DIV2K's own validation photographs, if they are there."""
+    if not (home / VALID).is_dir():
+        return {}
+    pairs = _list_photos(home / VALID, _find_low_resolution(home / VALID, scale), scale)
+    return {"div2k_valid": pairs[:VALID_PHOTOGRAPHS]}
+
+
 def _find_test_sets(root: Path, scale: int) -> dict[str, tuple[PhotoPair, ...]]:
     """Return test set -> its pairs, for the test sets in the root and in root/benchmark."""
     test = {}
-    if (root / VALID).is_dir():
-        pairs = _list_photos(root / VALID, _find_low_resolution(root / VALID, scale), scale)
-        test["div2k_valid"] = pairs[:VALID_PHOTOGRAPHS]
-    folders = _list_folders(root)
+    folders = list_folders(root)
     if (root / "benchmark").is_dir():
-        folders |= _list_folders(root / "benchmark")
+        folders |= list_folders(root / "benchmark")
     for name in TESTS:
         if name in folders:
-            inner = _list_folders(folders[name])
+            inner = list_folders(folders[name])
             high = inner.get("hr", folders[name])
-            bicubic = _list_folders(inner["lr_bicubic"]) if "lr_bicubic" in inner else {}
+            bicubic = list_folders(inner["lr_bicubic"]) if "lr_bicubic" in inner else {}
             low = inner.get(f"lr_x{scale}") or bicubic.get(f"x{scale}")
             test[name] = _list_photos(high, low, scale)
     return test
 
 
-def _list_folders(root: Path) -> dict[str, Path]:
+def list_folders(root: Path) -> dict[str, Path]:
     """Return name in lower case -> folder."""
     return {entry.name.lower(): entry for entry in sorted(root.iterdir()) if entry.is_dir()}
 

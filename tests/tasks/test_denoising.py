@@ -12,9 +12,11 @@ from torch import Tensor
 
 from bench.contract import Task
 from bench.errors import ConfigError
+from bench.plugins.options import set_option_values
 from bench.plugins.registry import TASKS
 from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.trainer import TaskTrainer
+from tasks.data.degrade import GaussianNoise
 from tasks.denoising import Denoising
 
 SIGMA_FILTER = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
@@ -83,6 +85,20 @@ def test_what_cannot_be_built_is_refused(
 def test_a_strength_of_noise_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="noise strength shot"):
         Denoising(shot=-0.1)
+
+
+def test_gaussian_noise_takes_the_place_of_camera_noise_and_excludes_it() -> None:
+    assert Denoising(sigma=25).degradation == GaussianNoise(25)
+    assert Denoising(sigma=0).degradation == GaussianNoise(0)
+    with pytest.raises(ConfigError, match=r"sigma = 25 asks for Gaussian noise, shot = 0\.1 and"):
+        Denoising(sigma=25, shot=0.1)
+    with pytest.raises(ConfigError, match="noise strength sigma is -1"):
+        Denoising(sigma=-1)
+
+
+def test_a_sigma_that_is_not_set_is_no_part_of_the_question() -> None:
+    assert "sigma" not in set_option_values(Denoising())
+    assert set_option_values(Denoising(sigma=0.0))["sigma"] == 0
 
 
 def test_training_calibration_and_test_work_on_embedded_photographs() -> None:

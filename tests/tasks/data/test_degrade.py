@@ -1,5 +1,6 @@
-"""The camera noise has the variance of its formula, in linear light."""
+"""Camera noise has the variance of its formula, in linear light; Gaussian noise has its sigma."""
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from bench.errors import ConfigError
-from tasks.data.degrade import CameraNoise, to_linear, to_srgb
+from tasks.data.degrade import CameraNoise, GaussianNoise, to_linear, to_srgb
 from tasks.denoising import Denoising
 
 
@@ -59,6 +60,30 @@ def test_the_same_generator_gives_the_same_noise_and_pixels_are_independent() ->
     )[0, 1]
     colours = torch.corrcoef(error.flatten(1))[0, 1]
     assert abs(neighbours) < 0.03 and abs(colours) < 0.03
+
+
+@pytest.mark.parametrize("sigma", [0, 15, 25, 50])
+def test_gaussian_noise_has_the_deviation_that_is_asked_for_at_every_level(sigma: float) -> None:
+    clean = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1).expand(3, 300, 300)
+    noise = (GaussianNoise(sigma)(clean, make_generator()) - clean) * 255
+    for level in noise:
+        assert level.std().item() == pytest.approx(sigma, rel=0.01)
+        assert abs(level.mean().item()) < 0.01 * sigma + 1e-6
+
+
+def test_gaussian_noise_is_neither_clipped_nor_rounded_so_sigma_25_leaves_20_17_db() -> None:
+    clean = (torch.rand(3, 400, 400, generator=make_generator()) > 0.5).float()
+    noisy = GaussianNoise(25)(clean, make_generator(1))
+    assert noisy.min() < 0 and noisy.max() > 1
+    assert not torch.equal(noisy, (noisy * 255).round() / 255)
+    psnr_db = -10 * math.log10((noisy - clean).square().mean().item())
+    assert psnr_db == pytest.approx(20.17, abs=0.02)  # 20 log10(255 / 25)
+
+
+def test_a_sigma_that_is_none_is_refused() -> None:
+    for sigma in (-1, float("nan"), "loud", True):
+        with pytest.raises(ConfigError, match=r"noise strength sigma is .*; give a number"):
+            GaussianNoise(sigma)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_folder_inside_or_above_is_answered_with_the_one_that_is_meant(
         TASKS.get(task)().fingerprint(str(given))
 
 
-@every_layout
+@pytest.mark.parametrize("name", [*LAYOUTS][:-1])  # all tasks read DIV2K
 def test_another_task_names_the_one_that_reads_it(name: str, tmp_path: Path) -> None:
     make, task, _ = LAYOUTS[name]
     other = "super_resolution" if task != "super_resolution" else "denoising"
