@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import ConfigError
 from bench.records import Record
+from bench.report.captions import section_title
 from bench.report.frame import (
     cell_fields,
     cell_section_key,
@@ -21,7 +22,6 @@ from bench.report.frame import (
 )
 from bench.report.results import RunResults
 from bench.report.style import open_figure
-from bench.report.table import section_title
 from bench.study.store import Store
 from bench.training.sample_crops import crop_path, is_intact
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
 from bench.records import UNPRUNED
+from bench.report.captions import section_title
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
 from bench.report.statistics import MIN_SEEDS
 from bench.report.style import NEUTRAL, draw_line, label_styles, open_figure
-from bench.report.table import section_title
 from bench.units import mib
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile, TimeStep
 from bench.records import UNPRUNED, Record
+from bench.report.captions import section_title
 from bench.report.frame import (
     MAIN_METHOD,
     cell_fields,
@@ -19,7 +20,6 @@ from bench.report.frame import (
 )
 from bench.report.results import RunResults
 from bench.report.style import open_figure
-from bench.report.table import section_title
 from bench.report.timeline_plot import DOTS_PER_INCH, INCHES, draw_panel
 
 

@@ -17,12 +17,13 @@ from typing import Any
 from bench.files import atomic
 from bench.records import Record
 from bench.report import curve, interactive, page_table, pattern, skips
+from bench.report.captions import format_verdict, row_notes, section_caption, section_title
+from bench.report.comparison import compare_with_reference
+from bench.report.components import describe_components
 from bench.report.convention_agreement import describe_agreement
 from bench.report.crops_figure import View, collect_views
 from bench.report.frame import MAIN_METHOD, Row, first_per_key
 from bench.report.results import RunResults
-from bench.report.significance import compare_with_reference, format_verdict
-from bench.report.table import row_notes, section_caption, section_title
 from bench.study.store import Store
 
 TEMPLATE = "page.html"
@@ -79,7 +80,6 @@ def _build_section(store: Store, section: RunResults, index: int) -> dict[str, A
     rows = section.rows
     records = section.records
     main_label = next((row["label"] for row in rows if row["method"] == MAIN_METHOD), None)
-    compared = compare_with_reference(main_label, rows, records) if main_label else rows
     first_seeds = _select_first_seeds(records)
     curve_panels = curve.select_panels(section)
     pattern_panels = {panel.ratio: panel for panel in pattern.build_panels(section)}
@@ -88,9 +88,12 @@ def _build_section(store: Store, section: RunResults, index: int) -> dict[str, A
     return {
         "title": section_title(rows[0]),
         "anchor": f"section{index}",
-        "headers": page_table.table_headers(compared),
-        "lines": page_table.table_lines(compared),
-        "notes": section_caption(rows) + page_table.comparison_notes(compared) + row_notes(rows),
+        "headers": page_table.table_headers(rows),
+        "lines": page_table.table_lines(rows),
+        "notes": section_caption(rows)
+        + page_table.comparison_notes(rows)
+        + describe_components(rows, records)
+        + row_notes(rows),
         "summary": _summarize(section),
         "curve": interactive.render_curve(curve_panels[0], f"curve{index}")
         if curve_panels
@@ -112,14 +115,15 @@ def _summarize(section: RunResults) -> list[str]:
     """Return a sentence on the best row of each ratio, with a doubt if its lead may be zero."""
     sentences = []
     for ratio, block in groupby(section.rows, key=lambda row: row["ratio"]):
+        rows = list(block)
         done = sorted(
-            (row for row in block if row["status"] == "done" and row["psnr_db"] is not None),
+            (row for row in rows if row["status"] == "done" and row["psnr_db"] is not None),
             key=lambda row: -row["psnr_db"],
         )
         if ratio < 1 and len(done) > 1:
             best, second = done[:2]
-            comparison = compare_with_reference(second["label"], [best, second], section.records)
-            doubt = _describe_doubt(comparison[0])
+            compared = compare_with_reference(second["label"], rows, section.records)
+            doubt = _describe_doubt(compared[rows.index(best)])
             sentences.append(
                 f"At {ratio:g} of the peak, {best['label']} has the highest PSNR: "
                 f"{best['psnr_db']:.2f} dB, {best['psnr_db'] - second['psnr_db']:.2f} dB ahead of "

@@ -6,22 +6,22 @@ Each entry has the number that it is sorted by.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from bench.report.captions import describe_sample, describe_test, format_status
 from bench.report.frame import Row
-from bench.report.significance import describe_sample, describe_test, format_verdict
+from bench.report.ranks import find_mark
 from bench.report.statistics import MIN_SCENES, MIN_SEEDS
 from bench.report.table import (
     COST_COLUMNS,
     MISSING,
-    RANK_MARKS,
     Markup,
     format_mean,
     format_measurement,
-    format_status,
     measurement_columns,
-    psnr_rank,
+    standing_columns,
 )
 
-DIFFERENCE_HEADER, VERDICT_HEADER = "versus MOSP dB", "verdict"
+DIFFERENCE_HEADER = "versus MOSP dB"
+NO_RANK = 10**6  # sorts rows without a rank behind all others
 PLAIN = Markup("{}", "{}", " ± ", str)
 
 
@@ -36,16 +36,16 @@ class Entry(NamedTuple):
 def table_headers(rows: Sequence[Row]) -> list[str]:
     """Return the headers, quality first, so that a narrow screen shows it.
 
-    The columns of the comparison are included only if rows were compared, and the verdict only if a
-    test was possible.
+    The columns of ranks and of the comparison are included only if there are any, and the verdict
+    only if a test was possible.
     """
-    comparison = [DIFFERENCE_HEADER] * _has_comparison(rows) + [VERDICT_HEADER] * _has_test(rows)
     return [
         "label",
         "ratio",
         "PSNR dB",
+        *standing_columns(rows),
+        *([DIFFERENCE_HEADER] if _has_comparison(rows) else []),
         "SSIM",
-        *comparison,
         *measurement_columns(rows),
         "parameters",
         *COST_COLUMNS,
@@ -55,9 +55,7 @@ def table_headers(rows: Sequence[Row]) -> list[str]:
 
 def table_lines(rows: Sequence[Row]) -> list[list[Entry]]:
     """Return the entries of every row, in the order of `table_headers`."""
-    has_comparison = _has_comparison(rows)
-    has_test = _has_test(rows)
-    return [_build_line(rows, row, has_comparison, has_test) for row in rows]
+    return [_build_line(rows, row) for row in rows]
 
 
 def comparison_notes(rows: Sequence[Row]) -> list[str]:
@@ -67,7 +65,7 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
     seeds, scenes = max((row["paired_seeds"] or 0, row["scenes"] or 0) for row in rows)
     mean = "PSNR minus that of the first row of MOSP, mean over scenes and seeds"
     if _has_test(rows):
-        return [f"{DIFFERENCE_HEADER}: {mean}, and its 95 % interval", *describe_test()]
+        return [f"{DIFFERENCE_HEADER}: {mean}, and its 95 % interval", describe_test()]
     return [
         f"{DIFFERENCE_HEADER}: {mean}; {describe_sample(seeds, scenes)}: not tested, because a "
         f"test takes {MIN_SEEDS} seeds and {MIN_SCENES} scenes"
@@ -75,22 +73,25 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
 
 
 def _has_comparison(rows: Sequence[Row]) -> bool:
-    return any(row.get("difference_db") is not None for row in rows)
+    return any(row["difference_db"] is not None for row in rows)
 
 
 def _has_test(rows: Sequence[Row]) -> bool:
-    return any(row.get("p_value") is not None for row in rows)
+    return any(row["verdict"] for row in rows)
 
 
-def _build_line(rows: Sequence[Row], row: Row, has_comparison: bool, has_test: bool) -> list[Entry]:
-    rank = psnr_rank(rows, row)
+def _build_line(rows: Sequence[Row], row: Row) -> list[Entry]:
+    orders = {"rank": row["psnr_rank"] or NO_RANK}
     return [
         Entry(row["label"], row["label"]),
         Entry(f"{row['ratio']:g}", row["ratio"]),
-        _number_entry(row, "psnr_db", ".2f", "" if rank is None else RANK_MARKS[rank]),
+        _number_entry(row, "psnr_db", ".2f", find_mark(rows, row)),
+        *(
+            Entry(describe(row), orders.get(header, describe(row)))
+            for header, describe in standing_columns(rows).items()
+        ),
+        *([_difference_entry(row)] if _has_comparison(rows) else []),
         _number_entry(row, "ssim", ".4f"),
-        *([_difference_entry(row)] if has_comparison else []),
-        *([Entry(format_verdict(row), format_verdict(row))] if has_test else []),
         *(
             Entry(format_measurement(row, name), _sort_key(row[name]))
             for name in measurement_columns(rows).values()

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from bench.report.captions import format_status
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
 from bench.report.statistics import compare_orders, tau_deviation
@@ -23,7 +24,6 @@ from bench.report.table import (
     Markup,
     TableLayout,
     format_mean,
-    format_status,
     render_rows,
 )
 

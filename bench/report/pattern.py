@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import ConfigError
 from bench.records import UNPRUNED, Record
+from bench.report.captions import section_title
 from bench.report.frame import cell_fields, section_key
 from bench.report.results import RunResults
 from bench.report.style import open_figure
-from bench.report.table import section_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,9 @@ from itertools import groupby
 from typing import Any
 
 from bench.records import Cell, Record
+from bench.report.comparison import compare_with_main
 from bench.report.frame import cell_section_key, merge_rows, section_key
+from bench.report.ranks import add_ranks
 from bench.study.store import Store
 
 
@@ -17,7 +19,8 @@ class RunResults:
     Args:
         records: in the order of the study.
         cells: of the study; empty if none is stored.
-        rows: of the table, one per question (`bench.report.frame.merge_rows`).
+        rows: of the table, one per question (`bench.report.frame.merge_rows`), with ranks and
+            the comparison with the first row of MOSP.
     """
 
     records: Sequence[Record]
@@ -37,8 +40,9 @@ class RunResults:
 
 
 def collect_results(records: Sequence[Record], cells: Sequence[Cell] = ()) -> RunResults:
-    """Merge records into rows; cells without a record become pending rows."""
-    return RunResults(records, cells, merge_rows(records, cells))
+    """Merge records into rows, rank and compare them; cells without a record become pending."""
+    rows = add_ranks(merge_rows(records, cells), records)
+    return RunResults(records, cells, compare_with_main(rows, records))
 
 
 def read_results(store: Store) -> RunResults:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from bench.errors import ConfigError
 from bench.records import UNPRUNED
+from bench.report.captions import section_title
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
 from bench.report.style import NEUTRAL, draw_line, label_styles, open_figure
-from bench.report.table import section_title
 
 ONE_SKIP = "one_skip"
 PANEL_INCHES = (7.0, 4.2)

@@ -17,6 +17,18 @@ that: his f rejects in up to 8 % of cases instead of 5 %. With a(n) = 2 n / (n +
 n = 2 and close to 2 for many, at most 6 % are rejected, whatever the three variances. The exponent
 was chosen by simulation (`results/simulations/verdicts.md`).
 
+Corrected for many comparisons, three seeds alone find almost nothing: at a level of 0.05 / 57,
+Student's t with 2 degrees of freedom asks for 34 standard errors. What a comparison lacks, the
+other rows of its ratio have: they say how large MS_seed commonly is, and how much that varies from
+pair to pair. Smyth (2004, "limma") fits a scaled inverse chi-square distribution to the MS_seed of
+all pairs, a prior with n0 degrees of freedom and the square s0, and moderates
+
+    MS_seed* = (n0 s0 + (S - 1) MS_seed) / (n0 + S - 1),   with n0 + S - 1 degrees of freedom
+
+Here n0 is at most (R - 2)(S - 1) / 2 for R rows, because they do not know more, and MS_seed is
+raised to MS_seed* but never lowered, so that a row that trains less stably than the others is
+judged by its own noise. If the rows differ much in their noise, n0 is small and little is borrowed.
+
 The agreement of two orders is Kendall's tau. Its interval holds all tau from which the observed one
 is less than 1.96 standard deviations away, by Esscher's variance for normal samples (1924) with
 r = sin(pi tau / 2):
@@ -36,18 +48,56 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 MIN_SEEDS = 3  # for an interval or a test
 MIN_SCENES = 10  # below, skewed differences are called significant in over 10 % of cases
+MIN_ROWS = 4  # that say something of the noise of others
 MIN_ITEMS = 5  # for an interval of tau; with four it may cover 86 % only
 NO_VARIANCE = 1e-24  # dB^2: rows that differ by a constant, up to rounding
 Values = NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
-    """A mean with its 95 % interval and the p value of the hypothesis that it is zero."""
+    """A mean, its standard error and the degrees of freedom of that."""
 
     mean: Values
-    low: Values
-    high: Values
-    p_value: Values
+    error: Values
+    freedom: Values
+
+    @property
+    def p_value(self) -> Values:
+        """The p value of the hypothesis that the mean is zero."""
+        from scipy.stats import t
+
+        return np.asarray(2 * t.sf(abs(self.mean) / self.error, self.freedom))
+
+    def half_width(self, level: float = 1 - CONFIDENCE) -> Values:
+        """Return half of the interval that misses the mean in a share `level` of cases."""
+        from scipy.stats import t
+
+        return np.asarray(t.ppf(1 - level / 2, self.freedom) * self.error)
+
+    @property
+    def low(self) -> Values:
+        """The lower end of the 95 % interval."""
+        return self.mean - self.half_width()
+
+    @property
+    def high(self) -> Values:
+        """The upper end of the 95 % interval."""
+        return self.mean + self.half_width()
+
+
+class Prior(NamedTuple):
+    """What other comparisons say of the noise of training: a mean square and its certainty.
+
+    Args:
+        square: MS_seed of a comparison that is like the others, dB^2.
+        freedom: degrees of freedom that it is worth; 0 for nothing.
+    """
+
+    square: float
+    freedom: float
+
+
+NO_PRIOR = Prior(0.0, 0.0)
 
 
 class Agreement(NamedTuple):
@@ -94,34 +144,66 @@ def half_width_over_seeds(deviation: float | None, seeds: int) -> float | None:
     return interval_half_width(deviation, seeds)
 
 
-def estimate_mean(differences: Values) -> Estimate:
+def is_enough(seeds: int, scenes: int) -> bool:
+    """Return whether so many seeds and scenes allow intervals over both, tests and ranks."""
+    return seeds >= MIN_SEEDS and scenes >= MIN_SCENES
+
+
+def estimate_mean(differences: Values, prior: Prior = NO_PRIOR) -> Estimate:
     """Estimate the mean over seeds and scenes; the formulas are in the header.
 
     Args:
         differences: (..., seeds, scenes), at least two of each, dB; each leading index is a
             comparison of its own.
+        prior: from `fit_prior`, of the same seeds and scenes.
     """
-    from scipy.stats import t
-
     seeds, scenes = differences.shape[-2:]
     mean = differences.mean((-2, -1))
     of_seeds, of_scenes = differences.mean(-1), differences.mean(-2)
     rest = differences - of_seeds[..., :, None] - of_scenes[..., None, :] + mean[..., None, None]
-    seed_square = scenes * of_seeds.var(-1, ddof=1)
+    own_square = scenes * of_seeds.var(-1, ddof=1)
+    seed_freedom = seeds - 1 + prior.freedom
+    moderated = (prior.freedom * prior.square + (seeds - 1) * own_square) / seed_freedom
+    seed_square = np.maximum(own_square, moderated)
     scene_square = seeds * of_scenes.var(-1, ddof=1)
     rest_square = (rest**2).sum((-2, -1)) / ((seeds - 1) * (scenes - 1))
     variance = np.maximum(seed_square, scene_square)
     variance = np.maximum(variance, seed_square + scene_square - rest_square)
     variance = np.maximum(variance, NO_VARIANCE)
     share = seed_square / variance
-    freedom = 1 / (_divide_share(share, seeds - 1) + _divide_share(1 - share, scenes - 1))
-    error = np.sqrt(variance / (seeds * scenes))
-    half = t.ppf(0.5 + CONFIDENCE / 2, freedom) * error
-    p_value = np.asarray(2 * t.sf(abs(mean) / error, freedom))
-    return Estimate(mean, mean - half, mean + half, p_value)
+    freedom = 1 / (_divide_share(share, seed_freedom) + _divide_share(1 - share, scenes - 1))
+    return Estimate(mean, np.sqrt(variance / (seeds * scenes)), freedom)
 
 
-def _divide_share(share: Values, freedom: int) -> Values:
+def fit_prior(values: Values) -> Prior:
+    """Fit the prior of the comparisons of rows, by the moments of log MS_seed of all pairs.
+
+    Args:
+        values: (rows, seeds, scenes), dB. Fewer than four rows say nothing.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import digamma, polygamma
+
+    rows, seeds, scenes = values.shape
+    most = (rows - 2) * (seeds - 1) / 2
+    first, second = np.triu_indices(rows, 1)
+    of_seeds = values.mean(-1)
+    squares = scenes * (of_seeds[first] - of_seeds[second]).var(-1, ddof=1)
+    squares = squares[squares > NO_VARIANCE]
+    if rows < MIN_ROWS or len(squares) < MIN_ROWS:
+        return NO_PRIOR
+    half = (seeds - 1) / 2
+    logs = np.log(squares) - digamma(half) + np.log(half)
+    spread = logs.var(ddof=1) - polygamma(1, half)
+    if spread <= polygamma(1, most / 2):
+        freedom = most
+    else:
+        freedom = 2 * brentq(lambda value: polygamma(1, value) - spread, 1e-3, most / 2)
+    shift = digamma(freedom / 2) - np.log(freedom / 2)
+    return Prior(float(np.exp(logs.mean() + shift)), float(freedom))
+
+
+def _divide_share(share: Values, freedom: float) -> Values:
     """Return the part of 1 / f that a share of the variance has, by its degrees of freedom."""
     return np.asarray(share ** (2 * freedom / (freedom + 2)) / freedom)
 

@@ -15,10 +15,18 @@ from itertools import groupby
 from typing import Any
 
 from bench.errors import ConfigError, one_line
-from bench.records import describe_outcome
+from bench.report.captions import (
+    format_status,
+    format_verdict,
+    row_notes,
+    section_caption,
+    section_title,
+)
 from bench.report.columns import format_columns
+from bench.report.components import describe_components
 from bench.report.convention_agreement import describe_agreement
 from bench.report.frame import MEMORY_FIELDS, TIME_FIELDS, Row, section_key
+from bench.report.ranks import find_mark, format_rank
 from bench.report.results import RunResults
 from bench.units import mib
 
@@ -31,7 +39,6 @@ COST_COLUMNS = {  # header -> field, format
     "passes": ("forward_passes", ",d"),
     "seconds": ("seconds", ",.0f"),
 }
-HEADERS = ("parameters", "stored", "PSNR dB", "SSIM", *COST_COLUMNS, "status")
 MEASUREMENT_HEADERS = {
     "budget MiB": "budget_bytes",
     "peak MiB": "peak_bytes",
@@ -39,7 +46,6 @@ MEASUREMENT_HEADERS = {
     **dict(zip(("measured MiB", "lean MiB", "ONNX MiB"), MEMORY_FIELDS, strict=True)),
     **dict(zip(("s/image", "lean s/image", "ONNX s/image"), TIME_FIELDS, strict=True)),
 }
-RANK_MARKS = ("bold", "second")
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,16 @@ def render_table(results: RunResults, table_format: str = "md") -> str:
     Raises:
         ConfigError: the format is unknown.
     """
-    columns = measurement_columns(results.rows)
+    rows = results.rows
+    measurements = measurement_columns(rows)
+    standing = standing_columns(rows)
+    headers = [*measurements, "parameters", "stored", "PSNR dB", *standing, "SSIM", *COST_COLUMNS]
     layout = TableLayout(
-        ("label", "ratio", *columns, *HEADERS),
-        lambda section, row, markup: _format_row(section, row, markup, columns.values()),
-        section_caption,
+        ("label", "ratio", *headers, "status"),
+        lambda section, row, markup: _format_row(
+            section, row, markup, measurements.values(), standing.values()
+        ),
+        lambda section: section_caption(section) + describe_components(section, results.records),
     )
     text = render_rows(results.rows, table_format, layout)
     agreement = describe_agreement(results.rows) if table_format == "md" else []
@@ -228,12 +239,26 @@ def format_measurement(row: Row, name: str) -> str:
     return f"{row[name]:.2f}" if name in TIME_FIELDS else f"{mib(row[name]):.1f}"
 
 
+def standing_columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
+    """Return header -> text of a row, for rank and verdict, if there is one."""
+    columns: dict[str, Callable[[Row], str]] = {}
+    if any(row["psnr_rank"] for row in rows):
+        columns["rank"] = format_rank
+    if any(row["verdict"] for row in rows):
+        columns["verdict"] = format_verdict
+    return columns
+
+
 def _format_row(
-    section: Sequence[Row], row: Row, markup: Markup, measurements: Iterable[str]
+    section: Sequence[Row],
+    row: Row,
+    markup: Markup,
+    measurements: Iterable[str],
+    standing: Iterable[Callable[[Row], str]],
 ) -> list[str]:
-    """Format the cells of one row: label, ratio, measurements, and the columns of HEADERS."""
+    """Format the cells of one row, in the order of the headers."""
     psnr = format_mean(row, "psnr_db", ".2f", markup)
-    rank = psnr_rank(section, row)
+    mark = find_mark(section, row)
     has_own_stored = row["parameters_stored"] != row["parameters"]
     return [
         markup.escape(row["label"]),
@@ -241,7 +266,8 @@ def _format_row(
         *(format_measurement(row, name) for name in measurements),
         format_mean(row, "parameters", ",d", markup),
         format_mean(row, "parameters_stored", ",d", markup) if has_own_stored else MISSING,
-        psnr if rank is None else getattr(markup, RANK_MARKS[rank]).format(psnr),
+        getattr(markup, mark).format(psnr) if mark else psnr,
+        *(describe(row) for describe in standing),
         format_mean(row, "ssim", ".4f", markup),
         *(format_mean(row, *column, markup) for column in COST_COLUMNS.values()),
         markup.escape(format_status(row)),
@@ -257,127 +283,3 @@ def format_mean(row: Row, name: str, number_format: str, markup: Markup) -> str:
     if half is None:
         return mean
     return mean + markup.plus_minus + format(half, number_format.lstrip("+"))
-
-
-def psnr_rank(section: Sequence[Row], row: Row) -> int | None:
-    """Return 0 if a row has the best PSNR of its ratio, 1 for the second best, else None.
-
-    Only finished rows have a rank, to the decimals shown, and only if the ratio has several.
-    """
-    done = [
-        other for other in section if other["status"] == "done" and other["psnr_db"] is not None
-    ]
-    rivals = [round(other["psnr_db"], 2) for other in done if other["ratio"] == row["ratio"]]
-    if len(rivals) < 2 or not any(row is other for other in done):
-        return None
-    best = sorted(set(rivals), reverse=True)[: len(RANK_MARKS)]
-    own = round(row["psnr_db"], 2)
-    return best.index(own) if own in best else None
-
-
-def format_status(row: Row) -> str:
-    """Format the status of a row: "done", or with the number of its seeds "1 of 3 pending"."""
-    if row["status"] == "done" or row["seeds_asked"] == 1:
-        return str(row["status"])
-    count = row["statuses"][row["status"]]
-    if count == row["seeds_asked"]:
-        return str(row["status"])
-    return f"{count} of {row['seeds_asked']} {row['status']}"
-
-
-def section_title(row: Row) -> str:
-    """Return the title of the section of a row: "denoising · unet (width 8)"."""
-    options = ", ".join(f"{name} {value}" for name, value in row["backbone_options"].items())
-    convention = "" if row["convention"] == "planned" else f", {row['convention']} budget"
-    return f"{row['task']} · {row['backbone']}" + (f" ({options})" if options else "") + convention
-
-
-def section_caption(section: Sequence[Row]) -> list[str]:
-    """Return sentences, without full stop, on what is equal in a section and on the columns."""
-    first = section[0]
-    seeds = sorted({seed for row in section for seed in row["seed_values"]})
-    several = "; peaks are the largest over the seeds, other numbers means" * (len(seeds) > 1)
-    if any(row["psnr_db_half95"] is not None for row in section):
-        several += (
-            "; ± is half of the 95 % interval over seeds, on these photographs (Student's, for "
-            "normal values)"
-        )
-    sentences = [
-        f"Budget and ratio: {first['convention']} peak memory of the activations at an input of "
-        f"{first['measured_at']}; weights are not counted; peak MiB is planned, eager MiB what "
-        "the operators as written need",
-        f"Data {_join_values(section, 'data')}; {'seeds' if len(seeds) > 1 else 'seed'} "
-        f"{', '.join(map(str, seeds))}{several}",
-        _describe_training(section),
-    ]
-    if any((row["parameters_stored"] or 0) > (row["parameters"] or 0) for row in section):
-        sentences.append(
-            "Parameters are those that are executed; stored: where more must be stored, because "
-            "several widths share them"
-        )
-    machines = dict.fromkeys(row["measured_on"] for row in section if row["measured_on"])
-    if machines:
-        sentences.append(
-            "Measured: what one forward pass of PyTorch, of the lean executor, of ONNX Runtime "
-            f"allocated, on {'; '.join(machines)}"
-        )
-    scored = [row for row in section if row["input_psnr_db"] is not None]
-    if scored:
-        psnr_db = scored[0]["input_psnr_db"]
-        ssim = scored[0]["input_ssim"] or 0
-        sentences.append(
-            f"Without a network the photographs have {psnr_db:.2f} dB, SSIM {ssim:.4f}"
-        )
-    sentences.append(
-        "Samples, forward passes and seconds cover all phases after the shared pretraining and all "
-        "networks; testing counts only in the seconds, and work that serves several budgets counts "
-        "for each of them"
-    )
-    if any(psnr_rank(section, row) is not None for row in section):
-        sentences.append(
-            "Bold: the best PSNR of a ratio among finished rows; italic or underlined: "
-            "the second best"
-        )
-    return sentences
-
-
-def _join_values(section: Sequence[Row], name: str) -> str:
-    return ", ".join(dict.fromkeys(str(row[name]) for row in section))
-
-
-def _describe_training(section: Sequence[Row]) -> str:
-    """Describe how many training steps rows had, as recorded, and whether they were equal."""
-    shared = ", ".join(dict.fromkeys(f"{row['recipe']['pretrain_steps']:,}" for row in section))
-    text = f"Steps: training steps spent after the shared pretraining of {shared}"
-    steps = {
-        row["steps"] - row["pretrain_steps_spent"]
-        for row in section
-        if row["steps"] and row["ratio"] < 1
-    }
-    if len(steps) == 1:
-        text += f"; equal training: {steps.pop():,} for every pruned row"
-    elif steps:
-        text += f"; not equal: {min(steps):,} to {max(steps):,}"
-    sums = [row["tuning_rate_sum"] for row in section if row["tuning_rate_sum"]]
-    if sums:
-        text += f"; the learning rates of these steps have a sum of {min(sums):.3f}" + (
-            f" to {max(sums):.3f}" if max(sums) > 1.02 * min(sums) else ""
-        )
-    if any(row["pretrain_steps_spent"] for row in section):
-        text += "; rows trained from scratch repeat the pretraining, and their steps include it"
-    return text
-
-
-def row_notes(section: Sequence[Row]) -> list[str]:
-    """Return a sentence for each row that has no result or that carries a note."""
-    refused = [
-        f"{_name_row(row)} {describe_outcome(row['status'], row['phase'], row['reason'])}"
-        for row in section
-        if row["reason"] and row["status"] != "done"
-    ]
-    return refused + [f"{_name_row(row)}: {row['note']}" for row in section if row["note"]]
-
-
-def _name_row(row: Row) -> str:
-    """Return the name of a row in notes: "mosp at 0.5"."""
-    return f"{row['label']} at {row['ratio']:g}"
