@@ -1,13 +1,14 @@
-"""`prunebench plan STUDY`: print the jobs of a study and their time on several devices."""
+"""`prunebench plan STUDY`: print the jobs of a study, their time, and what it can show."""
 
 import argparse
 import json
+from dataclasses import asdict
 
 from bench.cli.parser import add_json_argument, add_study_arguments, positive_integers
 from bench.cli.resolve import resolve_device, resolve_run_folder, resolve_study
 
 NAME = "plan"
-HELP = "print what a study would run, and for how long"
+HELP = "print what a study would run, for how long, and what differences it can show"
 EXAMPLE = "prunebench plan table1 --devices 1,4"
 DEVICES = (1, 2, 4, 8)
 
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the plan of a study; `prunebench run --dry-run` calls it too."""
+    from bench.report.detectable import describe_forecast, forecast_differences
     from bench.runner.plan import format_plan, make_plan
     from bench.runner.run import forecast_study
     from bench.study.store import Store
@@ -38,7 +40,11 @@ def run(arguments: argparse.Namespace) -> None:
     device = resolve_device(arguments)
     forecast = forecast_study(study, store, device=device, retry_failed=arguments.retry_failed)
     plan = make_plan(study, forecast, arguments.devices)
+    tables = forecast_differences(study.cells(), store.records())
     if arguments.json:
-        print(json.dumps(plan.to_json(), indent=1))
+        print(
+            json.dumps(plan.to_json() | {"tables": [asdict(table) for table in tables]}, indent=1)
+        )
     else:
         print(format_plan(plan, store.folder))
+        print("\n".join(map(describe_forecast, tables)))

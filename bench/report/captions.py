@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bench.records import describe_outcome
 from bench.report.frame import Row
 from bench.report.ranks import describe_ranks, find_mark
-from bench.report.statistics import MIN_SCENES, MIN_SEEDS
+from bench.report.statistics import MIN_SCENES, MIN_SEEDS, Agreement, tau_deviation
 
 NUMERALS = {1: "one", 2: "two"}
 VERDICT = (
@@ -48,6 +48,19 @@ def describe_test() -> str:
         "95 % interval and p: over seeds and scenes together, so for networks trained anew and "
         f"other scenes; from {MIN_SEEDS} seeds and {MIN_SCENES} scenes on; a scene is one "
         "photograph, or those whose names agree up to the last '/'"
+    )
+
+
+def describe_tau(agreement: Agreement, count: int) -> str:
+    """Describe Kendall's tau of `count` rows, its certainty, and what chance would give."""
+    tau, interval, p_value = agreement
+    certainty = (
+        "95 % interval {:.2f} to {:.2f}, {} rows".format(*interval, count)
+        if interval
+        else f"{count} rows, too few for an interval"
+    )
+    return (
+        f"{tau:.2f} ({certainty}; by chance 0 ± {tau_deviation(0, count):.2f}, p = {p_value:.2g})"
     )
 
 

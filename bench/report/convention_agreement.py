@@ -1,14 +1,15 @@
 """Comparison of rankings under several conventions of the budget.
 
-For tables that differ in nothing but the convention: the number of pairs of rows, at each ratio,
-that are in the same order of PSNR under both conventions.
+For tables that differ in nothing but the convention: Kendall's tau of the two orders by PSNR, at
+each ratio.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from bench.report.captions import describe_tau
 from bench.report.frame import Row, section_key
-from bench.report.statistics import count_same_order
+from bench.report.statistics import compare_orders
 
 
 def describe_agreement(rows: Sequence[Row]) -> list[str]:
@@ -32,16 +33,17 @@ def describe_agreement(rows: Sequence[Row]) -> list[str]:
 
 
 def _compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Describe how the rankings of two conventions agree; tied rows have no order.
+    """Describe how the rankings of two conventions agree.
 
     `scores`: convention -> label -> PSNR.
     """
     labels = [label for label in scores[first] if label in scores[second]]
-    same, pairs = count_same_order(
+    agreement = compare_orders(
         [scores[first][label] for label in labels], [scores[second][label] for label in labels]
     )
     best = {name: max(labels, key=scores[name].__getitem__) for name in (first, second)}
+    tau = describe_tau(agreement, len(labels)) if agreement else "not defined: all rows are equal"
     return (
-        f"{same} of {pairs} pairs of rows stand in the same order under {first} and {second} "
-        f"budgets; the best row is {best[first]} under {first} and {best[second]} under {second}"
+        f"Kendall's tau of the orders under {first} and {second} budgets is {tau}; "
+        f"the best row is {best[first]} under {first} and {best[second]} under {second}"
     )

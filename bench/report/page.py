@@ -12,11 +12,12 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.files import atomic
 from bench.records import Record
-from bench.report import curve, interactive, page_table, pattern, skips
+from bench.report import curve, interactive, page_table, pattern, rank_figure, skips
 from bench.report.captions import format_verdict, row_notes, section_caption, section_title
 from bench.report.comparison import compare_with_reference
 from bench.report.components import describe_components
@@ -98,6 +99,7 @@ def _build_section(store: Store, section: RunResults, index: int) -> dict[str, A
         "curve": interactive.render_curve(curve_panels[0], f"curve{index}")
         if curve_panels
         else None,
+        "ranks": _encode_ranks(section) if rank_figure.build_panels(section) else None,
         "timelines": interactive.render_timelines(timelines, f"timelines{index}")
         if timelines
         else None,
@@ -148,6 +150,17 @@ def _select_first_seeds(records: Sequence[Record]) -> list[Record]:
     return first_per_key(done, lambda record: (record.cell.label, record.cell.ratio))
 
 
+def _encode_ranks(section: RunResults) -> str:
+    """Return the figure of the ranks as a data URL."""
+    with TemporaryDirectory() as folder:
+        path = rank_figure.draw(section, Path(folder) / "ranks.png")
+        return _encode_picture(path)
+
+
+def _encode_picture(path: Path) -> str:
+    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"
+
+
 def _encode_view(view: View, main_label: str | None) -> dict[str, Any]:
     """Return one photograph with its crops as data URLs.
 
@@ -158,7 +171,7 @@ def _encode_view(view: View, main_label: str | None) -> dict[str, Any]:
         {
             "name": tile.name,
             "scores": tile.scores,
-            "image": f"data:image/png;base64,{b64encode(tile.path.read_bytes()).decode()}",
+            "image": _encode_picture(tile.path),
         }
         for tile in view.tiles
     ]

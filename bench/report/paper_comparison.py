@@ -15,10 +15,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench.report.captions import format_status
+from bench.report.captions import describe_tau, format_status
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
-from bench.report.statistics import compare_orders, tau_deviation
+from bench.report.statistics import Agreement, compare_orders
 from bench.report.table import (
     MISSING,
     Markup,
@@ -236,19 +236,9 @@ def _caption(section: Sequence[Row]) -> list[str]:
     for ratio, block in groupby(section, key=lambda row: row["ratio"]):
         ranked = [row for row in block if row["rank"] is not None]
         if ranked and ranked[0]["kendall_tau"] is not None:
-            sentences.append(_describe_agreement(ratio, ranked[0], len(ranked)))
+            agreement = Agreement(*(ranked[0][name] for name in KENDALL))
+            sentences.append(
+                f"Ratio {ratio:g}: Kendall's tau with the paper's order is "
+                f"{describe_tau(agreement, len(ranked))}"
+            )
     return sentences
-
-
-def _describe_agreement(ratio: float, row: Row, count: int) -> str:
-    """Describe how far `count` rows stand in the paper's order, and what chance would give."""
-    tau, interval, p_value = (row[name] for name in KENDALL)
-    certainty = (
-        "95 % interval {:.2f} to {:.2f}, {} rows".format(*interval, count)
-        if interval
-        else f"{count} rows, too few for an interval"
-    )
-    return (
-        f"Ratio {ratio:g}: Kendall's tau with the paper's order is {tau:.2f} ({certainty}; by "
-        f"chance 0 ± {tau_deviation(0, count):.2f}, p = {p_value:.2g})"
-    )

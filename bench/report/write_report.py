@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import atomic
-from bench.report import crops_figure, curve, memory_figure, page, pattern, skips
+from bench.report import crops_figure, curve, memory_figure, page, pattern, rank_figure, skips
 from bench.report.paper_comparison import has_counterparts, render_paper_comparison
 from bench.report.results import RunResults, read_results
 from bench.report.table import FORMATS, render_table
@@ -42,6 +42,7 @@ def select_figures(store: Store, results: RunResults) -> dict[str, Callable[[Pat
         "curve": (curve.select_panels(results), partial(curve.draw, results)),
         "memory": (memory_figure.find_pairs(results), partial(memory_figure.draw, results)),
         "pattern": (pattern.build_panels(results), partial(pattern.draw, results)),
+        "ranks": (rank_figure.build_panels(results), partial(rank_figure.draw, results)),
         "skips": (skips.build_panels(results), partial(skips.draw, results)),
         "visual": (
             crops_figure.select_views(store, results),

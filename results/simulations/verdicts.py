@@ -1,6 +1,6 @@
 """How often verdicts are wrong and intervals miss, by simulation.
 
-    python results/simulations/verdicts.py > results/simulations/verdicts.md
+    python -m results.simulations.verdicts > results/simulations/verdicts.md
 
 The difference of two rows at seed s on photograph k of scene i is drawn as
 
@@ -11,7 +11,7 @@ with independent effects of mean zero, all in dB. What is tested is the code of 
 """
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from bench.report.statistics import (
     interval_half_width,
     tau_interval,
 )
+from results.simulations.ranks import print_detectable, print_family, print_ranks, print_table
 
 DRAWS = 20_000
 FEW = 4_000
@@ -189,12 +190,6 @@ def tau_coverage(
     return 100 * float(np.average([low <= tau <= high for low, high in limits], weights=counts))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table."""
-    lines = [headers, ["---"] + ["---:"] * (len(headers) - 1), *rows]
-    print("\n".join(f"| {' | '.join(line)} |" for line in lines), end="\n\n")
-
-
 def print_false_positives() -> None:
     """Print the rates of the reports."""
     print("## Verdicts without a difference, in %; the aim is 5\n")
@@ -267,9 +262,9 @@ def print_intervals() -> None:
     rows = []
     for design in DESIGNS:
         estimates = [estimate_mean(values.mean(-1)) for values in draw_differences(design, Noise())]
-        mean, low, high, _ = (np.concatenate(part) for part in zip(*estimates, strict=True))
-        half = (high - low) / 2
-        covered = f"{100 * np.mean((low <= 0) & (high >= 0)):.1f}"
+        mean = np.concatenate([estimate.mean for estimate in estimates])
+        half = np.concatenate([estimate.half_width() for estimate in estimates])
+        covered = f"{100 * np.mean(abs(mean) <= half):.1f}"
         found = f"{np.quantile(half - mean, 0.8):.2f}"
         rows.append([str(design), covered, f"{np.median(half):.2f}", found])
     print_table(["", "covered", "half width, dB", "found in 80 % of cases, dB"], rows)
@@ -311,7 +306,7 @@ def main() -> None:
     """Print all tables as Markdown."""
     print(
         "# How often verdicts are wrong and intervals miss\n\n"
-        "    python results/simulations/verdicts.py > results/simulations/verdicts.md\n\n"
+        "    python -m results.simulations.verdicts > results/simulations/verdicts.md\n\n"
         f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}. "
         f"{DRAWS:,} cases for each number ({FEW:,} for Wilcoxon and the bootstrap), from a fixed "
         "seed: a rate of 5 % has a standard error of 0.15. Shapes: skewed is exponential (skewness "
@@ -319,6 +314,9 @@ def main() -> None:
         "of the scene. [Reading the tables](../../docs/reading-the-tables.md) says what follows.\n"
     )
     print_false_positives()
+    print_family()
+    print_ranks()
+    print_detectable()
     print_other_rules()
     print_least_scenes()
     print_intervals()

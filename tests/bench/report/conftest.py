@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-MODULES = ("curve", "memory_figure", "skips", "crops_figure")
+MODULES = ("curve", "memory_figure", "skips", "crops_figure", "rank_figure")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Records of a study made by hand: an unpruned network and three methods at three ratios."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -80,3 +81,14 @@ def unfinished_record(for_cell: Cell, status: Any, reason: str) -> Record:
     return Record(
         for_cell, status=status, reason=reason, budget_bytes=int(for_cell.ratio * UNPRUNED_BYTES)
     )
+
+
+def scored_record(
+    label: str, gains: Iterable[float], seed: int = 0, ratio: float = 0.5, names: str = "photo{}"
+) -> Record:
+    """Make a record whose photographs have 30, 31, ... dB, each plus a gain."""
+    photos = {
+        names.format(index): {"psnr_db": 30.0 + index + float(gain), "ssim": 0.9}
+        for index, gain in enumerate(gains)
+    }
+    return record(cell(label, ratio, seed), scores={"set": photos})

@@ -16,19 +16,25 @@ def ranked_records(convention: str, **psnr_db: float) -> list[Record]:
     ]
 
 
-def test_pairs_in_the_same_order_are_counted() -> None:
+def test_the_agreement_is_kendalls_tau() -> None:
     records = ranked_records("planned", a=30.0, b=29.0, c=28.0) + ranked_records(
         "eager", a=29.0, b=30.0, c=28.0
     )
     sentence = (
-        "denoising with unet at 0.5: 2 of 3 pairs of rows stand in the same order "
-        "under planned and eager budgets; "
+        "denoising with unet at 0.5: Kendall's tau of the orders under planned and eager budgets "
+        "is 0.33 (3 rows, too few for an interval; by chance 0 ± 0.64, p = 1); "
     )
     assert describe_agreement(merge_rows(records)) == [
         f"{sentence}the best row is a under planned and b under eager"
     ]
     table = render_table(collect_results(records))
     assert sentence in table and "eager budget" in table
+
+
+def test_five_rows_have_an_interval() -> None:
+    scores = dict(zip("abcde", (30.0, 29.0, 28.0, 27.0, 26.0), strict=True))
+    records = ranked_records("planned", **scores) + ranked_records("eager", **scores)
+    assert "is 1.00 (95 % interval" in describe_agreement(merge_rows(records))[0]
 
 
 def test_one_convention_has_nothing_to_agree_with() -> None:
@@ -41,23 +47,17 @@ def test_one_convention_has_nothing_to_agree_with() -> None:
     )
 
 
-def test_ties_and_unfinished_rows_do_not_count() -> None:
+def test_without_an_order_there_is_no_tau_and_unfinished_rows_do_not_count() -> None:
     records = ranked_records("planned", a=30.0, b=29.0, c=29.0) + ranked_records(
         "eager", a=29.0, b=28.0, c=27.0
     )
-    assert describe_agreement(merge_rows(records))[0].startswith(
-        "denoising with unet at 0.5: 2 of 2 pairs"
-    )
     waiting = [cell("a", 0.5, seed=1, convention="eager")]
-    assert describe_agreement(merge_rows(records, waiting))[0].startswith(
-        "denoising with unet at 0.5: 0 of 0 pairs"
-    )
+    (sentence,) = describe_agreement(merge_rows(records, waiting))
+    assert "is not defined: all rows are equal; the best row is b under eager" in sentence
 
 
 def test_only_rows_of_both_are_compared() -> None:
     records = ranked_records("planned", a=30.0, b=29.0, c=35.0) + ranked_records(
         "eager", a=29.0, b=28.0
     )
-    assert describe_agreement(merge_rows(records))[0].startswith(
-        "denoising with unet at 0.5: 1 of 1 pairs"
-    )
+    assert "is 1.00 (2 rows" in describe_agreement(merge_rows(records))[0]

@@ -14,18 +14,7 @@ from bench.records import Record
 from bench.report.results import collect_results
 from bench.report.significance import format_verdict, render_reference_comparison
 from bench.report.statistics import estimate_mean
-from tests.bench.report.synthetic import cell, record
-
-
-def scored_record(
-    label: str, gains: Sequence[float], seed: int = 0, ratio: float = 0.5, names: str = "photo{}"
-) -> Record:
-    """Make a record whose photographs have 30, 31, ... dB, each plus a gain."""
-    photos = {
-        names.format(index): {"psnr_db": 30.0 + index + gain, "ssim": 0.9}
-        for index, gain in enumerate(gains)
-    }
-    return record(cell(label, ratio, seed), scores={"set": photos})
+from tests.bench.report.synthetic import scored_record
 
 
 def compare(reference: str, records: Sequence[Record], fmt: str = "md") -> str:
@@ -60,6 +49,23 @@ def test_rows_are_paired_by_scene_and_seed_and_corrected_together() -> None:
     assert (first["photographs"], first["scenes"], first["paired_seeds"]) == (10, 10, 3)
     assert first["p_value"] == second["p_value"] == pytest.approx(2 * estimate.p_value)
     assert "better" in compare("mosp", records) and "worse" in compare("first", records)
+
+
+def test_all_ratios_of_a_table_are_corrected_together() -> None:
+    records = [
+        scored_record(label, gains, seed, ratio)
+        for seed in range(3)
+        for ratio in (0.5, 0.25)
+        for label, gains in (("mosp", [0.0] * 10), ("first", GAINS))
+    ]
+    estimate = estimate_mean(numpy.array([GAINS] * 3))
+    rows = [row for row in json.loads(compare("mosp", records, "json")) if row["p_value"]]
+    assert [row["p_value"] for row in rows] == pytest.approx([2 * float(estimate.p_value)] * 2)
+
+
+def test_a_row_that_cannot_be_told_apart_is_level() -> None:
+    gains = [0.3 * (-1) ** step for step in range(12)]
+    assert compare_gains(gains, 3)["verdict"] == "level"
 
 
 @pytest.mark.parametrize(

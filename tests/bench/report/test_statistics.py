@@ -1,14 +1,19 @@
 """Statistics against cases that can be computed by hand, and in small simulations."""
 
+from collections.abc import Sequence
+
 import numpy
 import pytest
 from scipy.stats import ttest_1samp
 
 from bench.report.statistics import (
+    NO_PRIOR,
+    Prior,
+    Values,
     compare_orders,
     correct_holm,
-    count_same_order,
     estimate_mean,
+    fit_prior,
     interval_half_width,
     tau_deviation,
     tau_interval,
@@ -28,6 +33,10 @@ from results.simulations.verdicts import (
 
 
 def test_holms_correction_by_hand() -> None:
+    # The example of Wikipedia, "Holm-Bonferroni method": at 0.05 the first and the last are
+    # rejected, the others not.
+    corrected = correct_holm([0.01, 0.04, 0.03, 0.005])
+    assert corrected == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert correct_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert correct_holm([0.9, 0.8]) == [1.0, 1.0] and correct_holm([]) == []
 
@@ -35,11 +44,6 @@ def test_holms_correction_by_hand() -> None:
 def test_the_interval_over_seeds_is_students_from_the_printed_table() -> None:
     assert interval_half_width(1.0, 3) == pytest.approx(4.303 / 3**0.5, rel=1e-3)
     assert interval_half_width(0.2, 10) == pytest.approx(2.262 * 0.2 / 10**0.5, rel=1e-3)
-
-
-def test_pairs_in_one_order_are_counted_without_ties() -> None:
-    assert count_same_order([1, 2, 3], [10, 30, 20]) == (2, 3)
-    assert count_same_order([1, 1, 2], [5, 6, 7]) == (2, 2) and count_same_order([1], [1]) == (0, 0)
 
 
 def test_three_seeds_and_three_scenes_by_hand() -> None:
@@ -69,6 +73,33 @@ def test_rows_that_differ_by_a_constant_are_certain() -> None:
     certain = estimate_mean(numpy.full((3, 12), 0.3))
     assert certain.p_value < 1e-9
     assert (certain.low, certain.high) == pytest.approx((0.3, 0.3))
+
+
+def draw_training(deviations: Sequence[float], seed: int = 0) -> Values:
+    """Draw the PSNR (rows, 3 seeds, 17 scenes) of rows that scatter over seeds."""
+    random = numpy.random.default_rng(seed)
+    training = numpy.array(deviations)[:, None, None] * random.normal(size=(len(deviations), 3, 1))
+    return training + 0.01 * random.normal(size=(len(deviations), 3, 17))
+
+
+def test_rows_that_scatter_alike_lend_their_degrees_of_freedom() -> None:
+    prior = fit_prior(draw_training([0.2] * 60))
+    assert prior.freedom > 15
+    assert prior.square == pytest.approx(17 * 2 * 0.2**2, rel=0.3)
+    unlike = fit_prior(draw_training(numpy.geomspace(0.01, 10, 60)))
+    assert unlike.freedom < 3
+    assert fit_prior(draw_training([0.2] * 3)) == fit_prior(numpy.zeros((9, 3, 17))) == NO_PRIOR
+
+
+def test_calm_comparisons_are_raised_to_the_others_and_unstable_ones_judged_by_themselves() -> None:
+    prior = Prior(square=1.0, freedom=20.0)
+    pattern = numpy.array([-1.0, 0.0, 1.0])[:, None] + numpy.zeros(17)
+    differences = numpy.stack([0.01 * pattern, 5 * pattern])
+    calm, unstable = estimate_mean(differences, prior), estimate_mean(differences)
+    assert calm.error[0] == pytest.approx((20 / 22 / 51) ** 0.5, rel=1e-2)
+    assert calm.freedom[0] == pytest.approx(22, rel=1e-2)
+    assert calm.error[1] == unstable.error[1]
+    assert calm.freedom[1] == pytest.approx(2, rel=1e-2)
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=str)

@@ -25,6 +25,12 @@ def test_a_report_has_every_table_every_figure_and_the_page(tmp_path: Path) -> N
     assert all(path.stat().st_size for path in paths)
 
 
+def test_with_three_seeds_and_ten_photographs_there_are_ranks(tmp_path: Path) -> None:
+    names = [path.name for path in write_report(make_store(tmp_path, seeds=(0, 1, 2)))]
+    assert {"ranks.png", "ranks.svg"} <= set(names)
+    assert 'class="ranks" src="data:image/png' in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_what_has_nothing_to_show_yet_is_left_out(tmp_path: Path) -> None:
     names = [path.name for path in write_report(make_store(tmp_path, pending=9))]
     assert names == [*TABLES, "curve.png", "curve.svg", "visual.png", "visual.svg", "report.html"]
