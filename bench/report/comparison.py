@@ -83,9 +83,9 @@ def compare_with_reference(
     references = [row for row in result if row["label"] == reference]
     partners = {comparison_key(row): row_key(row) for row in reversed(references)}
     for row in result:
-        pair = row_key(row), partners.get(comparison_key(row), ("", ""))
-        prior = priors.get(frozenset(pair), NO_PRIOR)
-        compared = _compare_scores(*(scores.get(key, {}) for key in pair), prior)
+        ours, theirs = row_key(row), partners.get(comparison_key(row), ("", ""))
+        prior = priors.get(frozenset((ours, theirs)), NO_PRIOR)
+        compared = _compare_scores(scores.get(ours, {}), scores.get(theirs, {}), prior)
         row |= {"versus": reference} | compared
     for section in group_by(result, section_key):
         _add_verdicts(section)
@@ -96,7 +96,7 @@ def _fit_priors(
     rows: Sequence[dict[str, Any]], records: Sequence[Record]
 ) -> dict[frozenset[RowKey], Prior]:
     """Return the two keys of each pair of rows that may be ranked together -> its prior."""
-    priors = {}
+    priors: dict[frozenset[RowKey], Prior] = {}
     for group, values in find_groups(rows, records):
         if is_enough(*values.shape[1:]):
             prior = fit_prior(values)

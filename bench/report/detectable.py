@@ -80,7 +80,7 @@ def _forecast(cells: Sequence[Cell], records: Sequence[Record]) -> Forecast:
     """Return what the table of one section will be able to show."""
     key = cell_section_key(cells[0])
     own = [record for record in records if cell_section_key(record.cell) == key]
-    measured = find_components(merge_rows(own), own)
+    measured = find_components(merge_rows(own), own) if own else {}
     seeds, scenes = len({cell.seed for cell in cells}), count_scenes(cells[0])
     rows = {
         block[0].ratio: len({cell.label for cell in block})

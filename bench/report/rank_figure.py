@@ -107,10 +107,11 @@ def _find_kind(row: Row) -> str:
     return str(row["verdict"] or UNTESTED)
 
 
-def _find_color(kind: str) -> object:
+def _find_color(kind: str) -> tuple[float, float, float]:
     import seaborn
 
-    return seaborn.color_palette("colorblind")[STYLES[kind][0]]
+    red, green, blue = seaborn.color_palette("colorblind")[STYLES[kind][0]]
+    return red, green, blue
 
 
 def _shorten(label: str) -> str:

@@ -41,7 +41,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("run")
-    store = make_store(folder, seeds=(0, 1))
+    store = make_store(folder, seeds=(0, 1, 2))
     return write_page(store, read_results(store), folder / "report.html").as_uri()
 
 
