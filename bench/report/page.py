@@ -120,9 +120,12 @@ def _summarize(section: RunResults) -> list[str]:
             best, second = done[:2]
             comparison = compare_with_reference(second["label"], [best, second], section.records)
             doubt = _describe_doubt(comparison[0])
+            ahead_db = comparison[0]["difference_db"]  # over scenes, as its interval is
+            if ahead_db is None:
+                ahead_db = best["psnr_db"] - second["psnr_db"]
             sentences.append(
                 f"At {ratio:g} of the peak, {best['label']} has the highest PSNR: "
-                f"{best['psnr_db']:.2f} dB, {best['psnr_db'] - second['psnr_db']:.2f} dB ahead of "
+                f"{best['psnr_db']:.2f} dB, {ahead_db:.2f} dB ahead of "
                 f"{second['label']}{doubt}."
             )
     return sentences
