@@ -125,10 +125,14 @@ def _summarize(section: RunResults) -> list[str]:
         if ratio < 1 and len(done) > 1:
             best, second = done[:2]
             compared = compare_with_reference(second["label"], rows, section.records)
-            doubt = _describe_doubt(compared[rows.index(best)])
+            comparison = compared[rows.index(best)]
+            doubt = _describe_doubt(comparison)
+            ahead_db = comparison["difference_db"]  # over scenes, as its interval is
+            if ahead_db is None:
+                ahead_db = best["psnr_db"] - second["psnr_db"]
             sentences.append(
                 f"At {ratio:g} of the peak, {best['label']} has the highest PSNR: "
-                f"{best['psnr_db']:.2f} dB, {best['psnr_db'] - second['psnr_db']:.2f} dB ahead of "
+                f"{best['psnr_db']:.2f} dB, {ahead_db:.2f} dB ahead of "
                 f"{second['label']}{doubt}."
             )
     return sentences

@@ -68,6 +68,17 @@ def test_the_summary_doubts_a_difference_whose_interval_contains_zero(tmp_path: 
     assert part["summary"][1].endswith("; the 95 % interval of that difference contains zero.")
 
 
+def test_the_lead_in_the_summary_counts_a_scene_once_as_its_interval_does(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    for record in store.records():
+        gain = 2.0 * (record.cell.label == "mosp")
+        photos = {"a/1": 20 + gain, "a/2": 20 + gain, "a/3": 20 + gain, "b/1": 20.0}
+        scores = {SET: {name: {"psnr_db": psnr_db} for name, psnr_db in photos.items()}}
+        store.write(replace(record, scores=scores))
+    (part,) = content(store)["sections"]
+    assert "1.00 dB ahead" in part["summary"][1]
+
+
 def test_the_table_says_why_nothing_is_tested_or_what_is(tmp_path: Path) -> None:
     (one,) = content(make_store(tmp_path / "one"))["sections"]
     assert "verdict" not in one["headers"]
