@@ -52,7 +52,7 @@ CLEAN_VERSION = 1
 class Restoration(Task):
     """A task that restores photographs.
 
-    Subclasses are frozen dataclasses; their fields define the degradation of embedded photographs.
+    Subclasses are frozen dataclasses; their fields define the degradation of clean images.
 
     Args:
         symmetries: how many symmetries of the square crops may have: 8, all of them; 4, those of
@@ -95,7 +95,7 @@ class Restoration(Task):
     @property
     @abstractmethod
     def degradation(self) -> Transform:
-        """The degradation of embedded photographs; hashable."""
+        """The degradation of clean images; hashable."""
 
     def build(self, backbone: str, **options: Any) -> nn.Module:
         """Build a new network, (N, 3, H, W) -> (N, 3, scale H, scale W).
@@ -176,7 +176,7 @@ class Restoration(Task):
     def fingerprint(self, data: str) -> str:
         """SHA-256, as hex, of the photographs and the version of the split.
 
-        For embedded photographs it also covers the options of the task.
+        For images that are degraded here it also covers the options of the task.
 
         Raises:
             ConfigError: the data cannot be used.

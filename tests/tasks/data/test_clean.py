@@ -91,17 +91,24 @@ def test_test_sets_have_their_names_wherever_they_lie(tmp_path: Path) -> None:
     assert names(tmp_path / "Kodak24") == ([], {"kodak24": 2})
 
 
+@pytest.fixture
+def quick_embedded(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The embedded photographs stand for the embedded images, which take seconds to make."""
+    monkeypatch.setattr("tasks.restoration.EMBEDDED", "photographs")
+    return "photographs"
+
+
 @pytest.mark.parametrize("task", [Denoising(), Denoising(sigma=25), LowLight()])
-def test_without_photographs_to_train_on_the_embedded_ones_are_trained_on(
-    task: Denoising | LowLight, tmp_path: Path
+def test_without_photographs_to_train_on_the_embedded_images_are_trained_on(
+    task: Denoising | LowLight, tmp_path: Path, quick_embedded: str
 ) -> None:
     data = str(make_folder(tmp_path / "Kodak24"))
     for source in (task.training_pairs, task.calibration_pairs):
-        found, embedded = (
+        found, expected = (
             source(name).sample(2, 32, torch.Generator().manual_seed(0))
-            for name in (data, "embedded")
+            for name in (data, quick_embedded)
         )
-        assert all(map(torch.equal, found, embedded))
+        assert all(map(torch.equal, found, expected))
     assert list(task.photographs(data)) == ["train", "calibration", "kodak24"]
     assert "the embedded images are trained on" in task.describe_data(data)
 
@@ -137,7 +144,7 @@ def test_the_fingerprint_changes_with_the_files_and_the_degradation(tmp_path: Pa
     assert Denoising().fingerprint(data) != before
 
 
-def test_test_sets_alone_have_the_embedded_photographs_in_their_fingerprint(
+def test_test_sets_alone_have_the_embedded_images_in_their_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = str(make_folder(tmp_path / "Set5"))
