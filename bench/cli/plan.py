@@ -47,4 +47,5 @@ def run(arguments: argparse.Namespace) -> None:
         )
     else:
         print(format_plan(plan, store.folder))
-        print("\n".join(map(describe_forecast, tables)))
+        for table in tables:
+            print(describe_forecast(table))

@@ -45,7 +45,7 @@ DEFAULT = Components(scene=0.0, seed=0.0, seed_scene=0.0, row_scene=0.38, row_se
 
 
 @dataclass(frozen=True)
-class Forecast:
+class TableForecast:
     """What a table of a study will be able to show.
 
     Args:
@@ -65,7 +65,7 @@ class Forecast:
     measured_ratios: Sequence[float]
 
 
-def forecast_differences(cells: Sequence[Cell], records: Sequence[Record]) -> list[Forecast]:
+def forecast_differences(cells: Sequence[Cell], records: Sequence[Record]) -> list[TableForecast]:
     """Return what each table of a study will be able to show.
 
     Args:
@@ -76,7 +76,7 @@ def forecast_differences(cells: Sequence[Cell], records: Sequence[Record]) -> li
     return [_forecast(section, records) for section in group_by(pruned, cell_section_key)]
 
 
-def _forecast(cells: Sequence[Cell], records: Sequence[Record]) -> Forecast:
+def _forecast(cells: Sequence[Cell], records: Sequence[Record]) -> TableForecast:
     """Return what the table of one section will be able to show."""
     key = cell_section_key(cells[0])
     own = [record for record in records if cell_section_key(record.cell) == key]
@@ -96,7 +96,7 @@ def _forecast(cells: Sequence[Cell], records: Sequence[Record]) -> Forecast:
             difference = chance_difference(components, seeds, scenes)
         differences[ratio] = difference
     title = section_title(cell_fields(cells[0]))
-    return Forecast(title, seeds, scenes, comparisons, differences, sorted(measured))
+    return TableForecast(title, seeds, scenes, comparisons, differences, sorted(measured))
 
 
 def count_scenes(cell: Cell) -> int:
@@ -142,7 +142,7 @@ def chance_difference(components: Components, seeds: int, scenes: int) -> float:
     return float(NORMAL_QUANTILE * (2 * variance) ** 0.5)
 
 
-def describe_forecast(forecast: Forecast) -> str:
+def describe_forecast(forecast: TableForecast) -> str:
     """Describe in one line what a table will be able to show."""
     photographs = f"{forecast.scenes} photograph{'s' * (forecast.scenes != 1)}"
     seeds = f"{forecast.seeds} seed{'s' * (forecast.seeds != 1)}"
@@ -152,11 +152,11 @@ def describe_forecast(forecast: Forecast) -> str:
     size = values[0] if is_one else " / ".join(values)
     size += " dB" if is_one else f" dB (at {' / '.join(ratios)})"
     scatter = "scatter of rows as in this folder" if forecast.measured_ratios else SOURCE
-    if is_enough(forecast.seeds, forecast.scenes):
+    if forecast.comparisons and is_enough(forecast.seeds, forecast.scenes):
         return (
             f"{forecast.title}: with {photographs} and {seeds}, a difference of {size} between two "
-            f"rows is found with {POWER:.0%} power (Holm over {forecast.comparisons} comparisons; "
-            f"{scatter})"
+            f"rows is found with {100 * POWER:.0f} % power (Holm over {forecast.comparisons} "
+            f"comparisons; {scatter})"
         )
     return (
         f"{forecast.title}: with {photographs} and {seeds}, no verdict is possible; two equally "

@@ -45,7 +45,7 @@ def test_with_three_seeds_the_difference_is_stated_with_its_corrections() -> Non
     assert (forecast.seeds, forecast.scenes, forecast.comparisons) == (3, 17, 6)
     text = describe_forecast(forecast)
     assert "with 17 photographs and 3 seeds, a difference of " in text
-    assert "is found with 80% power (Holm over 6 comparisons; scatter of rows as in study" in text
+    assert "is found with 80 % power (Holm over 6 comparisons; scatter of rows as in study" in text
 
 
 def test_with_one_seed_no_verdict_is_promised() -> None:
