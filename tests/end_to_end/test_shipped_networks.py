@@ -23,7 +23,8 @@ from bench.training.trainer import TaskTrainer
 from methods.mosp.trajectory import Trajectory
 from tests.tasks.test_denoising import non_local_means
 
-DEEPEST = ("encoder.4.c51", "encoder.4.c52")
+DEEPEST = ("encoder.2.c31", "encoder.2.c32")
+WIDTH = 24
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def network(cell: Cell) -> nn.Module:
 
 def test_it_is_whole_and_small(cell: Cell) -> None:
     assert find_weights(cell, [PACKAGED_NETWORKS]) is not None
-    assert sum(path.stat().st_size for path in PACKAGED_NETWORKS.iterdir()) < 8_000_000
+    assert sum(path.stat().st_size for path in PACKAGED_NETWORKS.iterdir()) < 20_000_000
 
 
 def test_it_is_three_db_above_its_input_and_ahead_of_non_local_means(
@@ -91,7 +92,7 @@ def test_as_published_they_empty_the_middle_of_the_network(
 def test_mosp_keeps_most_weights_of_the_deepest_level(cell: Cell, network: nn.Module) -> None:
     """The paper's Table 1 at 0.25: 7.27M parameters of 7.75M, where uniform scale has 0.48M."""
     pruned = _prune_to_a_quarter(cell, network, "mosp", {})
-    assert all(len(pruned.kept.get(unit, range(256))) > 128 for unit in DEEPEST)
+    assert all(len(pruned.kept.get(unit, range(4 * WIDTH))) > 2 * WIDTH for unit in DEEPEST)
     assert _count_parameters(pruned.model) > 0.5 * _count_parameters(network)
 
 
@@ -114,10 +115,10 @@ def _random_cut(
     network: nn.Module, budget: Budget, units: list[str], count: int, seed: int
 ) -> nn.Module:
     """Remove `count` full-resolution channels, drawn at random over all of these units."""
-    channels = [(unit, channel) for unit in units for channel in range(16)]
+    channels = [(unit, channel) for unit in units for channel in range(WIDTH)]
     removed = random.Random(seed).sample(channels, count)
     kept = {
-        unit: [channel for channel in range(16) if (unit, channel) not in removed] for unit in units
+        unit: [channel for channel in range(WIDTH) if (unit, channel) not in removed] for unit in units
     }
     with torch.no_grad():
         return remove_channels(network, kept, budget.input_shape)
