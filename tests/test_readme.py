@@ -1,5 +1,6 @@
 """What the README and the pages of docs/ show works."""
 
+import csv
 import re
 import runpy
 import shlex
@@ -61,6 +62,24 @@ def test_the_files_that_a_page_links_to_or_names_exist(path: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.read_text("utf-8").splitlines()) <= LINES_OF_README
+
+
+def test_the_table_of_results_is_that_of_the_records() -> None:
+    text = README.read_text("utf-8")
+    (study,) = set(re.findall(r"results/reference/(\w+)/table\.md", text))
+    with (ROOT / "results/reference" / study / "table.csv").open(encoding="utf-8") as file:
+        records = {(row["label"].lower(), row["ratio"]): row for row in csv.DictReader(file)}
+    printed = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \|", text, re.MULTILINE)
+    rows = [row for row in printed if (row[0].lower(), "0.5") in records]
+    assert len(rows) == len({label for label, ratio in records if ratio == "0.5"})
+    for label, *cells in rows:
+        for ratio, cell in zip(("0.75", "0.5", "0.25"), cells, strict=True):
+            assert cell.strip("*") == _format_psnr(records[label.lower(), ratio]), (label, ratio)
+
+
+def _format_psnr(row: dict[str, str]) -> str:
+    half_width = f" ± {float(row['psnr_db_half95']):.2f}" if int(row["seeds"]) > 1 else ""
+    return f"{float(row['psnr_db']):.2f}{half_width}"
 
 
 def test_the_page_of_departures_is_what_the_methods_say():

@@ -118,7 +118,8 @@ def _random_cut(
     channels = [(unit, channel) for unit in units for channel in range(WIDTH)]
     removed = random.Random(seed).sample(channels, count)
     kept = {
-        unit: [channel for channel in range(WIDTH) if (unit, channel) not in removed] for unit in units
+        unit: [channel for channel in range(WIDTH) if (unit, channel) not in removed]
+        for unit in units
     }
     with torch.no_grad():
         return remove_channels(network, kept, budget.input_shape)
