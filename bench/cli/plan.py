@@ -8,7 +8,7 @@ from bench.cli.parser import add_json_argument, add_study_arguments, positive_in
 from bench.cli.resolve import resolve_device, resolve_run_folder, resolve_study
 
 NAME = "plan"
-HELP = "print what a study would run, for how long, and what differences it can show"
+HELP = "print what a study would run, for how long, and what it can show"
 EXAMPLE = "prunebench plan table1 --devices 1,4"
 DEVICES = (1, 2, 4, 8)
 

@@ -53,7 +53,7 @@ def test_the_embedded_photographs_have_no_twins_and_sr_starts_from_bicubic() -> 
     check = check_data(SuperResolution(), "embedded")
     assert check.twins == () and "No near-twins" in format_data_check(check)
     psnrs_db = {split.name: split.input_psnr_db for split in check.splits}
-    assert round(psnrs_db["embedded"], 1) == 33.7
+    assert round(psnrs_db["embedded"], 1) == 33.2
 
 
 def test_real_pairs_are_described_with_their_splits(data_folder: Path) -> None:
