@@ -48,12 +48,12 @@ def test_it_is_three_db_above_its_input_and_ahead_of_non_local_means(
     cell: Cell, network: nn.Module
 ) -> None:
     task = build_task(cell)
-    psnr_db = means(evaluate(task, network, "embedded"))["psnr_db"]
-    assert psnr_db > means(input_scores(task, "embedded"))["psnr_db"] + 3
-    pairs = task.test_sets("embedded")["embedded"]
-    assert psnr_db > fmean(
-        task.score(non_local_means(pair.degraded), pair.clean)["psnr_db"] for pair in pairs
-    )
+    scores = evaluate(task, network, "embedded")
+    input_psnr_db = means(input_scores(task, "embedded"))["psnr_db"]
+    assert means(scores)["psnr_db"] > input_psnr_db + 3
+    for pair in task.test_sets("embedded")["embedded"][-3:]:
+        by_means = task.score(non_local_means(pair.degraded), pair.clean)
+        assert scores["embedded"][pair.name]["psnr_db"] > by_means["psnr_db"]
 
 
 def test_the_cut_of_mosp_costs_less_loss_than_random_cuts_of_equal_bytes(
