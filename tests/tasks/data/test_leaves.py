@@ -70,7 +70,7 @@ def test_a_damaged_cache_is_made_again(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRUNEBENCH_CACHE", str(tmp_path))
-    for name, value in (("COUNT", 2), ("HELD_OUT", 1), ("TOTAL", 3)):
+    for name, value in (("BATCH", 1), ("COUNT", 2), ("HELD_OUT", 1), ("TOTAL", 3)):
         monkeypatch.setattr(leaves, name, value)
     made = leaves._load.__wrapped__()
     (file,) = tmp_path.iterdir()
