@@ -168,10 +168,10 @@ class Restoration(Task):
             ConfigError: the data cannot be used.
         """
         if data in embedded.DATA:
-            splits = ("train", "calibration", "embedded")
-            return {split: self._embedded_pairs(data, split) for split in splits}
+            return self._embedded_splits(data, embedded.SPLITS)
         loaded = self._load(data)
-        return {**({} if loaded.train else self._embedded_training()), **loaded.photographs()}
+        trained_on = {} if loaded.train else self._embedded_splits(EMBEDDED, embedded.SPLITS[:2])
+        return {**trained_on, **loaded.photographs()}
 
     def fingerprint(self, data: str) -> str:
         """SHA-256, as hex, of the photographs and the version of the split.
@@ -223,10 +223,8 @@ class Restoration(Task):
             return DegradedCrops(sampler, self.degradation, scale=self.scale)
         return PairedCrops(sampler)
 
-    def _embedded_training(self) -> dict[str, Sequence[Pair]]:
-        """Return the splits of the embedded images that are not tested on."""
-        splits = ("train", "calibration")
-        return {split: self._embedded_pairs(EMBEDDED, split) for split in splits}
+    def _embedded_splits(self, data: str, splits: Sequence[str]) -> dict[str, Sequence[Pair]]:
+        return {split: self._embedded_pairs(data, split) for split in splits}
 
     def _encode_options(self) -> bytes:
         """Return the options that are set, as JSON."""

@@ -73,6 +73,7 @@ FOLDERS = {  # file -> package, and folder in it; every other file is scikit-ima
 MIDDLE_ONLY = ("retina", "hubble_deep_field", "moon", "brick", "grass", "gravel")
 MIDDLE_PIXELS = 256
 TEST_PIXELS = 384
+SPLITS = ("train", "calibration", "embedded")  # the last is the test set
 
 
 class EmbeddedImages(NamedTuple):
@@ -94,13 +95,11 @@ class EmbeddedImages(NamedTuple):
     test: Callable[[], Sequence[Photograph]]
     fingerprint: str = ""
 
-    def splits(self, hold_out: bool) -> dict[str, Sequence[Photograph]]:
-        """Return the clean images of each split, uint8 (3, H, W)."""
-        return {
-            "train": self.train(hold_out),
-            "calibration": self.calibration(),
-            "embedded": self.test(),
-        }
+    def load(self, split: str, hold_out: bool) -> Sequence[Photograph]:
+        """Return the clean images of one of SPLITS, uint8 (3, H, W); no other split is read."""
+        if split == "train":
+            return self.train(hold_out)
+        return self.calibration() if split == "calibration" else self.test()
 
 
 def training_files(hold_out: bool) -> tuple[str, ...]:
@@ -152,12 +151,12 @@ def load_pairs(
 
     Args:
         data: a name in DATA.
-        split: "train", "calibration" or "embedded", the test set.
+        split: one of SPLITS.
         hold_out: whether some training images are held out.
         degrade: the degradation; hashable.
         multiple: height and width of the clean images are cropped to multiples of it.
     """
-    photographs = DATA[data].splits(hold_out)[split]
+    photographs = DATA[data].load(split, hold_out)
     return tuple(degrade_photograph(photograph, degrade, multiple) for photograph in photographs)
 
 

@@ -24,11 +24,18 @@ def names_of(files: Sequence[str]) -> set[str]:
 
 
 def test_all_photographs_are_tested_on_and_none_is_trained_or_calibrated_on() -> None:
-    splits = embedded.DATA["embedded"].splits(hold_out=False)
+    images = embedded.DATA["embedded"]
+    splits = {split: images.load(split, hold_out=False) for split in embedded.SPLITS}
     names = {split: {image.name for image in images} for split, images in splits.items()}
     assert names["embedded"] == names_of(embedded.ALL) and len(names["embedded"]) == 17
     assert not names["embedded"] & (names["train"] | names["calibration"])
     assert all(max(image.images[0].shape) <= embedded.TEST_PIXELS for image in splits["embedded"])
+
+
+def test_the_test_photographs_need_no_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded.leaves, "_load", lambda: pytest.fail("leaves were made"))
+    embedded.load_pairs.cache_clear()
+    assert len(load_test_pairs()) == 17
 
 
 def test_of_photographs_none_is_both_trained_and_tested_on() -> None:
