@@ -38,7 +38,8 @@ from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
 from bench.plugins.options import configure
 from bench.plugins.registry import METHODS, TASKS
-from bench.runner.job import finish, measure_pruned_network
+from bench.runner.finish import finish
+from bench.runner.job import measure_pruned_network
 from bench.runner.method_call import call_method, detach_result
 from bench.runner.referee import check_fits
 from bench.study.study_file import parse_recipe

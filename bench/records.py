@@ -171,6 +171,9 @@ class Record:
         means: metric -> mean over the photographs of all test sets.
         input_means: the same for the degraded photographs, without a network.
         calibration_loss: of the pruned network before the harness finished it.
+        calibration_psnr: how its quality grew while the harness trained it: (steps done, mean PSNR
+            in dB over the calibration crops).
+        training_losses: phase -> (steps done, mean training loss since the point before).
         widths, kept: unit -> number of channels left; unit -> their indices before pruning.
         bottleneck, bottleneck_channels: the units of the narrowest place at full resolution, and
             how many channels it has (`bench.channels.bottleneck`); () and None if there is none.
@@ -199,6 +202,8 @@ class Record:
     means: Mapping[str, float] = field(default_factory=dict)
     input_means: Mapping[str, float] = field(default_factory=dict)
     calibration_loss: float | None = None
+    calibration_psnr: tuple[list[float], ...] = ()
+    training_losses: Mapping[str, list[list[float]]] = field(default_factory=dict)
     widths: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[str, list[int]] = field(default_factory=dict)
     bottleneck: tuple[str, ...] = ()

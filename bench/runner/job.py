@@ -36,13 +36,16 @@ from bench.plugins.registry import METHODS
 from bench.records import Cell, Record
 from bench.runner.environment import describe_environment
 from bench.runner.failures import Phases, failed_record
+from bench.runner.finish import finish
 from bench.runner.method_call import call_method, detach_result
 from bench.runner.progress import Progress
 from bench.runner.referee import referee
 from bench.runner.time_limit import Deadline
 from bench.study.store import Store
 from bench.study.study import Job
+from bench.training.curves import Curve, thin_losses
 from bench.training.evaluation import evaluate, input_scores, means
+from bench.training.meter import Cost
 from bench.training.pretrained import PACKAGED_NETWORKS, load_or_train
 from bench.training.sample_crops import crop_writer
 from bench.training.trainer import TaskTrainer, derive_seed
@@ -252,7 +255,8 @@ def _finish_and_evaluate(
         kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
     with enter_phase("evaluate"), finisher.branch():
         calibration_loss = finisher.loss(model)
-    note = finish(finisher, pruned)
+    curve: Curve = []
+    note = finish(finisher, pruned, curve)
     with enter_phase("evaluate"), finisher.meter.enter_phase("evaluate"):
         write_crops = crop_writer(context.task, *context.store.crop_folders(cell))
         scores = evaluate(context.task, model, cell.data, context.device, on_image=write_crops)
@@ -275,8 +279,9 @@ def _finish_and_evaluate(
             for step in pruned.trace
         ),
         environment=describe_environment(context.device) | {"note": note, "finish": pruned.finish},
+        calibration_psnr=tuple(curve),
         **fields,
-        **(spent + finisher.meter.cost()).to_fields(),
+        **_cost_fields(spent + finisher.meter.cost()),
     )
 
 
@@ -332,31 +337,13 @@ def measure_pruned_network(
     }
 
 
-def finish(trainer: TaskTrainer, pruned: Pruned) -> str:
-    """Train a pruned network in place, as its method asks and the recipe allows.
-
-    Args:
-        trainer: the trainer of the finish. Its `tuned` steps are those of the method, and are
-            deducted where the recipe has matched steps.
-        pruned: what the method gave back, after `detach_result`.
-
-    Returns:
-        A note for the record if the method took more steps than every row gets, else "".
-    """
-    model = pruned.model
-    torch.manual_seed(trainer.seed)  # dropout draws the same whatever the method drew before
-    if pruned.finish == "scratch":
-        trainer.reinitialise(model)
-        trainer.fit(model, trainer.recipe.pretrain_steps, phase="pretrain")
-    steps = trainer.recipe.tuning_steps
-    matched = trainer.recipe.matched_steps
-    if matched:
-        steps -= trainer.tuned
-    if pruned.finish != "none":
-        trainer.fit(model, max(0, steps), phase="finetune")
-    if matched and steps < 0:
-        return f"the method alone took {-steps} steps more than the {matched} that every row gets"
-    return ""
+def _cost_fields(cost: Cost) -> dict[str, Any]:
+    """Return a cost as fields of the Record."""
+    fields = cost.to_fields()
+    losses = fields.pop("losses")
+    return fields | {
+        "training_losses": {phase: thin_losses(values) for phase, values in losses.items()}
+    }
 
 
 def _infeasible_record(

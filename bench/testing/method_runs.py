@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from bench.contract import Budget, Kept, Method, Pruned
 from bench.memory.profile import peak_memory
 from bench.plugins.options import configure, option_values
-from bench.runner.job import finish
+from bench.runner.finish import finish
 from bench.runner.method_call import call_method, detach_result
 from bench.runner.referee import HOOKS
 from bench.surgery.compactors import insert_compactors

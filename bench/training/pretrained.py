@@ -28,10 +28,10 @@ from bench.files.tensors import extract_weights, tensors_from_bytes, tensors_to_
 from bench.plugins.backbones import build_for_cell, check_network_file
 from bench.records import SCHEMA, Cell
 from bench.training.checkpoints import CHECKPOINT_SECONDS, Checkpoints
+from bench.training.curves import Curve, append_points
 from bench.training.trainer import OnStep, TaskTrainer, derive_seed
 
 PACKAGED_NETWORKS = Path(__file__).parent.parent / "pretrained_networks"
-CURVE_POINTS = 10
 PRETRAINING_FIELDS = (
     "patch",
     "batch",
@@ -159,17 +159,16 @@ def find_weights(cell: Cell, folders: Sequence[Path]) -> bytes | None:
     return None
 
 
-def _train(trainer: TaskTrainer, model: nn.Module) -> list[tuple[int, float]]:
-    """Pretrain a network in place and return (step, calibration loss) along the way."""
+def _train(trainer: TaskTrainer, model: nn.Module) -> Curve:
+    """Pretrain a network in place and return (steps done, calibration loss) along the way."""
     steps = trainer.recipe.pretrain_steps
-    curve: list[tuple[int, float]] = []
-
-    def note_loss(index: int, rate: float) -> None:
-        if (index + 1) % max(1, steps // CURVE_POINTS) == 0 or index + 1 == steps:
-            curve.append((index + 1, trainer.loss(model)))
-
+    curve: Curve = []
     trainer.fit(
-        model, steps, phase="pretrain", after_step=note_loss, callback_state={"curve": curve}
+        model,
+        steps,
+        phase="pretrain",
+        after_step=append_points(curve, steps, lambda: trainer.loss(model)),
+        callback_state={"curve": curve},
     )
     return curve
 
@@ -179,7 +178,7 @@ def _write_network(
     model: nn.Module,
     cell: Cell,
     trainer: TaskTrainer,
-    curve: Sequence[tuple[int, float]],
+    curve: Curve,
     *,
     device: str,
 ) -> None:

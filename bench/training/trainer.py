@@ -62,6 +62,12 @@ def choose_device(name: str) -> str:
     return name
 
 
+def _mean_psnr_db(restored: Tensor, clean: Tensor) -> Tensor:
+    """Return the mean over images (N, C, H, W) of PSNR in dB; equal ones get 100 dB."""
+    errors = (restored.clamp(0, 1) - clean).square().flatten(1).mean(dim=1)
+    return -10 * errors.clamp(min=1e-10).log10().mean()
+
+
 class TaskTrainer:
     """The contract's Trainer for one task, on its training photographs alone.
 
@@ -149,12 +155,22 @@ class TaskTrainer:
 
     def loss(self, model: nn.Module) -> float:
         """Return the mean criterion over the calibration crops, in eval mode, without gradient."""
+        return self._average_over_calibration(model, self.criterion)
+
+    def psnr_db(self, model: nn.Module) -> float:
+        """Return the mean PSNR in dB over the calibration crops, restored values within [0, 1]."""
+        return self._average_over_calibration(model, _mean_psnr_db)
+
+    def _average_over_calibration(
+        self, model: nn.Module, measure: Callable[[Tensor, Tensor], Tensor]
+    ) -> float:
+        """Return the mean over crops of a measure of (restored, clean), which is itself a mean."""
         self.prepare(model)
         total = torch.zeros((), device=self.device)
         with self.count_calls(model), eval_mode(model), torch.inference_mode():
             for degraded, clean in self.calibration:
                 self.meter.samples[self.meter.phase or "search"] += len(clean)
-                total += self.criterion(model(degraded), clean) * len(clean)
+                total += measure(model(degraded), clean) * len(clean)
         return float(total) / self.recipe.calibration_crops
 
     def remember(self, name: str, work: Callable[[], float]) -> float:
@@ -281,17 +297,20 @@ class TaskTrainer:
         ended = notes.get("ended", False)
         self.meter.restore(before + Cost.from_fields(notes.get("spent", {})))
         steps = len(rates)
+        losses: list[Tensor] = []  # not yet read from the device
         shown = perf_counter()
         with defer_interrupts() as is_interrupted:
             while not ended:
                 loss = step(rates[done], *self._draw_batch_of_step(curve, start + done))
+                losses.append(loss.detach())
                 self.meter.count_step(phase, rates[done])
                 ended = bool(after_step and after_step(done, rates[done])) or done + 1 == steps
                 done += 1
                 due = checkpoint.is_due(ended) or is_interrupted()
                 if ended or due or perf_counter() - shown > PROGRESS_SECONDS:
                     # Before the checkpoint: a training that has diverged is not worth one.
-                    self._report_step(loss, phase, done, steps)
+                    self._report_step(losses, phase, done, steps)
+                    losses.clear()
                     shown = perf_counter()
                 if due:
                     spent = self.meter.cost().subtract(before).to_fields()
@@ -346,12 +365,13 @@ class TaskTrainer:
     def _to_device(self, crops: Tensor) -> Tensor:
         return crops.to(device=self.device, memory_format=torch.channels_last, non_blocking=True)
 
-    def _report_step(self, loss: Tensor, phase: str, done: int, steps: int) -> None:
-        """Report progress. Raises PluginError if the loss is not finite."""
-        value = float(loss.detach())
-        if not math.isfinite(value):
+    def _report_step(self, losses: Sequence[Tensor], phase: str, done: int, steps: int) -> None:
+        """Note the losses and report progress. Raises PluginError if the last is not finite."""
+        values = torch.stack([loss.reshape(()) for loss in losses]).tolist()
+        self.meter.note_losses(phase, values)
+        if not math.isfinite(values[-1]):
             raise PluginError(
-                f"the loss is {value} at step {done} of {steps} of phase '{phase}'; "
+                f"the loss is {values[-1]} at step {done} of {steps} of phase '{phase}'; "
                 "lower the recipe's rate"
             )
         self._progress(phase, done, steps)

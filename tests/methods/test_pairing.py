@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from bench.contract import Budget
 from bench.memory.profile import peak_memory
 from bench.plugins.registry import METHODS
-from bench.runner.job import finish
+from bench.runner.finish import finish
 from bench.training.trainer import TaskTrainer
 from tasks.models.unet import UNet
 from tests.fakes import RECIPE, AnyScale
