@@ -2,13 +2,15 @@
 
 The x of a point is the peak of the pruned network in the convention of the budget, not the budget.
 A dashed line is the unpruned network, from which pruning started; a pale line joins the points of
-the Pareto front. Over several seeds a point is the mean; from three on, its bar is the 95 %
-interval of the mean over seeds. Each section has one panel (task, network, input, convention).
+the Pareto front. Each line has its name at its right end. Over several seeds a point is the mean;
+from three on, its bar is the 95 % interval of the mean over seeds. Each section has one panel
+(task, network, input, convention).
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
@@ -16,19 +18,34 @@ from bench.records import UNPRUNED
 from bench.report.captions import section_title
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
-from bench.report.statistics import MIN_SEEDS
-from bench.report.style import NEUTRAL, draw_line, label_styles, open_figure
+from bench.report.statistics import MIN_SEEDS, spread_apart
+from bench.report.style import (
+    BASE_ORDER,
+    FULL_INCHES,
+    NEUTRAL,
+    draw_line,
+    label_styles,
+    open_figure,
+)
 from bench.units import mib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FRONT_LABEL = "Pareto front"
-PANEL_INCHES = (7.0, 4.5)
+MIN_PANEL_INCHES = 3.2
+FRAME_INCHES = 0.8  # title, ticks and label of the x axis
+LINE_INCHES = 0.135  # of a name
+CHARACTERS_PER_INCH = 15  # of a title
 
 
-def draw(results: RunResults, path: Path | str) -> Path:
+def draw(results: RunResults, path: Path | str, width_inches: float = FULL_INCHES) -> Path:
     """Write the curve as png, svg or pdf, by the suffix of `path`; return the path.
+
+    Args:
+        results: of the run.
+        path: of the file.
+        width_inches: at which the text has its size in print.
 
     Raises:
         ConfigError: no record has a PSNR, so there is nothing to draw.
@@ -39,15 +56,21 @@ def draw(results: RunResults, path: Path | str) -> Path:
             "there is no finished record with a PSNR, so there is no curve to draw; "
             "run the study first"
         )
-    labels = dict.fromkeys(
-        row["label"] for panel in panels for row in panel if row["method"] != UNPRUNED
-    )
-    styles = label_styles(list(labels))
-    with open_figure(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(panels))) as figure:
-        all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-        for axes, panel in zip(all_axes, panels, strict=True):
-            _draw_panel(axes, panel, styles)
+    styles = label_styles(results.methods)
+    heights = [_panel_inches(panel) for panel in panels]
+    with open_figure(Path(path), (width_inches, sum(heights))) as figure:
+        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
+        for axes, panel, height in zip(grid[:, 0], panels, heights, strict=True):
+            ends = _draw_panel(axes, panel, styles)
+            _label_axes(axes, panel, width_inches)
+            _name_lines(axes, ends, styles, LINE_INCHES / (height - FRAME_INCHES))
     return Path(path)
+
+
+def _panel_inches(panel: Sequence[Row]) -> float:
+    """Return the height of a panel: its names must have room below each other."""
+    labels = {row["label"] for row in panel}
+    return max(MIN_PANEL_INCHES, FRAME_INCHES + LINE_INCHES * len(labels))
 
 
 def select_panels(results: RunResults) -> list[list[Row]]:
@@ -80,49 +103,65 @@ def pareto_front(panel: Sequence[Row]) -> list[Row]:
 
 def _draw_panel(
     axes: "Axes", panel: Sequence[Row], styles: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Draw one line per label, the unpruned network, the axes and the legend."""
-    pruned = [row for row in panel if row["method"] != UNPRUNED]
-    for label in dict.fromkeys(row["label"] for row in pruned):
-        rows = [row for row in pruned if row["label"] == label]
-        rows.sort(key=lambda row: budgeted_peak_bytes(row) or 0)
-        draw_line(axes, label, [_peak_mib(row) for row in rows], rows, styles[label])
-    for row in panel:
-        if row["method"] == UNPRUNED:
-            _draw_unpruned(axes, row)
+) -> dict[str, tuple[float, float]]:
+    """Draw one line per label, the unpruned network and the Pareto front.
+
+    Returns:
+        Label -> right end of its line (MiB, dB).
+    """
+    ends: dict[str, tuple[float, float]] = {}
+    for label in dict.fromkeys(row["label"] for row in panel):
+        rows = [row for row in panel if row["label"] == label]
+        rows.sort(key=_peak_mib)
+        style = dict(styles[label])
+        if rows[0]["method"] == UNPRUNED:
+            axes.axhline(rows[0]["psnr_db"], color=NEUTRAL, ls="--", lw=0.8, zorder=1)
+            style |= {"markersize": 9, "linestyle": "none"}
+        draw_line(axes, label, [_peak_mib(row) for row in rows], rows, style)
+        ends[label] = (_peak_mib(rows[-1]), rows[-1]["psnr_db"])
     _draw_front(axes, pareto_front(panel))
-    _label_axes(axes, panel)
+    return ends
 
 
 def _peak_mib(row: Row) -> float:
     return mib(budgeted_peak_bytes(row) or 0)
 
 
-def _draw_unpruned(axes: "Axes", row: Row) -> None:
-    """Draw the unpruned network: a dashed line at its PSNR and a star at its peak."""
-    peak_mib = _peak_mib(row)
-    psnr_db = row["psnr_db"]
-    axes.axhline(psnr_db, color=NEUTRAL, linestyle="--", linewidth=1, zorder=1)
-    if row["psnr_db_half95"]:
-        axes.errorbar(
-            [peak_mib],
-            [psnr_db],
-            yerr=[row["psnr_db_half95"]],
-            fmt="none",
-            ecolor=NEUTRAL,
-            capsize=3,
-            elinewidth=1.1,
+def _name_lines(
+    axes: "Axes",
+    ends: Mapping[str, tuple[float, float]],
+    styles: Mapping[str, Mapping[str, Any]],
+    gap: float,
+) -> None:
+    """Write each name beside the axes, joined to the right end of its line (MiB, dB).
+
+    `gap` is the height of a name, as a share of the axes.
+    """
+    axes.autoscale_view()
+    axes.autoscale(enable=False)
+    low, high = axes.get_ylim()
+    heights = spread_apart([(psnr_db - low) / (high - low) for _, psnr_db in ends.values()], gap)
+    for (label, end), height in zip(ends.items(), heights, strict=True):
+        style = styles[label]
+        axes.annotate(
+            label,
+            end,
+            (1.02, height),
+            textcoords="axes fraction",
+            va="center",
+            color=style["color"],
+            fontweight="bold" if style["zorder"] > BASE_ORDER else "normal",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": style["color"],
+                "linewidth": 0.4,
+                "alpha": 0.6,
+                "relpos": (0, 0.5),
+                "shrinkA": 0,
+                "shrinkB": 3,
+            },
         )
-    axes.plot(
-        [peak_mib],
-        [psnr_db],
-        color=NEUTRAL,
-        marker="*",
-        markersize=11,
-        linestyle="--",
-        linewidth=1,
-        label=row["label"],
-    )
 
 
 def _draw_front(axes: "Axes", front: Sequence[Row]) -> None:
@@ -131,69 +170,36 @@ def _draw_front(axes: "Axes", front: Sequence[Row]) -> None:
         [_peak_mib(row) for row in front],
         [row["psnr_db"] for row in front],
         color="0.85",
-        linewidth=5,
+        linewidth=4,
         solid_capstyle="round",
         solid_joinstyle="round",
         zorder=0.5,
-        label=FRONT_LABEL,
     )
 
 
-def _label_axes(axes: "Axes", panel: Sequence[Row]) -> None:
-    """Add title, axis labels, budgets and legend."""
+def _label_axes(axes: "Axes", panel: Sequence[Row], width_inches: float) -> None:
+    """Add title, axis labels and budgets."""
     first = panel[0]
     seeds = max(row["seeds"] for row in panel)
     interval = " and 95 % interval" if seeds >= MIN_SEEDS else ""
-    averaged = f"\nmean{interval} over {seeds} seeds" if seeds > 1 else ""
-    axes.set_title(section_title(first) + averaged, loc="left", pad=18)
-    axes.set_xlabel(f"peak memory ({first['convention']}) at {first['measured_at']}, MiB")
+    averaged = f"mean{interval} over {seeds} seeds" if seeds > 1 else "one seed"
+    columns = int(width_inches * CHARACTERS_PER_INCH)
+    caption = f"Input {first['measured_at']}; {averaged}. Top: ratio; pale: {FRONT_LABEL}."
+    title = "\n".join(fill(text, columns) for text in (section_title(first), caption))
+    axes.set_title(title, loc="left", pad=14)
+    axes.set_xlabel(f"peak memory ({first['convention']}), MiB")
     axes.set_ylabel("PSNR, dB")
-    axes.margins(x=0.04, y=0.08)
+    axes.margins(x=0.04, y=0.06)
     axes.grid(visible=False, axis="x")
-    _draw_budgets(axes, panel)
-    _add_legend(axes, panel)
-
-
-def _draw_budgets(axes: "Axes", panel: Sequence[Row]) -> None:
-    """Draw a dotted line at each budget, with its ratio on top."""
     budgets = {row["ratio"]: row["budget_bytes"] for row in panel if row["budget_bytes"]}
     for ratio, budget_bytes in budgets.items():
-        axes.axvline(mib(budget_bytes), color="0.8", linestyle=":", linewidth=1, zorder=0)
+        axes.axvline(mib(budget_bytes), color="0.8", linestyle=":", linewidth=0.8, zorder=0)
         axes.annotate(
-            f"{ratio:g}" if ratio < 1 else "1",
+            f"{min(ratio, 1):g}",
             (mib(budget_bytes), 1),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
+            xytext=(0, 2),
             textcoords="offset points",
             ha="center",
-            fontsize=8.5,
             color=NEUTRAL,
         )
-    axes.annotate(
-        "ratio",
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(-6, 3),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8.5,
-        color=NEUTRAL,
-    )
-
-
-def _add_legend(axes: "Axes", panel: Sequence[Row]) -> None:
-    """Add a legend outside the axes, in the order of the PSNR at the largest ratio."""
-    handles, labels = axes.get_legend_handles_labels()
-    handle_of_label = dict(zip(labels, handles, strict=True))
-    by_ratio = sorted(panel, key=lambda row: row["ratio"])
-    psnr_of_label = {row["label"]: row["psnr_db"] for row in by_ratio}
-    order = sorted(handle_of_label, key=lambda label: -psnr_of_label.get(label, 0))
-    axes.legend(
-        [handle_of_label[label] for label in order],
-        order,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1),
-        frameon=False,
-        fontsize="small",
-        labelspacing=0.4,  # twenty rows fit beside the axes
-    )

@@ -5,7 +5,7 @@ memory of every time step, the pattern. Each function returns an HTML fragment; 
 plotly's script once.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,9 @@ def render_curve(panel: Sequence[Row], div_id: str) -> str:
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    styles = _plotly_styles(row["label"] for row in panel if row["method"] != UNPRUNED)
+    styles = _plotly_styles(
+        {row["label"]: row["method"] for row in panel if row["method"] != UNPRUNED}
+    )
     front = pareto_front(panel)
     figure.add_scatter(
         x=[_peak_mib(row) for row in front],
@@ -85,7 +87,11 @@ def render_timelines(records: Sequence[Record], div_id: str) -> str:
 
     figure = go.Figure()
     styles = _plotly_styles(
-        record.cell.label for record in records if record.cell.method != UNPRUNED
+        {
+            record.cell.label: record.cell.method
+            for record in records
+            if record.cell.method != UNPRUNED
+        }
     )
     ratios = sorted({record.cell.ratio for record in records} - {1.0})
     ordered = [
@@ -121,7 +127,7 @@ def render_skips(panel: SkipsPanel, div_id: str) -> str:
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for label, style in _plotly_styles(panel.lines).items():
+    for label, style in _plotly_styles({label: label for label in panel.lines}).items():
         _add_line(figure, label, panel.lines[label], kept_share, style)
     if panel.whole is not None:
         figure.add_hline(
@@ -163,11 +169,14 @@ def render_pattern(panels: Mapping[float, PatternPanel], div_id: str) -> str:
     return _to_html(figure, div_id, height)
 
 
-def _plotly_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the colours, markers and lines of the printed figures in the terms of plotly."""
+def _plotly_styles(methods: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the colours, markers and lines of the printed figures in the terms of plotly.
+
+    `methods`: label -> method.
+    """
     styles = {}
-    for label, style in label_styles(list(dict.fromkeys(labels))).items():
-        colour = "#" + "".join(f"{round(255 * part):02x}" for part in style["color"])
+    for label, style in label_styles(methods).items():
+        colour = style["color"]
         marker = {
             "color": colour,
             "symbol": SYMBOLS[style["marker"]],
@@ -175,7 +184,11 @@ def _plotly_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
             "line": {"color": "white", "width": 1},
         }
         styles[label] = {
-            "line": {"color": colour, "dash": DASHES[style["linestyle"]], "width": 2},
+            "line": {
+                "color": colour,
+                "dash": DASHES[style["linestyle"]],
+                "width": 1.5 * style["linewidth"],
+            },
             "marker": marker,
         }
     return styles

@@ -10,7 +10,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,12 +17,12 @@ from typing import Any
 from bench.files import atomic
 from bench.records import Record
 from bench.report import curve, interactive, page_table, pattern, rank_figure, skips
-from bench.report.captions import format_verdict, row_notes, section_caption, section_title
-from bench.report.comparison import compare_with_reference
+from bench.report.captions import row_notes, section_caption, section_title
 from bench.report.components import describe_components
 from bench.report.convention_agreement import describe_agreement
 from bench.report.crops_figure import View, collect_views
-from bench.report.frame import MAIN_METHOD, Row, first_per_key
+from bench.report.frame import MAIN_METHOD, first_per_key
+from bench.report.headlines import describe_answers, describe_evidence
 from bench.report.results import RunResults
 from bench.study.store import Store
 
@@ -95,7 +94,7 @@ def _build_section(store: Store, section: RunResults, index: int) -> dict[str, A
         + page_table.comparison_notes(rows)
         + describe_components(rows, records)
         + row_notes(rows),
-        "summary": _summarize(section),
+        "summary": [*describe_answers(rows), describe_evidence(rows)],
         "curve": interactive.render_curve(curve_panels[0], f"curve{index}")
         if curve_panels
         else None,
@@ -111,41 +110,6 @@ def _build_section(store: Store, section: RunResults, index: int) -> dict[str, A
         else None,
         "views": [_encode_view(view, main_label) for view in collect_views(store, first_seeds)],
     }
-
-
-def _summarize(section: RunResults) -> list[str]:
-    """Return a sentence on the best row of each ratio, with a doubt if its lead may be zero."""
-    sentences = []
-    for ratio, block in groupby(section.rows, key=lambda row: row["ratio"]):
-        rows = list(block)
-        done = sorted(
-            (row for row in rows if row["status"] == "done" and row["psnr_db"] is not None),
-            key=lambda row: -row["psnr_db"],
-        )
-        if ratio < 1 and len(done) > 1:
-            best, second = done[:2]
-            compared = compare_with_reference(second["label"], rows, section.records)
-            comparison = compared[rows.index(best)]
-            doubt = _describe_doubt(comparison)
-            ahead_db = comparison["difference_db"]  # over scenes, as its interval is
-            if ahead_db is None:
-                ahead_db = best["psnr_db"] - second["psnr_db"]
-            sentences.append(
-                f"At {ratio:g} of the peak, {best['label']} has the highest PSNR: "
-                f"{best['psnr_db']:.2f} dB, {ahead_db:.2f} dB ahead of "
-                f"{second['label']}{doubt}."
-            )
-    return sentences
-
-
-def _describe_doubt(row: Row) -> str:
-    """Return why a compared row may not be better than its reference; "" for no reason."""
-    if row["difference_db"] is None:
-        return ""
-    if row["interval_db"] is None:
-        return f" ({format_verdict(row)})"
-    low, high = row["interval_db"]
-    return "; the 95 % interval of that difference contains zero" if low <= 0 <= high else ""
 
 
 def _select_first_seeds(records: Sequence[Record]) -> list[Record]:

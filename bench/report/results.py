@@ -27,6 +27,11 @@ class RunResults:
     cells: Sequence[Cell]
     rows: Sequence[dict[str, Any]]
 
+    @property
+    def methods(self) -> dict[str, str]:
+        """The method of each label, in the order of the table."""
+        return {row["label"]: row["method"] for row in self.rows}
+
     def split_sections(self) -> list["RunResults"]:
         """Return the results of each section, in the order of the table."""
         return [

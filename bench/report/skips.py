@@ -45,7 +45,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
     with open_figure(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(panels))) as figure:
         all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         for axes, panel in zip(all_axes, panels, strict=True):
-            for label, style in label_styles(list(panel.lines)).items():
+            for label, style in label_styles({label: label for label in panel.lines}).items():
                 rows = panel.lines[label]
                 draw_line(axes, label, [kept_share(row) for row in rows], rows, style)
             if panel.whole is not None:

@@ -227,6 +227,22 @@ def tau_interval(tau: float, items: int) -> tuple[float, float]:
     return round(float(inside.min()), 3), round(float(inside.max()), 3)
 
 
+def spread_apart(values: Sequence[float], gap: float) -> list[float]:
+    """Return the numbers nearest to `values` that keep their order and are `gap` apart.
+
+    They stay within [0, 1] if there is room; nearest by the sum of squares. Places labels.
+    """
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(values, kind="stable")
+    offsets = gap * np.arange(len(values))
+    room = max(0.0, 1 - gap * (len(values) - 1))
+    placed = np.empty(len(values))
+    placed[order] = np.clip(isotonic_regression(np.take(values, order) - offsets).x, 0, room)
+    placed[order] += offsets
+    return [float(value) for value in placed]
+
+
 def compare_orders(ours: Sequence[float], theirs: Sequence[float]) -> Agreement | None:
     """Compare the order of items in two sequences; None if all are tied in one of them."""
     from scipy.stats import kendalltau

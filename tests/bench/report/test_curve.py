@@ -17,7 +17,7 @@ from tests.bench.report.synthetic import MIB, cell, record, study_records, unfin
 def test_the_picture_has_the_promised_size(tmp_path: Path) -> None:
     path = draw(collect_results(study_records((0, 1))), tmp_path / "curve.png")
     width, height = struct.unpack(">II", path.read_bytes()[16:24])
-    assert (width, height) == (1400, 900)
+    assert (width, height) == (1485, 704)
 
 
 def test_the_drawing_names_every_label_and_is_reproducible(tmp_path: Path) -> None:
