@@ -8,7 +8,7 @@ test set.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import ConfigError
 from bench.records import Record
@@ -21,17 +21,17 @@ from bench.report.frame import (
     row_name,
 )
 from bench.report.results import RunResults
-from bench.report.style import open_figure
+from bench.report.style import FULL_INCHES, open_figure
 from bench.study.store import Store
 from bench.training.sample_crops import crop_path, is_intact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure, SubFigure
 
-TILES_PER_LINE = 6
-TILE_INCHES = (1.75, 2.3)
-HEADING_INCHES = 0.45
+TILES_PER_LINE = 5
+TILE_INCHES = (FULL_INCHES / TILES_PER_LINE, 1.7)
+HEADING_INCHES = 0.3
 
 
 class Tile(NamedTuple):
@@ -76,10 +76,17 @@ def draw(store: Store, results: RunResults, path: Path | str) -> Path:
     heights = [HEADING_INCHES + TILE_INCHES[1] * count for count in lines]
     inches = (TILE_INCHES[0] * TILES_PER_LINE, sum(heights))
     with open_figure(Path(path), inches, rc={"axes.grid": False}) as figure:
+        _close_gaps(figure)
         parts = figure.subfigures(len(views), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, view, count in zip(parts, views, lines, strict=True):
             _draw_view(part, view, count)
     return Path(path)
+
+
+def _close_gaps(figure: "Figure") -> None:
+    """Let the tiles, which have no axes, stand close together."""
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
 
 
 def select_views(store: Store, results: RunResults) -> list[View]:
@@ -154,7 +161,6 @@ def _draw_view(part: "SubFigure", view: View, lines: int) -> None:
         f"{view.title} · {view.test_set}: {view.photograph}, ratio {ratio:g}",
         x=0.01,
         ha="left",
-        fontsize=10,
     )
     all_axes = part.subplots(lines, TILES_PER_LINE, squeeze=False).ravel()
     for axes in all_axes:
@@ -177,5 +183,4 @@ def _draw_tile(axes: "Axes", tile: Tile) -> None:
         transform=axes.transAxes,
         ha="center",
         va="top",
-        fontsize=8,
     )

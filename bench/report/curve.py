@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 FRONT_LABEL = "Pareto front"
 MIN_PANEL_INCHES = 3.2
-FRAME_INCHES = 0.8  # title, ticks and label of the x axis
-LINE_INCHES = 0.135  # of a name
+FRAME_INCHES = 0.75  # budgets, ticks and label of the x axis
+LINE_INCHES = 0.135  # of a name, or of the title
 CHARACTERS_PER_INCH = 15  # of a title
 
 
@@ -57,20 +57,33 @@ def draw(results: RunResults, path: Path | str, width_inches: float = FULL_INCHE
             "run the study first"
         )
     styles = label_styles(results.methods)
-    heights = [_panel_inches(panel) for panel in panels]
+    titles = [_write_title(panel, width_inches) for panel in panels]
+    frames = [FRAME_INCHES + LINE_INCHES * len(title.splitlines()) for title in titles]
+    heights = [
+        max(MIN_PANEL_INCHES, frame + LINE_INCHES * len({row["label"] for row in panel}))
+        for panel, frame in zip(panels, frames, strict=True)
+    ]
     with open_figure(Path(path), (width_inches, sum(heights))) as figure:
         grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
-        for axes, panel, height in zip(grid[:, 0], panels, heights, strict=True):
+        for axes, panel, title, height, frame in zip(
+            grid[:, 0], panels, titles, heights, frames, strict=True
+        ):
             ends = _draw_panel(axes, panel, styles)
-            _label_axes(axes, panel, width_inches)
-            _name_lines(axes, ends, styles, LINE_INCHES / (height - FRAME_INCHES))
+            axes.set_title(title, loc="left", pad=14)
+            _label_axes(axes, panel)
+            _name_lines(axes, ends, styles, LINE_INCHES / (height - frame))
     return Path(path)
 
 
-def _panel_inches(panel: Sequence[Row]) -> float:
-    """Return the height of a panel: its names must have room below each other."""
-    labels = {row["label"] for row in panel}
-    return max(MIN_PANEL_INCHES, FRAME_INCHES + LINE_INCHES * len(labels))
+def _write_title(panel: Sequence[Row], width_inches: float) -> str:
+    """Return the title of a panel, in lines that fit the width."""
+    first = panel[0]
+    seeds = max(row["seeds"] for row in panel)
+    interval = " and 95 % interval" if seeds >= MIN_SEEDS else ""
+    averaged = f"mean{interval} over {seeds} seeds" if seeds > 1 else "one seed"
+    caption = f"Input {first['measured_at']}; {averaged}. Top: ratio; pale: {FRONT_LABEL}."
+    columns = int(width_inches * CHARACTERS_PER_INCH)
+    return "\n".join(fill(text, columns) for text in (section_title(first), caption))
 
 
 def select_panels(results: RunResults) -> list[list[Row]]:
@@ -177,17 +190,9 @@ def _draw_front(axes: "Axes", front: Sequence[Row]) -> None:
     )
 
 
-def _label_axes(axes: "Axes", panel: Sequence[Row], width_inches: float) -> None:
-    """Add title, axis labels and budgets."""
-    first = panel[0]
-    seeds = max(row["seeds"] for row in panel)
-    interval = " and 95 % interval" if seeds >= MIN_SEEDS else ""
-    averaged = f"mean{interval} over {seeds} seeds" if seeds > 1 else "one seed"
-    columns = int(width_inches * CHARACTERS_PER_INCH)
-    caption = f"Input {first['measured_at']}; {averaged}. Top: ratio; pale: {FRONT_LABEL}."
-    title = "\n".join(fill(text, columns) for text in (section_title(first), caption))
-    axes.set_title(title, loc="left", pad=14)
-    axes.set_xlabel(f"peak memory ({first['convention']}), MiB")
+def _label_axes(axes: "Axes", panel: Sequence[Row]) -> None:
+    """Add axis labels and budgets."""
+    axes.set_xlabel(f"peak memory ({panel[0]['convention']}), MiB")
     axes.set_ylabel("PSNR, dB")
     axes.margins(x=0.04, y=0.06)
     axes.grid(visible=False, axis="x")

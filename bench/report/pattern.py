@@ -21,8 +21,8 @@ from bench.report.style import open_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INCHES_PER_UNIT, INCHES_PER_ROW = 0.3, 0.24
-INCHES_OF_LABELS, INCHES_OF_TITLES = 3.2, 1.7
+INCHES_PER_UNIT, INCHES_PER_ROW = 0.18, 0.17
+INCHES_OF_LABELS, INCHES_OF_TITLES = 2.1, 1.4
 MIN_UNITS = 12  # that determine the width of the figure
 MISSING_COLOUR = "0.85"
 Shares = dict[str, dict[str, float]]  # label -> unit -> kept share

@@ -16,14 +16,14 @@ from bench.report.captions import section_title
 from bench.report.frame import Row, group_by, section_key
 from bench.report.results import RunResults
 from bench.report.statistics import MIN_SCENES, MIN_SEEDS
-from bench.report.style import NEUTRAL, open_figure
+from bench.report.style import FULL_INCHES, NEUTRAL, open_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 3
-PANEL_WIDTH, ROW_HEIGHT, FRAME_HEIGHT = 3.4, 0.2, 0.9  # inches
+COLUMNS = 2
+PANEL_WIDTH, ROW_HEIGHT, FRAME_HEIGHT = FULL_INCHES / COLUMNS, 0.17, 0.8
 MAX_LABEL, MAX_TITLE = 26, 40  # characters
 LEGEND_ENTRIES = 2  # a line of the legend has so many for each column of panels
 BEST, REFERENCE, UNTESTED = "none is measurably better", "reference", "not tested"
@@ -54,14 +54,14 @@ def draw(results: RunResults, path: Path | str) -> Path:
     lines = -(-len(panels) // columns)
     height = FRAME_HEIGHT + ROW_HEIGHT * max(map(len, panels))
     with open_figure(Path(path), (PANEL_WIDTH * columns, height * lines + 0.4)) as figure:
-        all_axes = figure.subplots(lines, columns, squeeze=False).flat
+        all_axes = list(figure.subplots(lines, columns, squeeze=False).flat)
         for axes, panel in zip(all_axes, panels, strict=False):
             _draw_panel(axes, panel)
             title = f"ratio {panel[0]['ratio']:g}"
             if len({section_key(panel[0]) for panel in panels}) > 1:
                 title = f"{fill(section_title(panel[0]), MAX_TITLE)}\n{title}"
-            axes.set_title(title, fontsize=9)
-        for axes in list(all_axes)[len(panels) :]:
+            axes.set_title(title)
+        for axes in all_axes[len(panels) :]:
             axes.set_axis_off()
         _add_legend(figure, panels, columns)
     return Path(path)
@@ -93,7 +93,7 @@ def _draw_panel(axes: "Axes", panel: Sequence[Row]) -> None:
         for position, is_member in enumerate(members):
             if is_member:
                 axes.plot((x, x), (position - 0.5, position + 0.5), color=bar_color, lw=3.5)
-    axes.set_yticks(range(count), [_shorten(row["label"]) for row in panel], fontsize=8.5)
+    axes.set_yticks(range(count), [_shorten(row["label"]) for row in panel])
     axes.set_ylim(count - 0.4, -0.6)
     axes.set_xlim(0.4, count + BAR_LEFT + 2 * BAR_STEP)
     axes.set_xticks([1, *range(5, count + 1, 5)] if count > 5 else range(1, count + 1))
@@ -138,5 +138,4 @@ def _add_legend(figure: "Figure", panels: Sequence[Sequence[Row]], columns: int)
         loc="outside lower center",
         ncols=LEGEND_ENTRIES * columns,
         frameon=False,
-        fontsize=8.5,
     )

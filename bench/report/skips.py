@@ -16,10 +16,10 @@ from bench.records import UNPRUNED
 from bench.report.captions import section_title
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
-from bench.report.style import NEUTRAL, draw_line, label_styles, open_figure
+from bench.report.style import FULL_INCHES, NEUTRAL, draw_line, label_styles, open_figure
 
 ONE_SKIP = "one_skip"
-PANEL_INCHES = (7.0, 4.2)
+PANEL_INCHES = (FULL_INCHES, 3.2)
 
 
 class SkipsPanel(NamedTuple):

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile
-from bench.report.style import NEUTRAL, SUFFIXES, open_figure
+from bench.report.style import FULL_INCHES, NEUTRAL, SUFFIXES, open_figure
 from bench.units import format_mib, format_shape, mib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.patches import Patch
 
-INCHES = (9.6, 4.3)
-DOTS_PER_INCH = 140  # enough for large areas of one colour, and small files
+INCHES = (FULL_INCHES, 3.3)
+DOTS_PER_INCH = 180  # enough for large areas of one colour, and small files
 MAX_NAME_LENGTH = 26  # characters; the end of a path says more than its beginning
 MAX_NAMED_STEPS = 48  # with more steps, names of operators below the axis cannot be read
 # A value waits if it is alive for at least WAITING_STEPS steps and WAITING_SHARE of all steps.
@@ -176,9 +176,9 @@ def _draw_outline(axes: "Axes", profile: MemoryProfile) -> None:
     }
     axes.annotate("\N{BLACK DOWN-POINTING TRIANGLE}", xytext=(0, 2), ha="center", **at_peak)
     equal = sum(step.bytes == peak.bytes for step in profile.timeline)
-    text = f"peak {format_mib(peak.bytes)} in {peak.op}"
+    text = f"{format_mib(peak.bytes)} in {peak.op}"
     if equal > 1:
-        text += f", the first of {equal} equal peaks"
+        text += f", first of {equal} equal"
     side = "left" if peak.step < len(totals) / 2 else "right"
     offset = (9 if side == "left" else -9, 3)
     axes.annotate(text, xytext=offset, ha=side, weight="bold", **at_peak)
@@ -194,7 +194,7 @@ def _label_axes(axes: "Axes", title: str, profile: MemoryProfile, scale_bytes: i
     axes.grid(visible=False, axis="x")
     if len(steps) <= MAX_NAMED_STEPS:
         names = [_shorten(step.op) for step in steps]
-        axes.set_xticks(range(len(steps)), names, rotation=90, fontsize=7.5)
+        axes.set_xticks(range(len(steps)), names, rotation=90, fontsize=7)
         axes.get_xticklabels()[profile.peak.step].set_fontweight("bold")
         axes.tick_params(axis="x", length=0)
     else:
@@ -216,8 +216,8 @@ def _add_legend(
     waiting = [band for band in coloured if band.name not in profile.peak.live]
     style: Any = {
         "frameon": False,
-        "fontsize": 8.5,
-        "title_fontsize": 8.5,
+        "fontsize": 7,
+        "title_fontsize": 7,
         "alignment": "left",
         "borderaxespad": 0,
     }

@@ -9,6 +9,7 @@ from bench.files import atomic
 from bench.report import crops_figure, curve, memory_figure, page, pattern, rank_figure, skips
 from bench.report.paper_comparison import has_counterparts, render_paper_comparison
 from bench.report.results import RunResults, read_results
+from bench.report.style import COLUMN_INCHES, SUFFIXES
 from bench.report.table import FORMATS, render_table
 from bench.study.store import Store
 
@@ -26,8 +27,8 @@ def write_report(store: Store) -> Iterator[Path]:
     if has_counterparts(results):
         yield _write_text(store.folder / "against_paper.md", render_paper_comparison(results))
     for name, draw in select_figures(store, results).items():
-        for suffix in ("png", "svg"):
-            yield draw(store.folder / f"{name}.{suffix}")
+        for suffix in SUFFIXES:
+            yield draw(store.folder / f"{name}{suffix}")
     yield page.write_page(store, results, store.folder / PAGE)
 
 
@@ -40,6 +41,10 @@ def select_figures(store: Store, results: RunResults) -> dict[str, Callable[[Pat
     """Return name -> function that draws into a file, for figures that have something to show."""
     figures: dict[str, tuple[Any, Callable[[Path], Any]]] = {
         "curve": (curve.select_panels(results), partial(curve.draw, results)),
+        "curve_column": (
+            curve.select_panels(results),
+            partial(curve.draw, results, width_inches=COLUMN_INCHES),
+        ),
         "memory": (memory_figure.find_pairs(results), partial(memory_figure.draw, results)),
         "pattern": (pattern.build_panels(results), partial(pattern.draw, results)),
         "ranks": (rank_figure.build_panels(results), partial(rank_figure.draw, results)),

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+
+from bench.report.style import RC
 
 MODULES = ("curve", "memory_figure", "skips", "crops_figure", "rank_figure")
 
@@ -20,8 +23,9 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     def keep_figure(
         path: Path, inches: tuple[float, float], dots_per_inch: int = 100, rc: Any = None
     ) -> Iterator[Figure]:
-        figures.append(Figure(figsize=inches))
-        yield figures[-1]
+        with rc_context(RC):
+            figures.append(Figure(figsize=inches, layout="constrained"))
+            yield figures[-1]
 
     for name in MODULES:
         monkeypatch.setattr(f"bench.report.{name}.open_figure", keep_figure)

@@ -14,8 +14,8 @@ from tests.bench.report.synthetic import cell, record
 TABLES = ["table.md", "table.csv", "table.tex", "table.json", "against_paper.md"]
 FIGURES = [
     f"{name}.{suffix}"
-    for name in ("curve", "memory", "pattern", "visual")
-    for suffix in ("png", "svg")
+    for name in ("curve", "curve_column", "memory", "pattern", "visual")
+    for suffix in ("png", "svg", "pdf")
 ]
 
 
@@ -33,7 +33,8 @@ def test_with_three_seeds_and_ten_photographs_there_are_ranks(tmp_path: Path) ->
 
 def test_what_has_nothing_to_show_yet_is_left_out(tmp_path: Path) -> None:
     names = [path.name for path in write_report(make_store(tmp_path, pending=9))]
-    assert names == [*TABLES, "curve.png", "curve.svg", "visual.png", "visual.svg", "report.html"]
+    shown = [name for name in FIGURES if not name.startswith(("memory", "pattern"))]
+    assert names == [*TABLES, *shown, "report.html"]
     assert "pending" in (tmp_path / "table.md").read_text("utf-8")
 
 
