@@ -171,12 +171,11 @@ def _format_latex(rows: Sequence[Row], layout: TableLayout) -> str:
     It needs \usepackage{booktabs}.
     """
     parts = []
-    markup = Markup("\\textbf{{{}}}", "\\underline{{{}}}", " $\\pm$ ", _escape_latex)
     align = f"l{'r' * (len(layout.headers) - 2)}l"
     for section in _split_sections(rows):
         blocks = []
         for _, block in groupby(section, key=lambda row: row["ratio"]):
-            lines = [_latex_line(layout.format_row(section, row, markup)) for row in block]
+            lines = [latex_line(layout.format_row(section, row, LATEX)) for row in block]
             blocks.append("\n".join(lines))
         sentences = [section_title(section[0]), *layout.caption(section), *row_notes(section)]
         caption = " ".join(_escape_latex(f"{sentence}.") for sentence in sentences)
@@ -186,7 +185,7 @@ def _format_latex(rows: Sequence[Row], layout: TableLayout) -> str:
             f"\\caption{{{caption}}}",
             f"\\begin{{tabular}}{{{align}}}",
             "\\toprule",
-            _latex_line(layout.headers),
+            latex_line(layout.headers),
             "\\midrule",
             "\n\\midrule\n".join(blocks),
             "\\bottomrule",
@@ -197,7 +196,8 @@ def _format_latex(rows: Sequence[Row], layout: TableLayout) -> str:
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts)
 
 
-def _latex_line(columns: Sequence[str]) -> str:
+def latex_line(columns: Sequence[str]) -> str:
+    """Return one line of a LaTeX table."""
     return " & ".join(columns) + " \\\\"
 
 
@@ -214,6 +214,9 @@ def _escape_latex(text: str) -> str:
         special.get(character, f"\\{character}" if character in "&%$#_{}" else character)
         for character in one_line(text)
     )
+
+
+LATEX = Markup("\\textbf{{{}}}", "\\underline{{{}}}", " $\\pm$ ", _escape_latex)
 
 
 def _split_sections(rows: Sequence[Row]) -> list[list[Row]]:

@@ -8,6 +8,7 @@ from typing import Any
 from bench.files import atomic
 from bench.report import crops_figure, curve, memory_figure, page, pattern, rank_figure, skips
 from bench.report.paper_comparison import has_counterparts, render_paper_comparison
+from bench.report.pivot import render_latex
 from bench.report.results import RunResults, read_results
 from bench.report.style import COLUMN_INCHES, SUFFIXES
 from bench.report.table import FORMATS, render_table
@@ -23,7 +24,9 @@ def write_report(store: Store) -> Iterator[Path]:
     """
     results = read_results(store)
     for fmt in FORMATS:
-        yield _write_text(store.folder / f"table.{fmt}", render_table(results, fmt))
+        name = "table_long.tex" if fmt == "tex" else f"table.{fmt}"
+        yield _write_text(store.folder / name, render_table(results, fmt))
+    yield _write_text(store.folder / "table.tex", render_latex(results))
     if has_counterparts(results):
         yield _write_text(store.folder / "against_paper.md", render_paper_comparison(results))
     for name, draw in select_figures(store, results).items():
