@@ -53,6 +53,15 @@ def test_every_cell_gets_a_record_within_its_budget(study, store):
     assert set(half.scores["photos"]) == {"even", "odd"} and half.environment["threads"] == 1
 
 
+def test_a_record_has_the_losses_of_every_phase_and_the_quality_during_the_finish(study, store):
+    _, half, _ = run_study(study(), store)
+    assert list(half.training_losses) == ["finetune"]
+    assert [step for step, _ in half.training_losses["finetune"]] == [1, 2, 3, 4]
+    assert [step for step, _ in half.calibration_psnr] == [1, 2, 3, 4]
+    assert all(0 < psnr_db < 100 for _, psnr_db in half.calibration_psnr)
+    assert store.read(half.key) == half
+
+
 def test_the_network_of_a_record_is_stored_finished(study, store):
     record = run_study(study("ratios=[0.5]"), store)[1]
     scores = evaluate(FakeTask(), load(store.model_folder(record.key)), "embedded")

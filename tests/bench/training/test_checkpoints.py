@@ -86,6 +86,7 @@ def costs(used: TaskTrainer) -> list[Any]:
     return [
         used.meter.steps,
         used.meter.samples,
+        used.meter.losses,
         used.meter.forward_passes,
         used._batch_generator.get_state().tolist(),
     ]

@@ -71,6 +71,32 @@ def test_fit_books_steps_samples_seconds_and_forward_passes_of_its_phase():
     assert meter.forward_passes == 3 and meter.seconds["adapt"] > 0
 
 
+def test_fit_notes_the_loss_of_every_step():
+    seen = []
+
+    def objective(model, degraded, clean):
+        seen.append((model(degraded) - clean).abs().mean())
+        return seen[-1]
+
+    noting = trainer()
+    noting.fit(network(), 3, phase="adapt", objective=objective)
+    noting.fit(network(), 2, phase="search", objective=objective)
+    losses = [float(loss.detach()) for loss in seen]
+    assert noting.meter.losses == {"adapt": losses[:3], "search": losses[3:]}
+
+
+def test_psnr_is_the_mean_over_the_calibration_crops():
+    measuring = trainer()
+    model = network().eval()
+    values = [
+        float(-10 * (image.clamp(0, 1) - target).square().mean().log10())
+        for degraded, clean in measuring.calibration
+        for image, target in zip(model(degraded), clean, strict=True)
+    ]
+    assert len(values) == RECIPE.calibration_crops
+    assert measuring.psnr_db(model) == pytest.approx(sum(values) / len(values), rel=1e-5)
+
+
 def test_after_step_ends_the_phase_and_sees_the_rate():
     seen = []
     done = trainer().fit(
@@ -135,11 +161,12 @@ def test_a_branch_restores_the_batches_and_the_meter_at_its_end():
     branching.fit(model, 1, phase="adapt")
     with branching.branch():
         branching.fit(deepcopy(model), 2, phase="search")
+        assert len(meter.losses["search"]) == 2
         list(branching.batches(2))
         torch.rand(1)
         assert meter.steps == {"adapt": 1, "search": 2}
     assert meter.steps == {"adapt": 1} and meter.forward_passes == 1
-    assert "search" not in meter.seconds
+    assert "search" not in meter.seconds and list(meter.losses) == ["adapt"]
     assert torch.equal(next(branching.batches(1))[0], next(trainer().batches(1))[0])
 
 
