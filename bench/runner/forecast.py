@@ -21,7 +21,12 @@ from bench.plugins.registry import METHODS
 from bench.records import Cell, Record
 from bench.study.store import Store
 from bench.study.study import NETWORK_FIELDS
-from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, pretrained_key
+from bench.training.pretrained import (
+    PACKAGED_NETWORKS,
+    find_weights,
+    has_pretraining,
+    pretrained_key,
+)
 from bench.training.trainer import TaskTrainer
 
 TIMED_STEPS = 4
@@ -86,19 +91,20 @@ def forecast_cells(cells: Iterable[Cell], store: Store, device: str = "cpu") -> 
             timed[kind] = time_training_step(cell, device)
         return timed[kind]
 
+    folders = (store.pretrained_folder, PACKAGED_NETWORKS)
     recorded = _recorded_step_seconds(store.records(), device)
     pretraining: dict[str, PretrainingForecast] = {}
     entries = []
     for cell in cells:
         key = pretrained_key(cell)
-        folders = (store.pretrained_folder, PACKAGED_NETWORKS)
         if key not in pretraining and find_weights(cell, folders) is None:
             what = f"unpruned {cell.backbone}, seed {cell.seed}"
             steps = cell.recipe.pretrain_steps
             pretraining[key] = PretrainingForecast(what, steps, steps * step_seconds(cell))
         steps = expected_steps(cell)
         unpruned_seconds = recorded.get(_step_kind(cell, METHOD_FIELDS)) or step_seconds(cell)
-        seconds = steps * unpruned_seconds * _relative_step_time(cell)
+        spared = cell.recipe.pretrain_steps if has_pretraining(cell, folders) else 0
+        seconds = max(0, steps - spared) * unpruned_seconds * _relative_step_time(cell)
         entries.append(CellForecast(cell, steps, seconds))
     return Forecast(tuple(entries), tuple(pretraining.values()))
 

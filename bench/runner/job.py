@@ -14,7 +14,7 @@ is the cost of that budget alone.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -46,7 +46,7 @@ from bench.study.study import Job
 from bench.training.curves import Curve, thin_losses
 from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.meter import Cost
-from bench.training.pretrained import PACKAGED_NETWORKS, load_or_train
+from bench.training.pretrained import PACKAGED_NETWORKS, load_or_train, pretraining_scope
 from bench.training.sample_crops import crop_writer
 from bench.training.trainer import TaskTrainer, derive_seed
 from bench.units import format_mib
@@ -108,7 +108,11 @@ class _JobContext:
             progress=self.progress.on_step,
             stream=stream,
             initialise=initialise if cell.backbone_source else None,
-            checkpoints=self.store.checkpoints(cell),
+            checkpoints=replace(
+                self.store.checkpoints(cell),
+                shared_folders=(self.store.pretrained_folder, PACKAGED_NETWORKS),
+                scope=pretraining_scope(cell),
+            ),
             enter_phase=self.phases.enter_phase,
             tuned=tuned,
         )

@@ -5,9 +5,14 @@ its callbacks. A checkpoint is found by the hash of that initial state. So a job
 again need not know how far it had come: it repeats the same calls, and every training on its way
 that has a checkpoint is taken from there, whole or from the middle.
 
+The end of a pretraining outlives its job: pretraining is most of the work of a method that starts
+from new weights, and serves studies that differ in what follows. It is kept in the folder of
+unpruned networks, and searched for among those that come with the package.
+
     FOLDER/numbers.json        values of `trainer.remember` with their cost: the losses of a search
     FOLDER/HASH.checkpoint     a line with the checksum of the rest; a line of JSON (steps done,
                                cost); a safetensors file (network, optimizer, random streams)
+    SHARED/SCOPE-HASH.pretraining   the same, at the end of a pretraining, without the optimizer
 
 A checkpoint is written at intervals, at the end of a training that took long enough, and on an
 interruption. A damaged one is set aside, and the training starts from its beginning. On a CPU with
@@ -30,10 +35,12 @@ from bench.errors import PluginError
 from bench.files import atomic, checked_json
 from bench.files.hashing import checksum
 from bench.files.tensors import copy_to_cpu, tensors_from_bytes, tensors_to_bytes
+from bench.training.meter import PRETRAIN
 
 CHECKPOINT_SECONDS = 60.0
 SHORT_SHARE = 0.1  # of that time: a shorter training is not worth a file
 ENDING = ".checkpoint"
+FINISHED_ENDING = ".pretraining"
 NUMBERS = "numbers.json"
 NUMBERS_SCHEMA = 1  # raise it when older programs could no longer read the numbers
 
@@ -163,10 +170,14 @@ class Checkpoints:
     Args:
         folder: where they are; made when the first is written; None keeps nothing.
         every_seconds: time between two checkpoints of a training.
+        shared_folders: searched for finished pretrainings; a new one is written to the first.
+        scope: hash of all that decides a pretraining besides its initial state.
     """
 
     folder: Path | None = None
     every_seconds: float = CHECKPOINT_SECONDS
+    shared_folders: tuple[Path, ...] = ()
+    scope: str = ""
 
     def open_checkpoint(
         self, state: TrainingState, facts: Mapping[str, Any], resumable: bool
@@ -180,8 +191,13 @@ class Checkpoints:
         """
         if self.folder is None or not resumable:
             return Checkpoint(state, None, self.every_seconds)
-        path = self.folder / f"{_training_hash(state, facts)}{ENDING}"
-        return Checkpoint(state, path, self.every_seconds)
+        name = _training_hash(state, facts)
+        path = self.folder / f"{name}{ENDING}"
+        if facts["phase"] != PRETRAIN:
+            return Checkpoint(state, path, self.every_seconds)
+        end = f"{self.scope}-{name[:32]}{FINISHED_ENDING}"
+        finished = tuple(folder / end for folder in self.shared_folders)
+        return Checkpoint(state, path, self.every_seconds, finished)
 
     def read_numbers(self) -> dict[str, Any]:
         """Return the remembered numbers: name -> value and cost."""
@@ -232,20 +248,25 @@ def _training_hash(state: TrainingState, facts: Mapping[str, Any]) -> str:
 
 @dataclass
 class Checkpoint:
-    """The progress of one training on disk; without a path nothing is kept."""
+    """The progress of one training on disk; without a path nothing is kept.
+
+    `finished` has the places of its end, if that is kept apart.
+    """
 
     state: TrainingState
     path: Path | None
     every_seconds: float
+    finished: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         self._start = self._written = perf_counter()
 
     def resume(self) -> dict[str, Any]:
         """Restore the state and return the notes that were written with it; {} if there is none."""
-        if self.path is None or not atomic.exists(self.path):
+        if self.path is None:
             return {}
-        content = _read_verified_content(self.path)
+        present = filter(atomic.exists, (*self.finished, self.path))
+        content = next(filter(None, map(_read_verified_content, present)), None)
         if content is None:
             return {}
         line, _, rest = content.partition(b"\n")
@@ -279,7 +300,8 @@ class Checkpoint:
             }
         header = json.dumps({"notes": dict(notes), "values": values}).encode()
         content = header + b"\n" + tensors_to_bytes(tensors)
-        atomic.write(self.path, checksum(content).encode() + b"\n" + content)
+        path = self.finished[0] if self.finished and notes["ended"] else self.path
+        atomic.write(path, checksum(content).encode() + b"\n" + content)
         self._written = perf_counter()
 
 

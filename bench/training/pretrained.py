@@ -27,7 +27,7 @@ from bench.files.log import LOG
 from bench.files.tensors import extract_weights, tensors_from_bytes, tensors_to_bytes
 from bench.plugins.backbones import build_for_cell, check_network_file
 from bench.records import SCHEMA, Cell
-from bench.training.checkpoints import CHECKPOINT_SECONDS, Checkpoints
+from bench.training.checkpoints import CHECKPOINT_SECONDS, FINISHED_ENDING, Checkpoints
 from bench.training.curves import Curve, append_points
 from bench.training.trainer import OnStep, TaskTrainer, derive_seed
 
@@ -69,6 +69,21 @@ def pretraining_inputs(cell: Cell) -> dict[str, Any]:
 def pretrained_key(cell: Cell) -> str:
     """Return the key of a cell's unpruned network."""
     return digest(pretraining_inputs(cell))
+
+
+def pretraining_scope(cell: Cell) -> str:
+    """Return the hash of what decides a method's own pretraining, besides its initial state.
+
+    The options of a method and its code are part of it; what follows the pretraining is not.
+    """
+    own = (cell.method, dict(cell.method_options), cell.method_source)
+    return digest([pretraining_inputs(cell), cell.recipe.calibration_crops, *own])
+
+
+def has_pretraining(cell: Cell, folders: Sequence[Path]) -> bool:
+    """Return whether a folder has a finished pretraining of a method's own."""
+    pattern = f"{pretraining_scope(cell)}-*{FINISHED_ENDING}"
+    return any(any(folder.glob(pattern)) for folder in folders)
 
 
 def load_or_train(

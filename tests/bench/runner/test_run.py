@@ -221,6 +221,23 @@ def test_an_estimate_writes_nothing_and_counts_the_steps(study, store):
     assert forecast_study(study(), store).cells == () and expected_steps(study().cells()[1]) == 4
 
 
+def test_a_finished_pretraining_is_not_repeated_by_a_study_that_goes_on_otherwise(study, store):
+    scratch = "methods=[{method='narrow', finishing='scratch'}]"
+    store.checkpoint_seconds = 1e-9  # no training is too short to be kept
+    first = run_study(study(scratch, "ratios=[0.5]"), store)[-1]
+    longer = study(scratch, "ratios=[0.5]", "recipe.finetune_steps=5")
+    (forecast,) = forecast_study(longer, store).cells
+    assert forecast.steps == 11
+    assert forecast.seconds == pytest.approx(5 / 10 * sum(first.seconds.values()), rel=0.01)
+    taken = []
+    step = torch.optim.Adam.step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", lambda *a, **o: taken.append(step(*a, **o)))
+        second = run_study(longer, store)[-1]
+    assert second.steps == {"pretrain": 6, "finetune": 5} and len(taken) == 5
+    assert second.training_losses["pretrain"] == first.training_losses["pretrain"]
+
+
 def test_progress_says_what_runs_and_how_much_is_left(study, store):
     text = io.StringIO()
     run_study(study(), store, progress=TextProgress(text))

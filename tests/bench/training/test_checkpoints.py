@@ -289,3 +289,25 @@ def test_a_callback_state_that_cannot_be_stored_is_refused_before_the_training(
             callback_state={"own": object()},
         )
     assert steps.taken == 0
+
+
+def test_a_finished_pretraining_serves_every_job_of_its_scope_and_no_other(
+    tmp_path: Path, steps: Steps
+) -> None:
+    def pretrain(job: str, scope: str) -> tuple[list[torch.Tensor], list[Any]]:
+        checkpoints = Checkpoints(
+            tmp_path / job, 0, (tmp_path / "new", tmp_path / "shipped"), scope
+        )
+        own_trainer = TaskTrainer(FakeTask(), "embedded", RECIPE, 3, checkpoints=checkpoints)
+        model = network()
+        own_trainer.fit(model, 3, phase="pretrain")
+        return state(model), costs(own_trainer)
+
+    first = pretrain("a", "one")
+    assert steps.taken == 3
+    (tmp_path / "new").rename(tmp_path / "shipped")
+    second = pretrain("b", "one")
+    assert steps.taken == 3
+    assert are_equal(first[0], second[0]) and first[1] == second[1]
+    pretrain("c", "two")
+    assert steps.taken == 6

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from bench.training.pretrained import find_weights, load_or_train, pretrained_key
+from bench.training.pretrained import find_weights, load_or_train, pretrained_key, pretraining_scope
 from bench.training.trainer import TaskTrainer
 from tests.fakes import FakeTask
 
@@ -73,3 +73,16 @@ def test_a_later_folder_serves_when_the_first_has_none(cell, tmp_path, trainings
     load_or_train(FakeTask(), cell, [tmp_path / "packaged"])
     load_or_train(FakeTask(), cell, [tmp_path / "own", tmp_path / "packaged"])
     assert trainings == ["pretrain"] and not (tmp_path / "own").exists()
+
+
+def test_a_methods_own_pretraining_serves_studies_that_differ_in_what_follows(study):
+    scope = pretraining_scope(study().cells()[1])
+    same = study("recipe.finetune_steps=9", "recipe.adapt_steps=1", "ratios=[0.3]").cells()
+    changes = (
+        "recipe.pretrain_steps=7",
+        "seeds=[1]",
+        "methods=[{method='narrow', finishing='scratch'}]",
+    )
+    others = [study(change).cells()[-1] for change in changes]
+    assert {pretraining_scope(cell) for cell in same[1:]} == {scope}
+    assert scope not in {pretraining_scope(cell) for cell in others}
