@@ -108,7 +108,7 @@ def prune(
         convention: "planned" or "eager".
         seed: all random streams are derived from it.
         device: where networks are trained: "auto", "cpu", "cuda" or "mps".
-        progress: called with (phase, steps done, steps).
+        progress: called with (phase, steps done, steps, training loss).
 
     Raises:
         ConfigError: an argument cannot be used; the network does not fit the task or cannot be

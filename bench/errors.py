@@ -7,6 +7,9 @@ Infeasible    no network fits the budget; it is stored as a row of the table, no
 DiskError     the disk cannot store more; the run stops, and what it stored before stays whole
 """
 
+import difflib
+from collections.abc import Iterable
+
 MAX_MESSAGE_LENGTH = 2000  # characters
 
 
@@ -22,6 +25,22 @@ def one_line(text: str) -> str:
     half = MAX_MESSAGE_LENGTH // 2
     short = text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:half]} ... {text[-half:]}"
     return "".join(c if c.isprintable() else "?" for c in " ".join(short.split()))
+
+
+def match_name(name: str, known: Iterable[str]) -> str:
+    """Return the only known name that differs in upper and lower case alone, else the name."""
+    names = list(known)
+    matches = [other for other in names if other.casefold() == name.casefold()]
+    return matches[0] if len(matches) == 1 and name not in names else name
+
+
+def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for an unknown name: the name, the nearest known one, all known ones."""
+    names = sorted(known)
+    folded = {other.casefold(): other for other in names}
+    nearest = difflib.get_close_matches(name.casefold(), folded, n=1)
+    guess = f"did you mean '{folded[nearest[0]]}'? " if nearest else ""
+    return f"unknown {kind} '{name}'; {guess}known: {', '.join(names) or 'none'}"
 
 
 class ConfigError(BenchError):

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.cli.parser import add_json_argument, add_plugin_argument, add_set_argument
-from bench.errors import ConfigError, PluginError
+from bench.cli.resolve import load_classes
+from bench.errors import ConfigError, match_name
 
 NAME = "check"
 HELP = "check that a method or task keeps its contract"
@@ -62,26 +63,19 @@ def _select_classes(what: str) -> list[tuple[str, Any]]:
         ConfigError: no such name or file, or a file without methods and tasks.
         PluginError: the file cannot be loaded.
     """
-    from bench.plugins.registry import BROKEN, METHODS, TASKS, load_plugin
+    from bench.plugins.registry import METHODS, TASKS
     from bench.plugins.user_file import PYTHON_SUFFIX
     from bench.records import UNPRUNED
 
-    kinds: tuple[tuple[str, Any], ...] = (("method", METHODS), ("task", TASKS))
-    if what == UNPRUNED:
+    if match_name(what, [UNPRUNED]) == UNPRUNED:
         raise ConfigError(
             f"'{UNPRUNED}' is the reference and removes nothing, so these checks are not for it"
         )
     if not what.endswith(PYTHON_SUFFIX):
-        is_task = what in TASKS.names() and what not in METHODS.names()
+        tasks, methods = TASKS.names(), METHODS.names()
+        is_task = match_name(what, tasks) in tasks and match_name(what, methods) not in methods
         return [("task", TASKS.get(what))] if is_task else [("method", METHODS.get(what))]
-    origin = load_plugin(what)
-    if origin in BROKEN:
-        raise PluginError(f"{what} cannot be loaded: {BROKEN[origin]}")
-    classes = [
-        (kind, registry.get(name))
-        for kind, registry in kinds
-        for name in registry.names_from(origin)
-    ]
+    classes = load_classes(what)
     if not classes:
         raise ConfigError(f"{what} brings no method and no task, so there is nothing to check")
     return classes

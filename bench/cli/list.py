@@ -1,4 +1,4 @@
-"""`prunebench list KIND`: list methods, tasks, backbones, studies, or departures from papers."""
+"""`prunebench list [KIND]`: list methods, tasks, backbones, studies, or departures from papers."""
 
 import argparse
 import json
@@ -10,25 +10,44 @@ from bench.cli.parser import add_json_argument, add_plugin_argument
 NAME = "list"
 HELP = "list methods, tasks, backbones, studies or departures"
 EXAMPLE = "prunebench list methods --plugin my_method.py"
-KINDS = ("methods", "tasks", "backbones", "studies", "departures")
+KINDS = {
+    "methods": "ways of pruning, with their papers and options",
+    "tasks": "restoration problems, with their networks",
+    "backbones": "networks that are pruned",
+    "studies": "comparisons that come with the package",
+    "departures": "where a method differs from its paper",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
-    parser.add_argument("kind", metavar="KIND", choices=KINDS, help=", ".join(KINDS))
+    parser.add_argument(
+        "kind",
+        metavar="KIND",
+        nargs="?",
+        choices=KINDS,
+        help=f"{', '.join(KINDS)} (default: list the kinds)",
+    )
     add_plugin_argument(parser)
     add_json_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the entries."""
-    from bench.study.catalogue import list_entries
-
-    entries = list_entries(arguments.kind)
+    entries = _list(arguments.kind)
     if arguments.json:
         print(json.dumps(entries, indent=1, default=str))
     else:
         print(format_entries(entries))
+
+
+def _list(kind: str | None) -> list[dict[str, Any]]:
+    """Return the entries of a kind, or the kinds themselves."""
+    if kind is None:
+        return [{"name": name, "about": about} for name, about in KINDS.items()]
+    from bench.study.catalogue import list_entries
+
+    return list_entries(kind)
 
 
 def format_entries(entries: Iterable[Mapping[str, Any]]) -> str:

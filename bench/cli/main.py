@@ -1,6 +1,7 @@
 """The command line: build the parser, run one command, turn errors into exit codes.
 
 Nothing heavy is imported before the arguments are parsed, so `prunebench --help` answers at once.
+A shell completes commands, options and studies through argcomplete (docs/getting-started.md).
 User input is checked before anything is written.
 
     exit code | meaning
@@ -39,6 +40,7 @@ from bench.errors import BenchError
 from bench.training.interrupts import sigterm_as_interrupt
 
 EXIT_INTERRUPTED = 130
+COMPLETION_VARIABLE = "_ARGCOMPLETE"  # set by the shell's completion
 COMMANDS: tuple[Command, ...] = (  # in the order of `prunebench --help`
     run,
     plan,
@@ -92,7 +94,7 @@ def build_parser() -> Parser:
         default=argparse.SUPPRESS,
         help="print the version and exit",
     )
-    subparsers = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
         subparser = subparsers.add_parser(
             command.NAME,
@@ -109,7 +111,12 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    arguments = build_parser().parse_args(words)
+    parser = build_parser()
+    _complete(parser)
+    arguments = parser.parse_args(words)
+    if "command" not in arguments:
+        parser.print_help()
+        return 0
     arguments.command_line = shlex.join(["prunebench", *words])
     try:
         with sigterm_as_interrupt():
@@ -126,6 +133,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nprunebench: {_describe_interruption(arguments)}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return int(code or 0)
+
+
+def _complete(parser: Parser) -> None:
+    """Print completions and exit, if a shell asks for them."""
+    if COMPLETION_VARIABLE in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 def _describe_interruption(arguments: argparse.Namespace) -> str:

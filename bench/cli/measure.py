@@ -81,7 +81,7 @@ def _measure_run(folder: Path, executors: list[str], device: str) -> None:
     for record, executor in measure_run(store, executors, device):
         count += 1
         cell = record.cell
-        name = f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}"
+        name = f"'{cell.label}', ratio {cell.ratio:g}, seed {cell.seed}"
         _print_measurement(name, executor, record.measured[executor], record.peak_bytes or 0)
     if count:
         print(f"{count} measured; prunebench table {store.folder} shows them")

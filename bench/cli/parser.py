@@ -6,9 +6,9 @@ Nothing heavy is imported: `prunebench --help` answers at once.
 import argparse
 import math
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
-from bench.errors import one_line
+from bench.errors import describe_unknown, one_line
 
 CONVENTIONS = ("planned", "eager")
 EXIT_MISTAKE = 2
@@ -40,7 +40,13 @@ class Command(Protocol):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that answers a mistake with one line instead of the whole usage."""
+    """A parser that answers a mistake with one line, and an unknown word with the nearest one."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Raise the error of a value that is none of the choices: argparse calls this."""
+        if action.choices is not None and value not in action.choices:
+            name = str(action.metavar or action.dest).lower()
+            raise argparse.ArgumentError(None, describe_unknown(name, str(value), action.choices))
 
     def error(self, message: str) -> NoReturn:
         """Print the message on stderr and exit with code 2."""
@@ -111,24 +117,59 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
+RUN_HELP = "folder of a run, such as results/runs/table1; the run may still be in progress"
+
+
 def add_run_folder_argument(parser: argparse.ArgumentParser) -> None:
     """Add the folder of a run that exists."""
-    parser.add_argument(
-        "folder",
-        type=Path,
-        metavar="RUN",
-        help="folder of a run, such as results/runs/table1; the run may still be in progress",
+    parser.add_argument("folder", type=Path, metavar="RUN", help=RUN_HELP)
+
+
+def add_progress_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add -v and -q."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="store_const",
+        const=1,
+        dest="verbosity",
+        help="print one line more for each phase of a job",
     )
+    group.add_argument(
+        "-q",
+        "--quiet",
+        action="store_const",
+        const=-1,
+        dest="verbosity",
+        help="print no progress but the cells that fail",
+    )
+    parser.set_defaults(verbosity=0)
+
+
+STUDY_HELP = "name of a packaged study (prunebench list studies) or path of a .toml file"
+
+
+def complete_study(prefix: str, **_: object) -> list[str]:
+    """Return the packaged studies and .toml files that begin with a text, for a shell."""
+    packaged = Path(__file__).parents[1] / "studies"
+    names = [path.stem for path in packaged.glob("*.toml")] + [*map(str, Path().glob("*.toml"))]
+    return [name for name in names if name.startswith(prefix)]
 
 
 def add_study_arguments(
     parser: argparse.ArgumentParser, out: str = "run folder (default: results/runs/STUDY)"
 ) -> None:
     """Add the study, the folder `out` and what replaces values of the study."""
+    study: Any = parser.add_argument("study", metavar="STUDY", help=STUDY_HELP)
+    study.completer = complete_study
     parser.add_argument(
-        "study",
-        metavar="STUDY",
-        help="name of a packaged study (prunebench list studies) or path of a .toml file",
+        "--add",
+        action="append",
+        default=[],
+        metavar="METHOD|FILE",
+        help="add a row to the study: a method or a .py file with methods, as it is or with "
+        "options, such as mosp:compactors=false; may be repeated",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=out)
     parser.add_argument(

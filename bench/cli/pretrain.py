@@ -2,8 +2,13 @@
 
 import argparse
 
-from bench.cli.parser import add_study_arguments
-from bench.cli.resolve import resolve_device, resolve_run_folder, resolve_study
+from bench.cli.parser import add_progress_arguments, add_study_arguments
+from bench.cli.resolve import (
+    resolve_device,
+    resolve_progress,
+    resolve_run_folder,
+    resolve_study,
+)
 
 NAME = "pretrain"
 HELP = "train the unpruned networks of a study"
@@ -15,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study_arguments(
         parser, out="folder of the networks (default: results/runs/STUDY/pretrained)"
     )
+    add_progress_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train the networks that are not stored yet and print the key of each."""
-    from bench.runner.progress import TextProgress
     from bench.runner.run import check_inputs, pretrain
     from bench.training.pretrained import pretrained_key
 
@@ -28,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     device = resolve_device(arguments)
     check_inputs(study.cells(), device)
     for key, cell in {pretrained_key(cell): cell for cell in study.cells()}.items():
-        pretrain(cell, [folder], device, TextProgress())
+        with resolve_progress(arguments) as progress:
+            pretrain(cell, [folder], device, progress)
         print(f"{key}  {cell.task} {cell.backbone} seed {cell.seed}", flush=True)
     print(f"Networks: {folder}")

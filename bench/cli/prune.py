@@ -6,11 +6,12 @@ from typing import Any
 
 from bench.cli.parser import (
     add_backbone_arguments,
+    add_progress_arguments,
     add_time_limit_argument,
     add_training_arguments,
     positive_number,
 )
-from bench.cli.resolve import RUNS, resolve_device, resolve_seconds
+from bench.cli.resolve import RUNS, resolve_device, resolve_progress, resolve_seconds
 
 NAME = "prune"
 HELP = "prune one network to one budget and save it"
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder of the network (default: results/pruned/BACKBONE-METHOD-BUDGET)",
     )
+    add_progress_arguments(parser)
     add_training_arguments(
         parser,
         "an option of the method, backbone or task, or a key of a study such as "
@@ -63,14 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prune the network, save it and print how it compares with the unpruned one."""
-    from bench.runner.progress import TextProgress
+    from bench.plugins.registry import METHODS, TASKS
     from bench.runner.prune import PruneRequest, folder_name, prune_once
+    from bench.study.catalogue import find_backbone
     from bench.units import MIB
 
     request = PruneRequest(
-        method=arguments.method,
-        backbone=arguments.backbone,
-        task=arguments.task,
+        method=METHODS.find(arguments.method),
+        backbone=find_backbone(arguments.backbone),
+        task=arguments.task and TASKS.find(arguments.task),
         backbone_options={} if arguments.width is None else {"width": arguments.width},
         ratio=arguments.ratio,
         peak_bytes=None if arguments.peak_mib is None else int(arguments.peak_mib * MIB),
@@ -80,15 +83,16 @@ def run(arguments: argparse.Namespace) -> None:
         overrides=arguments.set,
     )
     budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
-    folder = arguments.out or PRUNED / folder_name(arguments.backbone, arguments.method, budget)
-    unpruned, pruned = prune_once(
-        request,
-        folder,
-        work_folder=arguments.out / "run" if arguments.out else RUNS / "prune",
-        device=resolve_device(arguments),
-        progress=TextProgress(),
-        time_limit_seconds=resolve_seconds(arguments.time_limit),
-    )
+    folder = arguments.out or PRUNED / folder_name(request.backbone, request.method, budget)
+    with resolve_progress(arguments) as progress:
+        unpruned, pruned = prune_once(
+            request,
+            folder,
+            work_folder=arguments.out / "run" if arguments.out else RUNS / "prune",
+            device=resolve_device(arguments),
+            progress=progress,
+            time_limit_seconds=resolve_seconds(arguments.time_limit),
+        )
     print(format_result(unpruned, pruned, folder))
 
 

@@ -4,11 +4,13 @@ Every function raises ConfigError for arguments that cannot be used, before anyt
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, PluginError
 
 RUNS = Path("results") / "runs"
 MAX_SEED_DIGITS = 20
@@ -36,9 +38,63 @@ def resolve_study(arguments: argparse.Namespace) -> Any:
         data=arguments.data,
         seeds=_parse_seeds(arguments.seeds),
         convention=arguments.convention,
+        more_rows=[row for text in arguments.add for row in parse_rows(text)],
     )
     study.cells()
     return study
+
+
+def load_classes(path: str) -> list[tuple[str, Any]]:
+    """Return the methods and tasks of a Python file, each with its kind.
+
+    Raises:
+        ConfigError: there is no such file.
+        PluginError: the file cannot be loaded.
+    """
+    from bench.plugins.registry import BROKEN, METHODS, TASKS, load_plugin
+
+    origin = load_plugin(path)
+    if origin in BROKEN:
+        raise PluginError(f"{path} cannot be loaded: {BROKEN[origin]}")
+    return [
+        (registry.kind, registry.get(name))
+        for registry in (METHODS, TASKS)
+        for name in registry.names_from(origin)
+    ]
+
+
+def parse_rows(text: str) -> list[dict[str, Any]]:
+    """Return the rows of a study that "NAME", "FILE.py" or "NAME:option=value,..." asks for.
+
+    Raises:
+        ConfigError: the file brings no method, or the options cannot be read.
+        PluginError: the file cannot be loaded.
+    """
+    from bench.plugins.user_file import PYTHON_SUFFIX
+
+    what, _, options = text.partition(":")
+    names = [what]
+    if what.endswith(PYTHON_SUFFIX):
+        names = [cls.name for kind, cls in load_classes(what) if kind == "method"]
+    if not names:
+        raise ConfigError(f"{what} brings no method, so there is no row to add")
+    return [{"method": name, **_parse_options(text, options)} for name in names]
+
+
+def _parse_options(text: str, options: str) -> dict[str, Any]:
+    """Parse "a=1,b=text": as TOML if possible, else each value alone."""
+    from bench.plugins.options import parse_toml_value
+
+    table = parse_toml_value(f"{{{options}}}")
+    if isinstance(table, dict):
+        return table
+    pairs = [assignment.partition("=") for assignment in options.split(",")]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise ConfigError(
+            f"--add {text} is not of the form METHOD:OPTION=VALUE,...; "
+            "write for example --add mosp:compactors=false"
+        )
+    return {name.strip(): parse_toml_value(value) for name, _, value in pairs}
 
 
 def _parse_seeds(text: str | None) -> list[int] | None:
@@ -62,8 +118,22 @@ def resolve_seconds(duration: str | None) -> float | None:
 
 def resolve_run_folder(arguments: argparse.Namespace) -> Path:
     """Return the folder of --out, or results/runs/STUDY."""
+    from bench.study.study import study_path
+
     out: Path | None = arguments.out
-    return out or RUNS / Path(arguments.study).stem
+    return out or RUNS / study_path(arguments.study).stem
+
+
+def resolve_progress(arguments: argparse.Namespace) -> Any:
+    """Return a context manager that draws progress in a terminal, and elsewhere writes lines."""
+    from bench.runner.progress import QUIET, TextProgress
+
+    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
+    if arguments.verbosity == QUIET or is_dumb or not sys.stderr.isatty():
+        return TextProgress(verbosity=arguments.verbosity)
+    from bench.runner.terminal_progress import TerminalProgress
+
+    return TerminalProgress(verbosity=arguments.verbosity)
 
 
 def open_store(folder: Path) -> Any:
@@ -92,7 +162,7 @@ def resolve_network(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """
     from bench.plugins.network_file import is_user_network, load
     from bench.plugins.options import parse_assignments
-    from bench.study.catalogue import build_backbone
+    from bench.study.catalogue import build_backbone, find_backbone
     from bench.units import parse_shapes
 
     options = {} if arguments.width is None else {"width": arguments.width}
@@ -100,7 +170,8 @@ def resolve_network(arguments: argparse.Namespace) -> tuple[Any, Any]:
     shapes = parse_shapes(arguments.shape) if arguments.shape else ()
     shape = shapes[0] if len(shapes) == 1 else shapes
     if arguments.task or not is_user_network(arguments.backbone):
-        model, task_shape = build_backbone(arguments.backbone, arguments.task, options)
+        backbone = find_backbone(arguments.backbone)
+        model, task_shape = build_backbone(backbone, arguments.task, options)
         return model, shape or task_shape
     if not shape:
         raise ConfigError(

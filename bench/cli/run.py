@@ -5,19 +5,26 @@ import sys
 from typing import Any
 
 from bench.cli import plan
-from bench.cli.parser import add_study_arguments, add_time_limit_argument, positive_number
+from bench.cli.parser import (
+    add_progress_arguments,
+    add_study_arguments,
+    add_time_limit_argument,
+    positive_number,
+)
 from bench.cli.resolve import (
     resolve_device,
+    resolve_progress,
     resolve_run_folder,
     resolve_seconds,
     resolve_study,
 )
 from bench.cli.sync import copy_to_mlflow
+from bench.cli.table import add_wide_argument, print_results
 from bench.errors import ConfigError
 
 NAME = "run"
 HELP = "run a study; cells that are stored are not run again"
-EXAMPLE = "prunebench run table1 --data photographs --seeds 0,1,2"
+EXAMPLE = "prunebench run table1 --add my_method.py --seeds 0,1,2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,15 +71,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-mlflow", action="store_true", help="do not copy the records to MLflow"
     )
+    add_wide_argument(parser)
+    add_progress_arguments(parser)
     parser.set_defaults(devices=plan.DEVICES, json=False)  # for --dry-run, which prints a plan
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a study and print its table; return 1 if cells failed, else 0."""
+    """Run a study, print its table and write its page; return 1 if cells failed, else 0."""
+    from bench.report.page import write_page
     from bench.report.results import collect_results
-    from bench.report.table import render_table
+    from bench.report.write_report import PAGE
     from bench.runner.failures import summarize_failures
-    from bench.runner.progress import TextProgress
     from bench.runner.run import run_study
     from bench.study.store import Store
 
@@ -85,19 +94,23 @@ def run(arguments: argparse.Namespace) -> int:
     store = Store(resolve_run_folder(arguments), checkpoint_seconds)
     # With Ray the nodes train; this machine checks the inputs and estimates the time.
     device = "auto" if arguments.executor == "ray" else arguments.device
-    records = run_study(
-        study,
-        store,
-        _create_executor(arguments, study),
-        device=device,
-        retry_failed=arguments.retry_failed,
-        time_limit_seconds=time_limit_seconds,
-        progress=TextProgress(),
-        command=arguments.command_line,
-    )
-    print(f"\n{render_table(collect_results(records, store.cells()))}\n")
+    with resolve_progress(arguments) as progress:
+        records = run_study(
+            study,
+            store,
+            _create_executor(arguments, study),
+            device=device,
+            retry_failed=arguments.retry_failed,
+            time_limit_seconds=time_limit_seconds,
+            progress=progress,
+            command=arguments.command_line,
+        )
+    results = collect_results(records, store.cells())
+    print()
+    print_results(results, [store], arguments.wide)
+    print(f"\nPage: {write_page(store, results, store.folder / PAGE)}")
     print(f"Records and networks: {store.folder}")
-    print(f"Page, tables and figures as files: prunebench report {store.folder}")
+    print(f"Tables and figures as files: prunebench report {store.folder}")
     if not arguments.no_mlflow:
         copy_to_mlflow(store)
     failures = summarize_failures(records)

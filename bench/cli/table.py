@@ -1,25 +1,54 @@
-"""`prunebench table RUN`: print the table of a run."""
+"""`prunebench table RUN`: print the table of a run, or of several runs together."""
 
 import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
 
-from bench.cli.parser import add_run_folder_argument
+from bench.cli.parser import RUN_HELP, positive_number
 from bench.cli.resolve import open_store
+from bench.errors import ConfigError, match_name
 
 NAME = "table"
-HELP = "print the table of a run"
+HELP = "print the table of a run, or of several together"
 EXAMPLE = "prunebench table results/runs/table1 --against paper"
-FORMATS = ("md", "csv", "tex", "json")
+TEXT = "text"
+FORMATS = (TEXT, "md", "csv", "tex", "json")
 PAPER = "paper"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
-    add_run_folder_argument(parser)
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help=f"{RUN_HELP}; rows of several runs stand in one table",
+    )
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        default="md",
-        help="Markdown, CSV, LaTeX or JSON (default: %(default)s)",
+        default=TEXT,
+        help="PSNR by method and budget, or all columns as Markdown, CSV, LaTeX or JSON "
+        "(default: %(default)s)",
+    )
+    add_wide_argument(parser)
+    parser.add_argument(
+        "--columns",
+        metavar="LIST",
+        help="print these columns, such as label,ratio,psnr_db,steps",
+    )
+    parser.add_argument(
+        "--ratio",
+        type=positive_number,
+        action="append",
+        metavar="RATIO",
+        help="print the rows of this budget alone; may be repeated",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="print stored rows too that are not in the study"
     )
     parser.add_argument(
         "--against",
@@ -29,17 +58,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_wide_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --wide."""
+    parser.add_argument(
+        "--wide", action="store_true", help="print all columns, as --format md does"
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Print the table."""
-    from bench.report.paper_comparison import render_paper_comparison
-    from bench.report.results import read_results
-    from bench.report.significance import render_reference_comparison
-    from bench.report.table import render_table
+    from bench.report.gather import gather_results
+    from bench.report.terminal_table import render_columns, select_ratios
 
-    results = read_results(open_store(arguments.folder))
-    if arguments.against is None:
-        print(render_table(results, arguments.format))
-    elif arguments.against == PAPER:
-        print(render_paper_comparison(results, arguments.format))
+    stores = [open_store(folder) for folder in arguments.folders]
+    results = gather_results(stores, arguments.all)
+    if arguments.ratio:
+        results = select_ratios(results, arguments.ratio)
+    if arguments.against is not None:
+        print(_render_comparison(results, arguments))
+    elif arguments.columns is not None:
+        print(render_columns(results, arguments.format, arguments.columns.split(",")))
+    elif arguments.format == TEXT:
+        print_results(results, [] if arguments.all else stores, arguments.wide)
     else:
-        print(render_reference_comparison(results, arguments.against, arguments.format))
+        from bench.report.table import render_table
+
+        print(render_table(results, arguments.format))
+
+
+def print_results(results: Any, stores: list[Any], wide: bool) -> None:
+    """Print the table for people, and what the studies of some stores leave out."""
+    from bench.report.gather import describe_others
+    from bench.report.table import render_table
+    from bench.report.terminal_table import render_pivot
+
+    if wide:
+        print(render_table(results))
+    else:
+        print(render_pivot(results, shutil.get_terminal_size().columns, sys.stdout.isatty()))
+    for sentence in filter(None, map(describe_others, stores)):
+        print(f"\n{sentence}")
+
+
+def _render_comparison(results: Any, arguments: argparse.Namespace) -> str:
+    """Return the table of the comparison with the paper or a row; Markdown is its text."""
+    from bench.report.paper_comparison import render_paper_comparison
+    from bench.report.significance import render_reference_comparison
+
+    if arguments.columns is not None:
+        raise ConfigError("--columns is not for --against, whose table has columns of its own")
+    table_format = "md" if arguments.format == TEXT else arguments.format
+    labels = [row["label"] for row in results.rows]
+    reference = match_name(arguments.against, dict.fromkeys([*labels, PAPER]))
+    if reference == PAPER:
+        return render_paper_comparison(results, table_format)
+    return render_reference_comparison(results, reference, table_format)

@@ -20,8 +20,8 @@ from typing import Any
 
 from torch import nn
 
-from bench.errors import ConfigError
-from bench.plugins.registry import BACKBONES, describe_unknown, discover
+from bench.errors import ConfigError, describe_unknown
+from bench.plugins.registry import BACKBONES, discover
 from bench.plugins.user_file import (
     OUR_PACKAGES,
     PYTHON_SUFFIX,

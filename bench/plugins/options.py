@@ -11,9 +11,9 @@ from dataclasses import asdict, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from bench.contract import Task
-from bench.errors import ConfigError
+from bench.errors import ConfigError, describe_unknown
 from bench.files.schema import check
-from bench.plugins.registry import TASKS, describe_unknown
+from bench.plugins.registry import TASKS
 from bench.records import Cell
 
 T = TypeVar("T")

@@ -11,7 +11,6 @@ core imports no method or task by name. A plugin that cannot be loaded is report
 skipped; the others are still loaded.
 """
 
-import difflib
 import importlib
 import multiprocessing
 import pkgutil
@@ -27,7 +26,7 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from bench.contract import Method, Task
-from bench.errors import BenchError, ConfigError, PluginError
+from bench.errors import BenchError, ConfigError, PluginError, describe_unknown, match_name
 from bench.files.log import LOG
 from bench.plugins.interface import find_backbone_faults, find_method_faults, find_task_faults
 from bench.plugins.user_file import PYTHON_SUFFIX, describe_error, importable_from, run_file
@@ -91,18 +90,23 @@ class Registry(Generic[T]):
         discover()
         return sorted(self._known)
 
-    def get(self, name: str) -> T:
-        """Return the object with a name, after discovery.
+    def find(self, name: str) -> str:
+        """Return a name as it was registered, after discovery; upper and lower case are one.
 
         Raises:
             ConfigError: no object has this name; the message has the nearest known name and the
                 plugins that could not be loaded.
         """
         discover()
-        if name not in self._known:
+        found = match_name(name, self._known)
+        if found not in self._known:
             broken = "".join(f"; not loaded: {origin}" for origin in BROKEN)
             raise ConfigError(describe_unknown(self.kind, name, self._known) + broken)
-        return self._known[name]
+        return found
+
+    def get(self, name: str) -> T:
+        """Return the object with a name; see `find`. Raises ConfigError."""
+        return self._known[self.find(name)]
 
     def items(self) -> list[tuple[str, T]]:
         """Return (name, object) of everything registered so far."""
@@ -165,14 +169,6 @@ def backbone(name: str) -> Callable[[Builder], Builder]:
         PluginError: the name is taken, or the object cannot build a `torch.nn.Module`.
     """
     return BACKBONES.register(name)  # type: ignore[return-value]
-
-
-def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for an unknown name: the name, the nearest known one, all known ones."""
-    names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
-    guess = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return f"unknown {kind} '{name}'; {guess}known: {', '.join(names) or 'none'}"
 
 
 def _qualified_name(target: Any) -> tuple[str, str]:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.errors import ConfigError
-from bench.plugins.registry import describe_unknown
+from bench.errors import ConfigError, describe_unknown
 from bench.report.captions import VERDICT, describe_test, format_verdict
 from bench.report.comparison import compare_with_reference
 from bench.report.frame import Row

@@ -83,22 +83,26 @@ def render_table(results: RunResults, table_format: str = "md") -> str:
     Raises:
         ConfigError: the format is unknown.
     """
+    text = render_rows(results.rows, table_format, full_layout(results))
+    agreement = describe_agreement(results.rows) if table_format == "md" else []
+    if not agreement:
+        return text
+    return "\n".join([text, "", *(f"- {_escape_markdown(line)}" for line in agreement)])
+
+
+def full_layout(results: RunResults) -> TableLayout:
+    """Return the layout of the table with all columns."""
     rows = results.rows
     measurements = measurement_columns(rows)
     standing = standing_columns(rows)
     headers = [*measurements, "parameters", "stored", "PSNR dB", *standing, "SSIM", *COST_COLUMNS]
-    layout = TableLayout(
+    return TableLayout(
         ("label", "ratio", *headers, "status"),
         lambda section, row, markup: _format_row(
             section, row, markup, measurements.values(), standing.values()
         ),
         lambda section: section_caption(section) + describe_components(section, results.records),
     )
-    text = render_rows(results.rows, table_format, layout)
-    agreement = describe_agreement(results.rows) if table_format == "md" else []
-    if not agreement:
-        return text
-    return "\n".join([text, "", *(f"- {_escape_markdown(line)}" for line in agreement)])
 
 
 def render_rows(rows: Sequence[dict[str, Any]], table_format: str, layout: TableLayout) -> str:

@@ -109,7 +109,7 @@ def summarize_failures(records: Sequence[Record]) -> str:
 
 
 def _name_cell(cell: Cell) -> str:
-    return f"{cell.label} ratio {cell.ratio:g} seed {cell.seed}"
+    return f"'{cell.label}' ratio {cell.ratio:g} seed {cell.seed}"
 
 
 def describe_exit(exit_code: int | None) -> str:
@@ -158,8 +158,8 @@ class Attempt:
     phase: str = ""
     limit: CellLimit | None = None
 
-    def update(self, kind: str, content: Any) -> bool:
-        """Update the attempt from a message; return whether only the attempt needs it."""
+    def update(self, kind: str, content: Any) -> None:
+        """Update the attempt from a message."""
         if kind == "phase":
             self.phase = content
         elif kind == "limited" and content is None:
@@ -169,7 +169,6 @@ class Attempt:
             self.limit = CellLimit(cell, limit_seconds, monotonic() + left_seconds + GRACE_SECONDS)
         elif kind == "record":
             self.recorded_keys.add(content.key)
-        return kind in ("phase", "limited")
 
     @property
     def is_overdue(self) -> bool:

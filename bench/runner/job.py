@@ -169,7 +169,7 @@ def _sweep_outcomes(context: _JobContext, trainer: TaskTrainer) -> Iterator[tupl
         with call_method(context.model, trainer, derive_seed(cell.seed, "torch")) as root:
             items = iter(context.method.sweep(root, list(waiting), trainer))
             while waiting:
-                context.progress.on_work(f"{cell.label}, seed {cell.seed}")
+                context.progress.on_work(f"'{cell.label}', seed {cell.seed}")
                 try:
                     budget, outcome = _next_outcome(context, trainer, items, waiting)
                 except DiskError:
@@ -247,7 +247,7 @@ def _finish_and_evaluate(
 ) -> Record:
     """Check, finish, evaluate and save a network, and return its record."""
     spent = trainer.meter.cost()
-    context.progress.on_work(f"{cell.label}, ratio {cell.ratio:g}, seed {cell.seed}")
+    context.progress.on_work(f"'{cell.label}', ratio {cell.ratio:g}, seed {cell.seed}")
     pruned = detach_result(outcome, trainer)
     model = pruned.model
     enter_phase = context.phases.enter_phase

@@ -1,24 +1,29 @@
 """Progress reports of a run: what is running, how many cells are left, the time they take.
 
-`Progress` reports nothing. `TextProgress` writes to stderr: one line for each cell, and in a
-terminal one line that is rewritten. The remaining time is the forecast of the cells that are left,
-corrected by how long the finished ones really took.
+`Progress` reports nothing. `TextProgress` writes lines, `bench.runner.terminal_progress` draws in a
+terminal. Several jobs may run at a time: each tells a listener of its own, `at_job`, what it does.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import TextIO
+from typing import Self, TextIO
 
+from bench.errors import one_line
 from bench.records import Cell, Record, describe_outcome
+from bench.runner.remaining_time import RemainingTime
 from bench.units import format_duration
 
 QUIET_SECONDS = 15.0
-CLEAR_LINE = "\r\x1b[K"
+QUIET, NORMAL, VERBOSE = -1, 0, 1  # how much is written
 
 
 class Progress:
     """Listens to a run. This class reports nothing."""
+
+    def at_job(self, key: str) -> "Progress":
+        """Return the listener of the job with this key: to its work, phases, limits and steps."""
+        return self
 
     def on_begin(
         self, present: int, expected_seconds: Mapping[str, float], shared_seconds: float
@@ -49,62 +54,106 @@ class Progress:
     def on_limit_end(self) -> None:
         """The time of the cell stops running."""
 
-    def on_step(self, phase: str, done: int, steps: int) -> None:
-        """A training has done some of its steps."""
+    def on_step(self, phase: str, done: int, steps: int, loss: float | None = None) -> None:
+        """A training has done some of its steps.
+
+        Args:
+            phase: of the training.
+            done: steps so far.
+            steps: in all.
+            loss: mean training loss since the call before; None if it is not known.
+        """
 
     def on_record(self, record: Record) -> None:
         """A record was written."""
 
 
+class JobProgress(Progress):
+    """Listens to one job and remembers what it is doing.
+
+    Args:
+        show: called with this object after each change.
+    """
+
+    def __init__(self, show: Callable[["JobProgress"], None]) -> None:
+        self._show = show
+        self.on_work("")
+
+    def on_work(self, what: str) -> None:
+        """Remember the work."""
+        self.what = one_line(what)
+        self.on_phase("")
+
+    def on_phase(self, name: str) -> None:
+        """Remember the phase, of which no step is done yet."""
+        self.phase = name
+        self.done = self.steps = 0
+        self.loss: float | None = None
+        self._show(self)
+
+    def on_step(self, phase: str, done: int, steps: int, loss: float | None = None) -> None:
+        """Remember the steps and the loss."""
+        self.phase, self.done, self.steps, self.loss = phase, done, steps, loss
+        self._show(self)
+
+
 class TextProgress(Progress):
-    """Writes lines for the terminal.
+    """Writes lines: one for each cell, and every QUIET_SECONDS one that says what is running.
 
     Args:
         stream: where they are written; stderr by default.
+        verbosity: QUIET for lines of failed cells alone, VERBOSE for one line more for each phase.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, verbosity: int = NORMAL) -> None:
         self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
-        self._left: dict[str, float] = {}
+        self._verbosity = verbosity
+        self._time = RemainingTime({}, 0.0)
         self._done = self._total = 0
-        self._what = ""
-        self._expected = self._shared = self._taken = 0.0
-        self._since = self._written = perf_counter()
+        self._jobs: dict[str, JobProgress] = {}
+        self._phases: set[tuple[str, str]] = set()  # that have a line
+        self._written = perf_counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the output."""
+
+    def at_job(self, key: str) -> JobProgress:
+        """Return the listener of a job."""
+        if key not in self._jobs:
+            self._jobs[key] = JobProgress(self._show)
+        return self._jobs[key]
 
     def on_begin(
         self, present: int, expected_seconds: Mapping[str, float], shared_seconds: float
     ) -> None:
         """Write how many cells will run."""
-        self._left = dict(expected_seconds)
-        self._shared = shared_seconds
+        self._time = RemainingTime(expected_seconds, shared_seconds)
         self._done = present
         self._total = present + len(expected_seconds)
-        self._since = perf_counter()
-        if self._left:
-            duration = format_duration(self._remaining_seconds())
-            self._write(f"{len(self._left)} of {self._total} cells to run, about {duration}")
+        if expected_seconds:
+            duration = format_duration(self._time.seconds())
+            self._write(f"{len(expected_seconds)} of {self._total} cells to run, about {duration}")
         else:
             self._write(f"all {self._total} cells are stored")
 
     def on_work(self, what: str) -> None:
-        """Show what runs now."""
-        self._what = what
-        if what:
-            self._show_status(what)
+        """Show work that belongs to no job."""
+        self.at_job("").on_work(what)
 
-    def on_step(self, phase: str, done: int, steps: int) -> None:
-        """Show the phase and its steps."""
-        work = f"{self._what}: {phase}" if self._what else phase
-        self._show_status(f"{work} {done}/{steps}")
+    def on_phase(self, name: str) -> None:
+        """Show the phase of work that belongs to no job."""
+        self.at_job("").on_phase(name)
+
+    def on_step(self, phase: str, done: int, steps: int, loss: float | None = None) -> None:
+        """Show the steps of work that belongs to no job."""
+        self.at_job("").on_step(phase, done, steps, loss)
 
     def on_record(self, record: Record) -> None:
         """Write one line for the record."""
-        now = perf_counter()
-        self._expected += self._left.pop(record.key, 0.0) + self._shared
-        self._taken += now - self._since
-        self._since = now
-        self._shared = 0.0
+        self._time.note_record(record.key)
         self._done += 1
         cell = record.cell
         if record.status == "done":
@@ -112,38 +161,35 @@ class TextProgress(Progress):
             outcome = f"done: {means}"
         else:
             outcome = describe_outcome(record.status, record.phase, record.reason)
-        self._write(
-            f"[{self._done}/{self._total}] {cell.label}, ratio {cell.ratio:g}, seed {cell.seed}: "
-            f"{outcome}{self._format_remaining_time()}"
+        line = (
+            f"[{self._done}/{self._total}] '{cell.label}', ratio {cell.ratio:g}, "
+            f"seed {cell.seed}: {outcome}"
         )
-
-    def _remaining_seconds(self) -> float:
-        """Return the forecast of what is left, corrected by the time that finished cells took.
-
-        What the present cell has taken so far is subtracted.
-        """
-        slowness = self._taken / self._expected if self._expected > 0 else 1.0
-        expected = (sum(self._left.values()) + self._shared) * slowness
-        return max(0.0, expected - (perf_counter() - self._since))
+        self._write(line + self._format_remaining_time(), record.status == "failed")
 
     def _format_remaining_time(self) -> str:
-        if not self._left:
+        if not self._time.cells_left:
             return ""
-        seconds = self._remaining_seconds()
+        seconds = self._time.seconds()
         duration = f"about {format_duration(seconds)}" if seconds else "longer than expected"
-        return f" ({len(self._left)} left, {duration})"
+        return f" ({self._time.cells_left} left, {duration})"
 
-    def _show_status(self, text: str) -> None:
-        """Rewrite the line of a terminal; elsewhere write a line now and then."""
-        now = perf_counter()
+    def _show(self, job: JobProgress) -> None:
+        """Write what a job does, if the last line is old or the phase is a new one."""
+        if not job.what and not job.phase:
+            return
+        is_new = (job.what, job.phase) not in self._phases
+        is_due = perf_counter() - self._written > QUIET_SECONDS
+        if not is_due and not (is_new and self._verbosity >= VERBOSE):
+            return
+        self._phases.add((job.what, job.phase))
         count = f"[{self._done}/{self._total}] " if self._total else ""
-        if self._live:
-            self._stream.write(f"{CLEAR_LINE}{count}{text}{self._format_remaining_time()}")
-            self._stream.flush()
-        elif now - self._written > QUIET_SECONDS:
-            self._write(f"{count}{text}{self._format_remaining_time()}")
+        work = ": ".join(filter(None, (job.what, job.phase)))
+        steps = f" {job.done}/{job.steps}" if job.steps else ""
+        self._write(f"{count}{work}{steps}{self._format_remaining_time()}")
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, is_failure: bool = False) -> None:
         self._written = perf_counter()
-        self._stream.write((CLEAR_LINE if self._live else "") + text + "\n")
-        self._stream.flush()
+        if is_failure or self._verbosity > QUIET:
+            self._stream.write(one_line(text) + "\n")
+            self._stream.flush()

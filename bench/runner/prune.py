@@ -184,4 +184,4 @@ def _error_of(record: Record) -> BenchError:
     """Return the error that tells why a record has no network."""
     kind = Infeasible if record.status == "infeasible" else PluginError
     outcome = describe_outcome(record.status, record.phase, record.reason)
-    return kind(f"{record.cell.label} {outcome}")
+    return kind(f"'{record.cell.label}' {outcome}")

@@ -9,11 +9,11 @@ from typing import Any, get_type_hints
 from torch import nn
 
 from bench.contract import Download, Shape, Task
-from bench.errors import ConfigError
+from bench.errors import ConfigError, describe_unknown, match_name
 from bench.plugins.backbones import available_options, backbone_names, build, has_backbone
 from bench.plugins.network_file import is_user_network
 from bench.plugins.options import configure
-from bench.plugins.registry import BACKBONES, METHODS, TASKS, describe_unknown
+from bench.plugins.registry import BACKBONES, METHODS, TASKS
 from bench.study.study import packaged_studies, study_path
 from bench.units import format_shape
 
@@ -49,10 +49,19 @@ def list_downloads() -> list[tuple[Download, list[str]]]:
 def find_download(name: str) -> tuple[Download, list[str]]:
     """Return the data set of a name, in upper or lower case, and its tasks. Raises ConfigError."""
     known = {entry[0].name: entry for entry in list_downloads()}
-    for candidate, entry in known.items():
-        if candidate.lower() == name.lower():
-            return entry
-    raise ConfigError(describe_unknown("data set", name, known))
+    found = match_name(name, known)
+    if found not in known:
+        raise ConfigError(describe_unknown("data set", name, known))
+    return known[found]
+
+
+def find_backbone(name: str) -> str:
+    """Return the name of a backbone as its task or plugin spells it; any other text as it is."""
+    return match_name(name, {known for task in TASKS.names() for known in _backbones_of(task)})
+
+
+def _backbones_of(task: str) -> list[str]:
+    return backbone_names(TASKS.get(task))
 
 
 def find_task_class(backbone: str, task: str | None = None) -> type[Task]:
@@ -168,7 +177,7 @@ def _list_tasks() -> list[dict[str, Any]]:
 def _list_backbones() -> list[dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {}
     for task in TASKS.names():
-        for name in backbone_names(TASKS.get(task)):
+        for name in _backbones_of(task):
             options = available_options(TASKS.get(task), name)
             origin = BACKBONES.origin(name) if name in BACKBONES else TASKS.origin(task)
             new_entry = {"name": name, "origin": origin, "tasks": [], "options": options}

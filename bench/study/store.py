@@ -113,8 +113,24 @@ class Store:
         if cells:
             pairs = ((cell, self.read(cell.key)) for cell in cells)
             return [replace(record, cell=cell) for cell, record in pairs if record is not None]
-        keys = [path.stem for path in sorted((self.folder / "records").glob("*.json"))]
-        records = [record for record in map(self.read, keys) if record is not None]
+        return self._read_all(self._stored_keys())
+
+    def other_records(self) -> list[Record]:
+        """Return the whole records of cells that the study does not have, sorted as by `records`.
+
+        A study that was run with other rows, ratios or seeds leaves them. [] without a study.
+        """
+        asked = {cell.key for cell in self.cells()}
+        quiet = Store(self.folder)
+        quiet._has_warned = True  # they may be old
+        return quiet._read_all(self._stored_keys() - asked) if asked else []
+
+    def _stored_keys(self) -> set[str]:
+        return {path.stem for path in (self.folder / "records").glob("*.json")}
+
+    def _read_all(self, keys: Iterable[str]) -> list[Record]:
+        """Return the whole records of some keys, sorted by label, ratio and seed."""
+        records = [record for record in map(self.read, sorted(keys)) if record is not None]
         return sorted(
             records, key=lambda record: (record.cell.label, record.cell.ratio, record.cell.seed)
         )

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.contract import Convention, Shape, Task
-from bench.errors import ConfigError
+from bench.errors import ConfigError, describe_unknown, match_name
 from bench.files.checked_json import read_limited
 from bench.files.hashing import digest
 from bench.plugins.backbones import backbone_fields, complete_options, has_backbone
 from bench.plugins.options import configure, set_option_values
-from bench.plugins.registry import METHODS, TASKS, describe_unknown
+from bench.plugins.registry import METHODS, TASKS
 from bench.records import UNPRUNED, Cell
 from bench.study.study_file import (
     MAX_STUDY_BYTES,
@@ -159,6 +159,7 @@ def load_study(
     data: str | None = None,
     seeds: Sequence[int] | None = None,
     convention: str | None = None,
+    more_rows: Sequence[Mapping[str, Any]] = (),
 ) -> Study:
     """Read and check a study file.
 
@@ -168,6 +169,7 @@ def load_study(
         data: replaces the file's value if not None.
         seeds: replaces the file's value if not None.
         convention: replaces the file's value if not None.
+        more_rows: tables as in `methods`, added below those of the file.
 
     Raises:
         ConfigError: no such study, broken TOML, or any key, name, option or value that cannot be
@@ -177,12 +179,22 @@ def load_study(
     seed_list = None if seeds is None else list(seeds)
     content = _read_study(path)
     return study_from_values(
-        path.stem, content, overrides, data=data, seeds=seed_list, convention=convention
+        path.stem,
+        content,
+        overrides,
+        more_rows,
+        data=data,
+        seeds=seed_list,
+        convention=convention,
     )
 
 
 def study_from_values(
-    name: str, content: Mapping[str, Any], overrides: Sequence[str] = (), **replacements: Any
+    name: str,
+    content: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    more_rows: Sequence[Mapping[str, Any]] = (),
+    **replacements: Any,
 ) -> Study:
     """Return a study from plain values, checked like the content of a study file.
 
@@ -190,6 +202,7 @@ def study_from_values(
         name: the name of the study.
         content: the keys and values of a study file, without `like`; it stays as it is.
         overrides: "recipe.finetune_steps=50", ...: values as in the file.
+        more_rows: see `load_study`.
         **replacements: key -> value that replaces that of file and overrides; None keeps it.
 
     Raises:
@@ -199,6 +212,8 @@ def study_from_values(
     for assignment in overrides:
         apply_override(values, assignment)
     values |= {key: value for key, value in replacements.items() if value is not None}
+    if more_rows and isinstance(values.get("methods"), list):
+        values["methods"] += more_rows
     return Study(name, **parse_fields(values))
 
 
@@ -243,6 +258,7 @@ def study_path(source: str | Path) -> Path:
     """
     text = str(source)
     if not text.endswith(".toml") and "/" not in text:
+        text = match_name(text, packaged_studies())
         if text not in packaged_studies():
             message = describe_unknown("study", text, packaged_studies())
             raise ConfigError(f"{message}; or give the path of a .toml file")

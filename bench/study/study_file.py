@@ -5,7 +5,7 @@ line.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,13 +14,13 @@ from typing import Any, get_args
 import torch
 
 from bench.contract import Convention, Recipe, Task
-from bench.errors import ConfigError
+from bench.errors import ConfigError, describe_unknown, match_name
 from bench.files.hashing import digest
 from bench.files.schema import check
 from bench.plugins.backbones import backbone_names, build, has_backbone
 from bench.plugins.network_file import is_network_file, is_user_network
 from bench.plugins.options import check_options, configure, option_values, parse_toml_value
-from bench.plugins.registry import METHODS, TASKS, describe_unknown
+from bench.plugins.registry import METHODS, TASKS
 from bench.records import MAX_LABEL_LENGTH
 from bench.units import parse_shape
 
@@ -136,9 +136,12 @@ def parse_fields(content: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(describe_unknown("study key", key, KEYS))
         _check_json_value(key, content[key])
     check_grid_size(content)
-    tasks = tuple(_parse_entries(content, "tasks", "task"))
-    backbones = tuple(_parse_entries(content, "backbones", "backbone"))
+    tasks = tuple(_parse_entries(content, "tasks", "task", TASKS.find))
     built_tasks = [configure(TASKS.get(name), options, f"task {name}") for name, options in tasks]
+    known = {name for task in built_tasks for name in backbone_names(task)}
+    backbones = tuple(
+        _parse_entries(content, "backbones", "backbone", lambda name: match_name(name, known))
+    )
     _check_file_names([backbone for backbone, _ in backbones])
     for backbone, options in backbones:
         _check_backbone(built_tasks, backbone, options)
@@ -189,7 +192,7 @@ def check_grid_size(content: Mapping[str, Any]) -> None:
 
 
 def _parse_entries(
-    content: Mapping[str, Any], key: str, word: str
+    content: Mapping[str, Any], key: str, word: str, find: Callable[[str], str]
 ) -> list[tuple[str, dict[str, Any]]]:
     """Return (name, options) of each entry of a list of names and tables.
 
@@ -197,6 +200,7 @@ def _parse_entries(
         content: the study file.
         key: the key of the list, "methods".
         word: the key of the name in a table, "method".
+        find: returns a name as it was registered.
     """
     entries = content.get(key, [])
     if not isinstance(entries, list) or not entries:
@@ -211,7 +215,8 @@ def _parse_entries(
                 f"{key} has the entry {entry!r}; "
                 f'give a name in quotes or a table {{{word} = "NAME", ...}}'
             )
-        pairs.append((table[word], {name: value for name, value in table.items() if name != word}))
+        options = {name: value for name, value in table.items() if name != word}
+        pairs.append((find(table[word]), options))
         if key != "methods" and pairs[-1] in pairs[:-1]:
             raise ConfigError(f"{key} has the entry {entry!r} twice; remove one")
     return pairs
@@ -259,11 +264,12 @@ def _parse_rows(content: Mapping[str, Any]) -> tuple[StudyRow, ...]:
         isinstance(table, dict) for table in defaults.values()
     ):
         raise ConfigError("options must be tables; write [options.METHOD] and below it the options")
+    defaults = {METHODS.find(name): options for name, options in defaults.items()}
     for name, options in defaults.items():
         check_options(METHODS.get(name), options, f"method {name}")
     rows = [
         _parse_row(name, defaults.get(name, {}), dict(options))
-        for name, options in _parse_entries(content, "methods", "method")
+        for name, options in _parse_entries(content, "methods", "method", METHODS.find)
     ]
     _check_distinct(rows)
     return tuple(rows)

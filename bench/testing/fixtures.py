@@ -13,9 +13,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bench.contract import Budget, Crops, Pair, Recipe, Shape, Task
-from bench.errors import ConfigError
+from bench.errors import ConfigError, describe_unknown
 from bench.memory.profile import peak_memory
-from bench.plugins.registry import describe_unknown
 
 SHAPE: Shape = (1, 3, 32, 32)
 RECIPE = Recipe(

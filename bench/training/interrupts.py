@@ -8,17 +8,19 @@
                 break
 
 The first signal (SIGINT; SIGTERM where the process treats it as an interruption) is noted, and
-raises KeyboardInterrupt at the end of the block, whatever happens inside. A second one interrupts
-at once, as it does everywhere else.
+raises KeyboardInterrupt at the end of the block, whatever happens inside. Ctrl-C is answered at
+once. A second signal interrupts at once, as it does everywhere else.
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ANSWER = "finishing the step; press Ctrl-C again to stop now"
 
 
 @contextmanager
@@ -40,6 +42,12 @@ def sigterm_as_interrupt() -> Iterator[None]:
 def raise_interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; a signal handler."""
     raise KeyboardInterrupt
+
+
+def answer_interrupt() -> None:
+    """Say on stderr that an interruption waits for the end of the step."""
+    with suppress(RuntimeError):  # the signal has come in the middle of another write
+        print(f"\nprunebench: {ANSWER}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -67,6 +75,8 @@ def defer_interrupts() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
         restore_handlers()
+        if number == signal.SIGINT:
+            answer_interrupt()
 
     try:
         for number in before:

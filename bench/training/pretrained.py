@@ -102,7 +102,7 @@ def load_or_train(
         cell: names backbone, recipe, seed and data.
         folders: searched in this order; a trained network is written to the first.
         device: where it is trained.
-        progress: called with (phase, steps done, steps).
+        progress: called with (phase, steps done, steps, training loss).
         checkpoint_seconds: time between two checkpoints of its training. They are beside the
             network and are deleted when it is trained.
     """

@@ -35,7 +35,7 @@ from bench.training.meter import Cost, Meter
 
 PROGRESS_SECONDS = 0.5
 AVERAGE = "average of the weights"  # name in a checkpoint, beside those of the callbacks
-OnStep = Callable[[str, int, int], None]  # phase, steps done, steps
+OnStep = Callable[[str, int, int, float], None]  # phase, steps done, steps, training loss
 AfterStep = Callable[[int, float], bool | None]  # index, learning rate; True ends the phase
 
 
@@ -78,7 +78,8 @@ class TaskTrainer:
         seed: of the cell; `trainer.seed` is derived from it and `stream`, for the method's own
             draws.
         device: "cpu", "cuda", ...
-        progress: called with (phase, steps done, steps) at most every half second.
+        progress: called with (phase, steps done, steps, mean training loss since the call before)
+            at most every half second.
         stream: name of the random streams of `trainer.seed` and `trainer.batches`; what `fit`
             trains on does not depend on it.
         initialise: gives a network new weights; by default the task does.
@@ -110,7 +111,7 @@ class TaskTrainer:
         self.seed = derive_seed(seed, stream)
         self.meter = Meter()
         self._cell_seed = seed
-        self._progress = progress or (lambda phase, done, steps: None)
+        self._progress = progress or (lambda phase, done, steps, loss: None)
         self._initialise = initialise or task.initialise
         self._checkpoints = checkpoints
         self._enter_phase = enter_phase
@@ -374,4 +375,4 @@ class TaskTrainer:
                 f"the loss is {values[-1]} at step {done} of {steps} of phase '{phase}'; "
                 "lower the recipe's rate"
             )
-        self._progress(phase, done, steps)
+        self._progress(phase, done, steps, sum(values) / len(values))

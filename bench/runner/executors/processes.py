@@ -17,11 +17,13 @@ from types import TracebackType
 from typing import Any
 
 from bench.records import Record
+from bench.runner.executors.remote_progress import replay
 from bench.runner.executors.worker import serve
 from bench.runner.failures import Attempt, describe_exit
 from bench.runner.progress import Progress
 from bench.runner.queue import WAITING, JobQueue
 from bench.runner.run import JobRunner
+from bench.training.interrupts import answer_interrupt
 
 POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
@@ -58,15 +60,17 @@ class ProcessExecutor:
                 if not pool.is_busy:
                     progress.on_work(WAITING)
                 for attempt, kind, content in pool.receive():
+                    listener = progress.at_job(attempt.job.key)
+                    replay(kind, content, listener)
+                    if kind in ("end", LOST, OVERDUE):
+                        listener.on_work("")
                     if kind == "record":
                         yield content
-                    elif kind == "step":
-                        progress.on_step(*content)
                     elif kind == "error":
                         raise content
                     elif kind == "end":
                         queue.mark_done(attempt.job)
-                    else:
+                    elif kind in (LOST, OVERDUE):
                         overdue = kind == OVERDUE
                         next_attempt, records = (
                             attempt.after_timeout() if overdue else attempt.after_loss(content)
@@ -102,7 +106,7 @@ class _Worker:
     attempt: Attempt | None = None
 
     def receive(self) -> Iterator[tuple[str, Any]]:
-        """Yield all messages that have come, except those that only the attempt needs.
+        """Yield all messages that have come.
 
         The last one is LOST if the process has ended, or OVERDUE if its time limit is exceeded.
         """
@@ -111,8 +115,9 @@ class _Worker:
         try:
             while self.connection.poll():
                 kind, content = self.connection.recv()
-                if self.attempt is None or not self.attempt.update(kind, content):
-                    yield kind, content
+                if self.attempt is not None:
+                    self.attempt.update(kind, content)
+                yield kind, content
         except (EOFError, OSError):
             self.process.join(POLL_SECONDS)
             alive = False
@@ -198,6 +203,8 @@ class _WorkerPool:
         A second interruption does not wait.
         """
         try:
+            if kind is KeyboardInterrupt and self.is_busy:
+                answer_interrupt()
             for worker in self.workers:
                 worker.connection.close()
                 if kind is not None:

@@ -27,7 +27,7 @@ from bench.runner.executors.remote_job import (
     run_remotely,
     unpack,
 )
-from bench.runner.executors.remote_progress import RESUME_HINT
+from bench.runner.executors.remote_progress import RESUME_HINT, replay
 from bench.runner.failures import Attempt
 from bench.runner.progress import Progress
 from bench.runner.queue import WAITING, JobQueue
@@ -109,9 +109,11 @@ class RayExecutor:
                     kind, content, files = _next_message(stream)
                     unpack(files, runner.folder)
                     attempts[stream].update(kind, content)
-                    if kind == "step":
-                        progress.on_step(*content)
-                    elif kind == "record":
+                    listener = progress.at_job(attempts[stream].job.key)
+                    replay(kind, content, listener)
+                    if kind in ("lost", "end"):
+                        listener.on_work("")
+                    if kind == "record":
                         yield content
                     elif kind == "lost":
                         yield from running.end(stream, *attempts[stream].after_loss(content))
@@ -119,6 +121,7 @@ class RayExecutor:
                         yield from running.end(stream, None, [])
                 overdue = [stream for stream, attempt in attempts.items() if attempt.is_overdue]
                 for stream in overdue:
+                    progress.at_job(attempts[stream].job.key).on_work("")
                     yield from running.end(stream, *attempts[stream].after_timeout())
 
     def _capacity(self) -> int:

@@ -1,6 +1,6 @@
 """A job on another machine: it gets the files that it needs, and sends back messages with files.
 
-    "phase", "step", "limited"     as in bench.runner.executors.remote_progress
+    "work", "phase", "step", "limited"     as in bench.runner.executors.remote_progress
     "record"  a record, with the files that were written for it
     "files"   None, with the files that are left, for a job without records
 

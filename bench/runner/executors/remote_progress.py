@@ -1,6 +1,7 @@
 """The progress of a job as messages to the process that waits for it.
 
-("phase", name) · ("step", (what, done, steps)) · ("limited", (cell, limit, seconds left) or None)
+("work", what) · ("phase", name) · ("step", (phase, done, steps, loss))
+("limited", (cell, limit, seconds left) or None)
 """
 
 from collections.abc import Callable
@@ -20,12 +21,11 @@ class ProgressRelay(Progress):
     """
 
     def __init__(self, send: Callable[[str, Any], None]) -> None:
-        self._what = ""
         self._send = send
 
     def on_work(self, what: str) -> None:
-        """Remember the name of the work for the next step."""
-        self._what = what
+        """Send the name of the work."""
+        self._send("work", what)
 
     def on_phase(self, name: str) -> None:
         """Send the phase."""
@@ -39,6 +39,16 @@ class ProgressRelay(Progress):
         """Send that no time limit is running."""
         self._send("limited", None)
 
-    def on_step(self, phase: str, done: int, steps: int) -> None:
-        """Send the step with the name of its work."""
-        self._send("step", (f"{self._what}: {phase}", done, steps))
+    def on_step(self, phase: str, done: int, steps: int, loss: float | None = None) -> None:
+        """Send the step."""
+        self._send("step", (phase, done, steps, loss))
+
+
+def replay(kind: str, content: Any, progress: Progress) -> None:
+    """Tell a listener what a message of a relay says; do nothing for other messages."""
+    if kind == "work":
+        progress.on_work(content)
+    elif kind == "phase":
+        progress.on_phase(content)
+    elif kind == "step":
+        progress.on_step(*content)

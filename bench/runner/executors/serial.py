@@ -24,7 +24,9 @@ class SerialExecutor:
         while queue.waiting_count:
             job = queue.take()
             if job is not None:
-                yield from runner(job, progress)
+                listener = progress.at_job(job.key)
+                yield from runner(job, listener)
+                listener.on_work("")
                 queue.mark_done(job)
             elif queue.waiting_count:
                 progress.on_work(WAITING)
