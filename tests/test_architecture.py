@@ -77,6 +77,8 @@ ADAPTERS = {
     "plotly": ("bench/report/interactive.py",),
     "jinja2": ("bench/report/page.py",),
     "tabulate": ("bench/report/columns.py",),
+    "rich": ("bench/runner/terminal_progress.py",),
+    "argcomplete": ("bench/cli/main.py",),
     "itables": ("bench/report/page.py",),
     "mlflow": ("bench/report/mlflow_sync.py",),
     "ray": ("bench/runner/executors/ray.py",),

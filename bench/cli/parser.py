@@ -161,8 +161,8 @@ def add_study_arguments(
     parser: argparse.ArgumentParser, out: str = "run folder (default: results/runs/STUDY)"
 ) -> None:
     """Add the study, the folder `out` and what replaces values of the study."""
-    study: Any = parser.add_argument("study", metavar="STUDY", help=STUDY_HELP)
-    study.completer = complete_study
+    study = parser.add_argument("study", metavar="STUDY", help=STUDY_HELP)
+    study.completer = complete_study  # type: ignore[attr-defined]
     parser.add_argument(
         "--add",
         action="append",

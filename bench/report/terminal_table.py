@@ -56,12 +56,14 @@ def _format_section(section: RunResults, width: int, bold: bool) -> str:
         lines = [
             [">" if label in main else "", names[label], *(column[label] for column in chunk)]
             for label in labels
+            if any(column[label] for column in chunk)
         ]
         if bold:
             lines = [_make_bold(line) for line in lines]
         headers = ["", "", *(column[""] for column in chunk)]
         align = ["left", "left", *["right"] * len(chunk)]
-        parts.append(format_columns(lines, headers, align))
+        # As a line among the others: tabulate makes columns wider than their headers.
+        parts.append(format_columns([headers, *lines], (), align))
     notes = [line for note in _describe(section) for line in wrap(f"{note}.", width)]
     return "\n\n".join([*parts, "\n".join(notes)])
 

@@ -165,7 +165,7 @@ class TextProgress(Progress):
             f"[{self._done}/{self._total}] '{cell.label}', ratio {cell.ratio:g}, "
             f"seed {cell.seed}: {outcome}"
         )
-        self._write(line + self._format_remaining_time(), record.status == "failed")
+        self._write(line, self._format_remaining_time(), record.status == "failed")
 
     def _format_remaining_time(self) -> str:
         if not self._time.cells_left:
@@ -186,10 +186,10 @@ class TextProgress(Progress):
         count = f"[{self._done}/{self._total}] " if self._total else ""
         work = ": ".join(filter(None, (job.what, job.phase)))
         steps = f" {job.done}/{job.steps}" if job.steps else ""
-        self._write(f"{count}{work}{steps}{self._format_remaining_time()}")
+        self._write(f"{count}{work}{steps}", self._format_remaining_time())
 
-    def _write(self, text: str, is_failure: bool = False) -> None:
+    def _write(self, text: str, remaining_time: str = "", is_failure: bool = False) -> None:
         self._written = perf_counter()
         if is_failure or self._verbosity > QUIET:
-            self._stream.write(one_line(text) + "\n")
+            self._stream.write(one_line(text + remaining_time) + "\n")
             self._stream.flush()

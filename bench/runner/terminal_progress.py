@@ -6,7 +6,6 @@
 Lines about finished cells, warnings and all else that is written to stderr appear above it.
 """
 
-from collections.abc import Iterator
 from typing import Self
 
 from rich.console import Console, ConsoleRenderable, Group
@@ -19,8 +18,9 @@ from bench.errors import one_line
 from bench.runner.progress import NORMAL, VERBOSE, JobProgress, TextProgress
 
 REDRAWS_PER_SECOND = 2
-WIDTH_OF_THE_REST = 44  # characters of a line that its first column must leave free
+MIN_BAR_CHARACTERS = 10
 MIN_NAME_CHARACTERS = 20
+GAPS = 4  # between the columns of a line
 TAIL_CHARACTERS = 20  # of a long name: its ratio and its seed
 
 
@@ -56,8 +56,9 @@ class TerminalProgress(TextProgress):
         if self._verbosity >= VERBOSE:
             super()._show(job)
 
-    def _write(self, text: str, is_failure: bool = False) -> None:
-        self._console.print(Text(one_line(text)), soft_wrap=True)
+    def _write(self, text: str, remaining_time: str = "", is_failure: bool = False) -> None:
+        """Write a line without the remaining time, which stands below the jobs."""
+        self._console.print(Text(one_line(text)))
 
     def _draw(self) -> ConsoleRenderable:
         lines = Table.grid(padding=(0, 1), expand=True)
@@ -66,8 +67,14 @@ class TerminalProgress(TextProgress):
         lines.add_column(ratio=1)
         lines.add_column(no_wrap=True, justify="right")
         lines.add_column(no_wrap=True, justify="right")
-        for job in self._running_jobs():
-            lines.add_row(*self._draw_job(job))
+        jobs = self._running_jobs()
+        taken = max((sum(map(len, _describe(job))) for job in jobs), default=0)
+        width = max(MIN_NAME_CHARACTERS, self._console.width - MIN_BAR_CHARACTERS - GAPS - taken)
+        for job in jobs:
+            phase, steps, loss = _describe(job)
+            bar = ProgressBar(job.steps or None, job.done, pulse=not job.steps)
+            name = Text(shorten(job.what, width))
+            lines.add_row(name, Text(phase, "cyan"), bar, Text(steps), Text(loss, "dim"))
         if not self._total:
             return lines
         total = f"{self._done} of {self._total} cells done{self._format_remaining_time()}"
@@ -79,13 +86,11 @@ class TerminalProgress(TextProgress):
         running = [job for job in list(self._jobs.values()) if job.what and job is not own]
         return running or ([own] if own and own.what else [])
 
-    def _draw_job(self, job: JobProgress) -> Iterator[ConsoleRenderable]:
-        width = max(MIN_NAME_CHARACTERS, self._console.width - WIDTH_OF_THE_REST)
-        yield Text(shorten(job.what, width))
-        yield Text(job.phase, style="cyan")
-        yield ProgressBar(job.steps or None, job.done, pulse=not job.steps)
-        yield Text(f"{job.done:,}/{job.steps:,}" if job.steps else "")
-        yield Text("" if job.loss is None else f"loss {job.loss:.4f}", style="dim")
+
+def _describe(job: JobProgress) -> tuple[str, str, str]:
+    """Return the phase, the steps and the loss of a job."""
+    steps = f"{job.done:,}/{job.steps:,}" if job.steps else ""
+    return job.phase, steps, "" if job.loss is None else f"loss {job.loss:.4f}"
 
 
 def shorten(text: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""The template of a new method: a method that works and trains, and a test of its promises."""
+"""What `prunebench new` writes: a method that works and its test, or the copy of a study."""
 
 import importlib.util
 import keyword
@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.errors import ConfigError
 from bench.files import atomic
 from bench.plugins.registry import METHODS, ROOT
+from bench.study.study import packaged_studies, study_path
 
 METHOD = '''\
 """{title}: say what it does. Try it with `prunebench check {name}.py`.
@@ -136,10 +137,40 @@ def write_template(name: str, folder: Path) -> tuple[Path, Path]:
     title = name.title().replace("_", "").removesuffix("Method") + "Method"
     title = "OwnMethod" if title == "Method" else title
     for path, text in zip(paths, (METHOD, TEST), strict=True):
-        try:
-            atomic.write(path, text.format(name=name, module=module, title=title).encode())
-        except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be written: {error.strerror}; choose another folder"
-            ) from error
+        _write(path, text.format(name=name, module=module, title=title))
     return paths
+
+
+def write_study_copy(source: str, name: str | None, folder: Path) -> Path:
+    """Write NAME.toml, a copy of a study that can be edited, and return its path.
+
+    Args:
+        source: name of a packaged study, or path of a .toml file.
+        name: of the copy; by default "my_" and the name of the study.
+        folder: folder of the file; it is created if it does not exist.
+
+    Raises:
+        ConfigError: there is no such study; the name is that of a packaged study, whose results
+            are in the folder of that name; the file exists or cannot be written.
+    """
+    original = study_path(source)
+    name = (name or f"my_{original.stem}").removesuffix(".toml")
+    if name in packaged_studies() or Path(name).name != name:
+        raise ConfigError(
+            f"a copy of {original.stem} cannot be called '{name}'; choose a name without a folder "
+            "that no packaged study has, and give the folder by --out"
+        )
+    path = folder / f"{name}.toml"
+    if path.exists():
+        raise ConfigError(f"{path} exists already; choose another name or folder")
+    _write(path, original.read_text(encoding="utf-8"))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        atomic.write(path, text.encode())
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}; choose another folder"
+        ) from error

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bench.cli.list import KINDS
 from bench.cli.main import main
 
 
@@ -18,3 +19,9 @@ def test_list_prints_names_and_gives_them_as_json(
     assert f"{name}\n" in capsys.readouterr().out
     assert main(["list", kind, "--json"]) == 0
     assert name in [entry["name"] for entry in json.loads(capsys.readouterr().out)]
+
+
+def test_list_alone_lists_the_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == list(KINDS)

@@ -1,6 +1,7 @@
 """The command line as a whole: help, version, mistakes, exit codes; run in this process."""
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -37,13 +38,42 @@ def test_help_answers_in_under_a_second_without_heavy_imports() -> None:
         "import sys, bench.cli.main\n"
         "try: bench.cli.main.main(['--help'])\n"
         "except SystemExit: pass\n"
-        "assert not {'torch', 'pandas', 'mlflow', 'seaborn', 'numpy'} & set(sys.modules)"
+        "heavy = {'torch', 'pandas', 'mlflow', 'numpy', 'rich', 'argcomplete'}\n"
+        "assert not heavy & set(sys.modules)"
     )
     begun = perf_counter()
     done = run_in_new_process(code, ROOT)
     assert done.returncode == 0, done.stderr
     assert perf_counter() - begun < 1
     assert "prune" in done.stdout
+
+
+def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "run a study; cells that are stored are not run again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("prunebench ru", ["run "]),
+        ("prunebench list st", ["studies "]),
+        ("prunebench run table1_s", ["table1_sr", "table1_sr_paper"]),
+        ("prunebench run tin", ["tiny.toml "]),
+        ("prunebench run smoke --retry", ["--retry-failed "]),
+    ],
+)
+def test_a_shell_completes_commands_studies_and_options(
+    typed: str, offered: list[str], workplace: Path
+) -> None:
+    # What bash's completion sets; the answer goes to file descriptor 8.
+    answers = workplace / "answers"
+    variables = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": ",", "_ARGCOMPLETE_SUPPRESS_SPACE": "0"}
+    variables |= {"COMP_LINE": typed, "COMP_POINT": str(len(typed)), "COMP_TYPE": "9"}
+    variables |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(answers), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "import prunebench; prunebench.main([])"]
+    subprocess.run(command, env=os.environ | variables, cwd=workplace, check=True)
+    assert sorted(answers.read_text().split(",")) == offered
 
 
 def test_version_is_that_of_the_package_and_torch_is_not_imported() -> None:
@@ -127,6 +157,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     "words",
     [
         "rin tiny.toml",
+        "list method",
+        "run tiny.toml -v -q",
         "prune narrow --backbone tiny",
         "prune narrow --backbone tiny --peak-mib nan",
         "profile tiny --convention other",
@@ -141,6 +173,24 @@ def test_a_wrong_command_line_is_one_line_too(
         main(words.split())
     assert stopped.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_mistyped_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["rin", "tiny.toml"])
+    assert "unknown command 'rin'; did you mean 'run'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plan tiny.toml --set tasks=['FAKE'] --set backbones=['Tiny'] --set methods=['NARROW']",
+        "profile TINY --task Fake --top 1",
+        "data check embedded --task FAKE",
+    ],
+)
+def test_names_are_found_in_upper_and_lower_case(words: str) -> None:
+    assert main(words.split()) == 0
 
 
 def list_tasks_code(folder: Path) -> str:

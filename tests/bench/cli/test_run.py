@@ -10,11 +10,30 @@ from bench.study.store import Store
 
 SERIAL = ("--executor", "serial")
 NARROW_ONLY = ("--set", "methods=['narrow']")
+NETWORK = """
+from torch import nn
+from bench.plugins.registry import backbone
+
+@backbone("one_layer")
+def build():
+    return nn.Conv2d(3, 3, 1)
+"""
 FAULTY_STUDY = """
 tasks = ["fake"]
 backbones = [{backbone = "tiny", width = 8}]
 methods = ["narrow", {method = "narrow", label = "bad", fault = "raises", fault_below = 0.6}]
 ratios = [0.5, 0.75]
+"""
+
+ADDED = """
+from dataclasses import dataclass
+from bench.plugins.registry import method
+from tests.fakes import Narrow
+
+@method("added")
+@dataclass(frozen=True)
+class Added(Narrow):
+    "One more row."
 """
 
 KILLED = """
@@ -66,12 +85,29 @@ def test_run_prints_the_table_and_a_second_run_has_nothing_to_do(
 ) -> None:
     assert run(*SERIAL) == 0
     first = capsys.readouterr()
-    assert "| narrow" in first.out and "results/runs/tiny" in first.out
+    assert "  narrow " in first.out
+    assert "1 seed, 2 photographs: differences between rows are not tested" in first.out
+    assert "Page: results/runs/tiny/report.html" in first.out
+    assert (workplace / "results/runs/tiny/report.html").is_file()
     assert run(*SERIAL) == 0
     second = capsys.readouterr()
     assert second.out == first.out
     assert "all 3 cells are stored" in second.err
     assert not (workplace / "results" / "mlflow.db").exists()
+
+
+def test_wide_prints_all_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*SERIAL, "--wide") == 0
+    assert "| narrow" in capsys.readouterr().out
+
+
+def test_quiet_prints_no_progress_and_verbose_prints_phases(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(*SERIAL, "-q", *NARROW_ONLY) == 0
+    assert capsys.readouterr().err == ""
+    assert run(*SERIAL, "-v") == 0
+    assert "'unpruned', ratio 1, seed 0: evaluate" in capsys.readouterr().err
 
 
 def test_a_dry_run_says_what_would_run_and_writes_nothing(
@@ -96,13 +132,74 @@ def test_an_interruption_says_how_to_go_on(
     assert "stored in results/runs/tiny: 3 records; repeat the command to continue" in error
 
 
+def test_a_row_is_added_to_a_study_and_stored_rows_are_not_run_again(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(*SERIAL)
+    (workplace / "added.py").write_text(ADDED)
+    capsys.readouterr()
+    assert run(*SERIAL, "--add", "added.py", "--add", "NARROW:train_steps=2,label=trained") == 0
+    printed = capsys.readouterr()
+    assert "4 of 7 cells to run" in printed.err
+    lines = [line.split()[0] for line in printed.out.splitlines() if line.startswith("  ")]
+    assert lines[1:] == ["unpruned", "narrow", "added", "trained"]
+
+
+def test_a_run_says_which_stored_rows_its_study_leaves_out_and_table_shows_them(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(*SERIAL, "--add", "narrow:train_steps=2,label=trained")
+    capsys.readouterr()
+    assert run(*SERIAL) == 0
+    command = "prunebench table results/runs/tiny --all"
+    sentence = f"1 stored row is not in this study: 'trained'; {command} shows it"
+    assert sentence in capsys.readouterr().out
+    assert main(command.split()[1:]) == 0
+    assert "  trained " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("added", "answer"),
+    [
+        ("narow", "unknown method 'narow'; did you mean 'narrow'?"),
+        ("nowhere.py", "there is no Python file nowhere.py"),
+        ("network.py", "network.py brings no method, so there is no row to add"),
+        ("broken.py", "broken.py cannot be loaded: it raises ZeroDivisionError"),
+        ("narrow:train_steps", "--add narrow:train_steps is not of the form METHOD:OPTION=VALUE"),
+        ("narrow:wide=2", "unknown option of method narrow 'wide'"),
+        ("narrow", "two rows are called 'narrow'; give one of them another label"),
+    ],
+)
+def test_a_row_that_cannot_be_added_is_one_line(
+    added: str, answer: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "broken.py").write_text("1 / 0")
+    (workplace / "network.py").write_text(NETWORK)
+    assert run("--add", added) == 2
+    assert answer in capsys.readouterr().err.splitlines()[-1]
+    assert not (workplace / "results").exists()
+
+
+@pytest.mark.slow
+def test_one_command_leads_from_an_empty_folder_to_a_row_of_smoke(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["new", "mine"]) == 0
+    row = '{method = "global_l2", label = "global L2"}'
+    changes = ["--set", f"methods=['unpruned', {row}]", "--set", "ratios=[0.5]"]
+    assert main(["run", "smoke", "--add", "mine.py", "--no-mlflow", *SERIAL, *changes]) == 0
+    printed = capsys.readouterr().out
+    assert "  mine " in printed and "  global L2 " in printed
+    assert "Page: results/runs/smoke/report.html" in printed
+
+
 def test_a_run_with_failed_cells_ends_with_1_and_names_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run_faulty(*SERIAL) == 1
     printed = capsys.readouterr()
     assert printed.err.splitlines()[-1] == (
-        "prunebench: 1 of 4 cells failed: bad ratio 0.5 seed 0 in search: "
+        "prunebench: 1 of 4 cells failed: 'bad' ratio 0.5 seed 0 in search: "
         "ValueError: a bug in the method; run them again with --retry-failed"
     )
     assert "bad at 0.5 failed in search: ValueError: a bug in the method" in printed.out
@@ -135,7 +232,7 @@ def test_a_time_limit_that_is_no_duration_is_a_mistake(
 def test_a_time_limit_that_is_too_short_is_a_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_faulty(*SERIAL, *NARROW_ONLY, "--time-limit", "0.001s") == 1
     pattern = (
-        "2 of 2 cells failed: narrow ratio 0.5 seed 0 in [a-z]+: "
+        "2 of 2 cells failed: 'narrow' ratio 0.5 seed 0 in [a-z]+: "
         "it ran past the time limit of 0.001 s"
     )
     assert re.search(pattern, capsys.readouterr().err)
@@ -158,7 +255,7 @@ def test_a_worker_that_is_killed_in_a_training_loses_its_own_cell_alone(
     ]
     assert len(list((workplace / "tries").iterdir())) == 2
     message = (
-        "1 of 4 cells failed: killed ratio 0.5 seed 0 in adapt: "
+        "1 of 4 cells failed: 'killed' ratio 0.5 seed 0 in adapt: "
         "the worker was killed by signal 9, perhaps"
     )
     assert message in capsys.readouterr().err

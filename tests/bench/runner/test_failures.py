@@ -34,7 +34,7 @@ def test_a_lost_job_is_run_again_once_for_the_cells_that_have_no_record() -> Non
     assert second is not None and records == []
     assert [cell.ratio for cell in second.remaining_job.cells] == [0.5, 0.25]
     assert second.job == JOB
-    assert second.update("phase", "finetune")
+    second.update("phase", "finetune")
     third, records = second.after_loss("the worker is gone")
     assert third is None
     assert [record.cell.ratio for record in records] == [0.5, 0.25]

@@ -66,7 +66,7 @@ def test_only_pytorch_is_measured_on_another_device(executor):
 def test_the_command_says_what_it_measures(study, store, capsys):
     run(study(), store, SerialExecutor())
     assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
-    assert "narrow, ratio 0.5, seed 0: pytorch measured" in capsys.readouterr().out
+    assert "'narrow', ratio 0.5, seed 0: pytorch measured" in capsys.readouterr().out
     assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
     assert capsys.readouterr().out == f"Every network in {store.folder} is measured already\n"
 

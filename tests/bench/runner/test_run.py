@@ -243,22 +243,10 @@ def test_progress_says_what_runs_and_how_much_is_left(study, store):
     run_study(study(), store, progress=TextProgress(text))
     lines = text.getvalue().splitlines()
     assert lines[0].startswith("3 of 3 cells to run, about")
-    assert lines[-1].startswith("[3/3] narrow, ratio 0.5, seed 0: done: psnr_db")
+    assert lines[-1].startswith("[3/3] 'narrow', ratio 0.5, seed 0: done: psnr_db")
     assert "(1 left, about" in lines[-2]
     run_study(study(), store, progress=TextProgress(text))
     assert text.getvalue().splitlines()[-1] == "all 3 cells are stored"
-
-
-def test_a_terminal_gets_one_line_that_is_rewritten(study, store):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    text = Terminal()
-    run_study(study(), store, progress=TextProgress(text))
-    output = text.getvalue()
-    assert "\r\x1b[K[1/3] narrow, ratio 0.75, seed 0: finetune 4/4 (2 left, about" in output
-    assert output.count("\n") == 4
 
 
 class TwoWorkers(SerialExecutor):

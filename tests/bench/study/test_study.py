@@ -27,6 +27,24 @@ def test_cells_come_in_the_order_of_the_table(study):
     ]
 
 
+def test_names_in_upper_and_lower_case_are_the_same_cells(study):
+    typed = study("tasks=['FAKE']", "backbones=[{backbone='Tiny', width=8}]", "methods=['NARROW']")
+    plain = study("methods=['narrow']")
+    assert typed.cells() == plain.cells()
+    assert study("options.Narrow.train_steps=2").rows == study("options.narrow.train_steps=2").rows
+    with pytest.raises(ConfigError, match="tasks has the entry 'FAKE' twice"):
+        study("tasks=['fake', 'FAKE']")
+
+
+def test_more_rows_come_below_those_of_the_study_and_change_no_other_key(study):
+    more = [{"method": "narrow", "train_steps": 2, "label": "trained"}]
+    cells = study(more_rows=more).cells()
+    assert cells[:3] == study().cells()
+    assert [(cell.label, cell.ratio) for cell in cells[3:]] == [("trained", 0.5), ("trained", 0.75)]
+    with pytest.raises(ConfigError, match="the study needs methods"):
+        study("methods=3", more_rows=more)
+
+
 def test_a_job_holds_the_ratios_of_one_row_and_seed(study):
     checked = study("seeds=[0, 1]")
     jobs = checked.jobs(checked.cells())

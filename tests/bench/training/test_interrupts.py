@@ -18,6 +18,17 @@ def test_the_first_waits_for_the_end_of_the_block() -> None:
     assert seen == [False, True]
 
 
+def test_ctrl_c_is_answered_at_once_and_sigterm_in_silence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(KeyboardInterrupt), defer_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        assert "finishing the step; press Ctrl-C again to stop now" in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt(), defer_interrupts():
+        signal.raise_signal(signal.SIGTERM)
+    assert capsys.readouterr().err == ""
+
+
 def test_the_second_does_not_wait() -> None:
     seen = []
     with pytest.raises(KeyboardInterrupt), defer_interrupts():

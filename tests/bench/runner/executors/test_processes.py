@@ -48,7 +48,7 @@ class Answers:
         progress.on_work("a row")
         for job_cell in job.cells:
             progress.on_phase("finetune")
-            progress.on_step("finetune", 1, 2)
+            progress.on_step("finetune", 1, 2, 0.25)
             (self.folder / f"{job_cell.label} {job_cell.ratio:g} {os.getpid()}").touch()
             if job_cell.ratio == DIES and len(self.tries(job_cell)) <= self.times:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -68,10 +68,24 @@ def make_queue(folder: Path, jobs: Sequence[Named]) -> JobQueue[Named]:
 
 class Notes(Progress):
     def __init__(self) -> None:
-        self.steps: list[tuple[str, int, int]] = []
+        self.works: list[str] = []
+        self.steps: list[tuple[str, int, int, float | None]] = []
 
-    def on_step(self, phase: str, done: int, steps: int) -> None:
-        self.steps.append((phase, done, steps))
+    def on_work(self, what: str) -> None:
+        self.works.append(what)
+
+    def on_step(self, phase: str, done: int, steps: int, loss: float | None = None) -> None:
+        self.steps.append((phase, done, steps, loss))
+
+
+class NotesByJob(Progress):
+    """Keeps the notes of each job."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Notes] = {}
+
+    def at_job(self, key: str) -> Notes:
+        return self.jobs.setdefault(key, Notes())
 
 
 def run_sorted(
@@ -87,10 +101,16 @@ def run_sorted(
 
 def test_processes_give_the_records_that_one_after_the_other_gives(tmp_path: Path) -> None:
     jobs = [job("a", 0.5, 0.25), job("b", 0.75), job("c", 0.75)]
-    notes = Notes()
+    notes = NotesByJob()
     side_by_side = run_sorted(ProcessExecutor(2), tmp_path, jobs, Answers(tmp_path), notes)
     assert side_by_side == run_sorted(SerialExecutor(), tmp_path, jobs, Answers(tmp_path))
-    assert notes.steps == [("a row: finetune", 1, 2)] * 4
+    assert {key: len(listener.steps) for key, listener in notes.jobs.items()} == {
+        "a": 2,
+        "b": 1,
+        "c": 1,
+    }
+    assert notes.jobs["a"].steps[0] == ("finetune", 1, 2, 0.25)
+    assert notes.jobs["a"].works == ["a row", ""], "its line ends with the job"
     assert not active_children()
 
 
@@ -193,7 +213,9 @@ def test_an_interruption_asks_workers_to_stop(
     with pytest.raises(KeyboardInterrupt):
         interrupt(ProcessExecutor(1), tmp_path, Waits(tmp_path))
     assert (tmp_path / "stopped").exists() and not active_children()
-    assert "Traceback" not in capfd.readouterr().err
+    printed = capfd.readouterr().err
+    assert "finishing the step; press Ctrl-C again to stop now" in printed
+    assert "Traceback" not in printed
 
 
 def test_a_second_interruption_kills_workers_that_do_not_stop(
