@@ -1,6 +1,7 @@
 """How long a run will still take: a forecast that is corrected by what finished, and smoothed.
 
-    left    = slowness * (forecast of the cells that are left) - (time since the last record)
+    left    = slowness * (forecast of the cells that are left)
+              - min(time since the last record, slowness * (forecast of one of them))
     e_raw   = now + left                                       the end, as it looks now
     e      += (1 - exp(-dt / SMOOTHING_SECONDS)) (e_raw - e)   the end that is shown
 
@@ -36,7 +37,7 @@ class RemainingTime:
         self._clock = clock
         self._expected = self._taken = PRIOR_SHARE * (sum(self._left.values()) + shared_seconds)
         self._since = self._asked = clock()
-        self._end: float | None = None
+        self._end = -math.inf  # that was shown last
 
     @property
     def cells_left(self) -> int:
@@ -55,12 +56,16 @@ class RemainingTime:
         """Return the seconds that are left; 0 if the present cells take longer than expected."""
         now = self._clock()
         slowness = self._taken / self._expected if self._expected > 0 else 1.0
-        left = (sum(self._left.values()) + self._shared) * slowness - (now - self._since)
+        cells = sum(self._left.values()) * slowness
+        shared = self._shared * slowness
+        # The cells that have not begun are still to come, however long the present one takes.
+        present = shared + cells / max(1, len(self._left))
+        left = cells + shared - min(now - self._since, present)
         if left <= 0:
             return 0.0
-        if self._end is None:
+        if self._end <= now:  # nothing to continue from
             self._end = now + left
         weight = 1 - math.exp(-(now - self._asked) / SMOOTHING_SECONDS)
         self._end += weight * (now + left - self._end)
         self._asked = now
-        return max(0.0, self._end - now)
+        return self._end - now

@@ -57,7 +57,7 @@ class ProcessExecutor:
         with _WorkerPool(self.workers, runner) as pool:
             while repeated or queue.waiting_count or pool.is_busy:
                 _fill(pool, queue, repeated)
-                if not pool.is_busy:
+                if queue.waiting_count and not pool.is_busy:
                     progress.on_work(WAITING)
                 for attempt, kind, content in pool.receive():
                     listener = progress.at_job(attempt.job.key)
