@@ -157,8 +157,7 @@ class TextProgress(Progress):
         self._done += 1
         cell = record.cell
         if record.status == "done":
-            means = ", ".join(f"{name} {value:.3f}" for name, value in record.means.items())
-            outcome = f"done: {means}"
+            outcome = ", ".join(f"{name} {value:.3f}" for name, value in record.means.items())
         else:
             outcome = describe_outcome(record.status, record.phase, record.reason)
         line = (

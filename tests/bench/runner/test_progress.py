@@ -26,7 +26,7 @@ def write_records(verbosity: int) -> list[str]:
 def test_each_record_is_a_line_with_the_label_in_quotes_and_a_forecast() -> None:
     first, done, failed = write_records(0)
     assert first == "2 of 2 cells to run, about 20 min"
-    assert done.startswith("[1/2] 'mosp', ratio 0.5, seed 0: done: psnr_db ")
+    assert done.startswith("[1/2] 'mosp', ratio 0.5, seed 0: psnr_db ")
     assert "(1 left, about " in done
     assert failed == "[2/2] 'mosp', ratio 0.25, seed 0: failed: the loss is nan"
 

@@ -243,7 +243,7 @@ def test_progress_says_what_runs_and_how_much_is_left(study, store):
     run_study(study(), store, progress=TextProgress(text))
     lines = text.getvalue().splitlines()
     assert lines[0].startswith("3 of 3 cells to run, about")
-    assert lines[-1].startswith("[3/3] 'narrow', ratio 0.5, seed 0: done: psnr_db")
+    assert lines[-1].startswith("[3/3] 'narrow', ratio 0.5, seed 0: psnr_db")
     assert "(1 left, about" in lines[-2]
     run_study(study(), store, progress=TextProgress(text))
     assert text.getvalue().splitlines()[-1] == "all 3 cells are stored"

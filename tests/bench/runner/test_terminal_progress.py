@@ -59,7 +59,7 @@ def test_a_finished_cell_is_a_line_above_and_the_jobs_vanish_at_the_end(terminal
     progress.on_record(finished)
     progress.__exit__()
     printed = console.file.getvalue()
-    assert "[1/1] '[bold]mosp', ratio 0.5, seed 0: done: psnr_db" in printed
+    assert "[1/1] '[bold]mosp', ratio 0.5, seed 0: psnr_db" in printed
     assert printed.endswith("\x1b[2K")  # the last drawn line is erased
 
 
