@@ -78,7 +78,7 @@ ADAPTERS = {
     "jinja2": ("bench/report/page.py",),
     "tabulate": ("bench/report/columns.py",),
     "itables": ("bench/report/page.py",),
-    "mlflow": ("bench/report/mlflow_sync.py",),
+    "mlflow": ("bench/report/mlflow_",),
     "ray": ("bench/runner/executors/ray.py",),
     "pooch": ("bench/files/download.py",),
     "onnx": ("bench/export/onnx_file.py",),

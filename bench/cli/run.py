@@ -72,7 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.report.results import collect_results
     from bench.report.table import render_table
     from bench.runner.failures import summarize_failures
-    from bench.runner.progress import TextProgress
     from bench.runner.run import run_study
     from bench.study.store import Store
 
@@ -92,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=device,
         retry_failed=arguments.retry_failed,
         time_limit_seconds=time_limit_seconds,
-        progress=TextProgress(),
+        progress=_create_listener(arguments, store),
         command=arguments.command_line,
     )
     print(f"\n{render_table(collect_results(records, store.cells()))}\n")
@@ -104,6 +103,15 @@ def run(arguments: argparse.Namespace) -> int:
     if failures:
         print(f"\nprunebench: {failures}; run them again with --retry-failed", file=sys.stderr)
     return int(bool(failures))
+
+
+def _create_listener(arguments: argparse.Namespace, store: Any) -> Any:
+    """Return what reports the run in the terminal and copies its records to MLflow."""
+    from bench.report.mlflow_sync import MlflowCopy
+    from bench.runner.listeners import Listeners
+    from bench.runner.progress import TextProgress
+
+    return Listeners(TextProgress(), *([] if arguments.no_mlflow else [MlflowCopy(store)]))
 
 
 def _create_executor(arguments: argparse.Namespace, study: Any) -> Any:
