@@ -80,7 +80,7 @@ ADAPTERS = {
     "rich": ("bench/runner/terminal_progress.py",),
     "argcomplete": ("bench/cli/main.py",),
     "itables": ("bench/report/page.py",),
-    "mlflow": ("bench/report/mlflow_sync.py",),
+    "mlflow": ("bench/report/mlflow_",),
     "ray": ("bench/runner/executors/ray.py",),
     "pooch": ("bench/files/download.py",),
     "onnx": ("bench/export/onnx_file.py",),

@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
             device=device,
             retry_failed=arguments.retry_failed,
             time_limit_seconds=time_limit_seconds,
-            progress=progress,
+            progress=_add_tracker(progress, arguments, store),
             command=arguments.command_line,
         )
     results = collect_results(records, store.cells())
@@ -117,6 +117,16 @@ def run(arguments: argparse.Namespace) -> int:
     if failures:
         print(f"\nprunebench: {failures}; run them again with --retry-failed", file=sys.stderr)
     return int(bool(failures))
+
+
+def _add_tracker(progress: Any, arguments: argparse.Namespace, store: Any) -> Any:
+    """Return the listener of a run, which also copies its records to MLflow unless told not to."""
+    if arguments.no_mlflow:
+        return progress
+    from bench.report.mlflow_sync import MlflowCopy
+    from bench.runner.listeners import Listeners
+
+    return Listeners(progress, MlflowCopy(store))
 
 
 def _create_executor(arguments: argparse.Namespace, study: Any) -> Any:

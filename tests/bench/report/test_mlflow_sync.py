@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from bench.files.lock import hold_lock
 from bench.report.frame import merge_rows
 from bench.report.mlflow_state import read_note, write_note
-from bench.report.mlflow_sync import cell_params, log_study, record_metrics, tracking_uri
+from bench.report.mlflow_sync import MlflowCopy, log_study, tracking_uri
+from bench.study.store import Store
 from tests.bench.report.mlflow_in_memory import Server
 from tests.bench.report.stored import make_store
 from tests.bench.report.synthetic import cell, record, study_cells, study_records, unfinished_record
@@ -48,20 +50,13 @@ def read_runs(folder: Path) -> tuple[Any, list[Any]]:
 
 def test_a_study_is_a_parent_with_one_nested_run_per_record(folder: Path) -> None:
     records = [record(cell()), unfinished_record(cell(ratio=0.25), "failed", "it broke")]
-    network = folder / "models" / records[0].key
-    network.mkdir(parents=True)
-    (network / "spec.json").write_text("{}")
     assert log_study(folder, "demo", records, study_cells()) == 2
     client, (parent, *nested) = read_runs(folder)
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
         f"table.{fmt}" for fmt in ("md", "csv", "tex", "json")
     } | {"report.html"}
     done = next(run for run in nested if run.data.tags["prunebench.status"] == "done")
-    assert {file.path for file in client.list_artifacts(done.info.run_id)} == {
-        "model",
-        "record.json",
-        "widths.json",
-    }
+    assert [file.path for file in client.list_artifacts(done.info.run_id)] == ["record.json"]
     assert done.data.tags["prunebench.key"] == records[0].key
     assert done.data.metrics["psnr_db"] == records[0].means["psnr_db"]
     assert done.data.params["recipe.batch"] == str(records[0].cell.recipe.batch)
@@ -82,10 +77,9 @@ def test_everything_reads_back_through_the_client(
     records = {record.key: record for record in store.records()}
     for run in nested:
         record = records[run.data.tags["prunebench.key"]]
-        assert {name: run.data.metrics[name] for name in ("psnr_db", "peak_bytes")} == {
-            "psnr_db": record.means["psnr_db"],
-            "peak_bytes": record.peak_bytes,
-        }
+        assert run.data.metrics.keys() == {"psnr_db", "ssim", "peak_mib", "parameters", "seconds"}
+        assert run.data.metrics["psnr_db"] == record.means["psnr_db"]
+        assert run.data.metrics["peak_mib"] == (record.peak_bytes or 0) / 2**20
         assert run.data.params["ratio"] == str(record.cell.ratio)
     figures = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
     assert figures == {f"figures/{name}.png" for name in ("curve", "memory", "pattern", "visual")}
@@ -174,18 +168,6 @@ def test_the_environment_names_the_server(folder: Path, monkeypatch: pytest.Monk
     assert tracking_uri(folder) == "http://somewhere"
 
 
-def test_params_are_flat_and_cut_where_long() -> None:
-    flat = cell_params(cell(method_options={"list": list(range(1000))}))
-    assert flat["backbone_options.width"] == "8"
-    assert len(flat["method_options.list"]) == 500 and flat["method_options.list"].endswith(" ...")
-    assert "label" not in flat and "data" not in flat
-
-
-def test_metrics_leave_out_what_does_not_exist() -> None:
-    assert "psnr_db" not in record_metrics(unfinished_record(cell(), "failed", "it broke"))
-    assert record_metrics(record(cell()))["steps"] == 2700
-
-
 @pytest.fixture
 def make_server(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
     """Return a function that makes a server in memory, which every client then uses.
@@ -228,12 +210,13 @@ def test_a_copy_that_ends_at_any_call_is_completed_by_the_next_and_nothing_is_th
         completed = log_study(folder, "demo", records, uri=uri)
         assert completed is not None and completed >= 3 - len(copied)
         assert log_study(folder, "demo", records, uri=uri) == 0
-        assert state(server) == state(undisturbed)
+        assert state(server) == state(undisturbed) and len(server.models) == 1
 
 
 def state(server: Server) -> list[Any]:
     """Return all runs without the values that differ between servers."""
     changing = ("prunebench.key", "mlflow.parentRunId")
+    changing_fields = {"model_id": "", "run": ""}
     return sorted(
         (
             run.data.tags.get("prunebench.key", ""),
@@ -242,8 +225,11 @@ def state(server: Server) -> list[Any]:
             run.data.params,
             run.data.metrics,
             sorted(run.artifacts),
+            run.inputs,
+            [vars(server.models[output.model_id]) | changing_fields for output in outputs],
         )
         for run in server.runs.values()
+        for outputs in [run.outputs.model_outputs]
     )
 
 
@@ -317,8 +303,41 @@ def test_two_that_copy_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.Mo
             meetings.append("both were inside")
         return 1
 
-    monkeypatch.setattr("bench.report.mlflow_sync._copy", copy)
+    monkeypatch.setattr("bench.report.mlflow_sync._copy_study", copy)
     arguments = (tmp_path, "study", [record(cell())], (), f"sqlite:///{tmp_path}/mlflow.db")
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(lambda _: log_study(*arguments), range(2))) == [1, 1]
     assert meetings == []
+
+
+def test_each_record_is_there_as_soon_as_it_is_written(folder: Path) -> None:
+    store = make_store(folder, pending=8)
+    first, second = store.records()
+    listener = MlflowCopy(store)
+    for written in (first, first, second):
+        listener.on_record(written)
+    _, (parent, *nested) = read_runs(folder)
+    assert (parent.info.status, parent.data.tags["mlflow.runName"]) == ("RUNNING", "by-hand")
+    assert {run.data.tags["prunebench.key"] for run in nested} == {first.key, second.key}
+    assert log_study(folder, "by-hand", store.records(), store.cells()) == 0
+    _, (parent, *nested) = read_runs(folder)
+    assert parent.info.status == "FINISHED" and len(nested) == 2
+
+
+def test_a_server_that_fails_during_a_run_is_asked_once_and_warned_of_once(
+    folder: Path, make_server: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = make_server(0)
+    listener = MlflowCopy(make_store(folder, pending=7), uri="http://a")
+    for written in Store(folder).records():
+        listener.on_record(written)
+    assert server.calls == 1
+    assert capsys.readouterr().err.count("warning: MLflow at http://a failed") == 1
+    assert log_study(folder, "by-hand", Store(folder).records(), uri="http://a") == 3
+
+
+def test_a_run_does_not_wait_for_another_that_is_writing_to_mlflow(folder: Path) -> None:
+    store = make_store(folder, pending=9)
+    with hold_lock(folder.parent.parent / "mlflow.db.lock"):
+        MlflowCopy(store).on_record(store.records()[0])
+    assert not (folder.parent.parent / "mlflow.db").exists()
