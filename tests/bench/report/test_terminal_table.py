@@ -46,17 +46,22 @@ def test_labels_are_rows_budgets_columns_and_the_best_and_mosp_are_marked() -> N
 def test_one_seed_is_said_to_be_untested() -> None:
     records = [scored_record(label, [0.0] * 12) for label in ("mosp", "a")]
     text = " ".join(render_pivot(collect_results(records)).split())
-    assert "1 seed, 12 photographs: differences between rows are not tested" in text
+    assert "One seed and 12 scenes: no difference is tested, which takes 3 seeds and 10" in text
 
 
-def test_where_differences_can_be_tested_it_says_how() -> None:
+def test_without_mosp_nothing_is_compared() -> None:
+    results = collect_results([scored_record("a", [0.0] * 12)])
+    assert "No row is compared with MOSP, so no difference is tested" in render_pivot(results)
+
+
+def test_where_differences_can_be_tested_it_says_so() -> None:
     records = [
         scored_record(label, [0.1 * index + seed for index in range(12)], seed)
         for label in ("mosp", "a")
         for seed in range(3)
     ]
     text = " ".join(render_pivot(collect_results(records)).split())
-    assert "3 seeds, 12 photographs; prunebench table RUN --against LABEL tests" in text
+    assert "3 seeds and 12 scenes: differences are tested at 5 %" in text
     assert "± half of the 95 % interval over seeds" in text
 
 
