@@ -1,6 +1,7 @@
-"""The table of the page: the printed table, with the comparison with MOSP beside it.
+"""The tables of the page: the pivot of methods and budgets, and the whole table.
 
-Each entry has the number that it is sorted by.
+The whole one is the printed table, with the comparison with MOSP beside it. Each entry has the
+number that it is sorted by.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bench.report.captions import describe_sample, describe_test, format_status
 from bench.report.frame import Row
-from bench.report.ranks import find_mark
+from bench.report.ranks import find_mark, format_rank
 from bench.report.statistics import MIN_SCENES, MIN_SEEDS
 from bench.report.table import (
     COST_COLUMNS,
@@ -31,6 +32,43 @@ class Entry(NamedTuple):
     text: str
     order: Any
     mark: str = ""
+
+
+class PivotEntry(NamedTuple):
+    """One cell of the pivot: PSNR with its interval, rank, and share of the rows that it beats."""
+
+    text: str
+    order: float
+    rank: str
+    share: float | None
+
+
+def pivot_lines(rows: Sequence[Row]) -> tuple[list[float], dict[str, list[PivotEntry]]]:
+    """Return the ratios below 1, and an entry for each of them for every label.
+
+    `rows` are those of one section. Labels with an answer at every ratio come first, by their mean
+    PSNR.
+    """
+    pruned = [row for row in rows if row["ratio"] < 1]
+    ratios = list(dict.fromkeys(row["ratio"] for row in pruned))
+    found = {(row["label"], row["ratio"]): _pivot_entry(row) for row in pruned}
+    missing = PivotEntry(MISSING, _sort_key(None), "", None)
+    lines = {
+        label: [found.get((label, ratio), missing) for ratio in ratios]
+        for label in dict.fromkeys(row["label"] for row in pruned)
+    }
+    by_psnr = sorted(lines.items(), key=lambda line: -sum(entry.order for entry in line[1]))
+    return ratios, dict(by_psnr)
+
+
+def _pivot_entry(row: Row) -> PivotEntry:
+    """Return the entry of one row."""
+    if row["psnr_db"] is None:
+        return PivotEntry(format_status(row), _sort_key(None), "", None)
+    beaten = row["psnr_rank"] and (row["ranked_rows"] - row["psnr_rank"])
+    share = beaten / max(1, row["ranked_rows"] - 1) if row["psnr_rank"] else None
+    rank = format_rank(row) if row["psnr_rank"] else ""
+    return PivotEntry(format_mean(row, "psnr_db", ".2f", PLAIN), row["psnr_db"], rank, share)
 
 
 def table_headers(rows: Sequence[Row]) -> list[str]:
