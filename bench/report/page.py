@@ -26,6 +26,7 @@ from bench.report.frame import MAIN_METHOD, first_per_key
 from bench.report.headlines import describe_answers, describe_evidence
 from bench.report.page_chart import marker_paths
 from bench.report.page_memory import compare_memory
+from bench.report.pivot import build_pivot, render_latex
 from bench.report.results import RunResults
 from bench.report.style import label_styles
 from bench.report.table import render_table
@@ -66,14 +67,13 @@ def page_content(studies: Studies) -> dict[str, Any]:
     room = page_crops.MAX_CHARACTERS // max(1, sections)
     numbers = count()
     names = _name_studies([store for store, _ in studies])
-    styles = [label_styles(results.methods) for _, results in studies]
     return {
         "title": " and ".join(names),
         "studies": [
             {"name": name} | _build_study(store, results, numbers, room)
             for name, (store, results) in zip(names, studies, strict=True)
         ],
-        "markers": marker_paths(style for labels in styles for style in labels.values()),
+        "markers": marker_paths(),
         "paper": PAPER,
         "project": PROJECT,
     }
@@ -131,18 +131,19 @@ def _build_section(
     rows, records = section.rows, section.records
     first_seeds = _select_first_seeds(records)
     curve_panels, skips_panels = curve.select_panels(section), skips.build_panels(section)
-    ratios, pivot = page_table.pivot_lines(rows)
+    pivot = build_pivot(rows)
     return {
         "number": number,
         "title": section_title(rows[0]),
         "main_label": next((row["label"] for row in rows if row["method"] == MAIN_METHOD), ""),
         "summary": [*describe_answers(rows), describe_evidence(rows)],
-        "ratios": ratios,
+        "ratios": pivot.ratios,
         "trade_off": page_curves.trade_off_charts(curve_panels[0], styles)
         if curve_panels
         else None,
         "views": page_crops.encode_views(collect_views(store, first_seeds), room),
-        "pivot": pivot,
+        "unpruned": pivot.unpruned,
+        "pivot": page_table.pivot_lines(pivot),
         "headers": page_table.table_headers(rows),
         "lines": page_table.table_lines(rows),
         "notes": section_caption(rows)
@@ -169,7 +170,7 @@ def _collect_downloads(results: RunResults) -> dict[str, str]:
     """Return suffix -> file as a data URL: the tables, and the curve if there is one."""
     files = {
         "csv": _encode_file(render_table(results, "csv").encode(), "text/csv"),
-        "tex": _encode_file(render_table(results, "tex").encode(), "text/plain"),
+        "tex": _encode_file(render_latex(results).encode(), "text/plain"),
     }
     if curve.select_panels(results):
         files["pdf"] = _encode_figure(partial(curve.draw, results), "application/pdf")

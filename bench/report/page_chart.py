@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from bench.report.frame import MAIN_METHOD
 from bench.report.statistics import spread_apart
+from bench.report.style import METHOD_STYLES
 
 WIDE, NARROW = 720, 380  # pixels
 MIN_HEIGHT, NAME_HEIGHT = 440, 15  # pixels
@@ -18,6 +19,7 @@ LEFT, TOP, BOTTOM = 52, 22, 46  # pixels around the axes
 CHARACTER, BOLD = 6.7, 7.6  # pixels of a character of a name, and of a bold one
 NAMES_SHARE = 0.37  # of the width, at most
 MARKER = 9  # pixels: its size
+UNPRUNED_MARKER = "*"  # the others are those of methods
 KEY = 16  # pixels: room for the marker before a name
 MARGIN = 0.05  # around the points, as a share of their range
 DASHES = {"-": "none", "--": "6 3", "-.": "7 3 1.5 3", ":": "1.5 2.5"}
@@ -109,6 +111,7 @@ def lay_out(chart: Chart, width: int) -> dict[str, Any]:
     points = [point for line in chart.lines for point in line.points]
     x_scale = _fit_scale([0.0, *(point.x for point in points), *chart.columns], LEFT, right)
     y_values = [point.y + sign * point.half for point in points for sign in (-1, 1)]
+    y_values += [] if chart.level is None else [chart.level]
     y_scale = _fit_scale(y_values, bottom, TOP, chart.is_logarithmic)
     ends = [y_scale.place(line.points[-1].y) for line in chart.lines]
     shares = spread_apart([(end - TOP) / (bottom - TOP) for end in ends], _gap(bottom))
@@ -132,12 +135,12 @@ def lay_out(chart: Chart, width: int) -> dict[str, Any]:
     }
 
 
-def marker_paths(styles: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def marker_paths() -> dict[str, str]:
     """Return the id of each marker in the page -> its outline as an SVG path around (0, 0)."""
     from matplotlib.markers import MarkerStyle
 
     paths = {}
-    for marker in dict.fromkeys(style["marker"] for style in styles):
+    for marker in (UNPRUNED_MARKER, *(marker for _, marker in METHOD_STYLES.values())):
         style = MarkerStyle(marker)
         outline: Any = style.get_path().transformed(style.get_transform())
         paths[marker_id(marker)] = "".join(

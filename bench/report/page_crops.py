@@ -9,7 +9,7 @@ from typing import Any
 from bench.errors import ConfigError
 from bench.report.crops_figure import View
 
-MAX_CHARACTERS = 3_200_000  # of all crops of a page, as text
+MAX_CHARACTERS = 2_900_000  # of all crops of a page, as text
 
 
 def encode_views(views: Sequence[View], room: int) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from bench.report.captions import describe_sample, describe_test, format_status
 from bench.report.frame import Row
+from bench.report.pivot import Pivot
 from bench.report.ranks import find_mark, format_rank
 from bench.report.statistics import MIN_SCENES, MIN_SEEDS
 from bench.report.table import (
@@ -43,30 +44,25 @@ class PivotEntry(NamedTuple):
     share: float | None
 
 
-def pivot_lines(rows: Sequence[Row]) -> tuple[list[float], dict[str, list[PivotEntry]]]:
-    """Return the ratios below 1, and an entry for each of them for every label.
+NO_VALUE = -1e300  # sorts below all others
+MISSING_ENTRY = PivotEntry(MISSING, NO_VALUE, "", None)
 
-    `rows` are those of one section. Labels with an answer at every ratio come first, by their mean
-    PSNR.
-    """
-    pruned = [row for row in rows if row["ratio"] < 1]
-    ratios = list(dict.fromkeys(row["ratio"] for row in pruned))
-    found = {(row["label"], row["ratio"]): _pivot_entry(row) for row in pruned}
-    missing = PivotEntry(MISSING, _sort_key(None), "", None)
-    lines = {
-        label: [found.get((label, ratio), missing) for ratio in ratios]
-        for label in dict.fromkeys(row["label"] for row in pruned)
+
+def pivot_lines(pivot: Pivot) -> dict[str, list[PivotEntry]]:
+    """Return an entry for each ratio of every label, in the order of the pivot."""
+    return {
+        label: [MISSING_ENTRY if row is None else _pivot_entry(row) for row in rows]
+        for label, rows in pivot.lines.items()
     }
-    by_psnr = sorted(lines.items(), key=lambda line: -sum(entry.order for entry in line[1]))
-    return ratios, dict(by_psnr)
 
 
 def _pivot_entry(row: Row) -> PivotEntry:
     """Return the entry of one row."""
     if row["psnr_db"] is None:
-        return PivotEntry(format_status(row), _sort_key(None), "", None)
-    beaten = row["psnr_rank"] and (row["ranked_rows"] - row["psnr_rank"])
-    share = beaten / max(1, row["ranked_rows"] - 1) if row["psnr_rank"] else None
+        return MISSING_ENTRY._replace(text=format_status(row))
+    share = None
+    if row["psnr_rank"]:
+        share = (row["ranked_rows"] - row["psnr_rank"]) / max(1, row["ranked_rows"] - 1)
     rank = format_rank(row) if row["psnr_rank"] else ""
     return PivotEntry(format_mean(row, "psnr_db", ".2f", PLAIN), row["psnr_db"], rank, share)
 
@@ -163,4 +159,4 @@ def _number_entry(row: Row, name: str, number_format: str, mark: str = "") -> En
 
 def _sort_key(value: float | None) -> float:
     """Return a number to sort by; a missing value is below all others."""
-    return -1e300 if value is None else value
+    return NO_VALUE if value is None else value

@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from bench.report.page_chart import NAME_HEIGHT, NARROW, Chart, Line, Point, lay_out, marker_paths
+from bench.report.page_chart import (
+    NAME_HEIGHT,
+    NARROW,
+    Chart,
+    Line,
+    Point,
+    lay_out,
+    marker_id,
+    marker_paths,
+)
 from bench.report.style import label_styles
 
 
@@ -53,7 +62,13 @@ def test_all_points_and_columns_are_inside_the_axes() -> None:
     assert all(layout["left"] <= place <= layout["right"] for place in places)
 
 
+def test_the_level_is_inside_the_axes() -> None:
+    layout = lay_out(make_chart({"mosp": [5.0, 7.0]}, level=9.0), NARROW)
+    assert layout["top"] <= layout["level"] < layout["lines"][0]["points"][-1]["y"]
+
+
 def test_every_marker_has_an_outline() -> None:
-    styles = label_styles({name: name for name in ("mosp", "assl", "unpruned", "a plugin")})
-    paths = marker_paths(styles.values())
-    assert len(paths) == 4 and all(path.startswith("M") for path in paths.values())
+    plugins = {f"plugin {index}": f"plugin {index}" for index in range(30)}
+    styles = label_styles({"mosp": "mosp", "unpruned": "unpruned"} | plugins)
+    paths = marker_paths()
+    assert all(paths[marker_id(style["marker"])].startswith("M") for style in styles.values())
