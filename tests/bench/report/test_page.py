@@ -91,7 +91,7 @@ def test_an_unfinished_study_says_how_much_is_missing(tmp_path: Path, pending: i
 
 
 def test_a_packaged_study_says_what_it_is_and_one_of_the_user_does_not(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
+    store = make_store(tmp_path, pending=10)
     assert study(store)["about"] == ""
     store.write_study("smoke", store.cells(), "prunebench run smoke")
     assert study(store)["about"].startswith("All code paths of table1")
@@ -109,7 +109,7 @@ def test_tables_and_the_curve_can_be_downloaded(tmp_path: Path) -> None:
 
 
 def test_two_studies_share_a_page_and_no_id(tmp_path: Path) -> None:
-    stores = [make_store(tmp_path / name) for name in ("a", "b")]
+    stores = [make_store(tmp_path / name, pending=10) for name in ("a", "b")]
     path = write_pages([(store, read_results(store)) for store in stores], tmp_path / "both.html")
     text = path.read_text("utf-8")
     ids = re.findall(r' id="([^"]+)"', text)
