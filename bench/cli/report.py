@@ -1,8 +1,8 @@
 """`prunebench report RUN`: write the page, tables and figures of a run into its folder."""
 
 import argparse
+from pathlib import Path
 
-from bench.cli.parser import add_run_folder_argument
 from bench.cli.resolve import open_store
 
 NAME = "report"
@@ -12,12 +12,20 @@ EXAMPLE = "prunebench report results/runs/table1"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
-    add_run_folder_argument(parser)
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="folder of a run, such as results/runs/table1; the run may still be in progress; "
+        "of several runs, write one page beside the first folder",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the files and print their paths."""
-    from bench.report.write_report import write_report
+    from bench.report.write_report import write_joint_page, write_report
 
-    for path in write_report(open_store(arguments.folder)):
+    stores = [open_store(folder) for folder in arguments.folders]
+    for path in write_report(stores[0]) if len(stores) == 1 else [write_joint_page(stores)]:
         print(path)

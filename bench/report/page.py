@@ -1,37 +1,51 @@
-"""The page: a study as one HTML file that needs no network.
+"""The page: studies as one HTML file that needs no network.
 
-It is for reading, sorting, hovering over points and comparing pictures. It holds the table, the
-curve, the memory of every time step, the pattern, the crops, and how they were made. It can be
-written while the study runs, and then says what is missing. Jinja2 fills `page.html`, plotly draws,
-DataTables (as packed by itables) sorts and filters; crops and scripts are inside the file.
+It answers the question first, then shows what the answer rests on: the curve, restored crops under
+a slider, tables, the memory of every time step, how rows were trained, what they keep, and how all
+was made. It can be written while a study runs, and then says what is missing. Jinja2 fills
+`page.html`; its style, script, charts and crops are inside the file.
 """
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
+from functools import partial
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.files import atomic
 from bench.records import Record
-from bench.report import curve, interactive, page_table, pattern, rank_figure, skips
+from bench.report import curve, page_crops, page_curves, page_table, pattern, rank_figure, skips
 from bench.report.captions import row_notes, section_caption, section_title
 from bench.report.components import describe_components
 from bench.report.convention_agreement import describe_agreement
-from bench.report.crops_figure import View, collect_views
+from bench.report.crops_figure import collect_views
 from bench.report.frame import MAIN_METHOD, first_per_key
 from bench.report.headlines import describe_answers, describe_evidence
+from bench.report.page_chart import marker_paths
+from bench.report.page_memory import compare_memory
+from bench.report.pivot import build_pivot, render_latex
 from bench.report.results import RunResults
+from bench.report.style import label_styles
+from bench.report.table import render_table
+from bench.study.catalogue import list_entries
 from bench.study.store import Store
 
 TEMPLATE = "page.html"
-TABLE_SCRIPT = "itables"  # packs DataTables, its script and its style, as two files
+PAPER = "https://doi.org/10.1609/aaai.v37i2.25319"
+PROJECT = "https://github.com/prunebench/prunebench"
+Studies = Sequence[tuple[Store, RunResults]]
 
 
 def write_page(store: Store, results: RunResults, path: Path) -> Path:
     """Write the page of a run folder; return the path."""
+    return write_pages([(store, results)], path)
+
+
+def write_pages(studies: Studies, path: Path) -> Path:
+    """Write one page of several run folders, one after the other; return the path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -41,74 +55,108 @@ def write_page(store: Store, results: RunResults, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template(TEMPLATE).render(page_content(store, results))
+    environment.filters["unit_name"] = pattern.format_unit
+    html = environment.get_template(TEMPLATE).render(page_content(studies))
     atomic.write(path, html.encode())
     return path
 
 
-def page_content(store: Store, results: RunResults) -> dict[str, Any]:
+def page_content(studies: Studies) -> dict[str, Any]:
     """Return the variables of the template."""
-    script, style = _read_table_files()
+    sections = sum(len(results.split_sections()) for _, results in studies)
+    room = page_crops.MAX_CHARACTERS // max(1, sections)
+    numbers = count()
+    names = _name_studies([store for store, _ in studies])
     return {
-        "name": store.name(),
-        "sections": [
-            _build_section(store, section, index)
-            for index, section in enumerate(results.split_sections())
+        "title": " and ".join(names),
+        "studies": [
+            {"name": name} | _build_study(store, results, numbers, room)
+            for name, (store, results) in zip(names, studies, strict=True)
         ],
-        "cell_count": len(results.cells) or len(results.records),
-        "agreement": describe_agreement(results.rows),
-        "counts": _count_statuses(results),
-        "facts": _collect_facts(store, results),
-        "plotly": interactive.plotly_script(),
-        "table_script": b64encode(script).decode(),
-        "table_style": style.decode(),
+        "markers": marker_paths(),
+        "paper": PAPER,
+        "project": PROJECT,
     }
 
 
-def _read_table_files() -> tuple[bytes, bytes]:
-    """Read script and style of DataTables.
+def _name_studies(stores: Sequence[Store]) -> list[str]:
+    """Return the names of studies, with their folders if two have one name."""
+    names = [store.name() for store in stores]
+    return [
+        name if names.count(name) == 1 else f"{name} in {store.folder}"
+        for name, store in zip(names, stores, strict=True)
+    ]
 
-    The package is not imported, because importing it would set up a notebook.
+
+def _build_study(
+    store: Store, results: RunResults, numbers: Iterator[int], room: int
+) -> dict[str, Any]:
+    """Return the variables of one study.
+
+    Args:
+        store: of the study.
+        results: of the study.
+        numbers: for the sections, unlike those of all other sections of the page.
+        room: for the crops of a section, in characters.
     """
-    package = find_spec(TABLE_SCRIPT)
-    folder = Path(str(package.origin)).parent / "html" if package else Path()
-    return (folder / "dt_bundle.js").read_bytes(), (folder / "dt_bundle.css").read_bytes()
-
-
-def _build_section(store: Store, section: RunResults, index: int) -> dict[str, Any]:
-    """Return the variables of one section."""
-    rows = section.rows
-    records = section.records
-    main_label = next((row["label"] for row in rows if row["method"] == MAIN_METHOD), None)
-    first_seeds = _select_first_seeds(records)
-    curve_panels = curve.select_panels(section)
-    pattern_panels = {panel.ratio: panel for panel in pattern.build_panels(section)}
-    skips_panels = skips.build_panels(section)
-    timelines = [record for record in first_seeds if record.timeline]
+    styles = label_styles(results.methods)
+    about, dot, more = _describe(store).partition(". ")
     return {
+        "about": about + dot.strip(),
+        "more": more,
+        "cell_count": len(results.cells) or len(results.records),
+        "counts": _count_statuses(results),
+        "agreement": describe_agreement(results.rows),
+        "sections": [
+            _build_section(store, section, styles, next(numbers), room)
+            for section in results.split_sections()
+        ],
+        "facts": _collect_facts(store, results),
+        "downloads": _collect_downloads(results),
+    }
+
+
+def _describe(store: Store) -> str:
+    """Return what a packaged study says of itself; "" for a study of the user."""
+    if ".toml" in store.command():
+        return ""
+    about = {entry["name"]: str(entry["about"]) for entry in list_entries("studies")}
+    return about.get(store.name(), "")
+
+
+def _build_section(
+    store: Store, section: RunResults, styles: page_curves.Styles, number: int, room: int
+) -> dict[str, Any]:
+    """Return the variables of one section; None or empty for what has nothing to show."""
+    rows, records = section.rows, section.records
+    first_seeds = _select_first_seeds(records)
+    curve_panels, skips_panels = curve.select_panels(section), skips.build_panels(section)
+    pivot = build_pivot(rows)
+    return {
+        "number": number,
         "title": section_title(rows[0]),
-        "anchor": f"section{index}",
+        "main_label": next((row["label"] for row in rows if row["method"] == MAIN_METHOD), ""),
+        "summary": [*describe_answers(rows), describe_evidence(rows)],
+        "ratios": pivot.ratios,
+        "trade_off": page_curves.trade_off_charts(curve_panels[0], styles)
+        if curve_panels
+        else None,
+        "views": page_crops.encode_views(collect_views(store, first_seeds), room),
+        "unpruned": pivot.unpruned,
+        "pivot": page_table.pivot_lines(pivot),
         "headers": page_table.table_headers(rows),
         "lines": page_table.table_lines(rows),
         "notes": section_caption(rows)
         + page_table.comparison_notes(rows)
         + describe_components(rows, records)
         + row_notes(rows),
-        "summary": [*describe_answers(rows), describe_evidence(rows)],
-        "curve": interactive.render_curve(curve_panels[0], f"curve{index}")
-        if curve_panels
+        "ranks": _encode_figure(partial(rank_figure.draw, section), "image/png")
+        if rank_figure.build_panels(section)
         else None,
-        "ranks": _encode_ranks(section) if rank_figure.build_panels(section) else None,
-        "timelines": interactive.render_timelines(timelines, f"timelines{index}")
-        if timelines
-        else None,
-        "pattern": interactive.render_pattern(pattern_panels, f"pattern{index}")
-        if pattern_panels
-        else None,
-        "skips": interactive.render_skips(skips_panels[0], f"skips{index}")
-        if skips_panels
-        else None,
-        "views": [_encode_view(view, main_label) for view in collect_views(store, first_seeds)],
+        "memory": compare_memory(first_seeds),
+        "learning": page_curves.learning_charts(first_seeds, styles),
+        "skips": page_curves.skips_chart(skips_panels[0]) if skips_panels else None,
+        "patterns": pattern.build_panels(section),
     }
 
 
@@ -118,34 +166,27 @@ def _select_first_seeds(records: Sequence[Record]) -> list[Record]:
     return first_per_key(done, lambda record: (record.cell.label, record.cell.ratio))
 
 
-def _encode_ranks(section: RunResults) -> str:
-    """Return the figure of the ranks as a data URL."""
+def _collect_downloads(results: RunResults) -> dict[str, str]:
+    """Return suffix -> file as a data URL: the tables, and the curve if there is one."""
+    files = {
+        "csv": _encode_file(render_table(results, "csv").encode(), "text/csv"),
+        "tex": _encode_file(render_latex(results).encode(), "text/plain"),
+    }
+    if curve.select_panels(results):
+        files["pdf"] = _encode_figure(partial(curve.draw, results), "application/pdf")
+    return files
+
+
+def _encode_figure(draw: Callable[[Path], Path], kind: str) -> str:
+    """Return a figure as a data URL; `kind` ends with its suffix."""
     with TemporaryDirectory() as folder:
-        path = rank_figure.draw(section, Path(folder) / "ranks.png")
-        return _encode_picture(path)
+        path = draw(Path(folder) / f"figure.{kind.partition('/')[2]}")
+        return _encode_file(path.read_bytes(), kind)
 
 
-def _encode_picture(path: Path) -> str:
-    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"
-
-
-def _encode_view(view: View, main_label: str | None) -> dict[str, Any]:
-    """Return one photograph with its crops as data URLs.
-
-    `shown` is the index of the crop that is shown beside the degraded one at first: that of
-    `main_label` at the smallest ratio.
-    """
-    tiles = [
-        {
-            "name": tile.name,
-            "scores": tile.scores,
-            "image": _encode_picture(tile.path),
-        }
-        for tile in view.tiles
-    ]
-    ranks = [(tile.label == main_label, -(tile.ratio or 1)) for tile in view.tiles]
-    shown = ranks.index(max(ranks))
-    return {"name": f"{view.test_set}: {view.photograph}", "tiles": tiles, "shown": shown}
+def _encode_file(content: bytes, kind: str) -> str:
+    """Return a file of a media type as a data URL."""
+    return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
 def _count_statuses(results: RunResults) -> dict[str, int]:

@@ -1,6 +1,7 @@
-"""The table of the page: the printed table, with the comparison with MOSP beside it.
+"""The tables of the page: the pivot of methods and budgets, and the whole table.
 
-Each entry has the number that it is sorted by.
+The whole one is the printed table, with the comparison with MOSP beside it. Each entry has the
+number that it is sorted by.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,8 @@ from typing import Any, NamedTuple
 
 from bench.report.captions import describe_sample, describe_test, format_status
 from bench.report.frame import Row
-from bench.report.ranks import find_mark
+from bench.report.pivot import Pivot
+from bench.report.ranks import find_mark, format_rank
 from bench.report.statistics import MIN_SCENES, MIN_SEEDS
 from bench.report.table import (
     COST_COLUMNS,
@@ -31,6 +33,38 @@ class Entry(NamedTuple):
     text: str
     order: Any
     mark: str = ""
+
+
+class PivotEntry(NamedTuple):
+    """One cell of the pivot: PSNR with its interval, rank, and share of the rows that it beats."""
+
+    text: str
+    order: float
+    rank: str
+    share: float | None
+
+
+NO_VALUE = -1e300  # sorts below all others
+MISSING_ENTRY = PivotEntry(MISSING, NO_VALUE, "", None)
+
+
+def pivot_lines(pivot: Pivot) -> dict[str, list[PivotEntry]]:
+    """Return an entry for each ratio of every label, in the order of the pivot."""
+    return {
+        label: [MISSING_ENTRY if row is None else _pivot_entry(row) for row in rows]
+        for label, rows in pivot.lines.items()
+    }
+
+
+def _pivot_entry(row: Row) -> PivotEntry:
+    """Return the entry of one row."""
+    if row["psnr_db"] is None:
+        return MISSING_ENTRY._replace(text=format_status(row))
+    share = None
+    if row["psnr_rank"]:
+        share = (row["ranked_rows"] - row["psnr_rank"]) / max(1, row["ranked_rows"] - 1)
+    rank = format_rank(row) if row["psnr_rank"] else ""
+    return PivotEntry(format_mean(row, "psnr_db", ".2f", PLAIN), row["psnr_db"], rank, share)
 
 
 def table_headers(rows: Sequence[Row]) -> list[str]:
@@ -125,4 +159,4 @@ def _number_entry(row: Row, name: str, number_format: str, mark: str = "") -> En
 
 def _sort_key(value: float | None) -> float:
     """Return a number to sort by; a missing value is below all others."""
-    return -1e300 if value is None else value
+    return NO_VALUE if value is None else value

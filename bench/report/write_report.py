@@ -1,10 +1,11 @@
 """The files of a report: tables, the comparison with the paper, figures and the page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.errors import ConfigError
 from bench.files import atomic
 from bench.report import crops_figure, curve, memory_figure, page, pattern, rank_figure, skips
 from bench.report.paper_comparison import has_counterparts, render_paper_comparison
@@ -33,6 +34,20 @@ def write_report(store: Store) -> Iterator[Path]:
         for suffix in SUFFIXES:
             yield draw(store.folder / f"{name}{suffix}")
     yield page.write_page(store, results, store.folder / PAGE)
+
+
+def write_joint_page(stores: Sequence[Store]) -> Path:
+    """Write one page of several runs beside the folder of the first; return its path.
+
+    Raises:
+        ConfigError: a folder is named twice.
+    """
+    folders = [store.folder.resolve() for store in stores]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise ConfigError(f"run folder {folder} is named twice; name each run once")
+    path = stores[0].folder.parent / f"{'+'.join(folder.name for folder in folders)}.html"
+    return page.write_pages([(store, read_results(store)) for store in stores], path)
 
 
 def _write_text(path: Path, text: str) -> Path:

@@ -6,11 +6,9 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.records import Record
-from bench.report.interactive import render_skips
 from bench.report.results import collect_results
 from bench.report.skips import build_panels, draw, kept_share
 from tests.bench.report.synthetic import cell, record, study_records
-from tests.bench.report.test_interactive import traces
 
 
 def probe_record(skip: int, keep: float, psnr_db: float) -> Record:
@@ -39,12 +37,6 @@ def test_a_skip_is_a_line_by_rising_share() -> None:
         "skip 2": [(0.5, 29.0)],
     }
     assert panel.whole is not None and panel.whole["label"] == "unpruned"
-
-
-def test_the_page_draws_the_same() -> None:
-    (panel,) = build_panels(collect_results(RECORDS))
-    drawn = {trace["name"]: trace for trace in traces(render_skips(panel, "skips"))}
-    assert drawn["skip 1"]["x"] == [0.25, 0.75] and drawn["skip 1"]["y"] == [27.0, 28.0]
 
 
 def test_other_studies_have_no_such_figure(tmp_path: Path) -> None:
