@@ -10,7 +10,6 @@ from three on, its bar is the 95 % interval of the mean over seeds. Each section
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
@@ -26,6 +25,7 @@ from bench.report.style import (
     draw_line,
     label_styles,
     open_figure,
+    wrap_title,
 )
 from bench.units import mib
 
@@ -36,7 +36,6 @@ FRONT_LABEL = "Pareto front"
 MIN_PANEL_INCHES = 3.2
 FRAME_INCHES = 0.75  # budgets, ticks and label of the x axis
 LINE_INCHES = 0.135  # of a name, or of the title
-CHARACTERS_PER_INCH = 15  # of a title
 
 
 def draw(results: RunResults, path: Path | str, width_inches: float = FULL_INCHES) -> Path:
@@ -82,8 +81,7 @@ def _write_title(panel: Sequence[Row], width_inches: float) -> str:
     interval = " and 95 % interval" if seeds >= MIN_SEEDS else ""
     averaged = f"mean{interval} over {seeds} seeds" if seeds > 1 else "one seed"
     caption = f"Input {first['measured_at']}; {averaged}. Top: ratio; pale: {FRONT_LABEL}."
-    columns = int(width_inches * CHARACTERS_PER_INCH)
-    return "\n".join(fill(text, columns) for text in (section_title(first), caption))
+    return wrap_title(section_title(first), caption, inches=width_inches)
 
 
 def select_panels(results: RunResults) -> list[list[Row]]:

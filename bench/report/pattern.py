@@ -16,13 +16,13 @@ from bench.records import UNPRUNED, Record
 from bench.report.captions import section_title
 from bench.report.frame import cell_fields, section_key
 from bench.report.results import RunResults
-from bench.report.style import open_figure
+from bench.report.style import open_figure, wrap_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INCHES_PER_UNIT, INCHES_PER_ROW = 0.18, 0.17
-INCHES_OF_LABELS, INCHES_OF_TITLES = 2.1, 1.4
+INCHES_OF_NAMES, INCHES_OF_LABELS, INCHES_OF_TITLES = 1.3, 2.1, 1.5
 MIN_UNITS = 12  # that determine the width of the figure
 MISSING_COLOUR = "0.85"
 Shares = dict[str, dict[str, float]]  # label -> unit -> kept share
@@ -58,6 +58,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
         )[:, 0]
         for axes, panel in zip(all_axes, panels, strict=True):
             _draw_panel(axes, panel)
+            axes.set_title(wrap_title(panel.title, inches=inches[0] - INCHES_OF_NAMES), loc="left")
     return Path(path)
 
 
@@ -141,5 +142,4 @@ def _draw_panel(axes: "Axes", panel: PatternPanel) -> None:
         linewidths=0.5,
         cbar_kws={"label": "kept", "shrink": 0.8, "pad": 0.01},
     )
-    axes.set_title(panel.title, loc="left")
     axes.tick_params(length=0)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from bench.files import atomic
@@ -41,6 +42,7 @@ SHADES = (0.0, 0.35, -0.3)  # of the rows of a method; above 0 mixed with white,
 NEUTRAL = "#595959"  # grey, for everything that is not a method: the unpruned network, budgets
 COLUMN_INCHES, FULL_INCHES = 3.25, 6.75  # widths of a column and of a page of a paper
 FONT_POINTS = 8  # at these widths
+CHARACTERS_PER_INCH = 15  # of a title
 RC: Any = {
     "font.size": FONT_POINTS,
     "axes.labelsize": FONT_POINTS,
@@ -131,6 +133,11 @@ def draw_line(
     if any(bars):
         axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=style["color"], capsize=2, elinewidth=0.8)
     axes.plot(x, y, label=label, markeredgecolor="white", markeredgewidth=0.5, **style)
+
+
+def wrap_title(*texts: str, inches: float) -> str:
+    """Return a title, each text on lines of its own that fit a width."""
+    return "\n".join(fill(text, int(inches * CHARACTERS_PER_INCH)) for text in texts)
 
 
 @contextmanager
