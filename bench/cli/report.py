@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from bench.cli.parser import RUN_HELP
 from bench.cli.resolve import open_store
 
 NAME = "report"
@@ -17,8 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="folder of a run, such as results/runs/table1; the run may still be in progress; "
-        "of several runs, write one page beside the first folder",
+        help=f"{RUN_HELP}; of several runs, one page is written beside the first folder",
     )
 
 
