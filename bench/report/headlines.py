@@ -26,13 +26,16 @@ def describe_answers(section: Sequence[Row]) -> list[str]:
 
 
 def describe_evidence(section: Sequence[Row]) -> str:
-    """Return a sentence on what the differences to MOSP rest on; "" if there are none."""
-    compared = [row for row in section if row["scenes"]]
-    if not compared:
+    """Return a sentence on what the differences of a section rest on; "" without two results.
+
+    Scenes are counted in the comparison with MOSP, so they are left out where there is none.
+    """
+    done = [row for row in section if row["ratio"] < 1 and row["psnr_db"] is not None]
+    if len(done) < 2:
         return ""
-    seeds = max(row["paired_seeds"] for row in compared)
-    scenes = max(row["scenes"] for row in compared)
-    sample = f"{_count(seeds, 'seed').capitalize()} and {_count(scenes, 'scene')}"
+    scenes = max(row["scenes"] or 0 for row in done)
+    seeds = max(row["paired_seeds"] or 0 for row in done) or max(row["seeds"] for row in done)
+    sample = _count(seeds, "seed").capitalize() + (f" and {_count(scenes, 'scene')}" * bool(scenes))
     if is_enough(seeds, scenes):
         return f"{sample}: differences are tested at 5 %, corrected for their number."
     return (
