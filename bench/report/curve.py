@@ -36,6 +36,7 @@ FRONT_LABEL = "Pareto front"
 MIN_PANEL_INCHES = 3.2
 FRAME_INCHES = 0.75  # budgets, ticks and label of the x axis
 LINE_INCHES = 0.135  # of a name, or of the title
+NAMES_AT = 1.03  # share of the axes
 
 
 def draw(results: RunResults, path: Path | str, width_inches: float = FULL_INCHES) -> Path:
@@ -144,7 +145,7 @@ def _name_lines(
     styles: Mapping[str, Mapping[str, Any]],
     gap: float,
 ) -> None:
-    """Write each name beside the axes, joined to the right end of its line (MiB, dB).
+    """Write each name beside the axes, with its marker, joined to the end of its line (MiB, dB).
 
     `gap` is the height of a name, as a share of the axes.
     """
@@ -153,25 +154,30 @@ def _name_lines(
     low, high = axes.get_ylim()
     heights = spread_apart([(psnr_db - low) / (high - low) for _, psnr_db in ends.values()], gap)
     for (label, end), height in zip(ends.items(), heights, strict=True):
-        style = styles[label]
+        colour, marker = styles[label]["color"], styles[label]["marker"]
+        place = (NAMES_AT, height)
+        arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.4, "alpha": 0.6}
+        axes.annotate(
+            "", end, place, textcoords="axes fraction", annotation_clip=False, arrowprops=arrow
+        )
+        axes.plot(
+            *([part] for part in place),
+            transform=axes.transAxes,
+            clip_on=False,
+            color=colour,
+            marker=marker,
+            markersize=4.5,
+        )
         axes.annotate(
             label,
-            end,
-            (1.02, height),
-            textcoords="axes fraction",
+            place,
+            (5, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
             va="center",
-            color=style["color"],
-            fontweight="bold" if style["zorder"] > BASE_ORDER else "normal",
+            color=colour,
+            fontweight="bold" if styles[label]["zorder"] > BASE_ORDER else "normal",
             annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": style["color"],
-                "linewidth": 0.4,
-                "alpha": 0.6,
-                "relpos": (0, 0.5),
-                "shrinkA": 0,
-                "shrinkB": 3,
-            },
         )
 
 
