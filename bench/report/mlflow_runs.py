@@ -175,11 +175,11 @@ class StudyRuns:
     def register(self, record: Record, name: str) -> tuple[int, bool]:
         """Register the network of a record; return its version and whether that is new."""
         run = self.children.get(record.key, "")
-        model_id = find_model(self.client, self.experiment, run)
-        if model_id is None:  # an older program has copied the record
+        model = find_model(self.client, self.experiment, run)
+        if model is None:  # an older program has copied the record
             run = self.log_record(record)
-            model_id = find_model(self.client, self.experiment, run)
-        return register(self.client, run, str(model_id), name)
+            model = find_model(self.client, self.experiment, run)
+        return register(self.client, run, model, name)
 
     def log_study(self, records: Sequence[Record], cells: Sequence[Cell]) -> None:
         """Log the params that all rows share, PSNR by budget, table, figures and page."""

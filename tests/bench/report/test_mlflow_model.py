@@ -1,6 +1,5 @@
 """Networks in MLflow: loaded without pickle, registered once, chosen without a guess."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ TRAINED = replace(
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A copied study of one record that has a network."""
     store = Store(tmp_path)
     store.write_study("demo", [TRAINED.cell])
@@ -35,10 +34,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     saved.save_graph(store.model_folder(TRAINED.key), Tiny(4))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert log_study(tmp_path, "demo", store.records()) == 1
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(tracking_uri(tmp_path))
-    yield store
-    mlflow.set_tracking_uri(before)
+    # The functions of mlflow, unlike the client, use the global URI.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(tmp_path))
+    return store
 
 
 def read_run(store: Store) -> tuple[MlflowClient, Any]:
