@@ -193,11 +193,13 @@ class StudyRuns:
         client, parent = self.client, self.parent
         results = collect_results(records, cells)
         end = max(time_span(self._store, record)[1] for record in records)
-        present = client.get_run(parent).data.params  # cannot change
+        run = client.get_run(parent)
+        present = run.data.params  # cannot change
         params = common_params(record.cell for record in records)
         new = [Param(name, value) for name, value in params.items() if name not in present]
         client.log_batch(parent, params=new)
-        self._log_points(parent, headline_points(results), end)
+        # At a time that stays: a point that a later copy repeats stays single.
+        self._log_points(parent, headline_points(results), run.info.start_time)
         for fmt in FORMATS:
             client.log_text(parent, render_table(results, fmt) + "\n", f"table.{fmt}")
         self._log_table(results.rows)

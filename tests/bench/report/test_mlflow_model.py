@@ -123,3 +123,11 @@ def test_a_choice_of_no_network_or_of_two_is_refused(
 def test_a_name_that_mlflow_refuses_is_refused_first(name: str) -> None:
     with pytest.raises(ConfigError, match="is not a name for a model"):
         check_name(name)
+
+
+def test_the_headline_of_a_study_that_grows_keeps_its_points_single(store: Store) -> None:
+    later = replace(TRAINED, cell=cell("mosp", 0.5))
+    assert log_study(store.folder, "demo", [TRAINED, later]) == 1
+    client, run = read_run(store)
+    history = client.get_metric_history(run.data.tags["mlflow.parentRunId"], "psnr_db/mosp")
+    assert [point.step for point in history] == [25, 50]
