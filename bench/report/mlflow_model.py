@@ -10,6 +10,7 @@ weights.safetensors, as they are (`bench.export.saved`): nothing of them is run.
 needs prunebench, and the package of the task if that is a plugin.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from bench.report.mlflow_values import cell_params, describe_run, model_name
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+TAG_VERSIONS = "mlflow.modelVersions"
 BAD_IN_NAME = "/:'"
 
 
@@ -60,12 +62,10 @@ def log_network(
     """
     from mlflow.entities import LoggedModelOutput
 
-    model_id = find_model(client, experiment, run)
-    if model_id is None:
-        model = client.create_logged_model(
-            experiment, model_name(record.cell), run, params=cell_params(record.cell)
-        )
-        model_id = str(model.model_id)
+    model = find_model(client, experiment, run) or client.create_logged_model(
+        experiment, model_name(record.cell), run, params=cell_params(record.cell)
+    )
+    model_id = str(model.model_id)
     outputs = client.get_run(run).outputs
     if not outputs or model_id not in [output.model_id for output in outputs.model_outputs]:
         client.log_outputs(run, [LoggedModelOutput(model_id, step=0)])
@@ -77,10 +77,9 @@ def log_network(
     return model_id
 
 
-def find_model(client: "MlflowClient", experiment: str, run: str) -> str | None:
-    """Return the id of the model that was logged for a run; None if there is none."""
-    models = client.search_logged_models([experiment], f"source_run_id = '{run}'")
-    return str(models[0].model_id) if models else None
+def find_model(client: "MlflowClient", experiment: str, run: str) -> Any:
+    """Return the model that was logged for a run; None if there is none."""
+    return next(iter(client.search_logged_models([experiment], f"source_run_id = '{run}'")), None)
 
 
 def _save_pyfunc(target: Path, folder: Path, run: str, model_id: str, channels: int) -> None:
@@ -104,15 +103,19 @@ def _save_pyfunc(target: Path, folder: Path, run: str, model_id: str, channels: 
     )
 
 
-def register(client: "MlflowClient", run: str, model_id: str, name: str) -> tuple[int, bool]:
+def register(client: "MlflowClient", run: str, model: Any, name: str) -> tuple[int, bool]:
     """Register the model of a run; return its version, and whether that is a new one."""
-    source = f"models:/{model_id}"
+    source = model.artifact_location
     for version in client.search_model_versions(f"name = '{name}'"):
         if version.source == source:
             return int(version.version), False
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    version = client.create_model_version(name, source, run, model_id=model_id)
+    version = client.create_model_version(name, source, run, model_id=model.model_id)
+    # By this tag the pages of a run and a model know their versions.
+    versions = json.loads(model.tags.get(TAG_VERSIONS, "[]"))
+    versions.append({"name": name, "version": int(version.version)})
+    client.set_logged_model_tags(model.model_id, {TAG_VERSIONS: json.dumps(versions)})
     return int(version.version), True
 
 

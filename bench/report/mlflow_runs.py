@@ -175,11 +175,11 @@ class StudyRuns:
     def register(self, record: Record, name: str) -> tuple[int, bool]:
         """Register the network of a record; return its version and whether that is new."""
         run = self.children.get(record.key, "")
-        model_id = find_model(self.client, self.experiment, run)
-        if model_id is None:  # an older program has copied the record
+        model = find_model(self.client, self.experiment, run)
+        if model is None:  # an older program has copied the record
             run = self.log_record(record)
-            model_id = find_model(self.client, self.experiment, run)
-        return register(self.client, run, str(model_id), name)
+            model = find_model(self.client, self.experiment, run)
+        return register(self.client, run, model, name)
 
     def log_study(self, records: Sequence[Record], cells: Sequence[Cell]) -> None:
         """Log the params that all rows share, PSNR by budget, table, figures and page."""
@@ -193,11 +193,13 @@ class StudyRuns:
         client, parent = self.client, self.parent
         results = collect_results(records, cells)
         end = max(time_span(self._store, record)[1] for record in records)
-        present = client.get_run(parent).data.params  # cannot change
+        run = client.get_run(parent)
+        present = run.data.params  # cannot change
         params = common_params(record.cell for record in records)
         new = [Param(name, value) for name, value in params.items() if name not in present]
         client.log_batch(parent, params=new)
-        self._log_points(parent, headline_points(results), end)
+        # At a time that stays: a point that a later copy repeats stays single.
+        self._log_points(parent, headline_points(results), run.info.start_time)
         for fmt in FORMATS:
             client.log_text(parent, render_table(results, fmt) + "\n", f"table.{fmt}")
         self._log_table(results.rows)

@@ -79,7 +79,7 @@ class MlflowCopy(Progress):
             note = read_note(self._store.folder, self._uri)
             changed = _select_changed(note, [record])
             if changed:
-                with _configure_mlflow(self._uri):
+                with _silence_mlflow():
                     self._runs = self._runs or StudyRuns(self._store, self._uri, note["parent"])
                     _copy_records(self._runs, changed, self._store, note)
             return len(changed)
@@ -116,7 +116,7 @@ def log_study(
         return 0
 
     def copy() -> int:
-        with hold_lock(_lock_path(folder, uri)), _configure_mlflow(uri):
+        with hold_lock(_lock_path(folder, uri)), _silence_mlflow():
             return _copy_study(store, study_name, records, cells, uri)
 
     return _try(folder, uri, copy)
@@ -156,7 +156,7 @@ def register_network(
     uri = tracking_uri(store.folder, uri)
 
     def copy() -> tuple[int, bool]:
-        with _configure_mlflow(uri):
+        with _silence_mlflow():
             runs = StudyRuns(store, uri, read_note(store.folder, uri)["parent"])
             return runs.register(record, name)
 
@@ -217,14 +217,13 @@ def _table_digest(records: Sequence[Record]) -> str:
 
 
 @contextmanager
-def _configure_mlflow(uri: str) -> Iterator[None]:
+def _silence_mlflow() -> Iterator[None]:
     """Keep MLflow from telemetry, long retries and progress messages.
 
-    The registry of models looks for networks at the URI of the environment. At the end the
-    environment and the loggers are as they were.
+    At the end the environment and the loggers are as they were.
     """
-    before = dict(os.environ)
-    os.environ.update(SETTINGS | before | {"MLFLOW_TRACKING_URI": uri})
+    added = {name: value for name, value in SETTINGS.items() if name not in os.environ}
+    os.environ.update(added)
     loggers = [
         logging.getLogger(name)
         for name in ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")
@@ -239,8 +238,5 @@ def _configure_mlflow(uri: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        for name in (*SETTINGS, "MLFLOW_TRACKING_URI"):
-            if name in before:
-                os.environ[name] = before[name]
-            else:
-                del os.environ[name]
+        for name in added:
+            del os.environ[name]

@@ -1,17 +1,9 @@
 """Several listeners of one run, such as the terminal and a tracker.
 
-A tracker, of TensorBoard or Weights & Biases for example, is a `Progress` with one method. It is
-called in the process that started the run, after the record was stored:
-
-    class Tracker(Progress):
-        def on_record(self, record: Record) -> None:
-            for phase, curve in record.training_losses.items():
-                for step, loss in curve:
-                    my_service.log(f"loss/{phase}", loss, step)
-
-    run_study(study, store, SerialExecutor(), progress=Listeners(TextProgress(), Tracker()))
-
-What a listener raises ends the run, so a tracker should catch the errors of its service.
+A tracker, of TensorBoard or Weights & Biases for example, is a `Progress` with the method
+`on_record`, which is called in the process that started the run, after the record was stored
+(docs/long-runs.md has an example). What a listener raises ends the run, so a tracker should catch
+the errors of its service.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,9 +2,9 @@
 
     python results/trials/mlflow_ui.py results/mlflow.db FOLDER
 
-starts `mlflow ui` on this machine only, opens the table of runs, a run of a record, its learning
-curves, the run of the study, the models, and a scatter of PSNR against peak, and writes a picture
-of each to FOLDER. It needs the package playwright and a Chromium (PRUNEBENCH_BROWSER).
+starts `mlflow ui` on this machine only and writes pictures to FOLDER: a run of a record, its
+learning curves, the run of the study, the models, the table of runs, and a scatter of PSNR against
+peak. It needs the package playwright and a Chromium (PRUNEBENCH_BROWSER).
 """
 
 import argparse
@@ -64,31 +64,40 @@ def take_pictures(page: Page, address: str, client: MlflowClient, folder: Path) 
     experiment = client.get_experiment_by_name("prunebench").experiment_id
     runs = client.search_runs([experiment], max_results=1000)
     parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-    child = next(run for run in runs if run.data.metrics.get("psnr_db"))
+    child = next(run for run in runs if "calibration_psnr_db" in run.data.metrics)
     base = f"{address}/#/experiments/{experiment}"
-    # Where the page of MLflow keeps what the user has chosen.
-    scatter = (
-        "compareRunsMode=CHART&compareRunCharts="
-        '[{"type":"SCATTER","uuid":"a","displayName":"PSNR against peak","deleted":false,'
-        '"isGenerated":false,"metricSectionId":"s","runsCountToCompare":100,'
-        '"xaxis":{"type":"METRIC","key":"peak_mib"},"yaxis":{"type":"METRIC","key":"psnr_db"}}]'
-    )
+    view = "?workflowType=machine_learning"
     pages = {
-        "experiment": base,
-        "runs": f"{base}/runs",
-        "run": f"{base}/runs/{child.info.run_id}",
-        "run_metrics": f"{base}/runs/{child.info.run_id}/model-metrics",
-        "study": f"{base}/runs/{parent.info.run_id}",
-        "study_metrics": f"{base}/runs/{parent.info.run_id}/model-metrics",
-        "models": f"{base}/models",
-        "charts": f"{base}/runs?{scatter}",
+        "run": f"{base}/runs/{child.info.run_id}{view}",
+        "run_metrics": f"{base}/runs/{child.info.run_id}/model-metrics{view}",
+        "study": f"{base}/runs/{parent.info.run_id}{view}",
+        "study_metrics": f"{base}/runs/{parent.info.run_id}/model-metrics{view}",
+        "models": f"{base}/models{view}",
+        "runs": f"{base}/runs{view}",
     }
     for name, url in pages.items():
-        page.goto("about:blank")
+        page.goto("about:blank")  # else only the fragment would change
         page.goto(url)
-        page.wait_for_timeout(1000 * PAGE_SECONDS)  # it never stops to ask for news
+        page.wait_for_timeout(1000 * PAGE_SECONDS)  # the page never stops to ask for news
         page.screenshot(path=folder / f"{name}.png")
-        print(name, page.url)
+    draw_scatter(page, parent.info.run_name, folder)
+
+
+def draw_scatter(page: Page, study: str, folder: Path) -> None:
+    """On the page of all runs, unfold a study and draw PSNR against peak as a user does."""
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=study, exact=True))
+    row.get_by_role("button").first.click()
+    page.wait_for_timeout(1000 * PAGE_SECONDS)
+    page.screenshot(path=folder / "runs_unfolded.png")
+    page.locator("label:has(input[value=CHART])").click()
+    page.get_by_role("button", name="Add chart").first.click()
+    page.get_by_role("menuitem", name="Scatter chart").click()
+    dialog = page.get_by_role("dialog")
+    for axis, metric in ((1, "peak_mib"), (2, "psnr_db")):
+        dialog.get_by_role("combobox").nth(axis).fill(metric)
+        page.get_by_title(metric, exact=True).last.click()
+    page.wait_for_timeout(1000 * PAGE_SECONDS)
+    page.screenshot(path=folder / "scatter.png")
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ class Client:
         name = f"run{self._server.calls}"
         data = SimpleNamespace(tags=dict(tags), params={}, metrics={})
         self._server.runs[name] = SimpleNamespace(
-            info=SimpleNamespace(run_id=name, status="RUNNING"),
+            info=SimpleNamespace(run_id=name, status="RUNNING", start_time=start_time or 0),
             data=data,
             inputs=[],
             outputs=SimpleNamespace(model_outputs=[]),

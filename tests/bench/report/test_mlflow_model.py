@@ -1,6 +1,5 @@
 """Networks in MLflow: loaded without pickle, registered once, chosen without a guess."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ TRAINED = replace(
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A copied study of one record that has a network."""
     store = Store(tmp_path)
     store.write_study("demo", [TRAINED.cell])
@@ -35,10 +34,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     saved.save_graph(store.model_folder(TRAINED.key), Tiny(4))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert log_study(tmp_path, "demo", store.records()) == 1
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(tracking_uri(tmp_path))
-    yield store
-    mlflow.set_tracking_uri(before)
+    # The functions of mlflow, unlike the client, use the global URI.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(tmp_path))
+    return store
 
 
 def read_run(store: Store) -> tuple[MlflowClient, Any]:
@@ -124,3 +123,11 @@ def test_a_choice_of_no_network_or_of_two_is_refused(
 def test_a_name_that_mlflow_refuses_is_refused_first(name: str) -> None:
     with pytest.raises(ConfigError, match="is not a name for a model"):
         check_name(name)
+
+
+def test_the_headline_of_a_study_that_grows_keeps_its_points_single(store: Store) -> None:
+    later = replace(TRAINED, cell=cell("mosp", 0.5))
+    assert log_study(store.folder, "demo", [TRAINED, later]) == 1
+    client, run = read_run(store)
+    history = client.get_metric_history(run.data.tags["mlflow.parentRunId"], "psnr_db/mosp")
+    assert [point.step for point in history] == [25, 50]

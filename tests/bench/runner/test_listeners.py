@@ -37,11 +37,11 @@ def test_a_tracker_gets_the_learning_curves_of_each_record() -> None:
 def test_a_tracker_hears_of_each_record_of_a_run_after_it_was_stored(
     study: Any, store: Any
 ) -> None:
-    stored = []
+    stored = {}
 
     class Reader(Progress):
         def on_record(self, record: Record) -> None:
-            stored.append(store.read(record.key))
+            stored[record.key] = store.read(record.key)
 
     records = run_study(study(), store, SerialExecutor(), progress=Listeners(Progress(), Reader()))
-    assert len(stored) == 3 and all(record in records for record in stored)
+    assert stored == {record.key: record for record in records}
