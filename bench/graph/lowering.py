@@ -25,7 +25,7 @@ from bench.graph.node_operators import (
 )
 from bench.graph.operators import Operator
 from bench.graph.source_location import first_line, user_line
-from bench.graph.tracing import FaithfulTracer, node_names, trace_module
+from bench.graph.tracing import FaithfulTracer, node_names, restore_attributes, trace_module
 from bench.units import as_shapes, format_shape
 
 ARGUMENT_ALIASES = {"axis": "dim", "axis0": "dim0", "axis1": "dim1"}
@@ -280,7 +280,9 @@ class _GraphBuilder:
             return ""
         tracer = FaithfulTracer()
         tracer.record_stack_traces = True
-        twins = zip(self.traced.graph.nodes, tracer.trace(self.model).nodes, strict=True)
+        with restore_attributes(self.model):
+            traced_again = tracer.trace(self.model)
+        twins = zip(self.traced.graph.nodes, traced_again.nodes, strict=True)
         return next(user_line(twin.stack_trace or "") for other, twin in twins if other is node)
 
 

@@ -6,6 +6,9 @@ Layers of torch.nn stay whole. `bench.graph.lowering` builds a graph from the re
 
 import operator
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from torch import nn
@@ -35,12 +38,39 @@ def trace_module(model: nn.Module) -> GraphModule:
     if isinstance(model, GraphModule):
         return model
     try:
-        return GraphModule(model, FaithfulTracer().trace(model), type(model).__name__)
+        with restore_attributes(model):
+            return GraphModule(model, FaithfulTracer().trace(model), type(model).__name__)
     except Exception as error:
         raise ConfigError(
             f"{type(model).__name__} cannot be traced{first_user_line(error)}, "
             f"write its forward without decisions that depend on data: {first_line(error)}"
         ) from error
+
+
+@contextmanager
+def restore_attributes(model: nn.Module) -> Iterator[None]:
+    """Take back, at the end, what its forward function assigns to a network, or keeps in lists.
+
+    While it is traced, that is a stand-in for a value, with which the network no longer runs.
+    """
+    before = [
+        (module, dict(vars(module)), [(held, copy(held)) for held in _containers(module)])
+        for module in model.modules()
+    ]
+    try:
+        yield
+    finally:
+        for module, attributes, containers in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+            for held, content in containers:
+                held.clear()
+                (held.extend if isinstance(held, list) else held.update)(content)
+
+
+def _containers(module: nn.Module) -> list[Any]:
+    """Return the attributes that are lists, dictionaries or sets, such as those of the layers."""
+    return [value for value in vars(module).values() if isinstance(value, list | dict | set)]
 
 
 def node_names(traced: GraphModule) -> dict[Node, str]:

@@ -1,5 +1,7 @@
 """Tracing: names of operators, refusals, and the network stays unchanged."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -52,6 +54,32 @@ def test_macs_agree_with_counting_by_hand() -> None:
     assert count_macs(layer, (1, 3, 8, 8)) == 3 * 5 * 9 * 64
     upsampling = nn.ConvTranspose2d(4, 2, 2, 2)
     assert count_macs(upsampling, (1, 4, 8, 8)) == 4 * 2 * 4 * 64
+
+
+class _Remembers(nn.Module):
+    """Assigns attributes and fills a list in its forward function, as published networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.mean = torch.full((1, 3, 1, 1), 0.5)
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = self.mean.type_as(x)
+        self.last = self.conv(x - self.mean)
+        self.seen.append(self.last)
+        return self.last
+
+
+@pytest.mark.parametrize("network", [_Remembers(), _Decides()])
+def test_what_forward_assigns_while_it_is_traced_is_taken_back(network: nn.Module) -> None:
+    before = {name: value for name, value in vars(network).items() if name != "_forward_hooks"}
+    with suppress(ConfigError):  # some operators have no row in the table
+        trace(network, SHAPE)
+    assert {name: vars(network)[name] for name in before} == before
+    assert not hasattr(network, "last") and not getattr(network, "seen", [])
+    assert isinstance(getattr(network, "mean", torch.ones(1)), torch.Tensor)
 
 
 def test_tracing_leaves_the_network_as_it_was() -> None:
