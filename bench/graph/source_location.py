@@ -1,14 +1,15 @@
 """Find the line of the user's code behind an operator or an error, as text: ", net.py:12"."""
 
+import os
 import re
 import traceback
 from pathlib import Path
 
 import torch
 
-LIBRARY = str(Path(torch.__file__).parent)
+LIBRARY = f"{Path(torch.__file__).parent}{os.sep}"  # not that of "torchsr"
 GENERATED = "<"  # "<eval_with_key>": the forward function that torch.fx writes
-HERE = str(Path(__file__).parent)
+HERE = f"{Path(__file__).parent}{os.sep}"
 LINE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
