@@ -39,12 +39,21 @@ def trace_module(model: nn.Module) -> GraphModule:
         return model
     try:
         with restore_attributes(model):
-            return GraphModule(model, FaithfulTracer().trace(model), type(model).__name__)
+            graph = _drop_unread_extras(FaithfulTracer().trace(model))
+            return GraphModule(model, graph, type(model).__name__)
     except Exception as error:
         raise ConfigError(
             f"{type(model).__name__} cannot be traced{first_user_line(error)}, "
             f"write its forward without decisions that depend on data: {first_line(error)}"
         ) from error
+
+
+def _drop_unread_extras(graph: Graph) -> Graph:
+    """Remove `*args` and `**kwargs` that the forward function takes and does not read."""
+    for node in graph.find_nodes(op="placeholder"):
+        if str(node.target).startswith("*") and not node.users:
+            graph.erase_node(node)
+    return graph
 
 
 @contextmanager

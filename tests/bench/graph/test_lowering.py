@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bench.errors import ConfigError
 from bench.graph.lowering import trace
+from bench.graph.tracing import trace_module
 from bench.memory.profile import count_macs
 from tests.networks.small import SHAPE, unet
 
@@ -80,6 +81,22 @@ def test_what_forward_assigns_while_it_is_traced_is_taken_back(network: nn.Modul
     assert {name: vars(network)[name] for name in before} == before
     assert not hasattr(network, "last") and not getattr(network, "seen", [])
     assert isinstance(getattr(network, "mean", torch.ones(1)), torch.Tensor)
+
+
+class _TakesExtras(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor, *extras: Tensor, **options: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+def test_extras_that_forward_does_not_read_are_no_inputs() -> None:
+    network = _TakesExtras()
+    assert trace(network, SHAPE).inputs == ("x",)
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(trace_module(network)(x), network(x))
 
 
 def test_tracing_leaves_the_network_as_it_was() -> None:
