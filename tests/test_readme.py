@@ -1,6 +1,7 @@
 """What the README and the pages of docs/ show works."""
 
 import csv
+import json
 import re
 import runpy
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import build_parser
+from bench.report.headlines import describe_answers
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -75,6 +77,15 @@ def test_the_table_of_results_is_that_of_the_records() -> None:
     for label, *cells in rows:
         for ratio, cell in zip(("0.75", "0.5", "0.25"), cells, strict=True):
             assert cell.strip("*") == _format_psnr(records[label.lower(), ratio]), (label, ratio)
+
+
+def test_the_sentences_below_the_table_are_those_of_the_records() -> None:
+    text = README.read_text("utf-8")
+    (study,) = set(re.findall(r"results/reference/(\w+)/table\.md", text))
+    table = ROOT / "results/reference" / study / "table.json"
+    answers = describe_answers(json.loads(table.read_text("utf-8")))
+    assert len(answers) == 3
+    assert all(answer in " ".join(text.split()) for answer in answers)
 
 
 def _format_psnr(row: dict[str, str]) -> str:
