@@ -14,7 +14,8 @@ NAME = "table"
 HELP = "print the table of a run, or of several together"
 EXAMPLE = "prunebench table results/runs/table1 --against paper"
 TEXT = "text"
-FORMATS = (TEXT, "md", "csv", "tex", "json")
+LATEX = "tex"
+FORMATS = (TEXT, "md", "csv", LATEX, "json")
 PAPER = "paper"
 
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=FORMATS,
         default=TEXT,
-        help="PSNR by method and budget, or all columns as Markdown, CSV, LaTeX or JSON "
+        help="PSNR by method and budget as text or LaTeX, or all columns as Markdown, CSV or JSON "
         "(default: %(default)s)",
     )
     add_wide_argument(parser)
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_wide_argument(parser: argparse.ArgumentParser) -> None:
     """Add --wide."""
     parser.add_argument(
-        "--wide", action="store_true", help="print all columns, as --format md does"
+        "--wide", action="store_true", help="print all columns, also as text or LaTeX"
     )
 
 
@@ -80,6 +81,10 @@ def run(arguments: argparse.Namespace) -> None:
         print(render_columns(results, arguments.format, arguments.columns.split(",")))
     elif arguments.format == TEXT:
         print_results(results, [] if arguments.all else stores, arguments.wide)
+    elif arguments.format == LATEX and not arguments.wide:
+        from bench.report.pivot import render_latex
+
+        print(render_latex(results))
     else:
         from bench.report.table import render_table
 

@@ -14,11 +14,13 @@ from torch.nn.utils import parametrize
 from bench.contract import Budget, Task
 from bench.errors import ConfigError, PluginError
 from bench.graph.source_location import first_line
+from bench.graph.tracing import trace_module
 from bench.memory.profile import MemoryProfile, profile
 from bench.torch_state import eval_mode
 from bench.units import as_shapes, format_mib, format_shape
 
 PROBE_PIXELS = 64
+TOLERANCES = 1e-3, 1e-5  # relative, absolute: equal but for the order of sums
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -82,7 +84,8 @@ def check_peak(
 def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean: Tensor) -> None:
     """Try a user's own network on crops of a task.
 
-    It gets one forward pass, one on a larger input, and one backward pass.
+    It gets one forward pass, one on a larger input, and one backward pass. Its graph, on which
+    memory is counted and surgery is done, must give what the network itself gives.
 
     Args:
         name: for messages.
@@ -92,8 +95,8 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
         clean: crops (N, 3, scale H, scale W).
 
     Raises:
-        ConfigError: it has hooks or parametrisations, refuses an input, gives another output, or
-            cannot be trained.
+        ConfigError: it has hooks or parametrisations, refuses an input, gives another output,
+            cannot be traced or is traced to something else, or cannot be trained.
     """
     if path := _find_altered_layer(model):
         raise ConfigError(
@@ -117,12 +120,27 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
                 f"{name} gives {found} for an input of {format_shape(probe.shape)}; "
                 f"task {task.name} wants {expected}"
             )
+        _check_graph(name, model, probe)
     try:
         task.loss(model.train()(degraded), clean).backward()
     except Exception as error:
         raise ConfigError(
             f"{name} cannot be trained: {type(error).__name__}: {first_line(error)}"
         ) from error
+
+
+def _check_graph(name: str, model: nn.Module, probe: Tensor) -> None:
+    """Raise ConfigError if the traced graph of a network gives another output than the network."""
+    with eval_mode(model), torch.inference_mode():
+        output = model(probe.clone())  # which a network may overwrite
+        traced = trace_module(model)(probe.clone())
+    if not torch.allclose(output, traced, *TOLERANCES):
+        difference = float((output - traced).abs().max())
+        raise ConfigError(
+            f"{name} is traced to another function: at {format_shape(probe.shape)} the outputs "
+            f"differ by up to {difference:.2g}; write its forward so that what it computes depends "
+            "neither on the values nor on the size of its input"
+        )
 
 
 def _describe_output(name: str, model: nn.Module, probe: Tensor) -> str:
@@ -132,7 +150,7 @@ def _describe_output(name: str, model: nn.Module, probe: Tensor) -> str:
     """
     try:
         with eval_mode(model), torch.inference_mode():
-            output = model(probe)
+            output = model(probe.clone())  # which a network may overwrite
     except Exception as error:
         shape = format_shape(probe.shape)
         raise ConfigError(

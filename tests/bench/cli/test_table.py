@@ -29,6 +29,8 @@ def test_table_works_from_the_records_alone(capsys: pytest.CaptureFixture[str]) 
     assert "  narrow " in print_table(capsys, "here")
     assert "| narrow" in print_table(capsys, "here", "--wide")
     assert "| narrow" in print_table(capsys, "here", "--format", "md")
+    assert "method & 0.75 & 0.5" in print_table(capsys, "here", "--format", "tex")
+    assert "label & ratio & budget MiB" in print_table(capsys, "here", "--format", "tex", "--wide")
 
 
 def test_against_takes_a_label_in_upper_or_lower_case(capsys: pytest.CaptureFixture[str]) -> None:

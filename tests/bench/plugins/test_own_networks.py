@@ -56,6 +56,10 @@ class Strange(Net):
     def forward(self, x):
         return torch.special.erf(super().forward(x))
 
+class Asking(Net):
+    def forward(self, x):
+        return super().forward(x * 2 if isinstance(x, torch.Tensor) else x)
+
 def frozen():
     return Net().requires_grad_(False)
 
@@ -193,7 +197,7 @@ def test_training_from_scratch_starts_from_the_initial_weights_of_the_layers(
     [
         ("nowhere.py:Net", "there is no file nowhere.py"),
         ("my net.py:Nett", "unknown name in my net.py 'Nett'; did you mean 'Net'"),
-        ("my net.py:raises", "raises ValueError in line 42 of my net.py: two"),
+        ("my net.py:raises", "raises ValueError in line 46 of my net.py: two"),
         (
             "my net.py:Listing",
             "my net.py:Listing gives a list for an input of 2x3x16x16; task fake wants 2x3x16x16",
@@ -205,6 +209,10 @@ def test_training_from_scratch_starts_from_the_initial_weights_of_the_layers(
             "cannot be trained: RuntimeError: element 0 of tensors does not require grad",
         ),
         ("my net.py:Deciding", "Deciding cannot be traced, my net.py:22, write its forward"),
+        (
+            "my net.py:Asking",
+            "traced to another function: at 2x3x16x16 the outputs differ",
+        ),
         (
             "my net.py:Strange",
             "the operator 'special_erf' (at special_erf, my net.py:31) is not in the table",

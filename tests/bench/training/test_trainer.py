@@ -89,7 +89,7 @@ def test_psnr_is_the_mean_over_the_calibration_crops():
     measuring = trainer()
     model = network().eval()
     values = [
-        float(-10 * (image.clamp(0, 1) - target).square().mean().log10())
+        float(-10 * (image.clamp(0, 1) - target).square().mean().log10().detach())
         for degraded, clean in measuring.calibration
         for image, target in zip(model(degraded), clean, strict=True)
     ]
