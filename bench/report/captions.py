@@ -64,6 +64,11 @@ def describe_tau(agreement: Agreement, count: int) -> str:
     )
 
 
+def shorten_label(label: str, width: int) -> str:
+    """Return a label in at most `width` characters; "…" stands for what is left out of its end."""
+    return label if len(label) <= width else f"{label[: width - 1]}…"
+
+
 def section_title(row: Row) -> str:
     """Return the title of the section of a row: "denoising · unet (width 8)"."""
     options = ", ".join(f"{name} {value}" for name, value in row["backbone_options"].items())

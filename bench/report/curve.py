@@ -124,18 +124,19 @@ def _draw_panel(
     ends: dict[str, tuple[float, float]] = {}
     for label in dict.fromkeys(row["label"] for row in panel):
         rows = [row for row in panel if row["label"] == label]
-        rows.sort(key=_peak_mib)
+        rows.sort(key=peak_mib)
         style = dict(styles[label])
         if rows[0]["method"] == UNPRUNED:
             axes.axhline(rows[0]["psnr_db"], color=NEUTRAL, ls="--", lw=0.8, zorder=1)
             style |= {"markersize": 9, "linestyle": "none"}
-        draw_line(axes, label, [_peak_mib(row) for row in rows], rows, style)
-        ends[label] = (_peak_mib(rows[-1]), rows[-1]["psnr_db"])
+        draw_line(axes, label, [peak_mib(row) for row in rows], rows, style)
+        ends[label] = (peak_mib(rows[-1]), rows[-1]["psnr_db"])
     _draw_front(axes, pareto_front(panel))
     return ends
 
 
-def _peak_mib(row: Row) -> float:
+def peak_mib(row: Row) -> float:
+    """Return the peak of a row in the convention of its budget, in MiB; 0 without one."""
     return mib(budgeted_peak_bytes(row) or 0)
 
 
@@ -184,7 +185,7 @@ def _name_lines(
 def _draw_front(axes: "Axes", front: Sequence[Row]) -> None:
     """Draw a wide pale line behind the points of the Pareto front."""
     axes.plot(
-        [_peak_mib(row) for row in front],
+        [peak_mib(row) for row in front],
         [row["psnr_db"] for row in front],
         color="0.85",
         linewidth=4,

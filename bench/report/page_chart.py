@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import log10
 from typing import Any, NamedTuple
 
+from bench.report.captions import shorten_label
 from bench.report.frame import MAIN_METHOD
 from bench.report.statistics import spread_apart
 from bench.report.style import METHOD_STYLES
@@ -187,10 +188,9 @@ def _lay_out_line(
     ]
     is_main = line.method == MAIN_METHOD
     most = int((names - KEY - 6) / (BOLD if is_main else CHARACTER))
-    short = line.label if len(line.label) <= most else f"{line.label[: most - 1]}\u2026"
     return {
         "label": line.label,
-        "name": short,
+        "name": shorten_label(line.label, most),
         "text": line.text,
         "is_main": is_main,
         "colour": line.style["color"],

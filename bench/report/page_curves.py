@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.records import UNPRUNED, Record
-from bench.report.curve import budgeted_peak_bytes, pareto_front
+from bench.report.curve import pareto_front, peak_mib
 from bench.report.frame import Row
 from bench.report.page_chart import NARROW, WIDE, Chart, Line, Point, lay_out
 from bench.report.skips import SkipsPanel, kept_share
@@ -22,7 +22,7 @@ def trade_off_charts(panel: Sequence[Row], styles: Styles) -> dict[str, Any]:
     """
     labels = dict.fromkeys(row["label"] for row in panel)
     blocks = {
-        label: sorted((row for row in panel if row["label"] == label), key=_peak_mib)
+        label: sorted((row for row in panel if row["label"] == label), key=peak_mib)
         for label in labels
     }
     unpruned = next((row["psnr_db"] for row in panel if row["method"] == UNPRUNED), None)
@@ -31,14 +31,14 @@ def trade_off_charts(panel: Sequence[Row], styles: Styles) -> dict[str, Any]:
         f"peak memory ({panel[0]['convention']}), MiB",
         "PSNR, dB",
         [
-            _draw_rows(label, rows, _peak_mib, styles[label], lambda row: f"{row['ratio']:g}")
+            _draw_rows(label, rows, peak_mib, styles[label], lambda row: f"{row['ratio']:g}")
             for label, rows in blocks.items()
         ],
         columns={
             mib(row["budget_bytes"]): f"{row['ratio']:g}" for row in panel if row["budget_bytes"]
         },
         level=unpruned,
-        front=[(_peak_mib(row), row["psnr_db"]) for row in pareto_front(panel)],
+        front=[(peak_mib(row), row["psnr_db"]) for row in pareto_front(panel)],
     )
     return {"wide": lay_out(chart, WIDE), "narrow": lay_out(chart, NARROW)}
 
@@ -119,17 +119,13 @@ def _draw_rows(
     return Line(label, rows[0]["method"], f"{label}: {scores}", style, points)
 
 
-def _peak_mib(row: Row) -> float:
-    return mib(budgeted_peak_bytes(row) or 0)
-
-
 def _describe_cell(row: Row) -> str:
     """Return the text that is shown when hovering over a point."""
     spread = "" if row["psnr_db_half95"] is None else f" ± {row['psnr_db_half95']:.2f}"
     ssim = MISSING if row["ssim"] is None else f"{row['ssim']:.4f}"
     return (
         f"{row['label']}, ratio {row['ratio']:g}: {row['psnr_db']:.2f}{spread} dB, SSIM {ssim}, "
-        f"peak {_peak_mib(row):.1f} MiB, {row['parameters']:,} parameters, "
+        f"peak {peak_mib(row):.1f} MiB, {row['parameters']:,} parameters, "
         f"{row['steps']:,} steps, {row['seconds']:,.0f} s"
     )
 

@@ -12,7 +12,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from bench.errors import ConfigError
-from bench.report.captions import section_title
+from bench.report.captions import section_title, shorten_label
 from bench.report.frame import Row, group_by, section_key
 from bench.report.results import RunResults
 from bench.report.statistics import MIN_SCENES, MIN_SEEDS
@@ -93,7 +93,7 @@ def _draw_panel(axes: "Axes", panel: Sequence[Row]) -> None:
         for position, is_member in enumerate(members):
             if is_member:
                 axes.plot((x, x), (position - 0.5, position + 0.5), color=bar_color, lw=3.5)
-    axes.set_yticks(range(count), [_shorten(row["label"]) for row in panel])
+    axes.set_yticks(range(count), [shorten_label(row["label"], MAX_LABEL) for row in panel])
     axes.set_ylim(count - 0.4, -0.6)
     axes.set_xlim(0.4, count + BAR_LEFT + 2 * BAR_STEP)
     axes.set_xticks([1, *range(5, count + 1, 5)] if count > 5 else range(1, count + 1))
@@ -112,10 +112,6 @@ def _find_color(kind: str) -> tuple[float, float, float]:
 
     red, green, blue = seaborn.color_palette("colorblind")[STYLES[kind][0]]
     return red, green, blue
-
-
-def _shorten(label: str) -> str:
-    return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 1]}\u2026"
 
 
 def _add_legend(figure: "Figure", panels: Sequence[Sequence[Row]], columns: int) -> None:

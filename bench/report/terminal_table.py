@@ -12,7 +12,7 @@ from textwrap import wrap
 from typing import Any
 
 from bench.errors import ConfigError, describe_unknown, one_line
-from bench.report.captions import format_status, row_notes, section_title
+from bench.report.captions import format_status, row_notes, section_title, shorten_label
 from bench.report.columns import format_columns
 from bench.report.frame import MAIN_METHOD, Row
 from bench.report.headlines import describe_evidence
@@ -52,7 +52,7 @@ def _format_section(section: RunResults, width: int, bold: bool) -> str:
     main = {row["label"] for row in rows if row["method"] == MAIN_METHOD}
     needed = sum(_column_width(column) for column in columns)
     room = max(MIN_LABEL_CHARACTERS, width - 1 - GAP - needed)
-    names = {label: _shorten(one_line(label), room) for label in labels}
+    names = {label: shorten_label(one_line(label), room) for label in labels}
     free = width - 1 - GAP - max(map(len, names.values()))
     parts = [f"{section_title(rows[0])}\n{TITLE}"]
     for chunk in _split_columns(columns, free):
@@ -111,10 +111,6 @@ def _split_columns(columns: Sequence[dict[str, str]], free: int) -> Iterator[lis
             chunk = []
         chunk.append(column)
     yield chunk
-
-
-def _shorten(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _make_bold(line: list[str]) -> list[str]:
