@@ -31,9 +31,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.contract import Budget, Convention, Kept, Method, Pruned, Recipe, Shape, Task
+from bench.contract import Budget, Convention, Inputs, Kept, Method, Pruned, Recipe, Shape, Task
 from bench.errors import ConfigError, PluginError
 from bench.export import saved
+from bench.graph.lowering import write_out
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
 from bench.plugins.options import configure
@@ -41,7 +42,7 @@ from bench.plugins.registry import METHODS, TASKS
 from bench.runner.finish import finish
 from bench.runner.job import measure_pruned_network
 from bench.runner.method_call import call_method, detach_result
-from bench.runner.referee import check_fits
+from bench.runner.referee import check_fits, example_inputs
 from bench.study.study_file import parse_recipe
 from bench.training.evaluation import evaluate, means
 from bench.training.meter import Cost
@@ -127,10 +128,14 @@ def prune(
             full_recipe.batch, full_recipe.patch, torch.Generator().manual_seed(0)
         )
         check_fits(type(model).__name__, deepcopy(model), task, *crops)
+        shape = (
+            budget.input_shape if isinstance(budget, Budget) else measured_at or task.measured_at
+        )
+        model = write_out(model, shape, example_inputs(task, crops[0]))
         experiment = _Experiment(
             model=model,
             method=method,
-            budget=_make_budget(model, budget, measured_at or task.measured_at, convention),
+            budget=_make_budget(model, budget, shape, convention),
             task=task,
             data=str(data),
             recipe=full_recipe,
@@ -206,7 +211,7 @@ def _configure_method(method: str | Method, options: Mapping[str, Any] | None) -
 
 
 def _make_budget(
-    model: nn.Module, budget: float | int | Budget, shape: Shape, convention: Convention
+    model: nn.Module, budget: float | int | Budget, shape: Inputs, convention: Convention
 ) -> Budget:
     if isinstance(budget, Budget):
         return budget

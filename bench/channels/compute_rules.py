@@ -55,7 +55,12 @@ def _output_atoms(flow: Flow, op: Op, inputs: Atoms, size: int) -> Atoms:
         flow.makes[layer] = flow.new_atoms(size)
         flow.reads[layer] = inputs
         return flow.makes[layer]
-    flow.pin(f"the layer '{layer}' is called twice", inputs, flow.reads[layer], flow.makes[layer])
+    if flow.graph.rewritable:
+        flow.tie(flow.reads[layer], inputs)
+    else:
+        flow.pin(
+            f"the layer '{layer}' is called twice", inputs, flow.reads[layer], flow.makes[layer]
+        )
     return flow.makes[layer]
 
 
@@ -72,7 +77,9 @@ def _mix_depthwise(flow: Flow, op: Op, axis: int, inputs: Atoms) -> None:
 def _add_follower(flow: Flow, op: Op, row: ChannelRow) -> None:
     """Record that the layer of an operator has weights for each channel of a row."""
     layer = op.layer or op.name
-    if layer in flow.followers:
+    if layer in flow.followers and flow.graph.rewritable:
+        flow.tie(flow.followers[layer].atoms, row.atoms)
+    elif layer in flow.followers:
         flow.pin(f"the layer '{layer}' is called twice", row, flow.followers[layer])
     flow.followers.setdefault(layer, row)
 
@@ -103,6 +110,8 @@ def keep(flow: Flow, op: Op) -> None:
     for name, row in operands:
         own_shape = flow.shape(name)
         size = own_shape[axis] if len(own_shape) >= -axis else 1
+        if row is None and size > 1 and name in flow.graph.weights:
+            row = flow.rows[name] = follow_with_weight(flow, name, len(own_shape) + axis)
         if row is not None and row.axis - len(own_shape) == axis and size == shape[axis]:
             flow.tie(atoms, row.atoms)
         elif size > 1:
@@ -115,6 +124,32 @@ def keep(flow: Flow, op: Op) -> None:
         else:
             flow.pin(f"'{op.name}' broadcasts it over several channels", row)
     flow.rows[op.makes[0]] = ChannelRow(len(shape) + axis, atoms)
+    _keep_second(flow, op)
+
+
+def follow_with_weight(flow: Flow, name: str, axis: int) -> ChannelRow:
+    """Return the row of a weight with several long axes, of which one meets channels."""
+    flow.followers[name] = ChannelRow(axis, flow.new_atoms(flow.shape(name)[axis]))
+    return flow.followers[name]
+
+
+def _keep_second(flow: Flow, op: Op) -> None:
+    """Carry a second axis of channels on, if all operands that have it agree."""
+    shape = flow.shape(op.makes[0])
+    seconds = [(name, flow.second_rows[name]) for name in op.reads if name in flow.second_rows]
+    if not seconds:
+        return
+    name, second = seconds[0]
+    axis = second.axis - len(flow.shape(name))
+    for other in op.reads:
+        own_shape = flow.shape(other)
+        size = own_shape[axis] if len(own_shape) >= -axis else 1
+        row = flow.second_rows.get(other)
+        if row is not None and row.axis - len(own_shape) == axis:
+            flow.tie(second.atoms, row.atoms)
+        elif size > 1:
+            flow.pin(f"'{op.name}' combines it with a value whose channels are not known", second)
+    flow.second_rows[op.makes[0]] = ChannelRow(len(shape) + axis, second.atoms)
 
 
 def _keep_own(flow: Flow, op: Op) -> None:
@@ -132,14 +167,15 @@ def _expand(flow: Flow, op: Op) -> None:
 
 
 def pin_if_hard_coded(flow: Flow, op: Op) -> None:
-    """Pin the channels of a result if the code writes their number into its shape."""
+    """Let the number of channels that the code writes into a shape follow them, or pin them."""
     row = flow.rows[op.makes[0]]
     sizes = op.arguments.get("sizes", ())
-    if (
-        row is not None
-        and len(sizes) == len(flow.shape(op.makes[0]))
-        and sizes[row.axis] == len(row.atoms)
-    ):
+    if row is None or len(sizes) != len(flow.shape(op.makes[0])):
+        return
+    if flow.graph.rewritable and op.size_paths:
+        if sizes[row.axis] != -1:
+            flow.rewrite(op, op.size_paths[row.axis], row.atoms, len(row.atoms))
+    elif sizes[row.axis] == len(row.atoms):
         flow.pin(f"the code hard-codes the number of channels of '{op.name}'", row)
 
 
@@ -149,7 +185,13 @@ def _normalise(flow: Flow, op: Op) -> None:
     row = flow.rows[op.makes[0]]
     dim = op.arguments.get("dim", 1)
     dim = 1 if dim is None else dim
-    if row is not None and row.axis == dim % len(flow.shape(op.makes[0])):
+    dims = {
+        axis % len(flow.shape(op.makes[0])) for axis in ([dim] if isinstance(dim, int) else dim)
+    }
+    for name in op.makes:
+        flow.rows[name] = row
+    rows = (row, flow.second_rows.get(op.makes[0]))
+    if any(row is not None and row.axis in dims for row in rows):
         flow.cross_channel_ops.append(op.name)
 
 
@@ -188,13 +230,47 @@ def _reduce(flow: Flow, op: Op) -> None:
     dim = op.arguments.get("dim")
     dims = [dim] if isinstance(dim, int) else dim or range(len(shape))
     reduced = {axis % len(shape) for axis in dims}
+    flow.rows |= dict.fromkeys(op.makes)
     if row is None or row.axis in reduced:
         flow.cross_channel_ops += [] if row is None else [op.name]
-        flow.rows[op.makes[0]] = None
         return
     keeps_axes = len(flow.shape(op.makes[0])) == len(shape)
     removed_before = 0 if keeps_axes else sum(axis < row.axis for axis in reduced)
-    flow.rows[op.makes[0]] = ChannelRow(row.axis - removed_before, row.atoms)
+    flow.rows |= dict.fromkeys(op.makes, ChannelRow(row.axis - removed_before, row.atoms))
+
+
+def _extremum(flow: Flow, op: Op) -> None:
+    """Apply the rule of max and min: of two tensors, or over some axes."""
+    (keep if len(op.reads) > 1 else _reduce)(flow, op)
+
+
+def _sample(flow: Flow, op: Op) -> None:
+    """Apply the rule of an operator that reads its first operand at the positions in the second."""
+    flow.pin(f"'{op.name}' takes positions from it", *flow.operands(op)[1:])
+    row = flow.rows[op.reads[0]]
+    flow.rows[op.makes[0]] = row if row is None or row.axis == 1 else None
+
+
+def _create(flow: Flow, op: Op) -> None:
+    """Apply the rule of an operator that fills a new tensor with one number.
+
+    Axis 1 of an image may have the number of channels of another value; if it does, the channels
+    are created with those that they meet.
+    """
+    shape = flow.shape(op.makes[0])
+    axes = [
+        axis
+        for path, axis in zip(op.size_paths, range(len(shape)), strict=False)
+        if any(
+            number.path == path and any(map(flow.is_channel_axis, number.sizes))
+            for number in op.numbers
+        )
+    ]
+    flow.rows[op.makes[0]] = None
+    if flow.graph.rewritable and len(axes) == 1:
+        row = ChannelRow(axes[0], flow.new_atoms(shape[axes[0]]))
+        flow.rows[op.makes[0]] = row
+        flow.rewrite(op, op.size_paths[axes[0]], row.atoms, len(row.atoms))
 
 
 def pin_operands(flow: Flow, op: Op) -> None:
@@ -213,5 +289,8 @@ COMPUTE_RULES: dict[str, Callable[[Flow, Op], Any]] = {
     "group_norm": _group_norm,
     "layer_norm": _layer_norm,
     "reduce": _reduce,
+    "extremum": _extremum,
+    "sample": _sample,
+    "create": _create,
     "opaque": pin_operands,
 }

@@ -34,6 +34,23 @@ class ChannelRow:
     atoms: Atoms
 
 
+@dataclass(frozen=True)
+class Rewrite:
+    """A number in a call that the pruned network needs to have another value.
+
+    Args:
+        op: name of the operator.
+        path: where the number stands, see `NumberArgument`.
+        atoms: the number is how many of these remain; None if it keeps its present value.
+        number: its present value.
+    """
+
+    op: str
+    path: tuple[int | str, ...]
+    atoms: Atoms | None
+    number: int | float
+
+
 @dataclass
 class Flow:
     """What the rules have found so far, operator by operator in execution order.
@@ -48,6 +65,12 @@ class Flow:
         pinned: (atoms, reason).
         ties: (atoms, atoms), of equal lengths.
         cross_channel_ops: operators whose result for one channel depends on all channels.
+        second_rows: value -> a second axis of channels, such as the keys of an attention map whose
+            rows are queries.
+        cuts: reshape that cuts channels into heads -> the atoms of the parts that it ties.
+        whole_heads: reshapes where whole heads are removed, not channels of each head.
+        large_maps: atoms of queries and keys whose attention map is larger than they are.
+        rewrites: (operator, path) -> number to rewrite, if the graph may be rewritten.
         atom_count: number of atoms so far.
     """
 
@@ -59,6 +82,11 @@ class Flow:
     pinned: list[tuple[Atoms, str]] = field(default_factory=list)
     ties: list[tuple[Atoms, Atoms]] = field(default_factory=list)
     cross_channel_ops: list[str] = field(default_factory=list)
+    second_rows: dict[str, ChannelRow] = field(default_factory=dict)
+    cuts: dict[str, np.ndarray] = field(default_factory=dict)
+    whole_heads: frozenset[str] = frozenset()
+    large_maps: list[Atoms] = field(default_factory=list)
+    rewrites: dict[tuple[str, tuple[int | str, ...]], Rewrite] = field(default_factory=dict)
     atom_count: int = UNKNOWN + 1
 
     def new_atoms(self, size: int) -> Atoms:
@@ -81,6 +109,17 @@ class Flow:
         """Tie the atoms at the same position of several parts of equal length."""
         for part in parts[1:]:
             self.tie(parts[0], part)
+
+    def rewrite(
+        self, op: Op, path: tuple[int | str, ...], atoms: Atoms | None, number: int | float
+    ) -> None:
+        """Let a number in a call follow these atoms, or keep its value if None."""
+        self.rewrites[op.name, path] = Rewrite(op.name, path, atoms, number)
+
+    def is_channel_axis(self, size: tuple[str, int]) -> bool:
+        """Return whether (value, axis) is an axis of channels."""
+        rows = (self.rows[size[0]], self.second_rows.get(size[0]))
+        return any(row is not None and row.axis == size[1] for row in rows)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a value."""

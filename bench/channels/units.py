@@ -5,7 +5,7 @@ removed together: one output channel of a layer, or one of each layer whose outp
 same channel of every group of a grouped convolution or of every part of a chunk, the r * r channels
 behind one channel of PixelShuffle. The width of a unit is its number of slots, and any subset of
 them may be kept, so that widths are plain numbers although channels are tied in many ways. Two
-slots belong to one unit if they hold equally many channels of the same layers.
+slots belong to one unit if they hold equally many channels of the same layers and values.
 
 Channels that reach an input or an output of the network are fixed, and so are those that an
 operator reads in a way that has no smaller equivalent; `Layout.fixed` holds the reason.
@@ -19,13 +19,25 @@ from functools import cached_property
 import numpy as np
 
 from bench.channels.compute_rules import COMPUTE_RULES
-from bench.channels.propagation import UNKNOWN, ChannelRow, Flow
+from bench.channels.contraction_rules import CONTRACTION_RULES
+from bench.channels.propagation import UNKNOWN, ChannelRow, Flow, Rewrite
 from bench.channels.shape_rules import SHAPE_RULES
 from bench.contract import Kept
 from bench.errors import ConfigError
 from bench.graph.ir import Graph, Op
+from bench.graph.size_sources import Path
 
-RULES = COMPUTE_RULES | SHAPE_RULES
+RULES = COMPUTE_RULES | SHAPE_RULES | CONTRACTION_RULES
+SECOND_ROWS = (
+    "keep",
+    "normalise",
+    "reshape",
+    "permute",
+    "transpose",
+    "transpose_last",
+    "matmul",
+    "einsum",
+)  # rules that know them
 STAYS = -1  # the slot of a channel that cannot be removed
 Slots = np.ndarray  # int64 (C,): for each channel its slot, or STAYS
 
@@ -48,6 +60,23 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class SizeRewrite:
+    """A number in a call of the traced network that surgery replaces.
+
+    Args:
+        op: name of the operator.
+        path: where the number stands, see `bench.graph.ir.NumberArgument`.
+        slots: the number is how many of these channels remain; None if it keeps its value.
+        number: its value in the unpruned network.
+    """
+
+    op: str
+    path: Path
+    slots: Slots | None
+    number: int | float
+
+
+@dataclass(frozen=True)
 class Layout:
     """The units of a network and where their channels lie.
 
@@ -61,6 +90,7 @@ class Layout:
         fixed: layer that mixes channels and of which nothing can be removed -> reason.
         cross_channel_ops: operators whose result for one channel depends on all channels; with one
             of them, masking channels is not equivalent to removing them.
+        rewrites: what surgery replaces in the calls of a network that is traced at a shape.
     """
 
     units: dict[str, Unit]
@@ -70,6 +100,7 @@ class Layout:
     followers: dict[str, tuple[int, Slots]]
     fixed: dict[str, str]
     cross_channel_ops: tuple[str, ...]
+    rewrites: tuple[SizeRewrite, ...] = ()
 
     @cached_property
     def widths(self) -> dict[str, int]:
@@ -109,6 +140,22 @@ class Layout:
             mask[self.units[unit].start + np.array(indices)] = True
         return mask
 
+    def new_numbers(self, slot_mask: np.ndarray) -> dict[tuple[str, Path], float]:
+        """Return what the calls of a traced network have to be rewritten to.
+
+        Args:
+            slot_mask: bool (size + 1,), whether the channels in each slot are kept.
+
+        Returns:
+            (Operator, path of a number in its arguments) -> the new number.
+        """
+        return {
+            (rewrite.op, rewrite.path): rewrite.number
+            if rewrite.slots is None
+            else int(slot_mask[rewrite.slots].sum())
+            for rewrite in self.rewrites
+        }
+
     def narrow(self, kept: Kept) -> "Layout":
         """Return the layout of the network that keeps only these channels, renumbered.
 
@@ -136,6 +183,12 @@ class Layout:
             makes=narrow_all(self.makes),
             reads=narrow_all(self.reads),
             followers={name: (axis, entries[name]) for name, (axis, _) in self.followers.items()},
+            rewrites=tuple(
+                rewrite
+                if rewrite.slots is None
+                else replace(rewrite, slots=new_slot[rewrite.slots[mask[rewrite.slots]]])
+                for rewrite in self.rewrites
+            ),
         )
 
     def check_prunable(self) -> None:
@@ -169,7 +222,10 @@ def channel_layout(graph: Graph) -> Layout:
     label = _connected_components(flow.atom_count, flow.ties)
     members = {layer: label[atoms] for layer, atoms in flow.makes.items()}
     reasons = _pin_reasons(flow, label)
-    units, slot_of_label = _form_units(members, set(reasons), flow.atom_count)
+    rows = {id(row.atoms): row.atoms for row in flow.rows.values() if row is not None}
+    units, slot_of_label = _form_units(
+        members, [label[atoms] for atoms in rows.values()], set(reasons), flow.atom_count
+    )
     slot = slot_of_label[label]
     return Layout(
         units,
@@ -186,12 +242,32 @@ def channel_layout(graph: Graph) -> Layout:
             if set(labels.tolist()) <= set(reasons)
         },
         cross_channel_ops=tuple(flow.cross_channel_ops),
+        rewrites=tuple(
+            SizeRewrite(
+                rewrite.op,
+                rewrite.path,
+                None if rewrite.atoms is None else slot[rewrite.atoms],
+                rewrite.number,
+            )
+            for rewrite in flow.rewrites.values()
+        ),
     )
 
 
 def propagate_channels(graph: Graph) -> Flow:
-    """Propagate the channels of a network from its inputs to its outputs."""
-    flow = Flow(graph)
+    """Propagate the channels of a network from its inputs to its outputs.
+
+    Heads of attention lose the same channels each, unless their map (tokens x tokens) is larger
+    than the queries or the keys: then only removing whole heads saves much memory.
+    """
+    flow = _propagate(graph, frozenset())
+    large = np.concatenate([*flow.large_maps, np.empty(0, dtype=np.int64)])
+    whole = frozenset(name for name, parts in flow.cuts.items() if np.isin(parts[0], large).any())
+    return _propagate(graph, whole) if whole else flow
+
+
+def _propagate(graph: Graph, whole_heads: frozenset[str]) -> Flow:
+    flow = Flow(graph, whole_heads=whole_heads)
     flow.pin("the origin of its channels is unknown", np.array([UNKNOWN]))
     for name in graph.inputs:
         shape = flow.shape(name)
@@ -201,8 +277,14 @@ def propagate_channels(graph: Graph) -> Flow:
     for name in graph.weights:
         flow.rows[name] = _add_weight(flow, name)
     for op in graph.ops:
+        if op.rule.channels not in SECOND_ROWS:
+            flow.pin(
+                f"'{op.name}' reads channels along two axes",
+                *(flow.second_rows.get(name) for name in op.reads),
+            )
         RULES[op.rule.channels](flow, op)
         _handle_sizes(flow, op)
+    _settle_decisions(flow)
     for name in graph.outputs:
         flow.pin("it is an output of the network", flow.rows[name])
     for name in graph.shared:
@@ -218,21 +300,33 @@ def propagate_channels(graph: Graph) -> Flow:
 def _handle_sizes(flow: Flow, op: Op) -> None:
     """Handle an operator that computes with the number of channels of another value.
 
-    If it makes that many channels itself, both are tied; else they are pinned.
+    If it makes that many channels itself, both are tied; else they are pinned. In a graph that may
+    be rewritten, a rule has written what follows the channels, and all other numbers stay.
     """
     result = flow.rows[op.makes[0]]
-    for name, axis in op.sizes:
-        row = flow.rows[name]
-        if row is None or row.axis != axis:
-            continue
-        if (
-            op.rule.channels in ("reshape", "expand")
-            and result is not None
-            and len(result.atoms) == len(row.atoms)
-        ):
-            flow.tie(result.atoms, row.atoms)
-        else:
-            flow.pin(f"'{op.name}' computes with the number of its channels", row)
+    for number in op.numbers:
+        for name, axis in number.sizes:
+            if not flow.is_channel_axis((name, axis)):
+                continue
+            row = flow.rows[name]
+            if flow.graph.rewritable or row is None:
+                if (op.name, number.path) not in flow.rewrites:
+                    flow.rewrite(op, number.path, None, number.number)
+            elif (
+                op.rule.channels in ("reshape", "expand")
+                and result is not None
+                and len(result.atoms) == len(row.atoms)
+            ):
+                flow.tie(result.atoms, row.atoms)
+            else:
+                flow.pin(f"'{op.name}' computes with the number of its channels", row)
+
+
+def _settle_decisions(flow: Flow) -> None:
+    """Let no check compare numbers of channels, which the pruned network changes."""
+    for name, sizes in flow.graph.decisions.items():
+        if any(map(flow.is_channel_axis, sizes)):
+            flow.rewrites[name, (0,)] = Rewrite(name, (0,), None, True)
 
 
 def _add_weight(flow: Flow, name: str) -> ChannelRow | None:
@@ -272,10 +366,10 @@ def _pin_reasons(flow: Flow, label: np.ndarray) -> dict[int, str]:
 
 
 def _form_units(
-    members: Mapping[str, np.ndarray], fixed: set[int], count: int
+    members: Mapping[str, np.ndarray], values: Sequence[np.ndarray], fixed: set[int], count: int
 ) -> tuple[dict[str, Unit], np.ndarray]:
     """Return the units, and int64 (atoms,): label -> slot."""
-    kinds = _classify(members, count)
+    kinds = _classify([*members.values(), *values], count)
     slot_of_label = np.full(count, STAYS)
     # Dicts without values are sets in execution order.
     labels_of: dict[int, dict[int, None]] = {}
@@ -299,15 +393,15 @@ def _form_units(
     return units, slot_of_label
 
 
-def _classify(members: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+def _classify(members: Sequence[np.ndarray], count: int) -> np.ndarray:
     """Return int64 (count,): the kind of each label.
 
-    Labels of one kind hold equally many channels of the same layers. The kinds are refined layer by
-    layer.
+    Labels of one kind hold equally many channels of the same layers and values. The kinds are
+    refined by one after the other.
     """
     kinds = np.zeros(count, dtype=np.int64)
     kind_count = 1
-    for labels in members.values():
+    for labels in members:
         touched, counts = np.unique(labels, return_counts=True)
         pairs, which = np.unique(np.stack([kinds[touched], counts]), axis=1, return_inverse=True)
         kinds[touched] = kind_count + which.ravel()

@@ -7,6 +7,7 @@ name, and no attribute is followed by name.
 """
 
 import builtins
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -16,24 +17,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.graph import functions as graph_functions
 from bench.graph.operators import CALLS, LAYERS
 
-NAMES = frozenset(CALLS) | {f"{name}_" for name in CALLS}
+CALL_NAMES = {name.lstrip(".") for name in CALLS}
+NAMES = frozenset(CALL_NAMES) | {f"{name}_" for name in CALL_NAMES}
 SIZE_OPERATORS = {"floordiv", "mod", "pow", "neg"}  # needed only for arithmetic with sizes
 MODULES = {
     "torch": (torch, NAMES),
     "functional": (functional, NAMES),
     "operator": (operator, NAMES | SIZE_OPERATORS),
+    "graph": (graph_functions, NAMES),
 }
+FOURIER = {
+    f"fft.{name}": getattr(torch.fft, name) for name in dir(torch.fft) if f"fft_{name}" in CALLS
+}
+
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     f"{prefix}.{name}": getattr(module, name)
     for prefix, (module, names) in MODULES.items()
     for name in sorted(names)
     if hasattr(module, name)
-} | {"builtins.getattr": builtins.getattr, "builtins.len": builtins.len}
+} | {
+    "builtins.getattr": builtins.getattr,
+    "builtins.len": builtins.len,
+    "math.ceil": math.ceil,
+    "math.floor": math.floor,
+    "torch._assert": torch._assert,  # a check of the size of the input
+    **FOURIER,
+}
 METHODS = frozenset(name for name in NAMES if hasattr(Tensor, name)) | {"size", "dim", "numel"}
-ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device"})
+ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "T", "mT", "real", "imag"})
 LAYER_CLASSES: dict[str, type[nn.Module]] = {name: getattr(nn, name) for name in LAYERS}
 DTYPES = {
     name: getattr(torch, name)

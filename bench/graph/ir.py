@@ -7,7 +7,7 @@ objects; this module does not import torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.graph.operators import Operator
@@ -30,6 +30,21 @@ class Value:
 
 
 @dataclass(frozen=True)
+class NumberArgument:
+    """A number in a call that the code computes from sizes.
+
+    Args:
+        path: where it stands: the position or name of an argument, then positions inside it.
+        number: at the traced shape.
+        sizes: (value, axis) of the sizes that it is computed from: x.shape[1] is (x, 1).
+    """
+
+    path: tuple[int | str, ...]
+    number: int | float
+    sizes: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Op:
     """One operator call of the forward pass.
 
@@ -42,7 +57,9 @@ class Op:
         written_in_place: whether the code asks to overwrite the operand.
         shares: whether its result on meta tensors lies in the storage of an operand.
         arguments: the call arguments that its rule needs.
-        sizes: (value, axis) of the sizes it computes with: x.shape[1] is (x, 1).
+        numbers: among them those that the code computes from sizes.
+        size_paths: if a rule needs the sizes of the result, where each of them stands.
+        line: of the user's code, as text: ", net.py:12"; "" where it is not known.
     """
 
     name: str
@@ -53,7 +70,9 @@ class Op:
     written_in_place: bool
     shares: bool
     arguments: Mapping[str, Any]
-    sizes: tuple[tuple[str, int], ...] = ()
+    numbers: tuple[NumberArgument, ...] = ()
+    size_paths: tuple[tuple[int | str, ...], ...] = ()
+    line: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,10 @@ class Graph:
         inputs, outputs: names of the values that enter and leave the network.
         weights: names of the values that are weights.
         shared: layers, and values that are weights, that share a weight with another one.
+        decisions: name of each check that the network is traced for inputs like these -> the
+            (value, axis) of the sizes that it compares.
+        rewritable: whether surgery may change the sizes in the calls, because the network is
+            traced already and its code no longer runs.
     """
 
     ops: tuple[Op, ...]
@@ -74,6 +97,8 @@ class Graph:
     outputs: tuple[str, ...]
     weights: tuple[str, ...]
     shared: tuple[str, ...] = ()
+    decisions: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    rewritable: bool = False
 
     def readers(self, value: str) -> list[int]:
         """Return the positions in `ops` of all operators that read a value."""

@@ -7,15 +7,17 @@ no tensors (shapes, and arithmetic with them) are not operators.
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
-from bench.graph.ir import Graph, Op, Value
+from bench.graph.ir import Graph, NumberArgument, Op, Value
 from bench.graph.meta_run import copy_to_meta, run_nodes
 from bench.graph.node_operators import (
     called_layer,
@@ -24,11 +26,21 @@ from bench.graph.node_operators import (
     writes_in_place,
 )
 from bench.graph.operators import Operator
-from bench.graph.source_location import first_line, user_line
-from bench.graph.tracing import FaithfulTracer, node_names, restore_attributes, trace_module
+from bench.graph.size_sources import (
+    Sizes,
+    SizeSources,
+    find_size_paths,
+    find_tensors,
+    list_reads,
+)
+from bench.graph.source_location import first_line, line_of
+from bench.graph.tracing import node_names, trace_module
+from bench.graph.tracing_at_shape import AT_SHAPE, relax_checks, trace_at_shape
 from bench.units import as_shapes, format_shape
 
-ARGUMENT_ALIASES = {"axis": "dim", "axis0": "dim0", "axis1": "dim1"}
+CONTRACTIONS = ("matmul", "einsum", "attention")  # rules of products of two values
+MANY = ("view", "allocate")  # kinds of operators that may have several results
+ARGUMENT_ALIASES = {"axis": "dim", "axis0": "dim0", "axis1": "dim1", "self": "input"}
 
 
 def trace(model: nn.Module, shape: Inputs) -> Graph:
@@ -47,8 +59,50 @@ def trace(model: nn.Module, shape: Inputs) -> Graph:
                 f"the layer '{name}' computes its weight at every call (weight or spectral norm); "
                 "take that off first"
             )
-    traced = trace_module(model)
-    return _GraphBuilder(model, traced, _run(traced, as_shapes(shape))).build()
+    traced, results = _trace_and_run(model, as_shapes(shape))
+    return _GraphBuilder(model, traced, results).build()
+
+
+def write_out(model: nn.Module, shape: Inputs, examples: Sequence[Tensor] = ()) -> nn.Module:
+    """Return the network as it is, or its traced form if pruning needs that.
+
+    It does if the network can only be traced at a shape (`bench.graph.tracing_at_shape`), and if it
+    has attention, whose code knows the number of channels: surgery cannot change code. The traced
+    form shares the layers of the network, and works wherever a network does.
+
+    Args:
+        model: not changed.
+        shape: at which memory is counted.
+        examples: inputs (N, C, H, W) of other sizes at which the network will run.
+
+    Raises:
+        ConfigError: the network cannot be traced, does not accept the shape, or decides on the size
+            of its input so that it is another network for an example.
+    """
+    if isinstance(model, GraphModule):
+        return model
+    traced, results = _trace_and_run(model, as_shapes(shape))
+    if AT_SHAPE not in traced.meta:
+        rules = {find_operator(traced, node, results) for node in traced.graph.nodes}
+        if not any(rule is not None and rule.channels in CONTRACTIONS for rule in rules):
+            return model
+        traced = trace_at_shape(model, as_shapes(shape))
+    relax_checks(traced, model, examples)
+    return traced
+
+
+def _trace_and_run(
+    model: nn.Module, shapes: tuple[Shape, ...]
+) -> tuple[GraphModule, dict[str, Any]]:
+    """Return the traced network, and node name -> its result on meta tensors."""
+    try:
+        traced = trace_module(model)
+        return traced, _run(traced, shapes)
+    except ConfigError:
+        if isinstance(model, GraphModule):
+            raise
+    traced = trace_at_shape(model, shapes)
+    return traced, _run(traced, shapes)
 
 
 def _run(traced: GraphModule, shapes: tuple[Shape, ...]) -> dict[str, Any]:
@@ -86,6 +140,8 @@ class _GraphBuilder:
         self.ops: list[Op] = []
         self.bound: dict[Node, tuple[str, ...]] = {}
         self.holders: dict[tuple[str, ...], list[Node]] = {}
+        self.sizes = SizeSources(results)
+        self.decisions: dict[str, tuple[tuple[str, int], ...]] = {}
 
     def build(self) -> Graph:
         """Return the whole graph.
@@ -97,11 +153,13 @@ class _GraphBuilder:
         inputs: list[str] = []
         weights: list[str] = []
         for node in self.traced.graph.nodes:
-            if node.op == "output" or not _find_tensors(self.results[node.name]):
+            if node.target is torch._assert:
+                self.decisions[names[node]] = self._name_sizes(self.sizes.find(node))
+            if node.op == "output" or not find_tensors(self.results[node.name]):
                 continue
             if str(node.target).startswith("_tensor_constant"):
                 raise ConfigError(
-                    f"forward creates a constant tensor ({node.name}{self._find_line(node)}), "
+                    f"forward creates a constant tensor ({node.name}{line_of(node)}), "
                     "which cannot be traced; register it as a buffer"
                 )
             if node.op in ("placeholder", "get_attr"):
@@ -111,7 +169,7 @@ class _GraphBuilder:
             elif not self._bind_part(node):
                 self._add_op(node, names[node])
         output = next(node for node in self.traced.graph.nodes if node.op == "output")
-        outputs = [name for read in _list_reads(output) for name in self.bound.get(read, ())]
+        outputs = [name for read in list_reads(output) for name in self.bound.get(read, ())]
         weights = list(dict.fromkeys(weights))
         return Graph(
             ops=tuple(self.ops),
@@ -120,6 +178,8 @@ class _GraphBuilder:
             outputs=tuple(dict.fromkeys(outputs)),
             weights=tuple(weights),
             shared=self._find_shared(weights),
+            decisions=self.decisions,
+            rewritable=isinstance(self.model, GraphModule) and AT_SHAPE in self.model.meta,
         )
 
     def _find_shared(self, weights: list[str]) -> tuple[str, ...]:
@@ -155,17 +215,17 @@ class _GraphBuilder:
         """Add the operator of a node, and bind the node to its results."""
         rule = self._find_rule(node)
         writes = writes_in_place(self.traced, node) and rule.memory == "elementwise"
-        reads = [read for read in _list_reads(node) if read in self.bound]
+        reads = [read for read in list_reads(node) if read in self.bound]
         result = self.results[node.name]
-        if rule.memory == "view" and reads and result is self.results[reads[0].name]:
+        if rule.memory in ("view", "convert") and reads and result is self.results[reads[0].name]:
             return self._bind(node, self.bound[reads[0]])  # an identity: the same value
         storages = {
             _storage_id(tensor)
             for read in reads
-            for tensor in _find_tensors(self.results[read.name])
+            for tensor in find_tensors(self.results[read.name])
         }
         operands = tuple(value for read in reads for value in self.bound[read])
-        makes = self._add_values(name, _find_tensors(result))
+        makes = self._add_values(name, find_tensors(result))
         self.ops.append(
             Op(
                 name,
@@ -174,13 +234,14 @@ class _GraphBuilder:
                 makes,
                 layer=str(node.target) if node.op == "call_module" else None,
                 written_in_place=writes,
-                shares=all(_storage_id(tensor) in storages for tensor in _find_tensors(result)),
+                shares=all(_storage_id(tensor) in storages for tensor in find_tensors(result)),
                 arguments=self._read_arguments(node, rule),
-                sizes=tuple(
-                    (self.bound[read][0], axis)
-                    for read, axis in self._find_sizes(node)
-                    if read in self.bound
+                numbers=tuple(
+                    NumberArgument(path, number, self._name_sizes(sizes))
+                    for path, number, sizes in self.sizes.find_numbers(node)
                 ),
+                size_paths=find_size_paths(node, rule),
+                line=line_of(node),
             )
         )
         if writes:
@@ -188,35 +249,13 @@ class _GraphBuilder:
                 self._bind(holder, makes)
         self._bind(node, makes)
 
-    def _find_sizes(self, node: Node) -> set[tuple[Node, int]]:
-        """Return (tensor, axis) of every size from which a number in the arguments is computed."""
-        sizes: set[tuple[Node, int]] = set()
-        for read in _list_reads(node):
-            if not _find_tensors(self.results[read.name]):
-                sizes |= self._trace_sizes(read)
-        return sizes
-
-    def _trace_sizes(self, size_node: Node) -> set[tuple[Node, int]]:
-        """Return (tensor, axis) of the sizes that a node which is a number or a shape stands for.
-
-        For x.shape[1] it is (x, 1), for x.shape every axis of x.
-        """
-        source: Any = size_node.args[0] if size_node.args else None
-        is_shape = isinstance(source, Node) and bool(_find_tensors(self.results[source.name]))
-        if is_shape and size_node.target in ("size", getattr):
-            axes = list(range(self.results[source.name].ndim))
-            has_axis = size_node.target == "size" and len(size_node.args) > 1
-            index = size_node.args[1] if has_axis else slice(None)
-            return {(source, axis) for axis in _pick_axes(axes, index)}
-        if (
-            size_node.target is operator.getitem
-            and isinstance(source, Node)
-            and source.target in ("size", getattr)
-        ):
-            axes = sorted(axis for _, axis in self._trace_sizes(source))
-            tensor: Any = source.args[0]
-            return {(tensor, axis) for axis in _pick_axes(axes, size_node.args[1])}
-        return self._find_sizes(size_node)
+    def _name_sizes(self, sizes: Sizes) -> tuple[tuple[str, int], ...]:
+        """Return (value, axis) for each (node, axis)."""
+        return tuple(
+            (self.bound[read][0], axis)
+            for read, axis in sorted(sizes, key=lambda size: (size[0].name, size[1]))
+            if read in self.bound
+        )
 
     def _add_values(self, name: str, tensors: list[Tensor]) -> tuple[str, ...]:
         """Add the values of a node; return their names."""
@@ -239,13 +278,13 @@ class _GraphBuilder:
         rule = find_operator(self.traced, node, self.results)
         if rule is None:
             fault = "is not in the table of bench/graph/operators.py"
-        elif isinstance(self.results[node.name], tuple | list) and rule.memory != "view":
+        elif isinstance(self.results[node.name], tuple | list) and rule.memory not in MANY:
             fault = "gives several results here"
         else:
             return rule
         raise ConfigError(
             f"the operator '{operator_name(self.traced, node)}' "
-            f"(at {node.name}{self._find_line(node)}) {fault}: its memory is not known"
+            f"(at {node.name}{line_of(node)}) {fault}: its memory is not known"
         )
 
     def _read_arguments(self, node: Node, rule: Operator) -> dict[str, Any]:
@@ -270,42 +309,6 @@ class _GraphBuilder:
                 number if isinstance(number, int) else None for number in flat
             )
         return arguments
-
-    def _find_line(self, node: Node) -> str:
-        """Return ", net.py:12", the line of the user's code of a node.
-
-        The network is traced once more, this time with stack traces.
-        """
-        if isinstance(self.model, GraphModule):
-            return ""
-        tracer = FaithfulTracer()
-        tracer.record_stack_traces = True
-        with restore_attributes(self.model):
-            traced_again = tracer.trace(self.model)
-        twins = zip(self.traced.graph.nodes, traced_again.nodes, strict=True)
-        return next(user_line(twin.stack_trace or "") for other, twin in twins if other is node)
-
-
-def _list_reads(node: Node) -> list[Node]:
-    """Return the nodes that a node reads, in argument order, with repetitions."""
-    reads: list[Node] = []
-    map_arg((node.args, node.kwargs), lambda read: reads.append(read))
-    return reads
-
-
-def _pick_axes(axes: list[int], index: Any) -> list[int]:
-    """Return the axes that an index of a shape picks; all axes if the index is computed."""
-    if isinstance(index, slice) and any(
-        isinstance(end, Node) for end in (index.start, index.stop, index.step)
-    ):
-        return axes
-    picked = axes[index] if isinstance(index, int | slice) else axes
-    return picked if isinstance(picked, list) else [picked]
-
-
-def _find_tensors(result: Any) -> list[Tensor]:
-    parts = result if isinstance(result, tuple | list) else (result,)
-    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def _storage_id(tensor: Tensor) -> int:

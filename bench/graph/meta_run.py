@@ -12,7 +12,9 @@ from bench.contract import Shape
 
 def copy_to_meta(model: nn.Module) -> nn.Module:
     """Return a copy in eval mode whose weights are meta tensors, without copying any data."""
-    tensors = [*model.parameters(), *model.buffers()]
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    plain = [value for value in attributes if isinstance(value, Tensor)]
+    tensors = [*model.parameters(), *model.buffers(), *plain]
     shadows = [torch.empty_like(tensor, device="meta") for tensor in tensors]
     memo: dict[int, Any] = {
         id(tensor): nn.Parameter(shadow, tensor.requires_grad)

@@ -14,7 +14,7 @@ from bench.graph.operators import BATCH_STATISTICS_LAYERS, CALLS, LAYERS, Operat
 from bench.graph.tracing import torch_class_name
 
 CALL_NODES = ("call_module", "call_function", "call_method")
-AUGMENTED_ASSIGNMENTS = ("iadd", "isub", "imul", "itruediv")  # `x += y` and similar
+ASSIGNMENTS = ("iadd", "isub", "imul", "itruediv", "set_item")  # `x += y`, `x[i] = y`
 
 
 def called_layer(traced: GraphModule, node: Any) -> nn.Module | None:
@@ -55,6 +55,8 @@ def find_operator(
         return (LAYERS if has_running_statistics else BATCH_STATISTICS_LAYERS).get(name)
     if name == "getitem" and results is not None and not _is_basic_index(node.args[1], results):
         name = "gather"
+    if node.op == "call_method" and f".{name}" in CALLS:
+        name = f".{name}"  # a method that is not the function of that name
     return CALLS.get(name)
 
 
@@ -66,7 +68,7 @@ def writes_in_place(traced: GraphModule, node: Node) -> bool:
     if layer is not None:
         return bool(getattr(layer, "inplace", False))
     name = operator_name(traced, node)
-    return name.endswith("_") or name in AUGMENTED_ASSIGNMENTS or node.kwargs.get("inplace") is True
+    return name.endswith("_") or name in ASSIGNMENTS or node.kwargs.get("inplace") is True
 
 
 def _is_basic_index(index: Any, results: Mapping[str, Any]) -> bool:

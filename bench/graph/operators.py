@@ -11,6 +11,7 @@ implies; "eager": the operators as written):
     VIEW          both:    has no storage of its own, but eager copies where PyTorch has to
     REARRANGE     planned: a view (an operator that reads it reads its parts)
                   eager:   writes a new storage
+    CONVERT       both:    writes a new storage, but none where the type stays
 
 `bench.channels.compute_rules` and `bench.channels.shape_rules` define what happens to channels, one
 rule for each word in the column `channels`. `arguments` names the call arguments, in their order,
@@ -20,7 +21,7 @@ or the layer attributes that such a rule needs; a name with a star takes all tha
 from dataclasses import dataclass
 from typing import Literal
 
-Memory = Literal["allocate", "elementwise", "view", "rearrange"]
+Memory = Literal["allocate", "elementwise", "view", "rearrange", "convert"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ LAYERS: dict[str, Operator] = (
     | _rows("InstanceNorm1d InstanceNorm2d", "allocate", "keep_own")
     | _rows("GroupNorm", "allocate", "group_norm", "num_groups")
     | _rows("LayerNorm", "allocate", "layer_norm", "normalized_shape")
+    | _rows("RMSNorm", "allocate", "layer_norm", "normalized_shape")
     | _rows("Softmax LogSoftmax", "allocate", "normalise", "dim")
+    | _rows("Embedding", "allocate", "opaque")
+    | _rows("Unfold", "allocate", "unfold", "kernel_size")
+    | _rows("Fold", "allocate", "fold", "kernel_size")
+    | _rows("AdaptiveAvgPool1d AvgPool1d", "allocate", "keep")
     | _rows("Identity Dropout Dropout2d AlphaDropout", "view", "keep")
     | _rows("Flatten", "view", "reshape")
     | _rows("Unflatten", "view", "opaque")
@@ -69,7 +75,10 @@ LAYERS: dict[str, Operator] = (
 
 # By the name of a function or tensor method, without a trailing underscore.
 CALLS: dict[str, Operator] = (
-    _rows("conv2d conv_transpose2d linear matmul bmm einsum", "allocate", "opaque")
+    _rows("conv1d conv2d conv_transpose2d linear embedding", "allocate", "opaque")
+    | _rows("matmul bmm", "allocate", "matmul")
+    | _rows("einsum", "allocate", "einsum", "equation")
+    | _rows("scaled_dot_product_attention", "allocate", "attention")
     | _rows("max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d", "allocate", "keep")
     | _rows("interpolate upsample", "allocate", "keep")
     | _rows("pad clone", "allocate", "keep")
@@ -82,12 +91,39 @@ CALLS: dict[str, Operator] = (
     | _rows("divide multiply subtract rsub", "elementwise", "keep")
     | _rows("gt lt ge le eq ne where masked_fill", "elementwise", "keep")
     | _rows("pow sqrt rsqrt square exp log abs neg reciprocal sin cos", "elementwise", "keep")
-    | _rows("maximum minimum lerp addcmul addcdiv", "elementwise", "keep")
-    | _rows("mean sum amax amin std var", "allocate", "reduce", "input dim keepdim")
+    | _rows("maximum minimum lerp addcmul addcdiv atan2", "elementwise", "keep")
+    | _rows("floor ceil round sign erf tan atan log2 log1p expm1 logit", "elementwise", "keep")
+    | _rows("logical_not logical_and logical_or nan_to_num", "elementwise", "keep")
+    | _rows("set_item", "elementwise", "assign", "input index")
+    | _rows("mean sum amax amin std var prod", "allocate", "reduce", "input dim keepdim")
+    | _rows("norm", "allocate", "reduce", "input p dim keepdim")
+    | _rows("max min", "allocate", "extremum", "input dim keepdim")
+    | _rows("argmax argmin", "allocate", "reduce", "input dim keepdim")
+    | _rows("topk", "allocate", "move_last", "input k dim")
+    | _rows("sort argsort", "allocate", "move_last", "input dim")
+    | _rows("cumsum cumprod", "allocate", "move", "input dim")
+    | _rows("fft_rfft2 fft_irfft2 fft_fft2 fft_ifft2", "allocate", "move_last", "input s dim")
+    | _rows("fft_rfftn fft_irfftn fft_fftn fft_ifftn", "allocate", "move", "input s dim")
+    | _rows("complex", "allocate", "keep")
     | _rows("softmax log_softmax", "allocate", "normalise", "input dim")
     | _rows("normalize", "allocate", "normalise", "input p dim")
     | _rows("instance_norm layer_norm group_norm", "allocate", "opaque")
-    | _rows("flip roll repeat repeat_interleave stack gather index_select", "allocate", "opaque")
+    | _rows("rms_norm", "allocate", "opaque")
+    | _rows("repeat repeat_interleave index_select tril triu", "allocate", "opaque")
+    | _rows("gather", "allocate", "gather", "input index")
+    | _rows("roll", "allocate", "move", "input shifts dims")
+    | _rows("flip", "allocate", "move", "input dims")
+    | _rows("stack", "allocate", "stack", "tensors dim")
+    | _rows("grid_sample", "allocate", "sample")
+    | _rows("unfold", "allocate", "unfold", "input kernel_size")
+    | _rows("fold", "allocate", "fold", "input output_size kernel_size")
+    | _rows(".unfold", "view", "opaque")
+    | _rows("arange linspace eye tensor", "allocate", "opaque")
+    | _rows("zeros ones full empty", "allocate", "create", "*sizes")
+    | _rows("new_zeros new_ones new_full new_empty", "allocate", "create", "input *sizes")
+    | _rows("zeros_like ones_like full_like empty_like", "allocate", "keep")
+    | _rows("meshgrid", "allocate", "opaque")
+    | _rows("type type_as to float double half bfloat16 long int bool cpu cuda", "convert", "keep")
     | _rows("dropout dropout2d contiguous detach expand_as", "view", "keep")
     | _rows("expand", "view", "expand", "input *sizes")
     | _rows("reshape view", "view", "reshape", "input *sizes")
@@ -95,7 +131,10 @@ CALLS: dict[str, Operator] = (
     | _rows("permute", "view", "permute", "input *dims")
     | _rows("transpose swapaxes swapdims", "view", "transpose", "input dim0 dim1")
     | _rows("getitem", "view", "index", "input index")
-    | _rows("narrow unbind unflatten", "view", "opaque")
+    | _rows("unbind", "view", "unbind", "input dim")
+    | _rows("t", "view", "transpose_last")
+    | _rows("getattr", "view", "attribute", "input name")
+    | _rows("narrow unflatten", "view", "opaque")
     | _rows("chunk", "view", "chunk", "input chunks dim")
     | _rows("split", "view", "split", "input sizes dim")
     | _rows("pixel_shuffle", "rearrange", "shuffle", "input upscale_factor")

@@ -15,7 +15,7 @@ from torch import nn
 from torch.fx import Graph, GraphModule, Node, Proxy, Tracer
 
 from bench.errors import ConfigError
-from bench.graph.source_location import first_line, first_user_line
+from bench.graph.source_location import calling_user_line, first_line, first_user_line
 
 _running: list[Tracer] = []  # the tracers that are at work
 
@@ -145,7 +145,7 @@ def torch_class_name(layer: nn.Module) -> str | None:
     return cls.__name__ if cls is not nn.Module and type(layer).forward is cls.forward else None
 
 
-class _Proxy(Proxy):
+class WritingProxy(Proxy):
     """Distinguishes `x += y` from `x + y`, which torch.fx does not."""
 
     def __iadd__(self, other: Any) -> Any:
@@ -180,9 +180,15 @@ class FaithfulTracer(Tracer):
         finally:
             _running.remove(self)
 
+    def create_node(self, *args: Any, **kwargs: Any) -> Node:
+        """Create a node that knows the line of the user's code."""
+        node = super().create_node(*args, **kwargs)
+        node.meta["line"] = calling_user_line()
+        return node
+
     def proxy(self, node: Node) -> Proxy:
         """Return the object that stands for the value of a node while the forward function runs."""
-        return _Proxy(node, self)
+        return WritingProxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a module is recorded as one operator."""

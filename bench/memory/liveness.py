@@ -98,7 +98,8 @@ class _Walk:
         elif effect == "elementwise" and (target := self.find_overwritable(position, op)):
             self.assign(op.makes[0], target)
         else:
-            self.allocate(op.makes[0], position)
+            for name in op.makes:
+                self.allocate(name, position)
             self.steps.append(position)
 
     def is_view(self, op: Op) -> bool:

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from bench.contract import Budget, Task
 from bench.errors import ConfigError, PluginError
+from bench.graph.lowering import write_out
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
 from bench.memory.profile import MemoryProfile, profile
@@ -108,10 +109,7 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
             f"{name} has no weight that can be trained; set requires_grad to True where it is built"
         )
     scale = clean.shape[-1] // degraded.shape[-1]
-    # Test photographs may be larger than crops, and not square.
-    margin = (0, 2 * task.size_multiple, 0, task.size_multiple)
-    larger = functional.pad(degraded, margin, mode="replicate")
-    for probe in (degraded, larger):
+    for probe in example_inputs(task, degraded):
         height, width = probe.shape[-2:]
         expected = format_shape((*clean.shape[:2], height * scale, width * scale))
         found = _describe_output(name, model, probe)
@@ -129,11 +127,20 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
         ) from error
 
 
+def example_inputs(task: Task, degraded: Tensor) -> tuple[Tensor, Tensor]:
+    """Return crops (N, C, H, W) as they are and larger, of the sizes at which a network runs.
+
+    Test photographs may be larger than crops, and not square.
+    """
+    margin = (0, 2 * task.size_multiple, 0, task.size_multiple)
+    return degraded, functional.pad(degraded, margin, mode="replicate")
+
+
 def _check_graph(name: str, model: nn.Module, probe: Tensor) -> None:
     """Raise ConfigError if the traced graph of a network gives another output than the network."""
     with eval_mode(model), torch.inference_mode():
         output = model(probe.clone())  # which a network may overwrite
-        traced = trace_module(model)(probe.clone())
+        traced = trace_module(write_out(model, (*probe.shape,)))(probe.clone())
     if not torch.allclose(output, traced, *TOLERANCES):
         difference = float((output - traced).abs().max())
         raise ConfigError(

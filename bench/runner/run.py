@@ -21,6 +21,7 @@ from bench.errors import DiskError
 from bench.export import saved
 from bench.files.hashing import digest
 from bench.files.log import LOG
+from bench.graph.lowering import write_out
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import build_for_cell
 from bench.plugins.options import build_task
@@ -30,7 +31,7 @@ from bench.runner.forecast import Forecast, forecast_cells
 from bench.runner.job import run_job
 from bench.runner.progress import Progress
 from bench.runner.queue import JobQueue
-from bench.runner.referee import check_fits
+from bench.runner.referee import check_fits, example_inputs
 from bench.study.store import Store
 from bench.study.study import NETWORK_FIELDS, Job, Study
 from bench.training.checkpoints import CHECKPOINT_SECONDS
@@ -246,6 +247,8 @@ def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
         model = build_for_cell(task, cell)
         if cell.backbone_source:
             check_fits(cell.backbone, model.to(device), task, degraded.to(device), clean.to(device))
+            examples = example_inputs(task, degraded)
+            model = write_out(model.cpu().eval(), cell.measured_at, examples)
         peak_memory(model, cell.measured_at, cell.convention)
         if cell.backbone_source:
             saved.check_savable(cell.backbone, model)

@@ -26,6 +26,7 @@ from bench.channels.units import Layout, channel_layout
 from bench.contract import Inputs, Kept, Shape
 from bench.errors import PluginError
 from bench.graph.lowering import trace
+from bench.graph.rewrite import rewrite_numbers
 from bench.surgery.masks import mask_channels
 from bench.torch_state import eval_mode, full_precision
 from bench.units import as_shapes
@@ -71,6 +72,8 @@ def remove_channels(
             _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots])
         for name, (axis, slots) in layout.followers.items():
             _remove_from_follower(smaller, name, axis, ~slot_mask[slots])
+        if layout.rewrites:
+            rewrite_numbers(smaller, layout.new_numbers(slot_mask))  # type: ignore[arg-type]
         _verify_surgery(model, smaller, layout, kept, input_shape)
     return smaller
 

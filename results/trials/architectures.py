@@ -7,8 +7,8 @@ builds the networks of architectures.toml with random weights; nothing is downlo
 traced, compared with its graph, cut to half of its peak by `uniform` (sliced, no training), saved
 and loaded in a fresh process, and run as ONNX and by the lean executor, until a stage fails. Each
 runs in a process of its own with a time limit, so that a crash or a hang is one row. The table goes
-to --out, and the same as JSON beside it. `--stage trace` stops after tracing and takes three minutes;
-all stages take longer. Linux only.
+to --out, and the same as JSON beside it. `--stage trace` stops after tracing and takes three
+minutes; all stages take longer. Linux only.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from bench.export import saved
 from bench.export.onnx_file import flatten_outputs, to_onnx_bytes
 from bench.files import atomic
 from bench.files.tensors import tensors_to_bytes
-from bench.graph.lowering import trace
+from bench.graph.lowering import trace, write_out
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
 from bench.lean.pipeline import make_lean
@@ -181,7 +181,8 @@ class Survey:
 
     def trace(self) -> None:
         """Trace the network; every operator must be known."""
-        self.graph = trace(self.model, self.shape)
+        self.written = write_out(self.model, self.shape)
+        self.graph = trace(self.written, self.shape)
         self.peak_bytes = max(
             sum(storage.size_bytes for storage in alive)
             for alive in liveness(self.graph, "planned").live_storages()
@@ -194,7 +195,7 @@ class Survey:
         self.inputs = [torch.rand(s, generator=generator) for s in as_shapes(self.shape)]
         outputs = run(self.model, self.inputs)
         self._compare("another run", outputs, run(self.model, self.inputs))
-        traced = run(trace_module(self.model), self.inputs)
+        traced = run(trace_module(self.written), self.inputs)
         self.found["difference"] = self._compare("the graph", outputs, traced)
 
     def least(self) -> None:
@@ -209,7 +210,7 @@ class Survey:
         """Cut the network to half of its peak; surgery compares it with the masked one."""
         method = METHODS.get("uniform")(start="slice")
         budget = Budget(self.peak_bytes // 2, self.shape)
-        self.pruned = method.prune(self.model, budget).model
+        self.pruned = method.prune(self.written, budget).model
         self.found["pruned_ratio"] = peak_memory(self.pruned, self.shape) / self.peak_bytes
         self.pruned_outputs = run(self.pruned, self.inputs)
 
@@ -339,15 +340,19 @@ def _markdown_row(row: Row, stages: int) -> str:
 def main() -> None:
     """Survey the networks, print a line for each, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", default="", help="networks or architectures with this in a name")
+    parser.add_argument("--only", default="", help="parts of names, with commas between")
     parser.add_argument("--stage", choices=STAGES, default=STAGES[-1], help="the last stage")
     parser.add_argument("--out", type=Path, help="Markdown file; the JSON is written beside it")
     parser.add_argument("--jobs", type=int, default=2, help="networks at a time")
     parser.add_argument("--seconds", type=float, default=900.0, help="time limit of a network")
     arguments = parser.parse_args()
     networks, excluded = read_list()
-    asked = arguments.only.lower()
-    chosen = [n for n in networks if asked in n.name.lower() or asked in n.architecture.lower()]
+    asked = arguments.only.lower().split(",")
+    chosen = [
+        network
+        for network in networks
+        if any(name in f"{network.architecture} {network.name}".lower() for name in asked)
+    ]
     for package in sorted({network.package for network in chosen}):
         import_module(package)
     METHODS.names()  # imports the methods once, before the forks

@@ -206,11 +206,8 @@ class TiedToTheOutput(nn.Module):
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], Stage]] = {
     "control flow that depends on values": (DependsOnValues, "trace"),
-    "control flow that depends on the size": (DependsOnSize, "trace"),
-    "a loop over a tensor": (OverSamples, "trace"),
-    "writing into a slice": (WritesIntoASlice, "trace"),
-    "fft": (InFrequencies, "trace"),
-    "sort": (Sorted, "trace"),
+    "writing into a slice": (WritesIntoASlice, "prune"),
+    "sort": (Sorted, "prune"),
     "lstm": (ReadsPixels, "trace"),
     "attention of torch.nn": (TorchAttention, "trace"),
     "conv3d": (InThreeDimensions, "trace"),

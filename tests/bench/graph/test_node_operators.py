@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from bench.contract import Inputs
-from bench.graph.lowering import trace
+from bench.graph.lowering import trace, write_out
 from bench.graph.node_operators import find_operator
 from bench.graph.operators import CALLS
 from bench.graph.tracing import node_names, trace_module
@@ -27,7 +27,7 @@ SEEDS = range(0, 200, 20)
 
 def assert_plan_and_executor_agree(network: nn.Module, shape: Inputs) -> None:
     """Without results, as the executor asks, x[index] counts as a view: memory may be shared."""
-    traced = trace_module(network)
+    traced = trace_module(write_out(network, shape))
     analysis = AliasAnalysis(traced, shape)
     nodes = {name: node for node, name in node_names(traced).items()}
     for op in trace(network, shape).ops:

@@ -2,16 +2,24 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
-from bench.graph.source_location import user_line
+from bench.graph.source_location import is_user_file
 
 SITE_PACKAGES = Path(torch.__file__).parent.parent
 
 
-def test_lines_of_torch_are_passed_over_and_those_of_packages_named_like_it_are_not() -> None:
-    trace = "\n".join(
-        f'File "{SITE_PACKAGES / file}", line {line}, in forward'
-        for file, line in (("torchsr/models/edsr.py", 12), ("torch/nn/modules/conv.py", 99))
-    )
-    assert user_line(trace) == ", edsr.py:12"
+@pytest.mark.parametrize(
+    ("file", "is_users"),
+    [
+        ("torchsr/models/edsr.py", True),
+        ("torch/nn/modules/conv.py", False),
+        ("einops/einops.py", False),
+        ("nets/einops_net.py", True),
+    ],
+)
+def test_lines_of_torch_are_passed_over_and_those_of_packages_named_like_it_are_not(
+    file: str, is_users: bool
+) -> None:
+    assert is_user_file(str(SITE_PACKAGES / file)) == is_users

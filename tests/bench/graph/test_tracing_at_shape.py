@@ -1,0 +1,87 @@
+"""Tracing at a shape: code that computes and decides with sizes."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from bench.errors import ConfigError
+from bench.graph.lowering import trace, write_out
+from bench.graph.tracing_at_shape import trace_at_shape
+from tests.networks.shaped import SHAPE, SHAPED, CountsWindows, PadsToAWindow
+
+
+def random_input(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("habit", SHAPED)
+def test_a_traced_network_gives_what_the_network_gives(habit: str) -> None:
+    network = SHAPED[habit]().eval()
+    traced = trace_at_shape(network, (SHAPE,))
+    with torch.no_grad():
+        assert torch.equal(traced(random_input(*SHAPE)), network(random_input(*SHAPE)))
+
+
+@pytest.mark.parametrize("habit", [habit for habit in SHAPED if habit != "CountsWindows"])
+def test_sizes_stay_symbolic_so_that_another_size_works_too(habit: str) -> None:
+    network = SHAPED[habit]().eval()
+    traced = trace_at_shape(network, (SHAPE,))
+    other = random_input(2, 3, 28, 16)
+    with torch.no_grad():
+        expected = network(other) if habit != "SlicesAndSplits" else None
+        assert expected is None or torch.equal(traced(other), expected)
+
+
+@pytest.mark.parametrize("habit", SHAPED)
+def test_the_network_is_as_before(habit: str) -> None:
+    network = SHAPED[habit]().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    attributes = set(vars(network))
+    trace_at_shape(network, (SHAPE,))
+    assert network.training and set(vars(network)) == attributes
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_decision_about_a_size_refuses_inputs_for_which_it_would_be_another() -> None:
+    traced = trace_at_shape(PadsToAWindow().eval(), (SHAPE,))
+    with pytest.raises(AssertionError, match=r"decides on the size of its input, shaped.py:\d+"):
+        traced(random_input(1, 3, 21, 24))
+
+
+def test_a_decision_that_changes_nothing_at_an_example_is_dropped() -> None:
+    class Precomputes(PadsToAWindow):
+        def middle(self, x: Tensor) -> Tensor:
+            return x * 2 if x.shape[2] == SHAPE[2] else x + x
+
+    network = Precomputes().eval()
+    example = random_input(1, 3, 32, 32)
+    traced = write_out(network, SHAPE, [example])
+    with torch.no_grad():
+        assert torch.allclose(traced(example), network(example))
+
+
+def test_a_network_that_is_another_one_at_an_example_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="is another network at 1x3x28x24 than at 1x3x20x24"):
+        write_out(CountsWindows().eval(), SHAPE, [random_input(1, 3, 28, 24)])
+
+
+def test_a_decision_about_the_values_of_an_image_is_refused_with_its_line() -> None:
+    class Decides(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.relu() if x.mean() > 0 else x
+
+    with pytest.raises(ConfigError, match=r"test_tracing_at_shape.py:\d+: it decides on the val"):
+        trace(Decides(), SHAPE)
+
+
+def test_a_network_that_can_be_traced_plainly_stays_as_it_is() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 3, 1))
+    assert write_out(network, SHAPE) is network
+    assert isinstance(write_out(PadsToAWindow(), SHAPE), GraphModule)
+
+
+def test_a_traced_network_can_be_trained_and_shares_the_weights_of_the_network() -> None:
+    network = SHAPED["Windows"]()
+    trace_at_shape(network, (SHAPE,))(random_input(*SHAPE)).sum().backward()
+    assert all(weight.grad is not None for weight in network.parameters())

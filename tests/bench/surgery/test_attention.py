@@ -1,0 +1,69 @@
+"""Surgery on networks whose code knows the number of channels: heads, splits, slices."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench.channels.units import channel_layout
+from bench.graph.lowering import trace, write_out
+from bench.memory.profile import peak_memory
+from bench.surgery.masks import mask_channels
+from bench.surgery.remove import remove_channels
+from tests.networks.shaped import ATTENTION, SHAPE, SHAPED, WIDTH
+from tests.networks.small import draw_kept
+
+
+def written(habit: str) -> nn.Module:
+    torch.manual_seed(0)
+    return write_out(SHAPED[habit]().eval(), SHAPE)
+
+
+def halve(network: nn.Module) -> nn.Module:
+    widths = channel_layout(trace(network, SHAPE)).widths
+    kept = {unit: range(0, width, 2) for unit, width in widths.items()}
+    return remove_channels(network, kept, SHAPE)
+
+
+@pytest.mark.parametrize("habit", ATTENTION)
+def test_a_pruned_network_runs_at_another_size_and_can_be_pruned_again(habit: str) -> None:
+    network = written(habit)
+    smaller = halve(network)
+    again = halve(smaller)
+    other = torch.rand(2, 3, 28, SHAPE[3])
+    assert again(other).shape == smaller(other).shape == other.shape
+    assert peak_memory(again, SHAPE) <= peak_memory(smaller, SHAPE) < peak_memory(network, SHAPE)
+
+
+def test_queries_and_keys_lose_the_same_positions_of_every_head() -> None:
+    network = written("Windows")
+    layout = channel_layout(trace(network, SHAPE))
+    assert layout.widths == {"head": WIDTH, "qkv": WIDTH // 2}
+    smaller = remove_channels(network, {"qkv": [1, 3]}, SHAPE)
+    kept = [1, 3, 5, 7]
+    rows = [part * WIDTH + channel for part in range(3) for channel in kept]
+    assert torch.equal(smaller.qkv.weight, network.qkv.weight[rows])
+    assert torch.equal(smaller.project.weight, network.project.weight[:, kept])
+
+
+def test_channels_of_attention_contribute_nothing_where_their_weights_are_zero() -> None:
+    network = written("Windows")
+    with torch.no_grad():
+        for part in range(3):
+            for head in range(2):
+                row = part * WIDTH + head * WIDTH // 2
+                network.qkv.weight[row] = network.qkv.bias[row] = 0
+        x = torch.rand(SHAPE)
+        smaller = remove_channels(network, {"qkv": [1, 2, 3]}, SHAPE)
+        assert torch.allclose(smaller(x), network(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_split_by_numbers_computes_pruned_what_it_does_masked(seed: int) -> None:
+    network = written("SlicesAndSplits")
+    layout = channel_layout(trace(network, SHAPE))
+    kept = draw_kept(layout, seed)
+    x = torch.rand(SHAPE)
+    with torch.no_grad():
+        with mask_channels(network, layout, kept):
+            expected = network(x)
+        assert torch.allclose(remove_channels(network, kept, SHAPE)(x), expected, atol=1e-5)

@@ -1,0 +1,176 @@
+"""Small networks that can only be traced at a shape, each with one habit of published ones."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.contract import Shape
+
+SHAPE: Shape = (1, 3, 20, 24)
+WIDTH = 8
+WINDOW = 4
+
+
+class _Around(nn.Module):
+    """head -> the middle of a subclass -> tail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, WIDTH, 3, padding=1)
+        self.tail = nn.Conv2d(WIDTH, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        return self.tail(self.middle(self.head(x)))
+
+    def middle(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        raise NotImplementedError
+
+
+class PadsToAWindow(_Around):
+    """Pads if it has to, and crops again."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        _, _, h, w = x.size()
+        down, right = (WINDOW - h % WINDOW) % WINDOW, (WINDOW - w % WINDOW) % WINDOW
+        if down or right:
+            x = F.pad(x, (0, right, 0, down), mode="reflect")
+        return F.avg_pool2d(x, 3, 1, 1)[:, :, :h, :w]
+
+
+class CountsWindows(_Around):
+    """Works on one window after the other."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        rows = [
+            x[:, :, WINDOW * row : WINDOW * (row + 1)] * (row + 1)
+            for row in range(math.ceil(x.shape[2] / WINDOW))
+        ]
+        return torch.cat(rows, dim=2)
+
+
+class HasOptions(_Around):
+    """Has a mask that nobody gives."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, scale: float = 2.0) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        y = self.head(x) * scale
+        return self.tail(y if mask is None else y * mask)
+
+
+class AssignsItems(_Around):
+    """Fills a mask, window by window."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        mask = torch.zeros((1, 1, x.shape[2], x.shape[3]), device=x.device)
+        for number, rows in enumerate((slice(0, -WINDOW), slice(-WINDOW, None))):
+            mask[:, :, rows, :] = number + 1
+        return x * mask
+
+
+class KeepsAMean(_Around):
+    """Moves its mean to the type of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = torch.full((1, WIDTH, 1, 1), 0.25)
+        self.register_buffer("deviation", torch.full((1, WIDTH, 1, 1), 2.0))
+
+    def middle(self, x: Tensor) -> Tensor:
+        self.mean = self.mean.type_as(x)
+        self.deviation = self.deviation.to(x.device)
+        return (x - self.mean) / self.deviation
+
+
+class MakesALayer(_Around):
+    """Builds a layer without weights whenever it runs."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(nn.ReplicationPad2d((0, x.shape[3] % 2, 1, 1))(x), 3, 1, (0, 1))
+
+
+class Positions(_Around):
+    """Adds a ramp over rows; a constant of one number is no problem either."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        ramp = torch.arange(x.shape[2], device=x.device).float().view(1, 1, -1, 1)
+        return x + ramp / x.shape[2] + torch.tensor(0.5)
+
+
+class Windows(_Around):
+    """Attention of several heads in windows, as in Swin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(WIDTH)
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.project = nn.Linear(WIDTH, WIDTH)
+        self.heads = 2
+
+    def middle(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        assert h % WINDOW == 0 and w % WINDOW == 0
+        tokens = self.norm(x.flatten(2).transpose(1, 2)).view(b, h, w, c)
+        parts = tokens.view(b, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c)
+        parts = parts.permute(0, 1, 3, 2, 4, 5).reshape(-1, WINDOW**2, c)
+        qkv = self.qkv(parts).reshape(-1, WINDOW**2, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        weights = (q * (c // self.heads) ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
+        parts = self.project((weights @ v).transpose(1, 2).reshape(-1, WINDOW**2, c))
+        parts = parts.view(b, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
+        return x + parts.permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
+
+
+class Transposed(_Around):
+    """Attention over channels with a temperature, as in Restormer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = 2
+        self.temperature = nn.Parameter(torch.full((self.heads, 1, 1), 2.0))
+        self.qkv = nn.Conv2d(WIDTH, 3 * WIDTH, 1)
+        self.project = nn.Conv2d(WIDTH, WIDTH, 1)
+
+    def middle(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        q, k, v = (
+            part.reshape(b, self.heads, c // self.heads, h * w)
+            for part in self.qkv(x).chunk(3, dim=1)
+        )
+        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        weights = (q @ k.transpose(-2, -1) * self.temperature).softmax(dim=-1)
+        return x + self.project((weights @ v).reshape(b, c, h, w))
+
+
+class SlicesAndSplits(_Around):
+    """Cuts channels by numbers in the code, and shuffles them."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        few, many = torch.split(x, [2, WIDTH - 2], dim=1)
+        x = torch.cat((many.relu(), few), 1)
+        x = torch.cat((x[:, :3], x[:, 3:] * 2), 1)
+        x = x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+        return x @ torch.eye(w)
+
+
+SHAPED: dict[str, Callable[[], nn.Module]] = {
+    cls.__name__: cls
+    for cls in (
+        PadsToAWindow,
+        CountsWindows,
+        HasOptions,
+        AssignsItems,
+        KeepsAMean,
+        MakesALayer,
+        Positions,
+        Windows,
+        Transposed,
+        SlicesAndSplits,
+    )
+}
+ATTENTION = ("Windows", "Transposed", "SlicesAndSplits")
