@@ -244,6 +244,22 @@ def _extremum(flow: Flow, op: Op) -> None:
     (keep if len(op.reads) > 1 else _reduce)(flow, op)
 
 
+def _keep_first(flow: Flow, op: Op) -> None:
+    """Apply `keep` for an operator that takes no more than type or shape of other operands."""
+    flow.rows[op.makes[0]] = flow.rows[op.reads[0]]
+    if op.reads[0] in flow.second_rows:
+        flow.second_rows[op.makes[0]] = flow.second_rows[op.reads[0]]
+
+
+def _embed(flow: Flow, op: Op) -> None:
+    """Apply the rule of a table of vectors: an entry of each for every channel."""
+    axis = len(flow.shape(op.makes[0])) - 1
+    row = ChannelRow(axis, flow.new_atoms(flow.shape(op.makes[0])[axis]))
+    flow.pin(f"'{op.name}' takes positions from it", flow.rows[op.reads[0]])
+    _add_follower(flow, op, ChannelRow(1, row.atoms))
+    flow.rows[op.makes[0]] = row
+
+
 def _sample(flow: Flow, op: Op) -> None:
     """Apply the rule of an operator that reads its first operand at the positions in the second."""
     flow.pin(f"'{op.name}' takes positions from it", *flow.operands(op)[1:])
@@ -290,6 +306,8 @@ COMPUTE_RULES: dict[str, Callable[[Flow, Op], Any]] = {
     "layer_norm": _layer_norm,
     "reduce": _reduce,
     "extremum": _extremum,
+    "keep_first": _keep_first,
+    "embed": _embed,
     "sample": _sample,
     "create": _create,
     "opaque": pin_operands,

@@ -71,6 +71,10 @@ def contract(flow: Flow, op: Op, inputs: Sequence[str], output: str) -> None:
                     f"'{op.name}' multiplies it with a value whose channels are not known",
                     atoms_of[letter],
                 )
+                # If this axis is that of heads, the other operand has to lose whole heads too.
+                flow.large_maps += [
+                    row.atoms for row in rows[2 * position : 2 * position + 2] if row
+                ]
     kept = [
         ChannelRow(axis, atoms_of[letter])
         for axis, letter in enumerate(output)

@@ -184,17 +184,18 @@ def _regroup_axis(flow: Flow, op: Op, row: ChannelRow) -> ChannelRow | None:
     """
     before, after = flow.shape(op.reads[0]), flow.shape(op.makes[0])
     old, new = _find_group(before, after, row.axis)
-    if len(new) == 1:
-        index = np.indices([before[axis] for axis in old])[old.index(row.axis)]
-        return ChannelRow(new[0], row.atoms[index.ravel()])
-    if len(old) > 1 or not new or not flow.graph.rewritable:
+    if not new or not flow.graph.rewritable:
         return None
+    index = np.indices([before[axis] for axis in old])[old.index(row.axis)]
+    atoms = row.atoms[index.ravel()]
+    if len(new) == 1:
+        return ChannelRow(new[0], atoms)
     sizes = op.arguments.get("sizes", ())
     computed = [axis for axis in new if axis < len(sizes) and sizes[axis] in (None, -1)]
     carrier = computed[0] if len(computed) == 1 else new[-1]
     if op.name in flow.whole_heads and carrier != new[0]:
         carrier = new[new.index(carrier) - 1]
-    parts = np.moveaxis(row.atoms.reshape([after[axis] for axis in new]), new.index(carrier), -1)
+    parts = np.moveaxis(atoms.reshape([after[axis] for axis in new]), new.index(carrier), -1)
     parts = parts.reshape(-1, after[carrier])
     flow.tie_parts(parts)
     flow.cuts[op.name] = parts

@@ -30,6 +30,7 @@ from bench.graph.size_sources import Path
 RULES = COMPUTE_RULES | SHAPE_RULES | CONTRACTION_RULES
 SECOND_ROWS = (
     "keep",
+    "keep_first",
     "normalise",
     "reshape",
     "permute",
@@ -260,10 +261,14 @@ def propagate_channels(graph: Graph) -> Flow:
     Heads of attention lose the same channels each, unless their map (tokens x tokens) is larger
     than the queries or the keys: then only removing whole heads saves much memory.
     """
-    flow = _propagate(graph, frozenset())
-    large = np.concatenate([*flow.large_maps, np.empty(0, dtype=np.int64)])
-    whole = frozenset(name for name, parts in flow.cuts.items() if np.isin(parts[0], large).any())
-    return _propagate(graph, whole) if whole else flow
+    whole: frozenset[str] = frozenset()
+    while True:
+        flow = _propagate(graph, whole)
+        large = {atoms.tobytes() for atoms in flow.large_maps}
+        found = {name for name, parts in flow.cuts.items() if parts[0].tobytes() in large}
+        if found <= whole:
+            return flow
+        whole |= found
 
 
 def _propagate(graph: Graph, whole_heads: frozenset[str]) -> Flow:

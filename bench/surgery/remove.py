@@ -44,6 +44,7 @@ LAYER_TYPES = {
     nn.GroupNorm: OPTYPE.GN,
     nn.LayerNorm: OPTYPE.LN,
     nn.PReLU: OPTYPE.PRELU,
+    nn.Embedding: OPTYPE.EMBED,
 }
 
 
