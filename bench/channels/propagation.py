@@ -10,9 +10,10 @@ axis: a concat joins rows, a chunk cuts them, a gate multiplies two of them. On 
     pinned  they cannot be removed: channels of inputs and outputs, and those that an operator reads
             in a way that has no smaller equivalent
 
-The rules are in `bench.channels.compute_rules` and `bench.channels.shape_rules`, one for each word
-in the column `channels` of the operator table; `bench.channels.units` applies them and forms units
-from the atoms.
+Rows may also be cut into heads of attention and merged again (`bench.channels.shape_rules`), and
+meet in products of two values (`bench.channels.contraction_rules`). There is one rule for each word
+in the column `channels` of the operator table; `bench.channels.rules` applies them, and
+`bench.channels.units` forms units from the atoms.
 """
 
 from collections.abc import Sequence
@@ -67,6 +68,8 @@ class Flow:
         cross_channel_ops: operators whose result for one channel depends on all channels.
         second_rows: value -> a second axis of channels, such as the keys of an attention map whose
             rows are queries.
+        line: of the user's code of the operator whose rule is applied now.
+        lost: value without a row -> the reason, if something that it is computed from has one.
         cuts: reshape that cuts channels into heads -> the atoms of the parts that it ties.
         whole_heads: reshapes where whole heads are removed, not channels of each head.
         large_maps: atoms of queries and keys whose attention map is larger than they are.
@@ -83,6 +86,8 @@ class Flow:
     ties: list[tuple[Atoms, Atoms]] = field(default_factory=list)
     cross_channel_ops: list[str] = field(default_factory=list)
     second_rows: dict[str, ChannelRow] = field(default_factory=dict)
+    line: str = ""
+    lost: dict[str, str] = field(default_factory=dict)
     cuts: dict[str, np.ndarray] = field(default_factory=dict)
     whole_heads: frozenset[str] = frozenset()
     large_maps: list[Atoms] = field(default_factory=list)
@@ -95,10 +100,11 @@ class Flow:
         return np.arange(self.atom_count - size, self.atom_count)
 
     def pin(self, reason: str, *rows: ChannelRow | Atoms | None) -> None:
-        """Pin these atoms; None is ignored."""
+        """Pin these atoms, with the line of the present operator; None is ignored."""
         for row in rows:
             if row is not None:
-                self.pinned.append((row.atoms if isinstance(row, ChannelRow) else row, reason))
+                atoms = row.atoms if isinstance(row, ChannelRow) else row
+                self.pinned.append((atoms, reason + self.line))
 
     def tie(self, atoms: Atoms, partners: Atoms) -> None:
         """Tie each atom to the partner at the same position."""

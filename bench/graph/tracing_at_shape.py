@@ -196,7 +196,7 @@ class ShapeTracer(FaithfulTracer):
             return a if isinstance(a, Node) else a.node
         if isinstance(a, np.generic | np.ndarray):
             return a.tolist()
-        argument = super().create_arg(a)
+        argument: Any = super().create_arg(a)
         if isinstance(a, Tensor):  # a tensor that is no parameter or buffer
             self.values[argument] = a.to("meta")
         return argument
