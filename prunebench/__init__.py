@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from bench.errors import ConfigError, Infeasible, PluginError
     from bench.export.saved import load
+    from bench.memory.as_run import as_run_peak_bytes
     from bench.memory.profile import MemoryProfile, peak_memory, profile
     from bench.method_bases import StagedMethod, SweepMethod
     from bench.plugins.registry import backbone, method, task
@@ -55,6 +56,7 @@ NAMES_OF_MODULE = {
     ),
     "bench.errors": ("ConfigError", "Infeasible", "PluginError"),
     "bench.export.saved": ("load",),
+    "bench.memory.as_run": ("as_run_peak_bytes",),
     "bench.memory.profile": ("MemoryProfile", "peak_memory", "profile"),
     "bench.method_bases": ("StagedMethod", "SweepMethod"),
     "bench.plugins.registry": ("backbone", "method", "task"),
@@ -90,6 +92,7 @@ __all__ = [
     "TraceStep",
     "Trainer",
     "analyse_network",
+    "as_run_peak_bytes",
     "backbone",
     "channel_norms",
     "check_method",

@@ -46,6 +46,7 @@ EMBEDDED = "embedded"  # is trained on where a folder has test sets alone
 OTHER_TASK_LAYOUTS = (pairs_folder("degraded", "clean"), clean_folder())
 # Raise it when clean photographs of a folder are degraded in a way that the options do not show.
 CLEAN_VERSION = 1
+MAX_MULTIPLE = 1024  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,8 @@ class Restoration(Task):
             horizontal and vertical flips; 1, none.
         hold_out: whether some training photographs are held out from the gradient steps, for
             calibration; if not, all are trained on, and calibration crops come from them.
+        pad_to_multiple: height and width of photographs are padded to a multiple of it before they
+            are restored; by default, of what the task's own backbones need (`size_multiple`).
 
     Raises:
         ConfigError: an option is out of range.
@@ -66,6 +69,7 @@ class Restoration(Task):
 
     symmetries: int = 8
     hold_out: bool = True
+    pad_to_multiple: int | None = None
 
     size_multiple: ClassVar[int] = 16
     recipe: ClassVar[Recipe] = Recipe()
@@ -81,6 +85,13 @@ class Restoration(Task):
                 f"symmetries = {self.symmetries!r} cannot be used; "
                 "choose 8 (all of the square), 4 (flips alone) or 1 (none)"
             )
+        if self.pad_to_multiple is not None:
+            if not 1 <= self.pad_to_multiple <= MAX_MULTIPLE:
+                raise ConfigError(
+                    f"pad_to_multiple = {self.pad_to_multiple!r} cannot be used; "
+                    f"choose a whole number from 1 to {MAX_MULTIPLE}"
+                )
+            object.__setattr__(self, "size_multiple", self.pad_to_multiple)  # frozen
 
     @property
     def scale(self) -> int:
@@ -90,7 +101,11 @@ class Restoration(Task):
     @property
     def measured_at(self) -> Shape:
         """The input shape at which peak memory is measured."""
-        return (1, 3, 1024, 2048)
+        return (1, 3, self.pad(1024), self.pad(2048))
+
+    def pad(self, size: int) -> int:
+        """Return a height or width in pixels, rounded up to a multiple of `size_multiple`."""
+        return -(-size // self.size_multiple) * self.size_multiple
 
     @property
     @abstractmethod
@@ -101,8 +116,15 @@ class Restoration(Task):
         """Build a new network, (N, 3, H, W) -> (N, 3, scale H, scale W).
 
         Raises:
-            ConfigError: unknown backbone or option, or a value out of range.
+            ConfigError: unknown backbone or option, a value out of range, or photographs that are
+                padded to less than the backbone needs.
         """
+        needed = type(self).size_multiple
+        if self.size_multiple % needed:
+            raise ConfigError(
+                f"pad_to_multiple = {self.size_multiple} is not enough for the backbones of task "
+                f"{self.name}, which need a multiple of {needed}; leave it out"
+            )
         fixed = {name: getattr(self, name, value) for name, value in self.fixed_options.items()}
         defaults = self.options(backbone) if backbone in self.backbones else {}
         return build(self.backbones, backbone, options, defaults, fixed)

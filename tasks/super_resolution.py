@@ -51,7 +51,7 @@ class SuperResolution(Restoration):
     @property
     def measured_at(self) -> Shape:
         """The input shape whose output is 2048 x 1024, or slightly larger."""
-        return (1, 3, -(-HEIGHT // self.scale), -(-WIDTH // self.scale))
+        return (1, 3, self.pad(-(-HEIGHT // self.scale)), self.pad(-(-WIDTH // self.scale)))
 
     @property
     def degradation(self) -> BicubicDownscaling:

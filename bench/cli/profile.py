@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from bench.cli.parser import (
     CONVENTIONS,
@@ -14,6 +15,7 @@ from bench.cli.parser import (
     positive_integer,
 )
 from bench.cli.resolve import resolve_network
+from bench.errors import ConfigError
 
 NAME = "profile"
 HELP = "print the peak memory of a network, step by step"
@@ -62,7 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the profile as text or JSON; draw it if --plot is given."""
+    """Print the profile as text or JSON; draw it if --plot is given.
+
+    Raises:
+        ConfigError: the network cannot be traced; what it needs as it is written is told even so.
+    """
     from bench.memory.profile import profile
     from bench.report.timeline_plot import check_suffix, draw_timeline
     from bench.report.timeline_text import format_timeline
@@ -71,12 +77,35 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         check_suffix(arguments.plot)
     model, shape = resolve_network(arguments)
-    if arguments.compactors:
-        model = insert_compactors(model, long_skips(model, shape), shape)
-    measured = profile(model, shape, arguments.convention)
+    as_run_bytes, as_run = _measure_as_run(model, shape)
+    try:
+        if arguments.compactors:
+            model = insert_compactors(model, long_skips(model, shape), shape)
+            as_run_bytes, as_run = _measure_as_run(model, shape)
+        measured = profile(model, shape, arguments.convention)
+    except ConfigError as error:
+        if as_run_bytes is None:
+            raise
+        raise ConfigError(f"{error}; as run the network needs {as_run}") from error
     if arguments.plot:
         draw_timeline(arguments.backbone, measured, arguments.plot)
     if arguments.json:
-        print(json.dumps({"backbone": arguments.backbone} | measured.to_json(), indent=1))
+        figures = measured.to_json() | {"as_run_bytes": as_run_bytes}
+        print(json.dumps({"backbone": arguments.backbone} | figures, indent=1))
     else:
-        print(format_timeline(arguments.backbone, measured, arguments.top))
+        print(format_timeline(arguments.backbone, measured, arguments.top, as_run))
+
+
+def _measure_as_run(model: Any, shape: Any) -> tuple[int | None, str]:
+    """Return the peak of a network as it is written, in bytes and as text.
+
+    Where it cannot be measured, return None and the reason.
+    """
+    from bench.memory.as_run import as_run_peak_bytes
+    from bench.units import format_mib
+
+    try:
+        peak_bytes = as_run_peak_bytes(model, shape)
+    except ConfigError as error:
+        return None, f"not known: {error}"
+    return peak_bytes, f"{format_mib(peak_bytes)} ({peak_bytes:,} bytes)"

@@ -24,7 +24,9 @@ REASONS = {
     "cat": "a concat whose readers cannot read its parts is copied",
     "shuffle": "pixels are shuffled by copying",
     "elementwise": "no operand of it may be overwritten",
+    "norm": "an instance normalisation copies its input into another layout",
 }
+INSTANCE_NORMS = ("instance_norm", "InstanceNorm2d")  # as PyTorch computes them
 COPIES = dict.fromkeys(("cat", "concat", "concatenate"), "cat") | dict.fromkeys(
     ("PixelShuffle", "pixel_shuffle", "PixelUnshuffle", "pixel_unshuffle"), "shuffle"
 )
@@ -116,6 +118,8 @@ def find_excess(
         if obstacle:
             share = INDEX_SHARE if isinstance(layer, nn.MaxPool2d) else 1
             needs.append((node, share * result.nbytes - headroom.free_at(node), obstacle))
+        elif operator_name(analysis.traced, node) in INSTANCE_NORMS:
+            needs.append((node, result.nbytes - headroom.free_at(node), REASONS["norm"]))
         elif copy_kind is not None:
             excess_bytes = result.nbytes - headroom.free_until_read(node)
             needs.append((node, excess_bytes, REASONS[copy_kind]))

@@ -2,7 +2,8 @@
 
 The rewrites work on the traced network. First, writes in place are removed
 (`bench.lean.functionalize`); then concats, shuffles and layers with large buffers are computed in
-strips (`bench.lean.fuse_concat`); then elementwise operators overwrite an operand
+strips (`bench.lean.fuse_concat`), and instance normalisations without a copy of their input
+(`bench.lean.norms`); then elementwise operators overwrite an operand
 (`bench.lean.reinplace`). The generated code drops every value after its last use.
 """
 
@@ -14,11 +15,13 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from bench.contract import Inputs
+from bench.errors import ConfigError
 from bench.graph.tracing import trace_module
 from bench.lean.alias_analysis import AliasAnalysis
 from bench.lean.functionalize import functionalize, simplify_calls
 from bench.lean.fuse_concat import ConcatFusion
 from bench.lean.headroom import Excess, Headroom, find_excess
+from bench.lean.norms import replace_instance_norms
 from bench.lean.reinplace import overwrite_operands
 
 SCRATCH_SHARE = 64  # a strip has this fraction (1/64) of the planned peak
@@ -59,14 +62,17 @@ def make_lean(model: nn.Module, shape: Inputs) -> LeanNetwork:
             network also runs at other shapes.
 
     Raises:
-        ConfigError: the network cannot be traced, or uses an operator that is not in the table.
+        ConfigError: the network cannot be traced, uses an operator that is not in the table, or
+            reads inputs that have no name.
     """
     traced = _copy_sharing_weights(trace_module(model))
+    check_inputs(type(model).__name__, traced)
     headroom = Headroom(model, traced, shape)
     simplify_calls(traced)
     analysis = AliasAnalysis(traced, shape)
     if functionalize(analysis):
         scratch_bytes = min(MAX_SCRATCH_BYTES, headroom.peak // SCRATCH_SHARE)
+        replace_instance_norms(analysis, headroom)
         ConcatFusion(analysis, headroom, scratch_bytes).apply()
     analysis = AliasAnalysis(traced, shape)
     excess = find_excess(analysis, headroom, overwrite_operands(analysis))
@@ -77,12 +83,35 @@ def make_lean(model: nn.Module, shape: Inputs) -> LeanNetwork:
 
 
 def take_input(inputs: list[Any], index: int, *default: Any) -> Any:
-    """Take one input out of the list; return its default if the caller did not give it."""
+    """Take one input out of the list; return its default if the caller did not give it.
+
+    Raises ConfigError if it has none.
+    """
     if index >= len(inputs) and default:
         return default[0]
+    if index >= len(inputs):
+        raise ConfigError(
+            f"the network was given {len(inputs)} inputs and reads a {index + 1}. one; "
+            "give all that its forward takes, in their order"
+        )
     taken = inputs[index]
     inputs[index] = None
     return taken
+
+
+def check_inputs(name: str, traced: GraphModule) -> None:
+    """Raise ConfigError if a traced network reads `*args` or `**kwargs`; their number is unknown.
+
+    Args:
+        name: for the message.
+        traced: from `trace_module`, which drops those that are not read.
+    """
+    for node in traced.graph.find_nodes(op="placeholder"):
+        if str(node.target).startswith("*") and node.users:
+            raise ConfigError(
+                f"the forward of {name} reads its inputs from {node.target}; "
+                "give each input a name of its own"
+            )
 
 
 def _copy_sharing_weights(traced: GraphModule) -> GraphModule:

@@ -7,14 +7,16 @@ it, all storages with birth <= position <= death are alive.
 
 Rules of "planned": rearranging operators are views, a concat lies in the storages of all its parts,
 and an elementwise operator overwrites its first operand that has the shape and type of the result
-and whose storages are not read later. Rules of "eager": see the operator table. Weights have no
-storage here: they are not counted and never overwritten.
+and whose storages are not read later. Rules of "eager": see the operator table; and a convolution
+whose padding is not zeros on both sides alike has, while it runs, a padded copy of its input, which
+PyTorch makes. Weights have no storage here: they are not counted and never overwritten.
 """
 
 from dataclasses import dataclass, field
+from math import prod
 
 from bench.contract import Convention
-from bench.graph.ir import Graph, Op
+from bench.graph.ir import Graph, Op, Value
 
 
 @dataclass
@@ -22,15 +24,17 @@ class Storage:
     """A piece of memory, named after the operator that allocated it.
 
     Args:
-        name: of the first value in it, which has the shape of the storage.
+        name: of the first value in it, which has the shape of the storage; or of a padded copy.
         size_bytes: in the unpruned network.
         birth, death: first and last position at which it is alive.
+        value: the value whose channels it has.
     """
 
     name: str
     size_bytes: int
     birth: int
     death: int
+    value: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class _Walk:
 
     def allocate(self, name: str, position: int) -> None:
         """Allocate a new storage for a value; without readers, the value dies at once."""
-        storage = Storage(name, self.graph.values[name].size_bytes, position, position)
+        storage = Storage(name, self.graph.values[name].size_bytes, position, position, name)
         self.storages.append(storage)
         self.assign(name, [storage])
 
@@ -101,6 +105,15 @@ class _Walk:
             for name in op.makes:
                 self.allocate(name, position)
             self.steps.append(position)
+            self.allocate_padded_copy(position, op)
+
+    def allocate_padded_copy(self, position: int, op: Op) -> None:
+        """Allocate what PyTorch copies and pads before a convolution; it dies with the operator."""
+        if self.convention == "eager" and op.arguments.keys() >= {"padding", "padding_mode"}:
+            read = op.reads[0]
+            if size_bytes := _padded_bytes(op, self.graph.values[read]):
+                name = f"{op.name} (padded input)"
+                self.storages.append(Storage(name, size_bytes, position, position, read))
 
     def is_view(self, op: Op) -> bool:
         """Return whether an operator that only moves elements needs no storage of its own."""
@@ -140,6 +153,26 @@ class _Walk:
         calls = {name.rpartition("[")[0] for name in viewed}
         are_parts = len(set(viewed)) == len(viewed) and len(calls) == 1 and "" not in calls
         return len(set(storage_ids)) < len(storage_ids) and not are_parts
+
+
+def _padded_bytes(op: Op, value: Value) -> int:
+    """Return the size of the padded copy of the value that a convolution reads; 0 if it has none.
+
+    Zeros are padded without a copy, unless "same" asks for one more behind than before.
+    """
+    given = op.arguments
+    sizes = list(value.shape)
+    for axis in (-2, -1):
+        reach = given["dilation"][axis] * (given["kernel_size"][axis] - 1)
+        if given["padding_mode"] == "zeros":
+            sizes[axis] += reach % 2 if given["padding"] == "same" else 0
+        elif isinstance(given["padding"], str):
+            sizes[axis] += reach if given["padding"] == "same" else 0
+        else:
+            sizes[axis] += 2 * given["padding"][axis]
+    if given["padding_mode"] == "zeros" and tuple(sizes) == value.shape:
+        return 0
+    return prod(sizes) * value.size_bytes // prod(value.shape)
 
 
 def liveness(graph: Graph, convention: Convention) -> Liveness:

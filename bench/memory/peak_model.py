@@ -151,7 +151,7 @@ class _StorageCosts:
         return self.rows[storage.name]
 
     def _compute_row(self, storage: Storage) -> dict[int, int]:
-        slots = self.values[storage.name]
+        slots = self.values[storage.value]
         if not len(slots):
             return {len(self.units): storage.size_bytes}
         channel_bytes = storage.size_bytes // len(slots)

@@ -10,13 +10,16 @@ BAR_WIDTH = 32  # characters
 MAX_LIVE_LINES = 12
 
 
-def format_timeline(name: str, profile: MemoryProfile, top: int | None = None) -> str:
+def format_timeline(
+    name: str, profile: MemoryProfile, top: int | None = None, as_run: str = ""
+) -> str:
     """Format the timeline of a network, with a mark at its peak.
 
     Args:
         name: of the backbone.
         profile: of the network.
         top: number of time steps that are shown, those with the most bytes; by default all.
+        as_run: the peak of the network as it is written, as text; without it, it is not told.
     """
     peak = profile.peak
     steps = _select_largest(profile.timeline, top)
@@ -44,6 +47,7 @@ def format_timeline(name: str, profile: MemoryProfile, top: int | None = None) -
             "",
             f"peak        {format_mib(peak.bytes)} ({peak.bytes:,} bytes) "
             f"at step {peak.step}, {peak.op}",
+            *([f"as run      {as_run}"] if as_run else []),
             f"parameters  {profile.parameters:,}",
             f"MACs        {profile.macs:,}",
         ]

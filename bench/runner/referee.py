@@ -16,6 +16,7 @@ from bench.errors import ConfigError, PluginError
 from bench.graph.lowering import write_out
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
+from bench.lean.pipeline import check_inputs
 from bench.memory.profile import MemoryProfile, profile
 from bench.torch_state import eval_mode
 from bench.units import as_shapes, format_mib, format_shape
@@ -97,7 +98,8 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
 
     Raises:
         ConfigError: it has hooks or parametrisations, refuses an input, gives another output,
-            cannot be traced or is traced to something else, or cannot be trained.
+            cannot be traced or is traced to something else, reads inputs without a name, or
+            cannot be trained.
     """
     if path := _find_altered_layer(model):
         raise ConfigError(
@@ -112,13 +114,20 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
     for probe in example_inputs(task, degraded):
         height, width = probe.shape[-2:]
         expected = format_shape((*clean.shape[:2], height * scale, width * scale))
-        found = _describe_output(name, model, probe)
-        if found != expected:
+        try:
+            found = _describe_output(name, model, probe)
+            if found != expected:
+                raise ConfigError(
+                    f"{name} gives {found} for an input of {format_shape(probe.shape)}; "
+                    f"task {task.name} wants {expected}"
+                )
+            _check_graph(name, model, probe)
+        except ConfigError as error:
+            if probe is degraded or not hasattr(task, "pad_to_multiple"):
+                raise
             raise ConfigError(
-                f"{name} gives {found} for an input of {format_shape(probe.shape)}; "
-                f"task {task.name} wants {expected}"
-            )
-        _check_graph(name, model, probe)
+                f"{error}; if it needs sizes of a certain multiple, set pad_to_multiple of the task"
+            ) from error
     try:
         task.loss(model.train()(degraded), clean).backward()
     except Exception as error:
@@ -140,7 +149,9 @@ def _check_graph(name: str, model: nn.Module, probe: Tensor) -> None:
     """Raise ConfigError if the traced graph of a network gives another output than the network."""
     with eval_mode(model), torch.inference_mode():
         output = model(probe.clone())  # which a network may overwrite
-        traced = trace_module(write_out(model, (*probe.shape,)))(probe.clone())
+        graph = trace_module(write_out(model, (*probe.shape,)))
+        check_inputs(name, graph)
+        traced = graph(probe.clone())
     if not torch.allclose(output, traced, *TOLERANCES):
         difference = float((output - traced).abs().max())
         raise ConfigError(

@@ -24,7 +24,7 @@ from torch_pruning.pruner.function import BasePruningFunc, PrunerBox
 
 from bench.channels.units import Layout, channel_layout
 from bench.contract import Inputs, Kept, Shape
-from bench.errors import PluginError
+from bench.errors import ConfigError, PluginError
 from bench.graph.lowering import trace
 from bench.graph.rewrite import rewrite_numbers
 from bench.surgery.masks import mask_channels
@@ -60,7 +60,8 @@ def remove_channels(
         layout: of `model`, if it is known already.
 
     Raises:
-        ConfigError: a unit or a channel does not exist, or a unit would lose all channels.
+        ConfigError: a unit or a channel does not exist, or a unit would lose all channels; or the
+            network rebuilds its weights by itself.
         PluginError: the smaller network does not run, or differs from the masked one.
     """
     smaller = deepcopy(model)
@@ -158,13 +159,16 @@ def _verify_surgery(
     """Check that the smaller network computes the same as the masked one.
 
     Raises:
+        ConfigError: the network rebuilds its weights by itself.
         PluginError: it does not run, or its output differs.
     """
+    sizes = {name: weight.shape for name, weight in smaller.state_dict().items()}
     with nullcontext() if layout.cross_channel_ops else mask_channels(model, layout, kept):
         probes, expected = _run_smallest_inputs(model, as_shapes(input_shape))
     try:
         outputs = _run_random_inputs(smaller, probes)
     except RuntimeError as error:
+        _refuse_rebuilt_weights(model, smaller, sizes)
         raise PluginError(
             f"surgery went wrong: the smaller network does not run: {error}"
         ) from error
@@ -173,7 +177,37 @@ def _verify_surgery(
     for masked, pruned in zip(expected, outputs, strict=True):
         difference = float((masked - pruned).abs().max())
         if not difference <= TOLERANCE * max(float(masked.abs().max()), 1e-6):
+            _refuse_rebuilt_weights(model, smaller, sizes)
             raise PluginError(f"surgery went wrong: the smaller network is off by {difference:.2g}")
+
+
+def _refuse_rebuilt_weights(
+    model: nn.Module, smaller: nn.Module, sizes: Mapping[str, torch.Size]
+) -> None:
+    """Raise ConfigError if a network changes its weights by itself, which undoes a surgery.
+
+    Args:
+        model: before surgery.
+        smaller: after it; it has been put into eval mode and run.
+        sizes: name -> size of its weights and buffers before that.
+    """
+    twin = deepcopy(model)
+    before = deepcopy(twin.state_dict())
+    states = [deepcopy(twin.train(mode).state_dict()) for mode in (True, False)]
+    changed = [
+        name
+        for state in states
+        for name in before.keys() | state.keys()
+        if name not in before or name not in state or not torch.equal(before[name], state[name])
+    ]
+    now = smaller.state_dict()
+    changed += [name for name, size in sizes.items() if name not in now or now[name].shape != size]
+    if changed:
+        raise ConfigError(
+            f"{type(model).__name__} rebuilds its weights when it is put into training or eval "
+            f"mode, or runs ('{min(changed)}' changes), which undoes surgery; merge what it "
+            "rebuilds into plain layers first"
+        )
 
 
 def _run_smallest_inputs(

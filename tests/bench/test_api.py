@@ -117,6 +117,15 @@ def test_a_budget_is_a_ratio_or_bytes_or_a_budget(
     assert prune_on_fake_task(network, budget=budget).model.first.out_channels == width
 
 
+class ReadsFromStars(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(3, 3, 1)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.only(inputs[0])
+
+
 def test_a_method_and_a_task_may_be_instances(network: nn.Module) -> None:
     shape = (1, 3, 16, 16)
     result = prune_on_fake_task(
@@ -156,6 +165,10 @@ def test_a_method_that_breaks_its_promise_is_named(network: nn.Module) -> None:
         (
             {"network": nn.Conv2d(3, 4, 1)},
             "Conv2d gives 2x4x16x16 for an input of 2x3x16x16; task fake wants 2x3x16x16",
+        ),
+        (
+            {"network": ReadsFromStars(), "budget": Budget(10**4, SHAPE)},
+            r"the forward of ReadsFromStars reads its inputs from \*inputs; give each input a name",
         ),
     ],
 )

@@ -16,7 +16,8 @@ find alive.
               are not read later. The operators themselves run on temporary copies that are not
               watched. Weights are Values too, in storages that are not watched and never written.
 3. After each operator that allocated its output, the watch adds up the storages that are still
-   alive: one time step.
+   alive: one time step. For a convolution of "eager" it also does so after each ATen call in it,
+   and the most counts.
 
 Both executors must end with the network's own output: a plan that destroys a value that is still
 needed does not pass.
@@ -56,6 +57,7 @@ POINTWISE_WITHOUT_TAG = {
     ),
     *("aten::rrelu_with_noise", "aten::rrelu_with_noise_"),  # without noise in eval mode
 }
+PADDING_LAYERS = {"Conv2d", "ConvTranspose2d"}
 COPIES = {"aten::clone"}  # tagged as pointwise, but called for its copy
 
 
@@ -119,11 +121,12 @@ class Eager:
 
     Attributes:
         last_use: number of a value -> index of the last operator that reads it.
+        inside: the most bytes that were alive inside the last convolution.
         values: number -> value, those that are still needed.
     """
 
     def __init__(self, tape: Tape, watch: Watch) -> None:
-        self.ops, self.watch = tape.ops, watch
+        self.ops, self.watch, self.inside = tape.ops, watch, 0
         self.last_use = {number: now for now, op in enumerate(tape.ops) for number in op.reads()}
         self.last_use |= dict.fromkeys(numbers(tape.result), len(tape.ops))
         self.values: dict[int, Any] = {
@@ -144,7 +147,7 @@ class Eager:
             # Operands live until the operator ends, also if its result replaces one of them.
             operands = list(self.values.values())
             if self.execute(op, now):
-                steps.append((op.name, self.watch.live_bytes()))
+                steps.append((op.name, max(self.inside, self.watch.live_bytes())))
             del operands
             self.values = {
                 number: value
@@ -176,7 +179,14 @@ class Eager:
     def execute(self, op: Op, now: int) -> bool:
         """Run one operator; return whether it allocated its output."""
         before = set(self.watch.bytes) | self.watch.constants
-        with Calls(made=self.watch.add):
+        self.inside = 0
+
+        def watch_made(tensor: Tensor) -> None:
+            self.watch.add(tensor)
+            if op.kind in PADDING_LAYERS:
+                self.inside = max(self.inside, self.watch.live_bytes())
+
+        with Calls(made=watch_made):
             out = op.run(self.values)
         self.bind(op.out, out)
         return any(

@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from torch import nn
 
+from bench.contract import Pair
 from bench.errors import ConfigError
 from bench.memory.profile import profile
+from bench.plugins.options import set_option_values
 from bench.plugins.registry import TASKS
+from bench.runner.referee import check_fits
 from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.trainer import TaskTrainer
+from tasks.denoising import Denoising
 from tasks.super_resolution import SuperResolution
 from tests.tasks.test_metrics import make_images
 
@@ -33,6 +38,55 @@ def test_peaks_are_counted_at_the_input_whose_output_is_2k(scale: int, channels:
     _, _, height, width = task.measured_at
     assert 2048 <= width * scale < 2048 + scale and 1024 <= height * scale < 1024 + scale
     assert profile(task.build("edsr"), task.measured_at).peak_bytes == channels * 4 * height * width
+
+
+class NeedsEvenSizes(nn.Module):
+    """(N, 3, H, W) -> (N, 3, 2 H, 2 W) by way of half the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(12, 48, 3, padding=1), nn.PixelShuffle(4)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+def test_photographs_are_padded_for_a_network_that_needs_even_sizes(monkeypatch) -> None:
+    odd = Pair("odd", torch.rand(3, 33, 45), torch.rand(3, 66, 90))
+    monkeypatch.setattr(SuperResolution, "test_sets", lambda task, data: {"one": [odd]})
+    with pytest.raises(RuntimeError, match="divisible"):
+        evaluate(SuperResolution(2), NeedsEvenSizes(), "embedded")
+    scores = evaluate(SuperResolution(2, pad_to_multiple=2), NeedsEvenSizes(), "embedded")
+    assert set(scores["one"]["odd"]) == {"psnr_db", "ssim"}
+
+
+def test_the_multiple_is_an_option_that_leaves_what_is_stored_alone_where_it_is_not_set() -> None:
+    plain, even = SuperResolution(3), SuperResolution(3, pad_to_multiple=2)
+    assert "pad_to_multiple" not in set_option_values(plain)
+    assert set_option_values(even)["pad_to_multiple"] == 2
+    assert (plain.measured_at, even.measured_at) == ((1, 3, 342, 683), (1, 3, 342, 684))
+    assert replace(even, scale=4).size_multiple == 2 and plain.size_multiple == 1
+
+
+def test_a_network_that_needs_even_sizes_is_told_of_the_option() -> None:
+    crops = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
+    with pytest.raises(ConfigError, match="set pad_to_multiple of the task"):
+        check_fits("net", NeedsEvenSizes(), SuperResolution(2), *crops)
+    check_fits("net", NeedsEvenSizes(), SuperResolution(2, pad_to_multiple=2), *crops)
+
+
+@pytest.mark.parametrize("multiple", [0, -2, 2000])
+def test_a_multiple_out_of_range_is_refused(multiple: int) -> None:
+    with pytest.raises(ConfigError, match=f"pad_to_multiple = {multiple} cannot be used"):
+        SuperResolution(pad_to_multiple=multiple)
+
+
+def test_a_multiple_that_is_too_small_for_the_backbone_of_a_task_is_refused() -> None:
+    assert Denoising(pad_to_multiple=32).build("unet", width=2)
+    with pytest.raises(ConfigError, match="pad_to_multiple = 2 is not enough for the backbones"):
+        Denoising(pad_to_multiple=2).build("unet", width=2)
 
 
 @pytest.mark.parametrize("scale", [2, 3])

@@ -25,6 +25,14 @@ class Two(nn.Module):
     def forward(self, picture, mask):
         return self.only(torch.cat([picture, mask], 1))
 """
+SORTS = """
+import torch
+from torch import nn
+
+class Sorts(nn.Module):
+    def forward(self, x):
+        return torch.sort(x, dim=1).values
+"""
 
 
 def test_profile_as_json_has_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +85,27 @@ def test_profile_takes_several_inputs(workplace: Path, capsys: pytest.CaptureFix
     (workplace / "two.py").write_text(TWO_INPUTS)
     assert main(["profile", "two.py:Two", "--shape", "1x3x8x8,1x1x8x8"]) == 0
     assert "two.py:Two at 1x3x8x8,1x1x8x8, convention planned" in capsys.readouterr().out
+
+
+def test_profile_tells_what_the_network_needs_as_run(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "net.py").write_text(ONE_LAYER)
+    words = ["profile", "net.py:build", "--shape", "1x3x8x8"]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["as_run_bytes"] == 4 * 8 * 8 * (3 + 2)
+    assert main(words) == 0
+    assert "as run      0.0 MiB (1,280 bytes)" in capsys.readouterr().out.splitlines()
+
+
+def test_profile_tells_it_also_of_a_network_that_cannot_be_traced(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "net.py").write_text(SORTS)
+    assert main(["profile", "net.py:Sorts", "--shape", "1x3x8x8"]) == 2
+    error = capsys.readouterr().err
+    assert "'sort'" in error and error.count("\n") == 1
+    assert error.endswith("; as run the network needs 0.0 MiB (3,072 bytes)\n")
 
 
 @pytest.mark.parametrize("name", ["here.png", "here.svg"])

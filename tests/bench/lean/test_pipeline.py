@@ -23,7 +23,7 @@ from tasks.models.unet import UNet
 from tests.networks.generated import generate_network
 from tests.networks.habits import HABITS
 from tests.networks.habits import SHAPE as SMALL
-from tests.networks.public import PUBLIC, input_shape, random_inputs
+from tests.networks.public import PUBLIC, input_shape, random_inputs, scramble
 from tests.networks.refused import REFUSED
 from tests.networks.small import draw_kept, network_layout
 from tests.oracles.tape import tensors
@@ -165,6 +165,68 @@ class NotLean(nn.Module):
 def test_operators_without_a_lean_form_are_named() -> None:
     assert make_lean(make_backbone("U-Net"), SHAPE).excess == ()
     assert "cat" in [excess.op for excess in make_lean(NotLean().eval(), SHAPE).excess]
+
+
+class Norms(nn.Module):
+    """Convolutions, each followed by an InstanceNorm, as in U-Nets for medical images."""
+
+    def __init__(self, **options: bool) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.InstanceNorm2d(8, **options)
+        self.body = nn.Conv2d(8, 8, 3, padding=1)
+        self.last_norm = nn.InstanceNorm2d(8, **options)
+        self.tail = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        return self.tail(self.last_norm(self.body(self.norm(self.head(x)).relu())).relu())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"affine": True}, {"affine": True, "track_running_stats": True}]
+)
+def test_an_instance_normalisation_gives_the_same_and_needs_what_is_planned(options: dict) -> None:
+    network, shape = Norms(**options).eval(), (1, 3, 512, 512)
+    for layer in (network.norm, network.last_norm):
+        scramble(layer)
+    assert_lean(network, (2, 3, 32, 24))
+    rewritten = make_lean(network, shape)
+    planned = peak_memory(network, shape)
+    assert planned <= measured_peak_bytes(rewritten, shape) <= 1.01 * planned
+    assert measured_peak_bytes(network, shape) > 1.4 * planned and rewritten.excess == ()
+
+
+class NormsByFunction(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return nn.functional.instance_norm(x) + 1
+
+
+def test_an_instance_normalisation_without_a_lean_form_is_named() -> None:
+    assert [excess.op for excess in make_lean(NormsByFunction(), SHAPE).excess] == ["instance_norm"]
+
+
+class ReadsFromStars(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor, **more: Tensor) -> Tensor:
+        """(N, 3, H, W), more -> (N, 3, H, W)."""
+        return self.only(x) + more["other"]
+
+
+def test_inputs_without_a_name_are_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"forward of ReadsFromStars reads .* from \*\*more"):
+        make_lean(ReadsFromStars(), SHAPE)
+
+
+def test_an_input_that_is_missing_is_refused_in_one_line() -> None:
+    name = "guided filter"
+    rewritten = make_lean(PUBLIC[name](), input_shape(name))
+    with pytest.raises(ConfigError, match=r"was given 1 inputs and reads a 2\. one"):
+        rewritten(random_inputs(input_shape(name))[0])
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """Births and deaths on graphs small enough to work out by hand, in float32."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from bench.graph.lowering import trace
+from bench.memory.as_run import as_run_peak_bytes
 from bench.memory.liveness import liveness
-from bench.memory.profile import timeline
+from bench.memory.peak_model import peak_model
+from bench.memory.profile import peak_memory, timeline
 
 SHAPE = (1, 2, 4, 4)
 CHANNEL = 16 * 4  # bytes of one channel
@@ -52,6 +55,32 @@ def test_eager_copies_a_concat() -> None:
     steps = timeline(_Twice(), SHAPE, "eager")
     assert [step.op for step in steps] == ["first", "relu", "cat", "last"]
     assert steps[2].bytes == 16 * CHANNEL
+
+
+@pytest.mark.parametrize(
+    ("layer", "padded"),
+    [
+        (nn.Conv2d(2, 3, 3, padding=1, padding_mode="replicate"), 6 * 6),
+        (nn.Conv2d(2, 3, (3, 5), padding=(1, 2), padding_mode="reflect"), 6 * 8),
+        (nn.Conv2d(2, 3, 3, padding="same", dilation=2, padding_mode="circular"), 8 * 8),
+        (nn.Conv2d(2, 3, 1, padding="valid", padding_mode="replicate"), 4 * 4),
+        (nn.Conv2d(2, 3, (2, 3), padding="same"), 5 * 4),
+        (nn.Conv2d(2, 3, 3, padding="same"), 0),
+    ],
+)
+def test_eager_counts_the_copy_that_pytorch_pads(layer: nn.Conv2d, padded: int) -> None:
+    network = nn.Sequential(layer)
+    eager = peak_memory(network, SHAPE, "eager")
+    assert eager == as_run_peak_bytes(network, SHAPE)
+    assert eager - 2 * 4 * padded == peak_memory(network, SHAPE)  # which needs no copy
+
+
+def test_the_padded_copy_shrinks_with_its_input() -> None:
+    """The first step is input and result, the second also has 36 pixels of each channel."""
+    layers = [nn.Conv2d(2, 6, 1), nn.Conv2d(6, 2, 3, padding=1, padding_mode="reflect")]
+    model = peak_model(nn.Sequential(*layers), SHAPE, "eager")
+    assert model.step_bytes({"0": 6}).tolist() == [8 * CHANNEL, 8 * CHANNEL + 6 * 4 * 36]
+    assert model.step_bytes({"0": 1}).tolist() == [3 * CHANNEL, 3 * CHANNEL + 1 * 4 * 36]
 
 
 def test_the_output_lives_to_the_end_and_the_input_only_while_needed() -> None:

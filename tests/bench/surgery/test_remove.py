@@ -51,6 +51,32 @@ def test_widths_and_parameters_really_shrink_and_the_network_trains_on() -> None
     )
 
 
+class Rebuilds(nn.Module):
+    """Replaces the weight of a layer whenever its mode changes, as merged branches do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 6, 3, padding=1)
+        self.merged = nn.Conv2d(6, 6, 1)
+        self.tail = nn.Conv2d(6, 3, 1)
+        self.branch = nn.Parameter(torch.rand(6, 6, 1, 1))
+
+    def train(self, mode: bool = True) -> "Rebuilds":
+        self.merged.weight = nn.Parameter(self.branch.detach().clone())
+        return super().train(mode)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.tail(self.merged(self.head(x)))
+
+
+@pytest.mark.parametrize("network", [Rebuilds(), Rebuilds().eval()], ids=["new", "in eval mode"])
+def test_a_network_that_rebuilds_its_weights_is_refused_by_its_reason(network: Rebuilds) -> None:
+    with pytest.raises(ConfigError) as refused:
+        remove_channels(network, {"merged": [0, 1, 2]}, SHAPE)
+    assert "Rebuilds rebuilds its weights" in str(refused.value)
+    assert "('merged.weight' changes)" in str(refused.value) and "\n" not in str(refused.value)
+
+
 def test_the_network_that_is_passed_in_is_untouched() -> None:
     network = unet()
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
