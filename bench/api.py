@@ -44,7 +44,7 @@ from bench.runner.job import measure_pruned_network
 from bench.runner.method_call import call_method, detach_result
 from bench.runner.referee import check_fits, example_inputs
 from bench.study.study_file import parse_recipe
-from bench.training.evaluation import evaluate, means
+from bench.training.evaluation import evaluate, means, photograph_shapes
 from bench.training.meter import Cost
 from bench.training.trainer import OnStep, TaskTrainer, choose_device, derive_seed
 from bench.units import as_shapes
@@ -131,7 +131,9 @@ def prune(
         shape = (
             budget.input_shape if isinstance(budget, Budget) else measured_at or task.measured_at
         )
-        model = write_out(model, shape, example_inputs(task, crops[0]))
+        model = write_out(
+            model, shape, example_inputs(task, crops[0]), photograph_shapes(task, str(data))
+        )
         experiment = _Experiment(
             model=model,
             method=method,

@@ -7,7 +7,7 @@ no tensors (shapes, and arithmetic with them) are not operators.
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -63,7 +63,12 @@ def trace(model: nn.Module, shape: Inputs) -> Graph:
     return _GraphBuilder(model, traced, results).build()
 
 
-def write_out(model: nn.Module, shape: Inputs, examples: Sequence[Tensor] = ()) -> nn.Module:
+def write_out(
+    model: nn.Module,
+    shape: Inputs,
+    examples: Sequence[Tensor] = (),
+    shapes: Iterable[Shape] = (),
+) -> nn.Module:
     """Return the network as it is, or its traced form if pruning needs that.
 
     It does if the network can only be traced at a shape (`bench.graph.tracing_at_shape`), and if it
@@ -74,6 +79,7 @@ def write_out(model: nn.Module, shape: Inputs, examples: Sequence[Tensor] = ()) 
         model: not changed.
         shape: at which memory is counted.
         examples: inputs (N, C, H, W) of other sizes at which the network will run.
+        shapes: of further inputs; read only if the network decides on sizes.
 
     Raises:
         ConfigError: the network cannot be traced, does not accept the shape, or decides on the size
@@ -87,7 +93,7 @@ def write_out(model: nn.Module, shape: Inputs, examples: Sequence[Tensor] = ()) 
         if not any(rule is not None and rule.channels in CONTRACTIONS for rule in rules):
             return model
         traced = trace_at_shape(model, as_shapes(shape))
-    relax_checks(traced, model, examples)
+    relax_checks(traced, model, examples, shapes)
     return traced
 
 

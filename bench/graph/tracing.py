@@ -40,7 +40,7 @@ def trace_module(model: nn.Module) -> GraphModule:
     try:
         with restore_attributes(model):
             graph = _drop_unread_extras(FaithfulTracer().trace(model))
-            return GraphModule(model, graph, type(model).__name__)
+        return GraphModule(model, graph, type(model).__name__)
     except Exception as error:
         raise ConfigError(
             f"{type(model).__name__} cannot be traced{first_user_line(error)}, "

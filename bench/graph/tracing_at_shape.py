@@ -9,7 +9,7 @@ in evaluation mode.
 import builtins
 import operator
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -69,37 +69,65 @@ def trace_at_shape(model: nn.Module, shapes: tuple[Shape, ...]) -> GraphModule:
     return traced
 
 
-def relax_checks(traced: GraphModule, model: nn.Module, examples: Sequence[Tensor]) -> None:
+def relax_checks(
+    traced: GraphModule,
+    model: nn.Module,
+    examples: Sequence[Tensor],
+    shapes: Iterable[Shape] = (),
+) -> None:
     """Remove the checks that fail at other sizes although nothing depends on them there.
 
-    A window that is computed anew for each size, and looked up for one, is such a decision.
+    A mask that is computed for every size but one, for which it is kept, is such a decision.
 
     Args:
         traced: changed.
         model: the network that it is traced from.
-        examples: inputs (N, C, H, W) of the sizes at which the network will run.
+        examples: inputs (N, C, H, W) for which both must give the same.
+        shapes: of further inputs; they are only tried, with random numbers, if a check fails there.
 
     Raises:
         ConfigError: the traced network is another one than the network at one of these sizes.
     """
     for example in examples:
-        run = _UncheckedRun(traced)
-        with eval_mode(model), torch.inference_mode():
-            expected = tree_leaves(model(example.clone()))
-            try:
-                found = tree_leaves(run.run(example.clone()))
-            except Exception:  # the shapes do not fit, or any other consequence of the decision
-                found = []
-        if len(found) != len(expected) or not all(map(_is_close, found, expected)):
-            reason = run.failed[0].args[1] if run.failed else "it is traced for one size"
-            raise ConfigError(
-                f"{type(model).__name__} is another network at {format_shape(example.shape)} than "
-                f"at {format_shape(traced.meta[AT_SHAPE])}, where memory is counted: {reason}"
-            )
-        for node in run.failed:
-            traced.graph.erase_node(node)
-        if run.failed:
-            traced.recompile()
+        _relax_at(traced, model, example)
+    for shape in dict.fromkeys(shapes):
+        if not has_checks(traced):
+            return
+        run = _UncheckedRun(copy_to_meta(traced))  # type: ignore[arg-type]
+        try:
+            run.run(*meta_inputs(traced, (shape,)))
+            fails = bool(run.failed)
+        except Exception:  # the shapes do not fit; the comparison says where
+            fails = True
+        if fails:
+            _relax_at(traced, model, torch.rand(shape, generator=torch.Generator().manual_seed(0)))
+
+
+def has_checks(traced: GraphModule) -> bool:
+    """Return whether a traced network refuses some sizes that the network itself may accept."""
+    return any(node.target is torch._assert for node in traced.graph.nodes)
+
+
+def _relax_at(traced: GraphModule, model: nn.Module, example: Tensor) -> None:
+    """Compare both networks at one input; remove the checks that fail. Raises ConfigError."""
+    run = _UncheckedRun(traced)
+    with eval_mode(model), torch.inference_mode():
+        expected = tree_leaves(model(example.clone()))
+        try:
+            found = tree_leaves(run.run(example.clone()))
+        except Exception:  # the shapes do not fit, or any other consequence of the decision
+            found = []
+    if len(found) != len(expected) or not all(map(_is_close, found, expected)):
+        reason = run.failed[0].args[1] if run.failed else "it is traced for one size"
+        raise ConfigError(
+            f"{type(model).__name__} is another network at {format_shape(example.shape)} than "
+            f"at {format_shape(traced.meta[AT_SHAPE])}, where memory is counted: {reason}"
+        )
+    failed = {node.name for node in run.failed}
+    for node in [node for node in traced.graph.nodes if node.name in failed]:
+        traced.graph.erase_node(node)
+    if failed:
+        traced.recompile()
 
 
 class _UncheckedRun(Interpreter):
@@ -247,7 +275,7 @@ class ShapeTracer(FaithfulTracer):
     def _computing(self) -> Iterator[None]:
         self.is_computing = True
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), patch.object(builtins, "range", _range):
                 yield
         finally:
             self.is_computing = False

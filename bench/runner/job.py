@@ -44,7 +44,7 @@ from bench.runner.time_limit import Deadline
 from bench.study.store import Store
 from bench.study.study import Job
 from bench.training.curves import Curve, thin_losses
-from bench.training.evaluation import evaluate, input_scores, means
+from bench.training.evaluation import evaluate, input_scores, means, photograph_shapes
 from bench.training.meter import Cost
 from bench.training.pretrained import PACKAGED_NETWORKS, load_or_train, pretraining_scope
 from bench.training.sample_crops import crop_writer
@@ -135,7 +135,12 @@ def _prepare_job(
             checkpoint_seconds=store.checkpoint_seconds,
         )
     crops = task.training_pairs(cell.data).sample(1, cell.recipe.patch, torch.Generator())
-    model = write_out(model, cell.measured_at, example_inputs(task, crops[0]))
+    model = write_out(
+        model,
+        cell.measured_at,
+        example_inputs(task, crops[0]),
+        photograph_shapes(task, cell.data),
+    )
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
     for cell in job.cells:

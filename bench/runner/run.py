@@ -35,6 +35,7 @@ from bench.runner.referee import check_fits, example_inputs
 from bench.study.store import Store
 from bench.study.study import NETWORK_FIELDS, Job, Study
 from bench.training.checkpoints import CHECKPOINT_SECONDS
+from bench.training.evaluation import photograph_shapes
 from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train, pretrained_key
 from bench.training.trainer import choose_device
 
@@ -248,7 +249,9 @@ def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
         if cell.backbone_source:
             check_fits(cell.backbone, model.to(device), task, degraded.to(device), clean.to(device))
             examples = example_inputs(task, degraded)
-            model = write_out(model.cpu().eval(), cell.measured_at, examples)
+            model = write_out(
+                model.cpu().eval(), cell.measured_at, examples, photograph_shapes(task, cell.data)
+            )
         peak_memory(model, cell.measured_at, cell.convention)
         if cell.backbone_source:
             saved.check_savable(cell.backbone, model)

@@ -4,14 +4,14 @@ A photograph is padded to the task's multiple (by reflection where that is possi
 one pass, and cropped to its size; the metric clamps and rounds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.contract import Pair, Task
+from bench.contract import Pair, Shape, Task
 from bench.torch_state import eval_mode, to_channels_last
 
 # test set -> photograph -> metric -> value
@@ -69,6 +69,15 @@ def restore(model: nn.Module, degraded: Tensor, multiple: int = 1) -> Tensor:
     restored = model(padded)[0]
     scale = restored.shape[-1] // padded.shape[-1]
     return restored[:, : height * scale, : width * scale].contiguous()
+
+
+def photograph_shapes(task: Task, data: str) -> Iterator[Shape]:
+    """Yield the shape (1, 3, H, W) in which a network gets each test photograph."""
+    for pairs in task.test_sets(data).values():
+        for pair in pairs:
+            channels, *sizes = pair.degraded.shape
+            height, width = (size + -size % task.size_multiple for size in sizes)
+            yield 1, channels, height, width
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

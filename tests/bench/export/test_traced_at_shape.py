@@ -1,0 +1,36 @@
+"""Networks that are traced at a shape, pruned: saved, exported, and run by the lean executor."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bench.channels.units import channel_layout
+from bench.export import saved
+from bench.export.onnx_file import TOLERANCE, to_onnx_bytes
+from bench.graph.lowering import trace, write_out
+from bench.lean.pipeline import make_lean
+from bench.surgery.remove import remove_channels
+from tests.networks.shaped import SHAPE, SHAPED
+
+
+@pytest.fixture(params=SHAPED)
+def pruned(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    network = write_out(SHAPED[request.param]().eval(), SHAPE)
+    widths = channel_layout(trace(network, SHAPE)).widths
+    kept = {unit: range(0, width, 2) for unit, width in widths.items()}
+    return remove_channels(network, kept, SHAPE)
+
+
+def test_they_are_saved_run_lean_and_exported_to_the_same(
+    pruned: nn.Module, tmp_path: Path
+) -> None:
+    x = torch.rand(SHAPE)
+    saved.save_graph(tmp_path, pruned)
+    with torch.no_grad():
+        expected = pruned(x.clone())
+        assert torch.equal(saved.load(tmp_path)(x.clone()), expected)
+        assert torch.allclose(make_lean(pruned, SHAPE)(x.clone()), expected, atol=1e-6)
+    assert to_onnx_bytes(pruned, SHAPE)[1] <= TOLERANCE
