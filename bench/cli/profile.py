@@ -5,15 +5,17 @@ import json
 from pathlib import Path
 
 from bench.cli.parser import (
+    BACKBONE_HELP,
     CONVENTIONS,
     add_backbone_arguments,
+    add_checkpoint_argument,
     add_json_argument,
     add_plugin_argument,
     add_set_argument,
     add_shape_argument,
     positive_integer,
 )
-from bench.cli.resolve import resolve_network
+from bench.cli.resolve import resolve_backbone, resolve_network
 
 NAME = "profile"
 HELP = "print the peak memory of a network, step by step"
@@ -23,11 +25,9 @@ EXAMPLE = "prunebench profile my_net.py:build --shape 1x3x256x256 --plot peak.pn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
     add_plugin_argument(parser)
-    parser.add_argument(
-        "backbone",
-        metavar="BACKBONE",
-        help="name of a backbone, or FILE.py:NAME of a function or Module that you wrote",
-    )
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("backbone", nargs="?", metavar="BACKBONE", help=BACKBONE_HELP)
+    add_checkpoint_argument(network)
     add_backbone_arguments(parser)
     add_set_argument(parser, "an option of the backbone or of its task")
     add_shape_argument(
@@ -70,13 +70,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.plot:
         check_suffix(arguments.plot)
+    backbone = resolve_backbone(arguments)
     model, shape = resolve_network(arguments)
     if arguments.compactors:
         model = insert_compactors(model, long_skips(model, shape), shape)
     measured = profile(model, shape, arguments.convention)
     if arguments.plot:
-        draw_timeline(arguments.backbone, measured, arguments.plot)
+        draw_timeline(backbone, measured, arguments.plot)
     if arguments.json:
-        print(json.dumps({"backbone": arguments.backbone} | measured.to_json(), indent=1))
+        print(json.dumps({"backbone": backbone} | measured.to_json(), indent=1))
     else:
-        print(format_timeline(arguments.backbone, measured, arguments.top))
+        print(format_timeline(backbone, measured, arguments.top))

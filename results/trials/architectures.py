@@ -7,8 +7,8 @@ builds the networks of architectures.toml with random weights; nothing is downlo
 traced, compared with its graph, cut to half of its peak by `uniform` (sliced, no training), saved
 and loaded in a fresh process, and run as ONNX and by the lean executor, until a stage fails. Each
 runs in a process of its own with a time limit, so that a crash or a hang is one row. The table goes
-to --out, and the same as JSON beside it. `--stage trace` stops after tracing and takes three minutes;
-all stages take longer. Linux only.
+to --out, and the same as JSON beside it. `--stage trace` stops after tracing and takes three
+minutes; all stages take longer. Linux only.
 """
 
 import argparse
@@ -32,12 +32,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from bench.channels.units import channel_layout
 from bench.contract import Budget, Inputs, Shape
 from bench.errors import BenchError
 from bench.export import saved
-from bench.export.onnx_file import flatten_outputs, to_onnx_bytes
+from bench.export.onnx_file import to_onnx_bytes
 from bench.files import atomic
 from bench.files.tensors import tensors_to_bytes
 from bench.graph.lowering import trace
@@ -143,9 +144,10 @@ def _parse_shape(text: str) -> Shape:
 
 
 def run(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return all outputs of a network, without gradients; the inputs stay as they are."""
+    """Return all tensors that a network gives, without gradients; the inputs stay as they are."""
     with torch.no_grad():
-        return flatten_outputs(model(*(tensor.clone() for tensor in inputs)))
+        parts = tree_leaves(model(*(tensor.clone() for tensor in inputs)))
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def worst_difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
