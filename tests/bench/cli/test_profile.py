@@ -112,3 +112,12 @@ def test_profile_takes_one_network(words: list[str], capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main(["profile", *words])
     assert "--checkpoint" in capsys.readouterr().err
+
+
+def test_profile_shows_nafnet_with_its_gates(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "nafnet", "--width", "8", "--shape", "1x3x64x64", "--json"]) == 0
+    profile = json.loads(capsys.readouterr().out)
+    # 8 channels of the skip and 3 of the input wait for 2 x 16, before and after the depthwise
+    # convolution of the first block of a level of 8 channels.
+    assert profile["peak_bytes"] == (8 + 2 * 16 + 3) * 4 * 64 * 64
+    assert "spatial.2" in profile["peak_step"]
