@@ -1,6 +1,6 @@
 """How far does each architecture of the packages spandrel and spandrel_extra_arches come?
 
-    pip install -e '.[spandrel,onnx]' spandrel_extra_arches
+    pip install -c constraints.txt -e '.[spandrel-extra,onnx]'
     python -m results.trials.architectures --out docs/architectures.md
 
 builds the networks of architectures.toml with random weights; nothing is downloaded. Each is
