@@ -38,7 +38,9 @@ from tasks.data.registry import data_sets_by_task
 from tasks.metrics import psnr_db, ssim
 from tasks.models.building import build
 from tasks.models.initialisation import initialise
+from tasks.models.nafnet import NAFNet
 from tasks.models.res_unet import ResUNet
+from tasks.models.restormer import Restormer
 from tasks.models.unet import UNet
 
 EMBEDDED = "embedded"  # is trained on where a folder has test sets alone
@@ -76,6 +78,8 @@ class Restoration(Task):
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "unet": UNet,
         "res_unet": ResUNet,
+        "nafnet": NAFNet,
+        "restormer": Restormer,
     }
     fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "channels_out": 3}
 

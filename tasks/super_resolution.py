@@ -19,6 +19,7 @@ from tasks.data.downloads import B100, DIV2K, SET5, SET14, URBAN100
 from tasks.data.scaling import BicubicDownscaling, resize
 from tasks.metrics import luma_without_border, psnr_db, ssim
 from tasks.models.edsr import EDSR
+from tasks.models.rcan import RCAN
 from tasks.restoration import Restoration
 
 WIDTH, HEIGHT = 2048, 1024
@@ -40,7 +41,7 @@ class SuperResolution(Restoration):
 
     size_multiple: ClassVar[int] = 1
     recipe: ClassVar[Recipe] = Recipe(patch=96)
-    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"edsr": EDSR}
+    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"edsr": EDSR, "rcan": RCAN}
     fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
     downloads: ClassVar[tuple[Download, ...]] = (DIV2K, SET5, SET14, B100, URBAN100)
 

@@ -237,6 +237,19 @@ def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+BACKBONE_HELP = "name of a backbone, or FILE.py:NAME of a function or Module that you wrote"
+
+
+def add_checkpoint_argument(group: Any) -> None:
+    """Add --checkpoint to a group of which one argument names the network."""
+    group.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="weights of a network (.pth, .safetensors) whose architecture spandrel finds; "
+        "the same as the backbone spandrel:FILE",
+    )
+
+
 def add_shape_argument(parser: argparse.ArgumentParser, help_text: str) -> None:
     """Add --shape."""
     parser.add_argument("--shape", metavar="SHAPE", help=help_text)

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli.parser import (
+    BACKBONE_HELP,
     CONVENTIONS,
     add_backbone_arguments,
+    add_checkpoint_argument,
     add_json_argument,
     add_plugin_argument,
     add_set_argument,
     add_shape_argument,
     positive_integer,
 )
-from bench.cli.resolve import resolve_network
+from bench.cli.resolve import resolve_backbone, resolve_network
 from bench.errors import ConfigError
 
 NAME = "profile"
@@ -25,11 +27,9 @@ EXAMPLE = "prunebench profile my_net.py:build --shape 1x3x256x256 --plot peak.pn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
     add_plugin_argument(parser)
-    parser.add_argument(
-        "backbone",
-        metavar="BACKBONE",
-        help="name of a backbone, or FILE.py:NAME of a function or Module that you wrote",
-    )
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("backbone", nargs="?", metavar="BACKBONE", help=BACKBONE_HELP)
+    add_checkpoint_argument(network)
     add_backbone_arguments(parser)
     add_set_argument(parser, "an option of the backbone or of its task")
     add_shape_argument(
@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.plot:
         check_suffix(arguments.plot)
+    backbone = resolve_backbone(arguments)
     model, shape = resolve_network(arguments)
     as_run_bytes, as_run = _measure_as_run(model, shape)
     try:
@@ -88,12 +89,12 @@ def run(arguments: argparse.Namespace) -> None:
             raise
         raise ConfigError(f"{error}; as run the network needs {as_run}") from error
     if arguments.plot:
-        draw_timeline(arguments.backbone, measured, arguments.plot)
+        draw_timeline(backbone, measured, arguments.plot)
     if arguments.json:
         figures = measured.to_json() | {"as_run_bytes": as_run_bytes}
-        print(json.dumps({"backbone": arguments.backbone} | figures, indent=1))
+        print(json.dumps({"backbone": backbone} | figures, indent=1))
     else:
-        print(format_timeline(arguments.backbone, measured, arguments.top, as_run))
+        print(format_timeline(backbone, measured, arguments.top, as_run))
 
 
 def _measure_as_run(model: Any, shape: Any) -> tuple[int | None, str]:

@@ -5,13 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli.parser import (
+    BACKBONE_HELP,
     add_backbone_arguments,
+    add_checkpoint_argument,
     add_progress_arguments,
     add_time_limit_argument,
     add_training_arguments,
     positive_number,
 )
-from bench.cli.resolve import RUNS, resolve_device, resolve_progress, resolve_seconds
+from bench.cli.resolve import (
+    RUNS,
+    resolve_backbone,
+    resolve_device,
+    resolve_progress,
+    resolve_seconds,
+)
 
 NAME = "prune"
 HELP = "prune one network to one budget and save it"
@@ -24,12 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "method", metavar="METHOD", help="name of a method (prunebench list methods)"
     )
-    parser.add_argument(
-        "--backbone",
-        required=True,
-        metavar="BACKBONE",
-        help="name of a backbone, or FILE.py:NAME of a function or Module that you wrote",
-    )
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("--backbone", metavar="BACKBONE", help=BACKBONE_HELP)
+    add_checkpoint_argument(network)
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(
         "--ratio",
@@ -67,12 +72,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Prune the network, save it and print how it compares with the unpruned one."""
     from bench.plugins.registry import METHODS, TASKS
     from bench.runner.prune import PruneRequest, folder_name, prune_once
-    from bench.study.catalogue import find_backbone
     from bench.units import MIB
 
     request = PruneRequest(
         method=METHODS.find(arguments.method),
-        backbone=find_backbone(arguments.backbone),
+        backbone=resolve_backbone(arguments),
         task=arguments.task and TASKS.find(arguments.task),
         backbone_options={} if arguments.width is None else {"width": arguments.width},
         ratio=arguments.ratio,

@@ -155,27 +155,37 @@ def resolve_device(arguments: argparse.Namespace) -> str:
     return choose_device(arguments.device)
 
 
+def resolve_backbone(arguments: argparse.Namespace) -> str:
+    """Return the backbone that BACKBONE, --backbone or --checkpoint names."""
+    from bench.plugins.checkpoint import PREFIX
+    from bench.study.catalogue import find_backbone
+
+    if arguments.checkpoint is not None:
+        return PREFIX + arguments.checkpoint.removeprefix(PREFIX)
+    return find_backbone(arguments.backbone)
+
+
 def resolve_network(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """Return the network to profile and the shape of its input, a tuple of shapes for several.
 
-    The network belongs to a task, or is built by a Python file of the user.
+    The network belongs to a task, or comes from a file of the user.
     """
     from bench.plugins.network_file import is_user_network, load
     from bench.plugins.options import parse_assignments
-    from bench.study.catalogue import build_backbone, find_backbone
+    from bench.study.catalogue import build_backbone
     from bench.units import parse_shapes
 
     options = {} if arguments.width is None else {"width": arguments.width}
     options |= parse_assignments(arguments.set)
     shapes = parse_shapes(arguments.shape) if arguments.shape else ()
     shape = shapes[0] if len(shapes) == 1 else shapes
-    if arguments.task or not is_user_network(arguments.backbone):
-        backbone = find_backbone(arguments.backbone)
+    backbone = resolve_backbone(arguments)
+    if arguments.task or not is_user_network(backbone):
         model, task_shape = build_backbone(backbone, arguments.task, options)
         return model, shape or task_shape
     if not shape:
         raise ConfigError(
-            f"{arguments.backbone} needs an input to be measured at; give it, "
+            f"{backbone} needs an input to be measured at; give it, "
             "for example --shape 1x3x256x256, or its --task"
         )
-    return load(arguments.backbone, options), shape
+    return load(backbone, options), shape

@@ -2,6 +2,7 @@
 
     unet              a backbone of the task: the task builds it
     my_net.py:build   a network of the user: a Python file builds it (network_file.py), for any task
+    my_net.pth        a checkpoint, also spandrel:my_net.pth (checkpoint.py), for tasks that it fits
     my_net            the same, registered by a plugin
 
 A network file is run again whenever its network is built, in every process. Its content is part of
@@ -23,7 +24,8 @@ from bench.errors import ConfigError
 from bench.files.hashing import digest
 from bench.files.tensors import tensors_to_bytes
 from bench.plugins import network_file
-from bench.plugins.network_file import is_network_file, is_user_network
+from bench.plugins.checkpoint import is_checkpoint
+from bench.plugins.network_file import file_path, is_network_file, is_user_network
 from bench.plugins.registry import BACKBONES
 from bench.records import Cell
 
@@ -79,7 +81,7 @@ def build(task: Task, backbone: str, given: Mapping[str, Any]) -> nn.Module:
     """
     if not is_user_network(backbone):
         return build_task_backbone(task, backbone, given)
-    model = network_file.load(backbone, given)
+    model = network_file.load(backbone, given, task)
     try:
         return deepcopy(model).cpu()
     except Exception as error:
@@ -106,6 +108,8 @@ def source_hash(backbone: str, given: Mapping[str, Any]) -> str:
     """
     if not is_user_network(backbone):
         return ""
+    if is_checkpoint(backbone):
+        return network_file.source_hash(backbone)  # of the weights too
     first, second = (_seeded_state(backbone, given, seed) for seed in (0, 1))
     same = {
         name: weight
@@ -137,7 +141,7 @@ def backbone_fields(backbone: str, given: Mapping[str, Any]) -> dict[str, str]:
         return {"backbone": backbone}
     if not is_network_file(backbone):
         return {"backbone": backbone, "backbone_source": source_hash(backbone, given)}
-    path = Path(backbone).absolute()
+    path = file_path(backbone).absolute()
     return {
         "backbone": path.name,
         "backbone_folder": str(path.parent),
@@ -184,5 +188,5 @@ def safe_file_name(backbone: str) -> str:
     """Return a backbone as part of a file name: "nets/my_net.py:build" as "my_net-build"."""
     name = backbone
     if is_network_file(backbone):
-        name = Path(backbone).name.replace(f"{network_file.PYTHON_SUFFIX}:", "-")
+        name = file_path(backbone).name.replace(f"{network_file.PYTHON_SUFFIX}:", "-")
     return re.sub(r"[^\w.-]", "_", name)

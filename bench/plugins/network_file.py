@@ -1,11 +1,12 @@
-"""Networks of the user: those of a Python file, PATH.py:NAME, and those that a plugin registers.
+"""Networks of the user: of a Python file, PATH.py:NAME, of a checkpoint, or of a plugin.
 
 In PATH.py:NAME, NAME is a function or a class in the file that builds the network, or the network
 itself. A plugin registers such a function or class under a plain name (bench.plugins.registry).
-The text that names a network, PATH.py:NAME or a plain name, is called a reference below.
+A checkpoint is PATH.pth, or spandrel:PATH.pth (bench.plugins.checkpoint). The text that names a
+network is called a reference below.
 
-The file is run (`bench.plugins.user_file`). Our own packages are imported before, so that files of
-the same name next to it do not replace them.
+A Python file is run (`bench.plugins.user_file`). Our own packages are imported before, so that
+files of the same name next to it do not replace them.
 """
 
 import ast
@@ -20,7 +21,10 @@ from typing import Any
 
 from torch import nn
 
+from bench.contract import Task
 from bench.errors import ConfigError, describe_unknown
+from bench.plugins import checkpoint
+from bench.plugins.checkpoint import is_checkpoint
 from bench.plugins.registry import BACKBONES, discover
 from bench.plugins.user_file import (
     OUR_PACKAGES,
@@ -37,21 +41,29 @@ def is_user_network(backbone: str) -> bool:
 
 
 def is_network_file(backbone: str) -> bool:
-    """Return whether the name of a backbone refers to a Python file."""
-    return ":" in backbone or backbone.endswith(PYTHON_SUFFIX)
+    """Return whether the name of a backbone refers to a file."""
+    return ":" in backbone or backbone.endswith(PYTHON_SUFFIX) or is_checkpoint(backbone)
 
 
-def load(reference: str, options: Mapping[str, Any]) -> nn.Module:
+def file_path(reference: str) -> Path:
+    """Return PATH.py:NAME or the file of a checkpoint as a path, whose name tables show."""
+    return checkpoint.checkpoint_path(reference) if is_checkpoint(reference) else Path(reference)
+
+
+def load(reference: str, options: Mapping[str, Any], task: Task | None = None) -> nn.Module:
     """Return the network of a reference, in eval mode.
 
     Args:
-        reference: "PATH.py:NAME" or the name of a registered backbone.
+        reference: "PATH.py:NAME", a checkpoint, or the name of a registered backbone.
         options: keyword arguments of the function or class.
+        task: whose channels and scale a checkpoint must have; None: any.
 
     Raises:
         ConfigError: there is no such file or name, it neither is nor builds a network, or the
             user's code raises.
     """
+    if is_checkpoint(reference):
+        return checkpoint.load(reference, options, task)
     with _resolve(reference) as (path, name, target):
         label = f"{path}:{name}" if is_network_file(reference) else f"backbone {name}"
         return _build(label, target, options, path).eval()
@@ -65,6 +77,8 @@ def available_options(reference: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such file or name, or the file raises.
     """
+    if is_checkpoint(reference):
+        return {}
     with _resolve(reference) as (_, _, target):
         return {} if isinstance(target, nn.Module) else _accepted_options(target)[0]
 
@@ -77,6 +91,8 @@ def source_hash(reference: str) -> str:
     Raises:
         ConfigError: there is no such file.
     """
+    if is_checkpoint(reference):
+        return checkpoint.source_hash(reference)
     if is_network_file(reference):
         path = _split_reference(reference)[0].resolve()
     else:

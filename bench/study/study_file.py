@@ -18,7 +18,7 @@ from bench.errors import ConfigError, describe_unknown, match_name
 from bench.files.hashing import digest
 from bench.files.schema import check
 from bench.plugins.backbones import backbone_names, build, has_backbone
-from bench.plugins.network_file import is_network_file, is_user_network
+from bench.plugins.network_file import file_path, is_network_file, is_user_network
 from bench.plugins.options import check_options, configure, option_values, parse_toml_value
 from bench.plugins.registry import METHODS, TASKS
 from bench.records import MAX_LABEL_LENGTH
@@ -228,7 +228,7 @@ def _check_file_names(backbones: Sequence[str]) -> None:
     Tables show only the name.
     """
     folders: dict[str, Path] = {}
-    for path in (Path(backbone).absolute() for backbone in backbones if is_network_file(backbone)):
+    for path in (file_path(name).absolute() for name in backbones if is_network_file(name)):
         first = folders.setdefault(path.name, path.parent)
         if first != path.parent:
             raise ConfigError(

@@ -1,6 +1,6 @@
 """How far does each architecture of the packages spandrel and spandrel_extra_arches come?
 
-    pip install -e '.[spandrel,onnx]' spandrel_extra_arches
+    pip install -c constraints.txt -e '.[spandrel-extra,onnx]'
     python -m results.trials.architectures --out docs/architectures.md
 
 builds the networks of architectures.toml with random weights; nothing is downloaded. Each is
@@ -32,12 +32,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from bench.channels.units import channel_layout
 from bench.contract import Budget, Inputs, Shape
 from bench.errors import BenchError
 from bench.export import saved
-from bench.export.onnx_file import flatten_outputs, to_onnx_bytes
+from bench.export.onnx_file import to_onnx_bytes
 from bench.files import atomic
 from bench.files.tensors import tensors_to_bytes
 from bench.graph.lowering import trace, write_out
@@ -143,9 +144,10 @@ def _parse_shape(text: str) -> Shape:
 
 
 def run(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return all outputs of a network, without gradients; the inputs stay as they are."""
+    """Return all tensors that a network gives, without gradients; the inputs stay as they are."""
     with torch.no_grad():
-        return flatten_outputs(model(*(tensor.clone() for tensor in inputs)))
+        parts = tree_leaves(model(*(tensor.clone() for tensor in inputs)))
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def worst_difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:

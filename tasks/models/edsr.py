@@ -56,21 +56,30 @@ class EDSR(nn.Module):
         self, width: int = 64, blocks: int = 16, scale: int = 2, channels: int = 3
     ) -> None:
         super().__init__()
-        if scale not in STAGES:
-            raise ValueError(f"scale = {scale}; give one of {', '.join(map(str, STAGES))}")
         self.register_buffer(
             "mean", torch.tensor(DIV2K_MEAN)[:channels, None, None], persistent=False
         )
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
         self.end = set_gain(nn.Conv2d(width, width, 3, padding=1), BRANCH_GAIN)
-        self.up = nn.Sequential()
-        for stage, factor in enumerate(STAGES[scale], 1):
-            self.up.add_module(f"u{stage}", nn.Conv2d(width, factor**2 * width, 3, padding=1))
-            self.up.add_module(f"shuffle{stage}", nn.PixelShuffle(factor))
+        self.up = make_upscaling(width, scale)
         self.tail = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge images (N, C, H, W)."""
         x = self.head(x - self.mean)
         return self.tail(self.up(x + self.end(self.blocks(x)))) + self.mean
+
+
+def make_upscaling(width: int, scale: int) -> nn.Sequential:
+    """Return the stages (N, width, H, W) -> (N, width, scale H, scale W), for EDSR and RCAN.
+
+    Raises ValueError if the scale is not 2, 3 or 4.
+    """
+    if scale not in STAGES:
+        raise ValueError(f"scale = {scale}; give one of {', '.join(map(str, STAGES))}")
+    stages = nn.Sequential()
+    for stage, factor in enumerate(STAGES[scale], 1):
+        stages.add_module(f"u{stage}", nn.Conv2d(width, factor**2 * width, 3, padding=1))
+        stages.add_module(f"shuffle{stage}", nn.PixelShuffle(factor))
+    return stages

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from bench.cli.main import main
 
@@ -116,3 +117,36 @@ def test_profile_draws_the_timeline(
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["backbone"] == "unet"
     assert (workplace / name).stat().st_size > 1000
+
+
+def test_profile_takes_a_checkpoint_in_place_of_a_backbone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = []
+
+    def load(backbone: str, options: object, task: object) -> nn.Module:
+        read.append(backbone)
+        return nn.Sequential(nn.Conv2d(3, 2, 1))
+
+    monkeypatch.setattr("bench.plugins.checkpoint.load", load)
+    in_a_task = ["--checkpoint", "spandrel:net.pth", "--task", "denoising"]
+    for words in (["--checkpoint", "net.pth"], ["spandrel:net.pth"], in_a_task):
+        assert main(["profile", *words, "--shape", "1x3x8x8", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["parameters"] == 8
+    assert read == ["spandrel:net.pth"] * 3
+
+
+@pytest.mark.parametrize("words", [[], ["unet", "--checkpoint", "net.pth"]])
+def test_profile_takes_one_network(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["profile", *words])
+    assert "--checkpoint" in capsys.readouterr().err
+
+
+def test_profile_shows_nafnet_with_its_gates(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "nafnet", "--width", "8", "--shape", "1x3x64x64", "--json"]) == 0
+    profile = json.loads(capsys.readouterr().out)
+    # 8 channels of the skip and 3 of the input wait for 2 x 16, before and after the depthwise
+    # convolution of the first block of a level of 8 channels.
+    assert profile["peak_bytes"] == (8 + 2 * 16 + 3) * 4 * 64 * 64
+    assert "spatial.2" in profile["peak_step"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from bench.cli.main import main
 from bench.errors import ConfigError
@@ -87,3 +88,18 @@ def test_a_time_limit_that_is_too_short_is_one_sentence(
     assert prune("--ratio", "0.5", "--time-limit", "0.001s") == 2
     message = "failed in [a-z]+: it ran past the time limit of 0.001 s"
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_prune_takes_a_checkpoint_as_it_is(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)
+    monkeypatch.setattr("bench.plugins.checkpoint.load", lambda *_: nn.Sequential(*layers))
+    monkeypatch.setattr("bench.plugins.checkpoint.source_hash", lambda backbone: "hash")
+    words = ["--checkpoint", "nets/net.pth", "--task", "fake", "--ratio", "0.5", "--device", "cpu"]
+    assert main(["prune", "global_l2", *words, "--set", "recipe.pretrain_steps=0"]) == 0
+    folder = workplace / "results" / "pruned" / "net.pth-global_l2-0.5"
+    assert "saved in      " in capsys.readouterr().out
+    assert sum(weight.numel() for weight in load(folder).parameters()) < 8 * 28 + 3 * 73
+    cell = json.loads((folder / "record.json").read_text())["cell"]
+    assert (cell["backbone"], cell["backbone_folder"]) == ("net.pth", str(workplace / "nets"))
