@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 TILES_PER_LINE = 5
 TILE_INCHES = (FULL_INCHES / TILES_PER_LINE, 1.7)
-HEADING_INCHES = 0.3
+HEADING_INCHES = 0.45
+CAPTION = "below each: PSNR in dB / SSIM of the whole photograph"
 
 
 class Tile(NamedTuple):
@@ -162,7 +163,7 @@ def _draw_view(part: "SubFigure", view: View, lines: int) -> None:
     """Draw a heading and the tiles of one photograph."""
     ratio = min(tile.ratio or 1.0 for tile in view.tiles)
     part.suptitle(
-        f"{view.title} · {view.test_set}: {view.photograph}, ratio {ratio:g}",
+        f"{view.title} · {view.test_set}: {view.photograph}, ratio {ratio:g}\n{CAPTION}",
         x=0.01,
         ha="left",
     )
