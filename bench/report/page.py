@@ -1,9 +1,9 @@
 """The page: studies as one HTML file that needs no network.
 
 It answers the question first, then shows what the answer rests on: the curve, restored photographs
-under a slider, tables, the memory of every time step, how rows were trained, what they keep, and how all
-was made. It can be written while a study runs, and then says what is missing. Jinja2 fills
-`page.html`; its style, script, charts and crops are inside the file.
+under a slider, tables, the memory of every time step, how rows were trained, what they keep, and
+how all was made. It can be written while a study runs, and then says what is missing. Jinja2 fills
+`page.html`; its style, script, charts and photographs are inside the file.
 """
 
 from base64 import b64encode
@@ -96,7 +96,7 @@ def _build_study(
         store: of the study.
         results: of the study.
         numbers: for the sections, unlike those of all other sections of the page.
-        room: for the crops of a section, in characters.
+        room: for the photographs of a section, in characters.
     """
     styles = label_styles(results.methods)
     about, dot, more = _describe(store).partition(". ")

@@ -57,4 +57,4 @@ def test_the_peak_of_mosp_falls_to_the_budget_of_a_run(study: Any, store: Any) -
     (target, first), *trained = listener.heard
     assert (target, first) == (0.5, None) and len(trained) > 1
     peaks = [peak for _, peak in trained]
-    assert peaks == sorted(peaks, reverse=True) and 1 > peaks[0] and peaks[-1] <= target
+    assert peaks == sorted(peaks, reverse=True) and peaks[0] < 1 and peaks[-1] <= target

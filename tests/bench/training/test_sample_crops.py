@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from bench.training.evaluation import evaluate
 from bench.contract import Pair
+from bench.training.evaluation import evaluate
 from bench.training.sample_crops import (
     SIDE,
     WHOLE_SIDE,
