@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 TILES_PER_LINE = 5
 TILE_INCHES = (FULL_INCHES / TILES_PER_LINE, 1.7)
-HEADING_INCHES = 0.3
+HEADING_INCHES = 0.45
+CAPTION = "below each: PSNR in dB / SSIM of the whole photograph"
 
 
 class Tile(NamedTuple):
@@ -52,12 +53,13 @@ class Tile(NamedTuple):
 
 
 class View(NamedTuple):
-    """All crops of one photograph, clean and degraded first."""
+    """All crops of one photograph, or it as a whole, clean and degraded first."""
 
     title: str
     test_set: str
     photograph: str
     tiles: list[Tile]
+    is_whole: bool = False
 
 
 def draw(store: Store, results: RunResults, path: Path | str) -> Path:
@@ -119,27 +121,30 @@ def _photographs_key(record: Record) -> str:
     return cell_section_key(record.cell) + record.cell.data_fingerprint
 
 
-def collect_views(store: Store, records: Sequence[Record]) -> list[View]:
-    """Return every photograph that has crops, with the crops of all records that have one."""
+def collect_views(store: Store, records: Sequence[Record], whole: bool = False) -> list[View]:
+    """Return every photograph that has crops, with the crops of all records that have one.
+
+    With `whole`, return every one that is stored whole, instead of its crops.
+    """
     done = [record for record in records if record.status == "done"]
     views = []
     for group in group_by(done, _photographs_key):
         title = section_title(cell_fields(group[0].cell))
         for test_set, photographs in group[0].scores.items():
             for photograph in photographs:
-                tiles = _collect_tiles(store, group, test_set, photograph)
+                tiles = _collect_tiles(store, group, test_set, photograph, whole)
                 if len(tiles) > 2:  # more than clean and degraded
-                    views.append(View(title, test_set, photograph, tiles))
+                    views.append(View(title, test_set, photograph, tiles, whole))
     return views
 
 
 def _collect_tiles(
-    store: Store, records: Sequence[Record], test_set: str, photograph: str
+    store: Store, records: Sequence[Record], test_set: str, photograph: str, whole: bool
 ) -> list[Tile]:
     """Return the clean, the degraded and every restored crop whose file is intact."""
     shared_folder = store.crop_folders(records[0].cell)[1]
     tiles = [
-        Tile(kind, None, crop_path(shared_folder / kind, test_set, photograph), "")
+        Tile(kind, None, crop_path(shared_folder / kind, test_set, photograph, whole), "")
         for kind in ("clean", "degraded")
     ]
     for record in records:
@@ -149,7 +154,7 @@ def _collect_tiles(
             for metric, number_format in (("psnr_db", ".2f"), ("ssim", ".4f"))
             if metric in score
         )
-        path = crop_path(store.crop_folders(record.cell)[0], test_set, photograph)
+        path = crop_path(store.crop_folders(record.cell)[0], test_set, photograph, whole)
         tiles.append(Tile(record.cell.label, record.cell.ratio, path, scores))
     return [tile for tile in tiles if is_intact(tile.path)]
 
@@ -158,7 +163,7 @@ def _draw_view(part: "SubFigure", view: View, lines: int) -> None:
     """Draw a heading and the tiles of one photograph."""
     ratio = min(tile.ratio or 1.0 for tile in view.tiles)
     part.suptitle(
-        f"{view.title} · {view.test_set}: {view.photograph}, ratio {ratio:g}",
+        f"{view.title} · {view.test_set}: {view.photograph}, ratio {ratio:g}\n{CAPTION}",
         x=0.01,
         ha="left",
     )

@@ -81,7 +81,8 @@ def _write_title(panel: Sequence[Row], width_inches: float) -> str:
     seeds = max(row["seeds"] for row in panel)
     interval = " and 95 % interval" if seeds >= MIN_SEEDS else ""
     averaged = f"mean{interval} over {seeds} seeds" if seeds > 1 else "one seed"
-    caption = f"Input {first['measured_at']}; {averaged}. Top: ratio; pale: {FRONT_LABEL}."
+    marks = f"Numbers on top: ratios; pale line: {FRONT_LABEL}."
+    caption = f"Input {first['measured_at']}; {averaged}. {marks}"
     return wrap_title(section_title(first), caption, inches=width_inches)
 
 

@@ -31,6 +31,8 @@ from bench.study.store import Store
 Result = TypeVar("Result")
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a benchmark does not report its use to anyone
+    # Of a server it would print two lines for each run, into the lines of the progress.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # A server that does not answer is a warning within a minute, not after an hour.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",

@@ -139,7 +139,9 @@ for (const part of all(".part")) {
     };
     fill(find(".photo"), views.map(view => view.name));
     updates.push(() => {
-      const tiles = atRatio(views.find(view => view.name === find(".photo").value).tiles);
+      const view = views.find(view => view.name === find(".photo").value), tiles = atRatio(view.tiles);
+      part.style.setProperty("--aspect", view.aspect);
+      part.classList.toggle("whole", view.whole);
       const names = tiles.map(tile => tile.label);
       fill(find("select.left"), names, "degraded");
       fill(find("select.right"), names, names.includes(part.dataset.main) ? part.dataset.main : names.at(-1));

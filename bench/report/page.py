@@ -1,9 +1,9 @@
 """The page: studies as one HTML file that needs no network.
 
-It answers the question first, then shows what the answer rests on: the curve, restored crops under
-a slider, tables, the memory of every time step, how rows were trained, what they keep, and how all
-was made. It can be written while a study runs, and then says what is missing. Jinja2 fills
-`page.html`; its style, script, charts and crops are inside the file.
+It answers the question first, then shows what the answer rests on: the curve, restored photographs
+under a slider, tables, the memory of every time step, how rows were trained, what they keep, and
+how all was made. It can be written while a study runs, and then says what is missing. Jinja2 fills
+`page.html`; its style, script, charts and photographs are inside the file.
 """
 
 from base64 import b64encode
@@ -21,7 +21,6 @@ from bench.report import curve, page_crops, page_curves, page_table, pattern, ra
 from bench.report.captions import row_notes, section_caption, section_title
 from bench.report.components import describe_components
 from bench.report.convention_agreement import describe_agreement
-from bench.report.crops_figure import collect_views
 from bench.report.frame import MAIN_METHOD, first_per_key
 from bench.report.headlines import describe_answers, describe_evidence
 from bench.report.page_chart import marker_paths
@@ -97,7 +96,7 @@ def _build_study(
         store: of the study.
         results: of the study.
         numbers: for the sections, unlike those of all other sections of the page.
-        room: for the crops of a section, in characters.
+        room: for the photographs of a section, in characters.
     """
     styles = label_styles(results.methods)
     about, dot, more = _describe(store).partition(". ")
@@ -141,7 +140,7 @@ def _build_section(
         "trade_off": page_curves.trade_off_charts(curve_panels[0], styles)
         if curve_panels
         else None,
-        "views": page_crops.encode_views(collect_views(store, first_seeds), room),
+        "views": page_crops.encode_views(page_crops.select_views(store, first_seeds), room),
         "unpruned": pivot.unpruned,
         "pivot": page_table.pivot_lines(pivot),
         "headers": page_table.table_headers(rows),

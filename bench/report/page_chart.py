@@ -18,10 +18,11 @@ WIDE, NARROW = 720, 380  # pixels
 MIN_HEIGHT, NAME_HEIGHT = 440, 15  # pixels
 LEFT, TOP, BOTTOM = 52, 22, 46  # pixels around the axes
 CHARACTER, BOLD = 6.7, 7.6  # pixels of a character of a name, and of a bold one
-NAMES_SHARE = 0.37  # of the width, at most
+NAMES_SHARE = 0.44  # of the width, at most
 MARKER = 9  # pixels: its size
 UNPRUNED_MARKER = "*"  # the others are those of methods
 KEY = 16  # pixels: room for the marker before a name
+TICK = 48  # pixels: room for the text of a tick
 MARGIN = 0.05  # around the points, as a share of their range
 DASHES = {"-": "none", "--": "6 3", "-.": "7 3 1.5 3", ":": "1.5 2.5"}
 
@@ -96,7 +97,8 @@ class Scale(NamedTuple):
             values = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
         else:
             low, high = self.low, self.high
-            values = MaxNLocator(6).tick_values(low, high)
+            count = min(6, int(abs(self.end - self.start) / TICK))
+            values = MaxNLocator(count).tick_values(low, high)
         return [(self.place(value), f"{value:g}") for value in values if low <= value <= high]
 
 

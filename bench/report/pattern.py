@@ -82,7 +82,7 @@ def build_panels(results: RunResults) -> list[PatternPanel]:
             title = f"{section_title(pairs[0][0])}, ratio {ratio:g}"
             panels.append(
                 PatternPanel(
-                    f"{title}: share of the channels that is kept",
+                    f"{title}: share of the channels that is kept; grey: no such layer",
                     ratio,
                     list(full_widths),
                     _kept_shares([record for _, record in block], full_widths),

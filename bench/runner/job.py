@@ -40,6 +40,7 @@ from bench.runner.finish import finish
 from bench.runner.method_call import call_method, detach_result
 from bench.runner.progress import Progress
 from bench.runner.referee import example_inputs, referee
+from bench.runner.search_progress import SearchProgress
 from bench.runner.time_limit import Deadline
 from bench.study.store import Store
 from bench.study.study import Job
@@ -91,6 +92,7 @@ class _JobContext:
     progress: Progress
     phases: Phases
     deadline: Deadline
+    search: SearchProgress
 
     @property
     def first_cell(self) -> Cell:
@@ -115,6 +117,7 @@ class _JobContext:
             ),
             enter_phase=self.phases.enter_phase,
             tuned=tuned,
+            on_search=self.search.note_network,
         )
 
 
@@ -156,6 +159,7 @@ def _prepare_job(
         progress=progress,
         phases=phases,
         deadline=Deadline(time_limit_seconds, progress),
+        search=SearchProgress(progress, peak_bytes),
     )
 
 
@@ -206,6 +210,7 @@ def _next_outcome(
         context.phases.enter_phase("search"),
         trainer.meter.enter_phase("search"),
     ):
+        context.search.aim(waiting[0])
         budget, outcome = next(items, (waiting[0], missing))
     if budget not in waiting:
         raise PluginError(

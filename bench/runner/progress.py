@@ -42,6 +42,14 @@ class Progress:
     def on_phase(self, name: str) -> None:
         """The work enters a phase."""
 
+    def on_search(self, target: float, peak: float | None = None) -> None:
+        """A method searches for a network.
+
+        Args:
+            target: its budget, as a share of the unpruned peak.
+            peak: of the network that the search has reached, as such a share; None if unknown.
+        """
+
     def on_limit(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
         """The time of a cell starts running.
 
@@ -82,6 +90,7 @@ class JobProgress(Progress):
     def on_work(self, what: str) -> None:
         """Remember the work."""
         self.what = one_line(what)
+        self.search = ""
         self.on_phase("")
 
     def on_phase(self, name: str) -> None:
@@ -90,6 +99,16 @@ class JobProgress(Progress):
         self.done = self.steps = 0
         self.loss: float | None = None
         self._show(self)
+
+    def on_search(self, target: float, peak: float | None = None) -> None:
+        """Remember how far the search is from its budget."""
+        self.search = f"{'' if peak is None else f'peak {peak:.0%} '}→ {target:.0%}"
+        self._show(self)
+
+    @property
+    def stage(self) -> str:
+        """The phase, and in a search how far it is from its budget."""
+        return f"{self.phase} {self.search}".strip() if self.phase == "search" else self.phase
 
     def on_step(self, phase: str, done: int, steps: int, loss: float | None = None) -> None:
         """Remember the steps and the loss."""
@@ -183,7 +202,7 @@ class TextProgress(Progress):
             return
         self._phases.add((job.what, job.phase))
         count = f"[{self._done}/{self._total}] " if self._total else ""
-        work = ": ".join(filter(None, (job.what, job.phase)))
+        work = ": ".join(filter(None, (job.what, job.stage)))
         steps = f" {job.done}/{job.steps}" if job.steps else ""
         self._write(f"{count}{work}{steps}", self._format_remaining_time())
 

@@ -1,6 +1,7 @@
 """Progress in a terminal: one line for each running job, redrawn in place. The adapter to rich.
 
-    'mosp', ratio 0.5, seed 0    finetune  ━━━━━━━━━━━━╸━━━━━━━━━━  210/400  loss 0.0312
+    'mosp', seed 0                search peak 61% → 50%  ━━━━━╸━━━━━━   12/60   loss 0.0352
+    'US-Net', ratio 0.5, seed 0   finetune               ━━━━━━━━╸━━━  210/400  loss 0.0312
     3 of 16 cells done (13 left, about 12 min)
 
 Lines about finished cells, warnings and all else that is written to stderr appear above it.
@@ -88,9 +89,9 @@ class TerminalProgress(TextProgress):
 
 
 def _describe(job: JobProgress) -> tuple[str, str, str]:
-    """Return the phase, the steps and the loss of a job."""
+    """Return the stage, the steps and the loss of a job."""
     steps = f"{job.done:,}/{job.steps:,}" if job.steps else ""
-    return job.phase, steps, "" if job.loss is None else f"loss {job.loss:.4f}"
+    return job.stage, steps, "" if job.loss is None else f"loss {job.loss:.4f}"
 
 
 def shorten(text: str, width: int) -> str:

@@ -4,7 +4,7 @@
                                  command that ran it
     DIR/records/KEY.json         one record
     DIR/models/KEY/              its network (bench.export.saved)
-    DIR/patches/                 sample crops (bench.training.sample_crops)
+    DIR/patches/                 sample photographs, crops (bench.training.sample_crops)
     DIR/pretrained/              unpruned networks (bench.training.pretrained)
     DIR/work/KEY/                checkpoints from which a killed job resumes, until it is done;
                                  KEY is that of the job, for all budgets

@@ -2,10 +2,12 @@
 
 The rule does not depend on any method: of each test set the first PHOTOGRAPHS, and in each the
 square of SIDE pixels, on a grid of half a side, with the most detail, which is the largest sum of
-absolute differences between neighbours in the clean photograph.
+absolute differences between neighbours in the clean photograph. The first one is also kept whole;
+of a photograph that is wider or higher than WHOLE_SIDE, the most detailed part of that size.
 
     FOLDER/RECORD/SET/PHOTOGRAPH.png                 restored
-    FOLDER/DATA/clean|degraded/SET/PHOTOGRAPH.png    shared by all records of a task and data set
+    FOLDER/RECORD/SET/whole/PHOTOGRAPH.png           restored, whole
+    FOLDER/DATA/clean|degraded/SET/...               shared by all records of a task and data set
 
 Each file carries the SHA-256 of its other bytes, as a PNG text named "checksum" before its end.
 """
@@ -29,6 +31,7 @@ from bench.training.evaluation import OnImage
 
 PHOTOGRAPHS = 3
 SIDE = 96
+WHOLE_SIDE = 640  # pixels; 384x384 of them take about 0.25 MB
 MAX_NAME_CHARACTERS = 80
 END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
 TEXT = b"tEXt"
@@ -54,7 +57,9 @@ def crop_writer(task: Task, restored_folder: Path, shared_folder: Path) -> OnIma
         if seen[test_set] > PHOTOGRAPHS:
             return
         try:
-            write_crops(test_set, pair, restored)
+            write_crop(test_set, pair, restored)
+            if seen[test_set] == 1:
+                write_crop(test_set, pair, restored, whole=True)
         except DiskError:
             raise
         except OSError as error:
@@ -62,21 +67,25 @@ def crop_writer(task: Task, restored_folder: Path, shared_folder: Path) -> OnIma
                 "the crop of %s in %s cannot be written: %s", pair.name, restored_folder, error
             )
 
-    def write_crops(test_set: str, pair: Pair, restored: Tensor) -> None:
-        corner = most_detailed_corner(pair.clean)
-        _write_crop(crop_path(restored_folder, test_set, pair.name), restored, corner)
+    def write_crop(test_set: str, pair: Pair, restored: Tensor, whole: bool = False) -> None:
+        side = WHOLE_SIDE if whole else SIDE
+        top, left = most_detailed_corner(pair.clean, side)
+        window = (..., slice(top, top + side), slice(left, left + side))
+        path = crop_path(restored_folder, test_set, pair.name, whole)
+        _write_picture(path, restored[window])
         shared = {"clean": pair.clean, "degraded": task.baseline_image(pair.degraded)}
         for kind, image in shared.items():
-            path = crop_path(shared_folder / kind, test_set, pair.name)
+            path = crop_path(shared_folder / kind, test_set, pair.name, whole)
             if not is_intact(path):
-                _write_crop(path, image, corner)
+                _write_picture(path, image[window])
 
     return on_image
 
 
-def crop_path(folder: Path, test_set: str, photograph: str) -> Path:
-    """Return the path of a crop, for names with any characters."""
-    return folder / _file_name(test_set) / f"{_file_name(photograph)}.png"
+def crop_path(folder: Path, test_set: str, photograph: str, whole: bool = False) -> Path:
+    """Return the path of a crop, or of a whole photograph, for names with any characters."""
+    folder = folder / _file_name(test_set) / ("whole" if whole else "")
+    return folder / f"{_file_name(photograph)}.png"
 
 
 def is_intact(path: Path) -> bool:
@@ -108,25 +117,28 @@ def _file_name(name: str) -> str:
     return f"{quoted[:MAX_NAME_CHARACTERS]}-{checksum(name.encode())[:16]}"
 
 
-def most_detailed_corner(clean: Tensor) -> tuple[int, int]:
-    """Return top and left of the square with the most detail of a photograph (C, H, W)."""
+def most_detailed_corner(clean: Tensor, length: int = SIDE) -> tuple[int, int]:
+    """Return top and left of the square with the most detail of a photograph (C, H, W).
+
+    Args:
+        clean: the photograph; (0, 0) if it is smaller than the square.
+        length: of a side of the square, in pixels.
+    """
     grey = clean.float().mean(0)
     detail = torch.zeros_like(grey)
     detail[1:] += grey.diff(dim=0).abs()
     detail[:, 1:] += grey.diff(dim=1).abs()
-    side = (min(SIDE, grey.shape[0]), min(SIDE, grey.shape[1]))
+    side = (min(length, grey.shape[0]), min(length, grey.shape[1]))
     stride = (max(1, side[0] // 2), max(1, side[1] // 2))
     sums = functional.avg_pool2d(detail[None], side, stride=stride)[0]
     row, column = divmod(int(sums.argmax()), sums.shape[1])
     return row * stride[0], column * stride[1]
 
 
-def _write_crop(path: Path, image: Tensor, corner: tuple[int, int]) -> None:
+def _write_picture(path: Path, image: Tensor) -> None:
     from PIL import Image
 
-    top, left = corner
-    crop = image[:, top : top + SIDE, left : left + SIDE]
-    pixels = crop.clamp(0, 1).mul(255).round().to(torch.uint8)
+    pixels = image.clamp(0, 1).mul(255).round().to(torch.uint8)
     content = io.BytesIO()
     picture = Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
     picture.save(content, "PNG")

@@ -87,6 +87,8 @@ class TaskTrainer:
         enter_phase: context manager entered with the phase of each training while it lasts.
         tuned: steps after pretraining that the network had before: of the method, for the trainer
             of the finish.
+        on_search: called with each network that a search trains, before its training; the call is
+            not metered.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class TaskTrainer:
         checkpoints: Checkpoints = NO_CHECKPOINTS,
         enter_phase: Callable[[str], AbstractContextManager[None]] = lambda phase: nullcontext(),
         tuned: int = 0,
+        on_search: Callable[[nn.Module], None] | None = None,
     ) -> None:
         self.task = task
         self.data = data
@@ -116,6 +119,7 @@ class TaskTrainer:
         self._checkpoints = checkpoints
         self._enter_phase = enter_phase
         self.tuned = tuned
+        self._on_search = on_search
         self._batch_generator = Generator().manual_seed(derive_seed(seed, f"batches of {stream}"))
         self._count_forward = self._make_counter()
 
@@ -241,6 +245,9 @@ class TaskTrainer:
         """
         if steps <= 0:
             return 0
+        if self._on_search and phase == "search":
+            with self.branch():
+                self._on_search(model)
         with self._enter_phase(phase), self.count_calls(model), self.meter.enter_phase(phase):
             self.prepare(model).train()
             weights = [weight for weight in model.parameters() if weight.requires_grad]

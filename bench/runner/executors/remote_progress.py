@@ -1,6 +1,6 @@
 """The progress of a job as messages to the process that waits for it.
 
-("work", what) · ("phase", name) · ("step", (phase, done, steps, loss))
+("work", what) · ("phase", name) · ("step", (phase, done, steps, loss)) · ("search", (target, peak))
 ("limited", (cell, limit, seconds left) or None)
 """
 
@@ -31,6 +31,10 @@ class ProgressRelay(Progress):
         """Send the phase."""
         self._send("phase", name)
 
+    def on_search(self, target: float, peak: float | None = None) -> None:
+        """Send how far the search is from its budget."""
+        self._send("search", (target, peak))
+
     def on_limit(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
         """Send the cell, its time limit and the seconds that are left."""
         self._send("limited", (cell, limit_seconds, left_seconds))
@@ -50,5 +54,7 @@ def replay(kind: str, content: Any, progress: Progress) -> None:
         progress.on_work(content)
     elif kind == "phase":
         progress.on_phase(content)
+    elif kind == "search":
+        progress.on_search(*content)
     elif kind == "step":
         progress.on_step(*content)

@@ -14,12 +14,13 @@ from tests.bench.report.synthetic import record, study_cells
 from tests.fakes import FakeTask, Tiny
 
 SET, PHOTO = "photos", "<harbour> & sky"
+SIZE = (60, 120)  # height and width; wider than a crop
 
 
 def make_store(folder: Path, seeds: tuple[int, ...] = (0,), pending: int = 0) -> Store:
     """Make a store with all records but the last `pending` ones.
 
-    Each record has ten scored photographs, and the crops of one of them.
+    Each record has ten scored photographs; one of them is stored, whole and as a crop.
     """
     store = Store(folder)
     cells = study_cells(seeds)
@@ -27,8 +28,8 @@ def make_store(folder: Path, seeds: tuple[int, ...] = (0,), pending: int = 0) ->
     for cell in cells[: len(cells) - pending]:
         store.write(_make_record(cell))
         write_crops = crop_writer(FakeTask(), *store.crop_folders(cell))
-        pair = Pair(PHOTO, torch.rand(3, 40, 40), torch.rand(3, 40, 40))
-        write_crops(SET, pair, torch.full((3, 40, 40), cell.ratio))
+        pair = Pair(PHOTO, torch.rand(3, *SIZE), torch.rand(3, *SIZE))
+        write_crops(SET, pair, torch.full((3, *SIZE), cell.ratio))
     return store
 
 

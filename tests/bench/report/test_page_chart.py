@@ -56,6 +56,14 @@ def test_a_long_name_is_shortened_for_a_phone_and_whole_in_its_text() -> None:
     assert line["name"].endswith("\u2026") and line["label"] == label
 
 
+def test_the_numbers_below_an_axis_do_not_touch() -> None:
+    values = [float(value) for value in range(12500)]
+    layout = lay_out(make_chart({"global L2, peak-aware": values}), NARROW)
+    places = [place for place, text in layout["x_ticks"]]
+    widest = 7 * max(len(text) for _, text in layout["x_ticks"])
+    assert len(places) >= 3 and min(b - a for a, b in pairwise(places)) > widest
+
+
 def test_all_points_and_columns_are_inside_the_axes() -> None:
     layout = lay_out(make_chart({"mosp": [5.0, 7.0]}, columns={9: "1"}), NARROW)
     places = [point["x"] for point in layout["lines"][0]["points"]] + [layout["columns"][0][0]]

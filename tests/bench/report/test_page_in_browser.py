@@ -19,7 +19,7 @@ import pytest
 from bench.report.page import write_page
 from bench.report.results import read_results
 from bench.study.store import Store
-from tests.bench.report.stored import make_store
+from tests.bench.report.stored import PHOTO, make_store
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (1280, 390)
@@ -132,7 +132,23 @@ def test_names_at_the_ends_of_lines_do_not_cover_each_other(page: Any) -> None:
     assert all(a["y"] + a["height"] <= b["y"] + 4 for a, b in pairwise(boxes))
 
 
-def test_two_crops_are_compared_under_a_slider(page: Any) -> None:
+def test_a_whole_photograph_fills_its_column_in_its_own_shape(page: Any) -> None:
+    assert page.locator("select.photo option").all_inner_texts() == [
+        f"photos: {PHOTO}",
+        f"photos: {PHOTO}, detail",
+    ]
+    stage = page.locator(".stage").bounding_box()
+    assert stage["width"] == page.locator(".compare").bounding_box()["width"]
+    assert stage["height"] == pytest.approx(stage["width"] / 2, abs=1)
+    assert page.locator("img.left").evaluate("image => image.naturalWidth") == 120
+    page.locator("select.photo").select_option(index=1)
+    assert page.locator("img.left").evaluate("image => image.naturalWidth") == 96
+    detail = page.locator(".stage").bounding_box()
+    assert detail["height"] == pytest.approx(detail["width"] / 1.6, abs=1)
+    assert fragment(page) == f"#photo0=photos: {PHOTO}, detail"
+
+
+def test_two_photographs_are_compared_under_a_slider(page: Any) -> None:
     assert page.locator(".under .right").inner_text().startswith("mosp")
     page.locator("select.left").select_option(label="clean")
     page.locator("select.right").select_option(label="unpruned")
@@ -144,17 +160,16 @@ def test_two_crops_are_compared_under_a_slider(page: Any) -> None:
     page.locator(".across").fill("20")
     clip = page.locator("img.right").evaluate("image => getComputedStyle(image).clipPath")
     assert clip == "inset(0px 0px 0px 20%)"
-    assert page.locator("img.left").evaluate("image => image.naturalWidth") == 40
 
 
-def test_all_crops_zoom_together(page: Any) -> None:
+def test_all_photographs_zoom_together(page: Any) -> None:
     page.locator(".zoom").fill("4")
     images = page.locator(".stage img, .tile img")
     zooms = images.evaluate_all("images => images.map(image => getComputedStyle(image).transform)")
     assert len(zooms) == 2 + 6 and set(zooms) == {"matrix(4, 0, 0, 4, 0, 0)"}
 
 
-def test_the_budget_chooses_crops_memory_training_and_pattern(page: Any) -> None:
+def test_the_budget_chooses_photographs_memory_training_and_pattern(page: Any) -> None:
     page.get_by_role("radio", name="0.5").check()
     assert page.locator(".under .right").inner_text().startswith("mosp 29.33")
     assert page.locator("[data-ratio]:visible").evaluate_all(

@@ -44,6 +44,21 @@ def test_each_running_job_has_a_line_with_phase_bar_steps_and_loss(terminal) -> 
     assert len(draw(progress)) == 2
 
 
+def test_a_search_shows_how_far_it_is_from_its_budget(terminal) -> None:
+    progress, _ = terminal
+    job = progress.at_job("key")
+    job.on_work("'mosp', seed 0")
+    job.on_phase("search")
+    job.on_search(0.5)
+    assert draw(progress)[0].startswith("'mosp', seed 0 search → 50% ━")
+    job.on_search(0.5, 0.612)
+    job.on_step("search", 12, 60, 0.03124)
+    assert draw(progress)[0].startswith("'mosp', seed 0 search peak 61% → 50% ━")
+    job.on_work("'mosp', ratio 0.5, seed 0")
+    job.on_phase("finetune")
+    assert "%" not in draw(progress)[0]
+
+
 def test_work_without_a_job_shows_while_no_job_runs(terminal) -> None:
     progress, _ = terminal
     progress.on_work("waiting for another run of this study")

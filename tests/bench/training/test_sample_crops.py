@@ -5,8 +5,15 @@ import torch
 from PIL import Image
 from torch import nn
 
+from bench.contract import Pair
 from bench.training.evaluation import evaluate
-from bench.training.sample_crops import SIDE, crop_path, crop_writer, most_detailed_corner
+from bench.training.sample_crops import (
+    SIDE,
+    WHOLE_SIDE,
+    crop_path,
+    crop_writer,
+    most_detailed_corner,
+)
 from tests.fakes import FakeTask
 
 
@@ -47,6 +54,24 @@ def test_evaluation_writes_the_restored_crops_and_the_shared_ones_once(tmp_path)
     before = shared_path.stat().st_mtime_ns
     evaluate_and_write(tmp_path / "two", tmp_path / "shared")
     assert shared_path.stat().st_mtime_ns == before
+
+
+def test_the_first_photograph_of_a_set_is_also_stored_whole(tmp_path):
+    evaluate_and_write(tmp_path / "one", tmp_path / "shared")
+    first, second = FakeTask().test_sets("embedded")["photos"]
+    whole = pixels(crop_path(tmp_path / "shared/clean", "photos", first.name, whole=True))
+    assert torch.equal(whole, first.clean.mul(255).round().byte())
+    assert crop_path(tmp_path / "one", "photos", first.name, whole=True).is_file()
+    assert not crop_path(tmp_path / "one", "photos", second.name, whole=True).exists()
+
+
+def test_of_a_large_photograph_the_part_with_the_detail_is_stored_as_the_whole(tmp_path):
+    clean = torch.zeros(3, 8, 2 * WHOLE_SIDE)
+    clean[:, :, WHOLE_SIDE::2] = 1
+    write_crops = crop_writer(FakeTask(), tmp_path / "one", tmp_path / "shared")
+    write_crops("photos", Pair("wide", clean, clean), clean)
+    whole = pixels(crop_path(tmp_path / "one", "photos", "wide", whole=True))
+    assert torch.equal(whole, clean[:, :, WHOLE_SIDE:].mul(255).byte())
 
 
 def test_long_names_are_shortened_and_stay_different(tmp_path):

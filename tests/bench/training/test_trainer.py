@@ -71,6 +71,21 @@ def test_fit_books_steps_samples_seconds_and_forward_passes_of_its_phase():
     assert meter.forward_passes == 3 and meter.seconds["adapt"] > 0
 
 
+def test_the_networks_that_a_search_trains_are_shown_and_the_showing_costs_nothing():
+    seen = []
+
+    def look(model):
+        seen.append(model)
+        own_trainer.loss(model)
+
+    own_trainer = TaskTrainer(FakeTask(), "embedded", RECIPE, seed=3, on_search=look)
+    first, second = network(), network()
+    own_trainer.fit(first, 3, phase="search")
+    own_trainer.fit(second, 3, phase="adapt")
+    assert seen == [first]
+    assert own_trainer.meter.forward_passes == 6 and own_trainer.meter.samples["search"] == 6
+
+
 def test_fit_notes_the_loss_of_every_step():
     seen = []
 
