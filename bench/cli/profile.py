@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print only the N time steps with the most bytes (default: all)",
     )
     parser.add_argument(
+        "--why",
+        action="store_true",
+        help="print what keeps the peak up however much is pruned, and the lines of your code",
+    )
+    parser.add_argument(
         "--plot",
         type=Path,
         metavar="FILE",
@@ -69,9 +75,10 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: the network cannot be traced; what it needs as it is written is told even so.
     """
+    from bench.memory.least_peak import find_least_peak
     from bench.memory.profile import profile
     from bench.report.timeline_plot import check_suffix, draw_timeline
-    from bench.report.timeline_text import format_timeline
+    from bench.report.timeline_text import format_least_peak, format_timeline
     from bench.surgery.compactors import insert_compactors, long_skips
 
     if arguments.plot:
@@ -92,9 +99,14 @@ def run(arguments: argparse.Namespace) -> None:
         draw_timeline(backbone, measured, arguments.plot)
     if arguments.json:
         figures = measured.to_json() | {"as_run_bytes": as_run_bytes}
+        if arguments.why:
+            figures["least_peak"] = asdict(find_least_peak(model, shape, arguments.convention))
         print(json.dumps({"backbone": backbone} | figures, indent=1))
     else:
         print(format_timeline(backbone, measured, arguments.top, as_run))
+        if arguments.why:
+            least = find_least_peak(model, shape, arguments.convention)
+            print("\n" + format_least_peak(least))
 
 
 def _measure_as_run(model: Any, shape: Any) -> tuple[int | None, str]:

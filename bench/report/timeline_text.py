@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bench.memory.least_peak import LeastPeak
 from bench.memory.profile import MemoryProfile, TimeStep
 from bench.report.columns import format_columns
 from bench.units import format_mib, format_shape
@@ -50,6 +51,27 @@ def format_timeline(
             *([f"as run      {as_run}"] if as_run else []),
             f"parameters  {profile.parameters:,}",
             f"MACs        {profile.macs:,}",
+        ]
+    )
+
+
+def format_least_peak(least: LeastPeak) -> str:
+    """Format what is alive at the least peak of a network, and why it is not less."""
+    live = sorted(least.alive.items(), key=lambda item: -item[1])[:MAX_LIVE_LINES]
+    share = least.bytes / least.unpruned_bytes
+    return "\n".join(
+        [
+            f"least peak  {format_mib(least.bytes)}, {share:.0%} of the unpruned one, "
+            f"at {least.step}, if every unit keeps one channel",
+            "",
+            format_columns(
+                [
+                    (name, format_mib(size), least.reasons.get(name, "its units keep one channel each"))
+                    for name, size in live
+                ],
+                ("alive at the least peak", "", "why it is not less"),
+                ("left", "right", "left"),
+            ),
         ]
     )
 

@@ -26,13 +26,13 @@ class Two(nn.Module):
     def forward(self, picture, mask):
         return self.only(torch.cat([picture, mask], 1))
 """
-SORTS = """
+CROSSES = """
 import torch
 from torch import nn
 
-class Sorts(nn.Module):
+class Crosses(nn.Module):
     def forward(self, x):
-        return torch.sort(x, dim=1).values
+        return torch.cross(x, x, dim=1)
 """
 
 
@@ -102,11 +102,11 @@ def test_profile_tells_what_the_network_needs_as_run(
 def test_profile_tells_it_also_of_a_network_that_cannot_be_traced(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (workplace / "net.py").write_text(SORTS)
-    assert main(["profile", "net.py:Sorts", "--shape", "1x3x8x8"]) == 2
+    (workplace / "net.py").write_text(CROSSES)
+    assert main(["profile", "net.py:Crosses", "--shape", "1x3x8x8"]) == 2
     error = capsys.readouterr().err
-    assert "'sort'" in error and error.count("\n") == 1
-    assert error.endswith("; as run the network needs 0.0 MiB (3,072 bytes)\n")
+    assert "'cross'" in error and error.count("\n") == 1
+    assert error.endswith("; as run the network needs 0.0 MiB (1,536 bytes)\n")
 
 
 @pytest.mark.parametrize("name", ["here.png", "here.svg"])
