@@ -9,6 +9,7 @@ from bench.units import format_mib, format_shape
 
 BAR_WIDTH = 32  # characters
 MAX_LIVE_LINES = 12
+AT_LEAST = "its units keep one channel each"
 
 
 def format_timeline(
@@ -66,7 +67,11 @@ def format_least_peak(least: LeastPeak) -> str:
             "",
             format_columns(
                 [
-                    (name, format_mib(size), least.reasons.get(name, "its units keep one channel each"))
+                    (
+                        name,
+                        format_mib(size),
+                        least.reasons.get(name, "its units keep one channel each"),
+                    )
                     for name, size in live
                 ],
                 ("alive at the least peak", "", "why it is not less"),

@@ -64,18 +64,9 @@ def remove_channels(
             network rebuilds its weights by itself.
         PluginError: the smaller network does not run, or differs from the masked one.
     """
-    smaller = deepcopy(model)
     layout = layout or channel_layout(trace(model, input_shape))
-    slot_mask = layout.slot_mask(kept)
-    if not slot_mask.all():
-        for layer, slots in layout.reads.items():
-            _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots], inputs=True)
-        for layer, slots in layout.makes.items():
-            _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots])
-        for name, (axis, slots) in layout.followers.items():
-            _remove_from_follower(smaller, name, axis, ~slot_mask[slots])
-        if layout.rewrites:
-            rewrite_numbers(smaller, layout.new_numbers(slot_mask))  # type: ignore[arg-type]
+    smaller, is_smaller = _cut_copy(model, layout, kept)
+    if is_smaller:
         _verify_surgery(model, smaller, layout, kept, input_shape)
     return smaller
 
@@ -86,10 +77,10 @@ def remove_temporarily(
 ) -> Iterator[nn.Module]:
     """Yield a network that computes with the kept channels only.
 
-    It is `model` with a mask where a mask is exact, otherwise a smaller copy.
+    It is `model` with a mask where a mask is exact, otherwise a smaller copy, not verified.
     """
     if layout.cross_channel_ops:
-        yield remove_channels(model, kept, input_shape, layout)
+        yield _cut_copy(model, layout, kept)[0]
     else:
         with mask_channels(model, layout, kept):
             yield model
@@ -109,6 +100,23 @@ def compose_removals(outer: Kept, inner: Kept, widths: Mapping[str, int]) -> dic
         second = inner.get(unit, range(len(first)))
         composed[unit] = [int(first[index]) for index in second]
     return composed
+
+
+def _cut_copy(model: nn.Module, layout: Layout, kept: Kept) -> tuple[nn.Module, bool]:
+    """Return a copy with the kept channels only, and whether any channel is missing."""
+    smaller = deepcopy(model)
+    slot_mask = layout.slot_mask(kept)
+    if slot_mask.all():
+        return smaller, False
+    for layer, slots in layout.reads.items():
+        _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots], inputs=True)
+    for layer, slots in layout.makes.items():
+        _remove_from_layer(smaller.get_submodule(layer), ~slot_mask[slots])
+    for name, (axis, slots) in layout.followers.items():
+        _remove_from_follower(smaller, name, axis, ~slot_mask[slots])
+    if layout.rewrites:
+        rewrite_numbers(smaller, layout.new_numbers(slot_mask))  # type: ignore[arg-type]
+    return smaller, True
 
 
 def _remove_from_layer(

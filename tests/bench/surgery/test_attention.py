@@ -34,26 +34,33 @@ def test_a_pruned_network_runs_at_another_size_and_can_be_pruned_again(habit: st
     assert peak_memory(again, SHAPE) <= peak_memory(smaller, SHAPE) < peak_memory(network, SHAPE)
 
 
-def test_queries_and_keys_lose_the_same_positions_of_every_head() -> None:
-    network = written("Windows")
-    layout = channel_layout(trace(network, SHAPE))
-    assert layout.widths == {"head": WIDTH, "qkv": WIDTH // 2}
-    smaller = remove_channels(network, {"qkv": [1, 3]}, SHAPE)
-    kept = [1, 3, 5, 7]
-    rows = [part * WIDTH + channel for part in range(3) for channel in kept]
+@pytest.mark.parametrize(
+    ("habit", "kept", "entries"),
+    [
+        pytest.param("Transposed", [1, 3], [1, 3, 5, 7], id="channels of each head"),
+        pytest.param("Windows", [1], [4, 5, 6, 7], id="whole heads, whose maps are large"),
+    ],
+)
+def test_queries_keys_and_values_lose_the_same_channels(
+    habit: str, kept: list[int], entries: list[int]
+) -> None:
+    network = written(habit)
+    widths = channel_layout(trace(network, SHAPE)).widths
+    assert widths == {"head": WIDTH, "qkv": WIDTH * len(kept) // len(entries)}
+    smaller = remove_channels(network, {"qkv": kept}, SHAPE)
+    rows = [part * WIDTH + entry for part in range(3) for entry in entries]
     assert torch.equal(smaller.qkv.weight, network.qkv.weight[rows])
-    assert torch.equal(smaller.project.weight, network.project.weight[:, kept])
+    assert torch.equal(smaller.project.weight, network.project.weight[:, entries])
 
 
-def test_channels_of_attention_contribute_nothing_where_their_weights_are_zero() -> None:
+def test_a_head_contributes_nothing_where_its_values_are_zero() -> None:
     network = written("Windows")
+    rows = slice(2 * WIDTH, 2 * WIDTH + WIDTH // 2)
+    x = torch.rand(SHAPE)
     with torch.no_grad():
-        for part in range(3):
-            for head in range(2):
-                row = part * WIDTH + head * WIDTH // 2
-                network.qkv.weight[row] = network.qkv.bias[row] = 0
-        x = torch.rand(SHAPE)
-        smaller = remove_channels(network, {"qkv": [1, 2, 3]}, SHAPE)
+        network.qkv.weight[rows] = 0
+        network.qkv.bias[rows] = 0
+        smaller = remove_channels(network, {"qkv": [1]}, SHAPE)
         assert torch.allclose(smaller(x), network(x), atol=1e-5)
 
 
