@@ -20,6 +20,7 @@ from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import run_study
 from bench.surgery.remove import remove_channels
 from tests.fakes import FakeTask, Tiny, tiny_peak_bytes
+from tests.networks.shaped import Transposed
 
 SHAPE = (1, 3, 32, 32)
 NETWORK_FILE = """
@@ -186,3 +187,21 @@ def test_a_result_is_saved_and_loaded_without_its_class(network: nn.Module, tmp_
     bench.api.save(result, tmp_path / "small")
     with torch.inference_mode():
         assert torch.equal(saved.load(tmp_path / "small")(photo), result.model(photo))
+
+
+QUICK = {"patch": 32, "batch": 2, "pretrain_steps": 0, "adapt_steps": 2, "finetune_steps": 4}
+
+
+@pytest.mark.parametrize("method", ["uniform", "global_l2", "mosp"])
+def test_a_network_with_attention_is_pruned_saved_and_loaded(method: str, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network = Transposed().eval()
+    recipe = QUICK | {"matched_steps": 8}
+    result = prune(network, method, 0.6, measured_at=SHAPE, recipe=recipe)
+    assert result.peak_bytes <= 0.6 * result.unpruned_peak_bytes
+    assert "qkv" in result.kept or "head" in result.kept
+    bench.api.save(result, tmp_path / "small")
+    photo = torch.rand(1, 3, 48, 40)
+    with torch.inference_mode():
+        assert torch.equal(saved.load(tmp_path / "small")(photo), result.model(photo))
+        assert network(photo).shape == photo.shape
