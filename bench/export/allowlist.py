@@ -48,7 +48,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **FOURIER,
 }
 METHODS = frozenset(name for name in NAMES if hasattr(Tensor, name)) | {"size", "dim", "numel"}
-ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "T", "mT", "real", "imag"})
+ATTRIBUTES = frozenset(
+    {"shape", "ndim", "dtype", "device", "T", "mT", "real", "imag", "values", "indices"}
+)
 LAYER_CLASSES: dict[str, type[nn.Module]] = {name: getattr(nn, name) for name in LAYERS}
 DTYPES = {
     name: getattr(torch, name)

@@ -104,7 +104,9 @@ def _default_arguments(cls: type[nn.Module]) -> dict[str, Any]:
     return {
         parameter.name: parameter.default
         for parameter in parameters
-        if parameter.name not in left_out and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if parameter.name not in left_out
+        and not parameter.name.startswith("_")
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     }
 
 

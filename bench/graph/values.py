@@ -59,6 +59,8 @@ class ValueProxy(WritingProxy):
         if name == "data":
             return self
         attribute = getattr(self.value, name)
+        if isinstance(self.value, tuple) and isinstance(attribute, Tensor):  # x.max(1).values
+            return self[[part is attribute for part in self.value].index(True)]  # type: ignore[index]
         if isinstance(attribute, Tensor | torch.Size | torch.device):
             return self.tracer.create_proxy("call_function", getattr, (self, name), {})
         if callable(attribute):

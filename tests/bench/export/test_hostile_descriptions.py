@@ -308,6 +308,8 @@ def test_a_layer_takes_no_memory_however_large_its_numbers_are(name: str) -> Non
         "kernel_size": 3,
         "in_features": 2**20,
         "out_features": 2**20,
+        "num_embeddings": 2**20,
+        "embedding_dim": 2**20,
         "in_channels": 2**20,
         "out_channels": 2**20,
     }

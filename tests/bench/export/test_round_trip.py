@@ -11,6 +11,7 @@ from bench.errors import ConfigError
 from bench.export.bundle import load, save
 from bench.export.graph_spec import describe_network, weights_for
 from bench.export.rebuild import rebuild_network
+from bench.graph.lowering import write_out
 from bench.graph.tracing import node_names, trace_module
 from bench.surgery.remove import remove_channels
 from tests.networks.generated import generate_network
@@ -57,7 +58,7 @@ def test_a_random_network_comes_back_the_same(seed: int) -> None:
 
 @pytest.mark.parametrize("name", [name for name, (_, stage) in REFUSED.items() if stage == "prune"])
 def test_what_cannot_be_pruned_can_be_described(name: str) -> None:
-    model = REFUSED[name][0]().eval()
+    model = write_out(REFUSED[name][0]().eval(), (1, 3, 16, 16))
     assert_same(model, rebuild_from_text(model), (1, 3, 16, 16))
 
 
