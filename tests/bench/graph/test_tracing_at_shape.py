@@ -1,5 +1,6 @@
 """Tracing at a shape: code that computes and decides with sizes."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,15 @@ def test_a_decision_about_the_values_of_an_image_is_refused_with_its_line() -> N
 
     with pytest.raises(ConfigError, match=r"test_tracing_at_shape.py:\d+: it decides on the val"):
         trace(Decides(), SHAPE)
+
+
+def test_a_constant_from_elsewhere_is_refused_with_its_line() -> None:
+    class Weighs(PadsToAWindow):
+        def middle(self, x: Tensor) -> Tensor:
+            return x * torch.from_numpy(np.ones(x.shape[-1], dtype=np.float32))
+
+    with pytest.raises(ConfigError, match=r"test_tracing_at_shape.py:\d+: it creates a constant"):
+        trace_at_shape(Weighs(), (SHAPE,))
 
 
 def test_a_network_that_can_be_traced_plainly_stays_as_it_is() -> None:
