@@ -50,15 +50,6 @@ def trace(model: nn.Module, shape: Inputs) -> Graph:
         ConfigError: the network cannot be traced, does not accept the shape, or uses an operator
             that is not in the table.
     """
-    for name, layer in model.named_modules():
-        if any(
-            type(hook).__module__.startswith("torch.nn.utils")
-            for hook in layer._forward_pre_hooks.values()
-        ):
-            raise ConfigError(
-                f"the layer '{name}' computes its weight at every call (weight or spectral norm); "
-                "take that off first"
-            )
     traced, results = _trace_and_run(model, as_shapes(shape))
     return _GraphBuilder(model, traced, results).build()
 
@@ -101,6 +92,7 @@ def _trace_and_run(
     model: nn.Module, shapes: tuple[Shape, ...]
 ) -> tuple[GraphModule, dict[str, Any]]:
     """Return the traced network, and node name -> its result on meta tensors."""
+    _check_plain_weights(model)
     try:
         traced = trace_module(model)
         return traced, _run(traced, shapes)
@@ -109,6 +101,19 @@ def _trace_and_run(
             raise
     traced = trace_at_shape(model, shapes)
     return traced, _run(traced, shapes)
+
+
+def _check_plain_weights(model: nn.Module) -> None:
+    """Raise ConfigError if a layer computes its weight anew at every call."""
+    for name, layer in model.named_modules():
+        if any(
+            type(hook).__module__.startswith("torch.nn.utils")
+            for hook in layer._forward_pre_hooks.values()
+        ):
+            raise ConfigError(
+                f"the layer '{name}' computes its weight at every call (weight or spectral norm); "
+                "take that off first"
+            )
 
 
 def _run(traced: GraphModule, shapes: tuple[Shape, ...]) -> dict[str, Any]:

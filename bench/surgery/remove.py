@@ -12,8 +12,9 @@ gives. For a network that computes over all channels there is no mask; it is onl
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from copy import deepcopy
+from io import StringIO
 
 import numpy as np
 import torch
@@ -231,7 +232,8 @@ def _run_smallest_inputs(
         for _, channels, height, width in shapes
     )
     try:
-        return small, _run_random_inputs(model, small)
+        with redirect_stderr(StringIO()):  # on which torch.fx prints where a traced network fails
+            return small, _run_random_inputs(model, small)
     except Exception:  # a user's network may raise anything where an input is too small for it
         return shapes, _run_random_inputs(model, shapes)
 
