@@ -93,14 +93,20 @@ def _trace_and_run(
 ) -> tuple[GraphModule, dict[str, Any]]:
     """Return the traced network, and node name -> its result on meta tensors."""
     _check_plain_weights(model)
+    if isinstance(model, GraphModule):
+        return model, _run(model, shapes)
+    traced: GraphModule | None = None
     try:
         traced = trace_module(model)
         return traced, _run(traced, shapes)
-    except ConfigError:
-        if isinstance(model, GraphModule):
+    except ConfigError as refused:
+        try:
+            at_shape = trace_at_shape(model, shapes)
+        except ConfigError:
+            if traced is not None:  # the network is at fault, not the way of tracing
+                raise refused from None
             raise
-    traced = trace_at_shape(model, shapes)
-    return traced, _run(traced, shapes)
+    return at_shape, _run(at_shape, shapes)
 
 
 def _check_plain_weights(model: nn.Module) -> None:
@@ -168,11 +174,6 @@ class _GraphBuilder:
                 self.decisions[names[node]] = self._name_sizes(self.sizes.find(node))
             if node.op == "output" or not find_tensors(self.results[node.name]):
                 continue
-            if str(node.target).startswith("_tensor_constant"):
-                raise ConfigError(
-                    f"forward creates a constant tensor ({node.name}{line_of(node)}), "
-                    "which cannot be traced; register it as a buffer"
-                )
             if node.op in ("placeholder", "get_attr"):
                 name = names[node] if node.op == "placeholder" else str(node.target)
                 (inputs if node.op == "placeholder" else weights).append(name)

@@ -43,7 +43,8 @@ def run_nodes(shadow: nn.Module, shapes: tuple[Shape, ...]) -> dict[str, Any]:
         Node name -> its result on meta tensors.
     """
     interpreter = _RecordingInterpreter(shadow)  # type: ignore[arg-type]
-    interpreter.run(*meta_inputs(shadow, shapes))
+    with torch.device("meta"):  # of the tensors that forward creates
+        interpreter.run(*meta_inputs(shadow, shapes))
     return interpreter.results
 
 

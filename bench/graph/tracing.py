@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node, Proxy, Tracer
 
 from bench.errors import ConfigError
@@ -179,6 +179,13 @@ class FaithfulTracer(Tracer):
             return super().trace(root, concrete_args)
         finally:
             _running.remove(self)
+
+    def create_arg(self, a: Any) -> Any:
+        """Return a value in the form in which it is an argument of a node."""
+        argument: Any = super().create_arg(a)
+        if isinstance(a, Tensor) and str(argument.target).startswith("_tensor_constant"):
+            raise ConfigError("it creates a constant tensor; register it as a buffer")
+        return argument
 
     def create_node(self, *args: Any, **kwargs: Any) -> Node:
         """Create a node that knows the line of the user's code."""

@@ -226,8 +226,6 @@ class ShapeTracer(FaithfulTracer):
             return a.tolist()
         argument: Any = super().create_arg(a)
         if isinstance(a, Tensor):  # a tensor that is no parameter or buffer
-            if str(argument.target).startswith("_tensor_constant"):
-                raise ConfigError("it creates a constant tensor; register it as a buffer")
             self.values[argument] = a.to("meta")
         return argument
 

@@ -71,7 +71,9 @@ class ValueProxy(WritingProxy):
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the tensors of a tuple, or over the first axis of a tensor."""
-        return (self[position] for position in range(len(self.value)))  # type: ignore[index]
+        is_tensor = isinstance(self.value, Tensor)
+        count = self.value.shape[0] if is_tensor else len(self.value)
+        return (self[position] for position in range(count))  # type: ignore[index]
 
     def __len__(self) -> int:
         """Return the number of tensors, or the size of the first axis."""

@@ -16,6 +16,7 @@ from torch.fx import GraphModule
 
 from bench.contract import Inputs
 from bench.errors import ConfigError
+from bench.graph.lowering import write_out
 from bench.graph.tracing import trace_module
 from bench.lean.alias_analysis import AliasAnalysis
 from bench.lean.functionalize import functionalize, simplify_calls
@@ -65,7 +66,7 @@ def make_lean(model: nn.Module, shape: Inputs) -> LeanNetwork:
         ConfigError: the network cannot be traced, uses an operator that is not in the table, or
             reads inputs that have no name.
     """
-    traced = _copy_sharing_weights(trace_module(model))
+    traced = _copy_sharing_weights(trace_module(write_out(model, shape)))
     check_inputs(type(model).__name__, traced)
     headroom = Headroom(model, traced, shape)
     simplify_calls(traced)

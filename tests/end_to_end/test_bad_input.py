@@ -149,7 +149,7 @@ class Nothing(nn.Module):
 
 class Constant(nn.Module):
     def forward(self, x):
-        return x + torch.zeros(1)
+        return x + torch.FloatTensor([1.0])
 """
 
 
@@ -174,7 +174,7 @@ class Constant(nn.Module):
         ("nets.py:Nothing --shape 1x3x64x64", "allocates nothing"),
         (
             "nets.py:Constant --shape 1x3x64x64",
-            "nets.py:21), which cannot be traced; register it as a buffer",
+            "nets.py:21: it creates a constant tensor; register it as a buffer",
         ),
         ("nets.py:build --shape 1x3x64x64,1x3x8x8", "takes 1 inputs, and 2 shapes were given"),
         ("nets.py --shape 1x3x64x64", "it offers Constant, Nothing, Sorted, broken, build"),

@@ -208,7 +208,7 @@ def test_training_from_scratch_starts_from_the_initial_weights_of_the_layers(
             "my net.py:detached",
             "cannot be trained: RuntimeError: element 0 of tensors does not require grad",
         ),
-        ("my net.py:Deciding", "Deciding cannot be traced, my net.py:22, write its forward"),
+        ("my net.py:Deciding", "my net.py:22: it decides on the values in a tensor"),
         (
             "my net.py:Asking",
             "traced to another function: at 2x3x16x16 the outputs differ",

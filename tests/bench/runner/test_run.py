@@ -77,7 +77,7 @@ def test_a_record_has_the_memory_of_every_time_step_and_crops_to_look_at(study, 
         sorted(path.relative_to(folder) for path in folder.rglob("*.png"))
         for folder in (restored, shared / "clean", shared / "degraded")
     ]
-    assert len(names[0]) == 2 and names[0] == names[1] == names[2]
+    assert len(names[0]) == 3 and names[0] == names[1] == names[2]
 
 
 def test_a_cell_with_a_record_is_not_run_again(study, store, monkeypatch):
