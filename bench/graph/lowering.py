@@ -34,7 +34,7 @@ from bench.graph.size_sources import (
     list_reads,
 )
 from bench.graph.source_location import first_line, line_of
-from bench.graph.tracing import node_names, trace_module
+from bench.graph.tracing import check_inputs, node_names, trace_module
 from bench.graph.tracing_at_shape import AT_SHAPE, relax_checks, trace_at_shape
 from bench.units import as_shapes, format_shape
 
@@ -95,18 +95,20 @@ def _trace_and_run(
     _check_plain_weights(model)
     if isinstance(model, GraphModule):
         return model, _run(model, shapes)
-    traced: GraphModule | None = None
     try:
         traced = trace_module(model)
+    except ConfigError:
+        at_shape = trace_at_shape(model, shapes)
+        return at_shape, _run(at_shape, shapes)
+    check_inputs(type(model).__name__, traced)
+    try:
         return traced, _run(traced, shapes)
     except ConfigError as refused:
         try:
             at_shape = trace_at_shape(model, shapes)
-        except ConfigError:
-            if traced is not None:  # the network is at fault, not the way of tracing
-                raise refused from None
-            raise
-    return at_shape, _run(at_shape, shapes)
+            return at_shape, _run(at_shape, shapes)
+        except ConfigError:  # the network is at fault, not the way of tracing
+            raise refused from None
 
 
 def _check_plain_weights(model: nn.Module) -> None:

@@ -82,6 +82,21 @@ def _containers(module: nn.Module) -> list[Any]:
     return [value for value in vars(module).values() if isinstance(value, list | dict | set)]
 
 
+def check_inputs(name: str, traced: GraphModule) -> None:
+    """Raise ConfigError if a traced network reads `*args` or `**kwargs`; their number is unknown.
+
+    Args:
+        name: for the message.
+        traced: from `trace_module`, which drops those that are not read.
+    """
+    for node in traced.graph.find_nodes(op="placeholder"):
+        if str(node.target).startswith("*") and node.users:
+            raise ConfigError(
+                f"the forward of {name} reads its inputs from {node.target}; "
+                "give each input a name of its own"
+            )
+
+
 def node_names(traced: GraphModule) -> dict[Node, str]:
     """Return the name of every node.
 

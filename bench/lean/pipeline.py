@@ -67,7 +67,6 @@ def make_lean(model: nn.Module, shape: Inputs) -> LeanNetwork:
             reads inputs that have no name.
     """
     traced = _copy_sharing_weights(trace_module(write_out(model, shape)))
-    check_inputs(type(model).__name__, traced)
     headroom = Headroom(model, traced, shape)
     simplify_calls(traced)
     analysis = AliasAnalysis(traced, shape)
@@ -98,21 +97,6 @@ def take_input(inputs: list[Any], index: int, *default: Any) -> Any:
     taken = inputs[index]
     inputs[index] = None
     return taken
-
-
-def check_inputs(name: str, traced: GraphModule) -> None:
-    """Raise ConfigError if a traced network reads `*args` or `**kwargs`; their number is unknown.
-
-    Args:
-        name: for the message.
-        traced: from `trace_module`, which drops those that are not read.
-    """
-    for node in traced.graph.find_nodes(op="placeholder"):
-        if str(node.target).startswith("*") and node.users:
-            raise ConfigError(
-                f"the forward of {name} reads its inputs from {node.target}; "
-                "give each input a name of its own"
-            )
 
 
 def _copy_sharing_weights(traced: GraphModule) -> GraphModule:
