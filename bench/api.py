@@ -34,7 +34,6 @@ from torch import nn
 from bench.contract import Budget, Convention, Inputs, Kept, Method, Pruned, Recipe, Shape, Task
 from bench.errors import ConfigError, PluginError
 from bench.export import saved
-from bench.graph.lowering import write_out
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
 from bench.plugins.options import configure
@@ -42,9 +41,9 @@ from bench.plugins.registry import METHODS, TASKS
 from bench.runner.finish import finish
 from bench.runner.job import measure_pruned_network
 from bench.runner.method_call import call_method, detach_result
-from bench.runner.referee import check_fits, example_inputs
+from bench.runner.referee import check_fits, write_out_for_task
 from bench.study.study_file import parse_recipe
-from bench.training.evaluation import evaluate, means, photograph_shapes
+from bench.training.evaluation import evaluate, means
 from bench.training.meter import Cost
 from bench.training.trainer import OnStep, TaskTrainer, choose_device, derive_seed
 from bench.units import as_shapes
@@ -131,9 +130,7 @@ def prune(
         shape = (
             budget.input_shape if isinstance(budget, Budget) else measured_at or task.measured_at
         )
-        model = write_out(
-            model, shape, example_inputs(task, crops[0]), photograph_shapes(task, str(data))
-        )
+        model = write_out_for_task(model, shape, task, str(data), crops[0])
         experiment = _Experiment(
             model=model,
             method=method,

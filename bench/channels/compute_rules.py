@@ -188,8 +188,6 @@ def _normalise(flow: Flow, op: Op) -> None:
     dims = {
         axis % len(flow.shape(op.makes[0])) for axis in ([dim] if isinstance(dim, int) else dim)
     }
-    for name in op.makes:
-        flow.rows[name] = row
     rows = (row, flow.second_rows.get(op.makes[0]))
     if any(row is not None and row.axis in dims for row in rows):
         flow.cross_channel_ops.append(op.name)

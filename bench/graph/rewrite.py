@@ -15,21 +15,19 @@ from bench.graph.tracing import node_names
 RESHAPES = ("view", "reshape")
 
 
-def rewrite_numbers(
-    traced: GraphModule, numbers: Mapping[tuple[str, Path], float], inferred: bool = True
-) -> None:
+def rewrite_numbers(traced: GraphModule, numbers: Mapping[tuple[str, Path], float]) -> None:
     """Replace numbers in the calls of a network.
+
+    A size of a reshape that has no other -1 becomes -1, which keeps it visible that it is computed.
 
     Args:
         traced: changed.
         numbers: (operator, path of the number in its arguments) -> the new number.
-        inferred: write -1 for a size of a reshape that has no other -1, which keeps it visible
-            that the code computes this size.
     """
     nodes = {name: node for node, name in node_names(traced).items()}
     for (name, path), number in numbers.items():
         node, (first, *rest) = nodes[name], path
-        is_free = inferred and node.target in RESHAPES and -1 not in _flatten(node.args[1:])
+        is_free = node.target in RESHAPES and -1 not in _flatten(node.args[1:])
         new = -1 if is_free and number != 1 else number
         if isinstance(first, str):
             node.kwargs = {**node.kwargs, first: _replace(node.kwargs[first], rest, new)}

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.fx import Node, Proxy
+from torch.fx import Node
 
 from bench.errors import ConfigError
 from bench.graph.functions import set_item
@@ -60,7 +60,8 @@ class ValueProxy(WritingProxy):
             return self
         attribute = getattr(self.value, name)
         if isinstance(self.value, tuple) and isinstance(attribute, Tensor):  # x.max(1).values
-            return self[[part is attribute for part in self.value].index(True)]  # type: ignore[index]
+            position = [part is attribute for part in self.value].index(True)
+            return self[position]  # type: ignore[index]
         if isinstance(attribute, Tensor | torch.Size | torch.device):
             return self.tracer.create_proxy("call_function", getattr, (self, name), {})
         if callable(attribute):
@@ -81,20 +82,13 @@ class ValueProxy(WritingProxy):
 
     def __setitem__(self, index: Any, content: Any) -> None:
         """Record an assignment; what reads the tensor later reads the result."""
-        self.node = set_item_node(self, index, content)
+        arguments = (self, index, content)
+        self.node = self.tracer.create_proxy("call_function", set_item, arguments, {}).node
 
     def _refuse(self, *_: Any) -> Any:
         raise ConfigError("it decides on the values in a tensor, which differ between images")
 
     __bool__ = __int__ = __float__ = __index__ = __contains__ = _refuse
-
-
-def set_item_node(proxy: ValueProxy, index: Any, content: Any) -> Node:
-    """Record the assignment `x[index] = content`."""
-    result: Proxy = proxy.tracer.create_proxy(
-        "call_function", set_item, (proxy, index, content), {}
-    )
-    return result.node
 
 
 class Number:

@@ -67,11 +67,7 @@ def format_least_peak(least: LeastPeak) -> str:
             "",
             format_columns(
                 [
-                    (
-                        name,
-                        format_mib(size),
-                        least.reasons.get(name, "its units keep one channel each"),
-                    )
+                    (name, format_mib(size), least.reasons.get(name, AT_LEAST))
                     for name, size in live
                 ],
                 ("alive at the least peak", "", "why it is not less"),

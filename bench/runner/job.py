@@ -27,7 +27,7 @@ from bench.contract import Budget, Kept, Method, Pruned, Task, largest_first
 from bench.errors import DiskError, Infeasible, PluginError, one_line
 from bench.export import saved
 from bench.files.schema import MAX_FLOAT
-from bench.graph.lowering import trace, write_out
+from bench.graph.lowering import trace
 from bench.memory.peak_model import peak_model
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
@@ -39,13 +39,13 @@ from bench.runner.failures import Phases, failed_record
 from bench.runner.finish import finish
 from bench.runner.method_call import call_method, detach_result
 from bench.runner.progress import Progress
-from bench.runner.referee import example_inputs, referee
+from bench.runner.referee import referee, write_out_for_task
 from bench.runner.search_progress import SearchProgress
 from bench.runner.time_limit import Deadline
 from bench.study.store import Store
 from bench.study.study import Job
 from bench.training.curves import Curve, thin_losses
-from bench.training.evaluation import evaluate, input_scores, means, photograph_shapes
+from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.meter import Cost
 from bench.training.pretrained import PACKAGED_NETWORKS, load_or_train, pretraining_scope
 from bench.training.sample_crops import crop_writer
@@ -138,12 +138,7 @@ def _prepare_job(
             checkpoint_seconds=store.checkpoint_seconds,
         )
     crops = task.training_pairs(cell.data).sample(1, cell.recipe.patch, torch.Generator())
-    model = write_out(
-        model,
-        cell.measured_at,
-        example_inputs(task, crops[0]),
-        photograph_shapes(task, cell.data),
-    )
+    model = write_out_for_task(model, cell.measured_at, task, cell.data, crops[0])
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
     for cell in job.cells:

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from bench.contract import Budget, Task
+from bench.contract import Budget, Inputs, Task
 from bench.errors import ConfigError, PluginError
 from bench.graph.lowering import write_out
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
+from bench.graph.tracing_at_shape import TOLERANCES
 from bench.memory.profile import MemoryProfile, profile
 from bench.torch_state import eval_mode
+from bench.training.evaluation import photograph_shapes
 from bench.units import as_shapes, format_mib, format_shape
 
 PROBE_PIXELS = 64
-TOLERANCES = 1e-3, 1e-5  # relative, absolute: equal but for the order of sums
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -142,6 +143,24 @@ def example_inputs(task: Task, degraded: Tensor) -> tuple[Tensor, Tensor]:
     """
     margin = (0, 2 * task.size_multiple, 0, task.size_multiple)
     return degraded, functional.pad(degraded, margin, mode="replicate")
+
+
+def write_out_for_task(
+    model: nn.Module, shape: Inputs, task: Task, data: str, degraded: Tensor
+) -> nn.Module:
+    """Write a network out (`bench.graph.lowering`), tried at the sizes at which a task runs it.
+
+    Args:
+        model: on the CPU.
+        shape: at which memory is counted.
+        task: that it will be trained on.
+        data: where its photographs are.
+        degraded: crops (N, C, H, W).
+
+    Raises:
+        ConfigError: as `write_out`.
+    """
+    return write_out(model, shape, example_inputs(task, degraded), photograph_shapes(task, data))
 
 
 def _check_graph(name: str, model: nn.Module, probe: Tensor) -> None:

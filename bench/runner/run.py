@@ -21,7 +21,6 @@ from bench.errors import DiskError
 from bench.export import saved
 from bench.files.hashing import digest
 from bench.files.log import LOG
-from bench.graph.lowering import write_out
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import build_for_cell
 from bench.plugins.options import build_task
@@ -31,11 +30,10 @@ from bench.runner.forecast import Forecast, forecast_cells
 from bench.runner.job import run_job
 from bench.runner.progress import Progress
 from bench.runner.queue import JobQueue
-from bench.runner.referee import check_fits, example_inputs
+from bench.runner.referee import check_fits, write_out_for_task
 from bench.study.store import Store
 from bench.study.study import NETWORK_FIELDS, Job, Study
 from bench.training.checkpoints import CHECKPOINT_SECONDS
-from bench.training.evaluation import photograph_shapes
 from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train, pretrained_key
 from bench.training.trainer import choose_device
 
@@ -248,10 +246,8 @@ def check_inputs(cells: Sequence[Cell], device: str = "cpu") -> None:
         model = build_for_cell(task, cell)
         if cell.backbone_source:
             check_fits(cell.backbone, model.to(device), task, degraded.to(device), clean.to(device))
-            examples = example_inputs(task, degraded)
-            model = write_out(
-                model.cpu().eval(), cell.measured_at, examples, photograph_shapes(task, cell.data)
-            )
+            model = model.cpu().eval()
+            model = write_out_for_task(model, cell.measured_at, task, cell.data, degraded)
         peak_memory(model, cell.measured_at, cell.convention)
         if cell.backbone_source:
             saved.check_savable(cell.backbone, model)

@@ -18,9 +18,8 @@ import torch
 from torch import Generator, nn
 
 SLOPE = 0.2
-LINEAR_GAIN = math.sqrt(
-    0.5
-)  # of a layer that no activation follows, which would halve the variance
+# Of a layer that no activation follows, which would halve the variance.
+LINEAR_GAIN = math.sqrt(0.5)
 Layer = TypeVar("Layer", bound=nn.Module)
 
 

@@ -19,17 +19,19 @@ WIDTH = 6
 class Around(nn.Module):
     """head -> the middle of a subclass -> tail."""
 
+    width = WIDTH
+
     def __init__(self) -> None:
         super().__init__()
-        self.head = nn.Conv2d(3, WIDTH, 3, padding=1)
-        self.tail = nn.Conv2d(WIDTH, 3, 3, padding=1)
+        self.head = nn.Conv2d(3, self.width, 3, padding=1)
+        self.tail = nn.Conv2d(self.width, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
         return self.tail(self.middle(self.head(x)))
 
     def middle(self, x: Tensor) -> Tensor:
-        """(N, 6, H, W) -> (N, 6, H, W)."""
+        """(N, C, H, W) -> (N, C, H, W)."""
         raise NotImplementedError
 
 

@@ -8,27 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.contract import Shape
+from tests.networks.refused import Around
 
 SHAPE: Shape = (1, 3, 20, 24)
 WIDTH = 8
 WINDOW = 4
 
 
-class _Around(nn.Module):
-    """head -> the middle of a subclass -> tail."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Conv2d(3, WIDTH, 3, padding=1)
-        self.tail = nn.Conv2d(WIDTH, 3, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 3, H, W)."""
-        return self.tail(self.middle(self.head(x)))
-
-    def middle(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        raise NotImplementedError
+class _Around(Around):
+    width = WIDTH
 
 
 class PadsToAWindow(_Around):
