@@ -10,6 +10,7 @@ INSTALL := $(BIN)/python -m pip install -c constraints.txt
 INSTALLED := .venv/.installed
 INSTALLED_TEST := .venv/.installed-test
 INSTALLED_DOCS := .venv/.installed-docs
+SCRATCH := methods=[{method = "uniform", label = "uniform, scratch", start = "scratch"}]
 
 .DEFAULT_GOAL := help
 .PHONY: help table1 smoke test test-slow chaos fuzz lint docs pretrained
@@ -46,8 +47,12 @@ lint: $(INSTALLED_TEST) ## style and types
 docs: $(INSTALLED_DOCS) ## build the documentation site into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
-pretrained: $(INSTALLED) ## train the shipped unpruned networks anew
+pretrained: $(INSTALLED) ## train the shipped networks anew: the unpruned one, and uniform scale from scratch
+	rm -f bench/pretrained_networks/*
 	$(BIN)/prunebench pretrain table1 --out bench/pretrained_networks $(ARGS)
+	$(BIN)/prunebench run table1 --no-mlflow --out results/runs/scratch --set '$(SCRATCH)' \
+		--set recipe.adapt_steps=1 --set recipe.finetune_steps=1 --set recipe.matched_steps=2 --set recipe.steps_per_epoch=1
+	cp results/runs/scratch/pretrained/*.pretraining bench/pretrained_networks
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "prunebench needs Python 3.11 or newer, and '$(PYTHON)' is not; name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }

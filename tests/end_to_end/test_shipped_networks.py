@@ -18,7 +18,12 @@ from bench.records import Cell
 from bench.study.study import load_study
 from bench.surgery.remove import remove_channels
 from bench.training.evaluation import evaluate, input_scores, means
-from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train
+from bench.training.pretrained import (
+    PACKAGED_NETWORKS,
+    find_weights,
+    has_pretraining,
+    load_or_train,
+)
 from bench.training.trainer import TaskTrainer
 from methods.mosp.trajectory import Trajectory
 from tests.tasks.test_denoising import non_local_means
@@ -42,6 +47,12 @@ def network(cell: Cell) -> nn.Module:
 def test_it_is_whole_and_small(cell: Cell) -> None:
     assert find_weights(cell, [PACKAGED_NETWORKS]) is not None
     assert sum(path.stat().st_size for path in PACKAGED_NETWORKS.iterdir()) < 20_000_000
+
+
+def test_the_networks_of_uniform_from_scratch_are_trained_already() -> None:
+    cells = [cell for cell in load_study("table1").cells() if cell.label == "uniform, scratch"]
+    assert len(cells) == 3
+    assert all(has_pretraining(cell, [PACKAGED_NETWORKS]) for cell in cells)
 
 
 def test_it_is_three_db_above_its_input_and_ahead_of_non_local_means(
