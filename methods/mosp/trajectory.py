@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from bench.contract import Budget, Pruned, TraceStep, Trainer
+from bench.contract import Budget, Kept, Pruned, TraceStep, Trainer
 from bench.errors import Infeasible
 from bench.memory.groups import PruningGroup, peak_group
 from bench.memory.peak_model import compute_min_widths
 from bench.surgery.analysis import analyse_network
 from bench.surgery.channel_scores import Importance, score_channels
 from bench.surgery.importance import select_most_important
-from bench.surgery.remove import compose_removals, remove_channels, remove_temporarily
+from bench.surgery.narrowed_runs import NarrowedRuns
+from bench.surgery.remove import compose_removals, remove_channels
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sensitivities
 
@@ -112,15 +113,17 @@ class Trajectory:
         group = peak_group(self.peak_model, self.widths)
         before = self.widths
         inner_bytes = self.inner_bytes or max(group.per_channel.values())
+        runs = NarrowedRuns(self.network, self.layout, group.per_channel)
         freed_bytes = 0
         while freed_bytes < target_bytes:
             need_bytes = min(inner_bytes, target_bytes - freed_bytes)
-            kept = self._inner_step(group, need_bytes, inner_bytes)
+            kept = self._inner_step(group, runs, need_bytes, inner_bytes)
             freed_bytes += sum(
                 group.per_channel[unit] * (self.widths[unit] - len(indices))
                 for unit, indices in kept.items()
             )
             self._remove_channels(kept)
+            runs.replace(self.network, kept)
         removals = [
             f"{unit} -{width - self.widths[unit]}"
             for unit, width in before.items()
@@ -129,7 +132,7 @@ class Trajectory:
         self.add_to_trace(f"{group.name}: " + ", ".join(removals))
 
     def _inner_step(
-        self, group: PruningGroup, need_bytes: int, inner_bytes: int
+        self, group: PruningGroup, runs: NarrowedRuns, need_bytes: int, inner_bytes: int
     ) -> dict[str, list[int]]:
         """Find the cheapest cut that frees `need_bytes` at the time step of a group.
 
@@ -150,18 +153,21 @@ class Trajectory:
                 self.peak_model.peak_bytes(self.min_widths),
             )
         trainer = self.trainer
-        scores = score_channels(self.importance, self.network, self.layout, trainer)
+        scores = score_channels(self.importance, self.network, self.layout, trainer, runs)
 
         def select_kept(unit: str, count: int) -> list[int]:
             return select_most_important(scores[unit], self.widths[unit] - count)
 
-        def loss(unit: str, count: int) -> float:
-            kept = {unit: select_kept(unit, count)}
-            shape = self.budget.input_shape
-            with remove_temporarily(self.network, self.layout, kept, shape) as smaller:
-                return trainer.loss(smaller)
+        def measure_loss(kept: Kept) -> float:
+            with runs.narrow(kept) as narrowed:
+                return trainer.loss(narrowed)
 
-        rises = sensitivities(loss, trainer.loss(self.network), limits, self.points)
+        rises = sensitivities(
+            lambda unit, count: measure_loss({unit: select_kept(unit, count)}),
+            measure_loss({}),
+            limits,
+            self.points,
+        )
         cut = cheapest_cut(rises, group.per_channel, limits, need_bytes)
         return {unit: select_kept(unit, count) for unit, count in cut.items()}
 
