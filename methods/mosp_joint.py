@@ -199,4 +199,4 @@ class StrideProgram:
         prices = -relaxed.ineqlin.marginals
         dearest = int(prices.argmax())
         share = prices[dearest] / max(prices.sum(), 1e-30)
-        return f"{self.steps[rows[dearest]]} has {share:.0%} of the price"
+        return f"{self.steps[rows[dearest]]} has {100 * share:.0f} % of the price"
