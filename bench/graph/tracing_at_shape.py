@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.contract import Shape
 from bench.errors import ConfigError
+from bench.graph.int_calls import record_int_calls
 from bench.graph.meta_run import copy_to_meta, meta_inputs
 from bench.graph.source_location import calling_user_line, first_line, first_user_line
 from bench.graph.tracing import FaithfulTracer
@@ -188,6 +189,7 @@ class ShapeTracer(FaithfulTracer):
                 _Creations(self),
                 patch.object(nn.Module, "__setattr__", _assign),
                 patch.object(builtins, "range", _count),
+                record_int_calls(self.root),
             ):
                 return root_fn(*args)
 

@@ -18,6 +18,7 @@ from bench.surgery.importance import (
     normalised_norms,
     random_scores,
 )
+from bench.surgery.narrowed_runs import NarrowedRuns
 from bench.surgery.torch_pruning_importance import library_scores
 from bench.torch_state import eval_mode
 
@@ -27,7 +28,11 @@ Importance = Literal[
 
 
 def score_channels(
-    importance: Importance, network: nn.Module, layout: Layout, trainer: Trainer
+    importance: Importance,
+    network: nn.Module,
+    layout: Layout,
+    trainer: Trainer,
+    runs: NarrowedRuns | None = None,
 ) -> ChannelScores:
     """Return the importance of each channel by a criterion; the least important has the lowest.
 
@@ -37,6 +42,8 @@ def score_channels(
             forward passes are counted.
         layout: of the network.
         trainer: gives calibration crops and their loss, and the seed of "random".
+        runs: of the network, where the scores of its units are enough; gradients then start at the
+            first layer that reads one of them.
 
     Returns:
         Unit -> (C,), on the CPU.
@@ -51,8 +58,9 @@ def score_channels(
     if importance == "random":
         return random_scores(layout, trainer.seed)
     batches, criterion = trainer.calibration, trainer.criterion
-    network.to(trainer.device)
-    with trainer.count_calls(network), eval_mode(network):
+    run = runs.network if runs else network
+    run.to(trainer.device)
+    with trainer.count_calls(run), trainer.count_calls(network), eval_mode(run):
         if importance == "activation":
             return activation_scores(network, layout, batches)
         if importance == "taylor":
@@ -60,4 +68,4 @@ def score_channels(
                 network, layout, "taylor", batches=batches, criterion=criterion, normalised=False
             )
         power = 2 if importance == "fisher" else 1
-        return gate_gradients(network, layout, batches, criterion, power)
+        return gate_gradients(network, layout, batches, criterion, power, runs)

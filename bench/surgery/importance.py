@@ -17,7 +17,7 @@ layers share a gate, so their gradients are summed with sign before the absolute
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from bench.channels.units import Layout
 from bench.surgery.masks import channel_axis, weight_and_input_axis, weight_and_output_axis
+from bench.surgery.narrowed_runs import NarrowedRuns
 
 ChannelScores = dict[str, Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -92,7 +93,12 @@ def normalised_norms(model: nn.Module, layout: Layout) -> ChannelScores:
 
 
 def gate_gradients(
-    model: nn.Module, layout: Layout, batches: Batches, criterion: Criterion, power: int = 1
+    model: nn.Module,
+    layout: Layout,
+    batches: Batches,
+    criterion: Criterion,
+    power: int = 1,
+    runs: NarrowedRuns | None = None,
 ) -> ChannelScores:
     """Return the mean over photographs of |dL / d gate| ** power, with one backward pass per batch.
 
@@ -102,20 +108,24 @@ def gate_gradients(
         batches: of (degraded, clean), each (N, C, H, W).
         criterion: mean loss over a batch.
         power: 1 for the absolute gradient, 2 for Fisher information.
+        runs: of the network: starts at the first reader of one of its units, which alone have
+            gates; the scores of other units are zero or partial.
 
     Returns:
         Unit -> (C,).
     """
+    units = runs.units if runs else layout.units
     model.eval()
     total = torch.zeros(layout.size)
     photographs = 0
-    for degraded, clean in batches:
-        count = len(degraded)
-        gates = degraded.new_ones(count, layout.size).requires_grad_()
-        with torch.enable_grad(), _attach_gates(model, layout, gates):
-            (gradient,) = torch.autograd.grad(criterion(model(degraded), clean) * count, gates)
-        total += gradient.abs().pow(power).sum(0).cpu()
-        photographs += count
+    with runs.run_whole() if runs else nullcontext(model) as run:
+        for degraded, clean in batches:
+            count = len(degraded)
+            gates = degraded.new_ones(count, layout.size).requires_grad_()
+            with torch.enable_grad(), _attach_gates(model, layout, units, gates):
+                (gradient,) = torch.autograd.grad(criterion(run(degraded), clean) * count, gates)
+            total += gradient.abs().pow(power).sum(0).cpu()
+            photographs += count
     return _split_by_unit(layout, total / photographs)
 
 
@@ -208,18 +218,21 @@ def _weights_by_channel(layer: nn.Module) -> Tensor:
 
 
 @contextmanager
-def _attach_gates(model: nn.Module, layout: Layout, gates: Tensor) -> Iterator[None]:
+def _attach_gates(
+    model: nn.Module, layout: Layout, units: Iterable[str], gates: Tensor
+) -> Iterator[None]:
     """Multiply, inside the context, the input of each layer by the gates of its channels.
 
     Args:
         model: gets hooks, which are removed at the end.
         layout: of the network.
+        units: layers that read none of them have no gates.
         gates: (N, slots).
     """
     slots_of = {
-        layer: torch.from_numpy(slots).to(gates.device)
-        for layer, slots in layout.reads.items()
-        if (slots >= 0).any()
+        layer: torch.from_numpy(layout.reads[layer]).to(gates.device)
+        for unit in units
+        for layer in layout.consumers(unit)
     }
     hooks = [
         model.get_submodule(layer).register_forward_pre_hook(partial(_apply_gates, slots, gates))

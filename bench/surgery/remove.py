@@ -11,8 +11,8 @@ Every surgery is verified on a random input: the smaller network must give what 
 gives. For a network that computes over all channels there is no mask; it is only verified to run.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from collections.abc import Mapping
+from contextlib import nullcontext, redirect_stderr
 from copy import deepcopy
 from io import StringIO
 
@@ -66,25 +66,10 @@ def remove_channels(
         PluginError: the smaller network does not run, or differs from the masked one.
     """
     layout = layout or channel_layout(trace(model, input_shape))
-    smaller, is_smaller = _cut_copy(model, layout, kept)
+    smaller, is_smaller = cut_copy(model, layout, kept)
     if is_smaller:
         _verify_surgery(model, smaller, layout, kept, input_shape)
     return smaller
-
-
-@contextmanager
-def remove_temporarily(
-    model: nn.Module, layout: Layout, kept: Kept, input_shape: Inputs
-) -> Iterator[nn.Module]:
-    """Yield a network that computes with the kept channels only.
-
-    It is `model` with a mask where a mask is exact, otherwise a smaller copy, not verified.
-    """
-    if layout.cross_channel_ops:
-        yield _cut_copy(model, layout, kept)[0]
-    else:
-        with mask_channels(model, layout, kept):
-            yield model
 
 
 def compose_removals(outer: Kept, inner: Kept, widths: Mapping[str, int]) -> dict[str, list[int]]:
@@ -103,9 +88,19 @@ def compose_removals(outer: Kept, inner: Kept, widths: Mapping[str, int]) -> dic
     return composed
 
 
-def _cut_copy(model: nn.Module, layout: Layout, kept: Kept) -> tuple[nn.Module, bool]:
-    """Return a copy with the kept channels only, and whether any channel is missing."""
-    smaller = deepcopy(model)
+def cut_copy(
+    model: nn.Module, layout: Layout, kept: Kept, *, shares_weights: bool = False
+) -> tuple[nn.Module, bool]:
+    """Return a copy with the kept channels only, not verified, and whether any is missing.
+
+    Args:
+        model: left untouched.
+        layout: of the network.
+        kept: unit -> channels that stay; units that are not named keep all.
+        shares_weights: do not copy the weights and buffers that stay whole.
+    """
+    tensors = [*model.parameters(), *model.buffers()] if shares_weights else []
+    smaller = deepcopy(model, {id(tensor): tensor for tensor in tensors})
     slot_mask = layout.slot_mask(kept)
     if slot_mask.all():
         return smaller, False

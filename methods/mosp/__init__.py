@@ -11,9 +11,7 @@ alive *at that step*.
             solve the integer program for the cheapest cut of an inner stride  (Eq. 2c)
         remove the channels, fine-tune for one epoch
 
-The trajectory does not depend on the budgets. Where its next stride would pass below a budget, a
-copy takes a shorter stride that ends at that budget, and the trajectory continues without it: one
-trajectory serves a whole sweep.
+One trajectory serves a whole sweep (bench.surgery.trajectory).
 
 Choices where the paper is silent: compactors start as the identity without activation; channels are
 ordered by the mean over photographs of the absolute gradient of a gate (`importance = "gradient"`;
@@ -21,30 +19,23 @@ norms agree badly with measured losses); strides are fractions of the unpruned p
 256x256 is 1/12); the harness does the last fine-tuning.
 """
 
-from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import ClassVar
 
 from torch import nn
 
-from bench.contract import NO_TRAINER, Budget, Departure, Pruned, Trainer, largest_first
-from bench.errors import ConfigError, Infeasible
-from bench.memory.peak_model import infeasible_budget
-from bench.memory.profile import peak_memory
-from bench.method_bases import SweepMethod
+from bench.contract import Budget, Departure, Trainer
 from bench.plugins.registry import method
 from bench.surgery.channel_scores import Importance
-from bench.surgery.compactors import insert_compactors, long_added_skips, long_skips
-from methods.mosp.trajectory import Trajectory
+from bench.surgery.trajectory import TrajectoryMethod, parse_share
+from methods.mosp.trajectory import GroupTrajectory
 
 CHANNEL = "channel"
 
 
 @method("mosp")
 @dataclass(frozen=True)
-class MOSP(SweepMethod):
+class MOSP(TrajectoryMethod):
     """Prunes the units that are alive at the peak step.
 
     Args:
@@ -105,69 +96,23 @@ class MOSP(SweepMethod):
     points: int = 3
 
     def __post_init__(self) -> None:
-        _parse_fraction("outer_stride", self.outer_stride)
+        parse_share("mosp", "outer_stride", self.outer_stride)
         if self.inner_stride != CHANNEL:
-            _parse_fraction("inner_stride", self.inner_stride)
+            parse_share("mosp", "inner_stride", self.inner_stride)
 
-    def sweep(
-        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
-    ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
-        """Yield the result of every budget once, largest first, along one trajectory."""
-        trajectory = self._build_trajectory(model, budgets[0], trainer)
-        remaining = largest_first(budgets)
-        if trajectory.inserted and trajectory.can_reach(remaining[0]):
-            trainer.fit(trajectory.network, trainer.recipe.adapt_steps, phase="adapt")
-        while remaining:
-            budget = remaining[0]
-            excess_bytes = trajectory.peak_bytes - budget.peak_bytes
-            if not trajectory.can_reach(budget):
-                least_bytes = trajectory.peak_model.peak_bytes(trajectory.min_widths)
-                yield remaining.pop(0), infeasible_budget(budget, least_bytes)
-            elif excess_bytes <= 0:
-                yield remaining.pop(0), trajectory.as_pruned()
-            elif excess_bytes < trajectory.outer_bytes:
-                with trainer.branch():
-                    yield remaining.pop(0), trajectory.branch(budget)
-            else:
-                trajectory.advance(trajectory.outer_bytes)
-                trajectory.finetune()
-
-    def _build_trajectory(self, model: nn.Module, budget: Budget, trainer: Trainer) -> Trajectory:
-        """Return the start of the trajectory: the network with compactors, before any training."""
-        skips = tuple(long_skips(model, budget.input_shape)) if self.compactors else ()
-        skips += tuple(long_added_skips(model, budget.input_shape)) if self.pairs else ()
-        network = insert_compactors(model, skips, budget.input_shape) if skips else deepcopy(model)
-        peak_bytes = peak_memory(model, budget.input_shape, budget.convention)
-        outer_bytes = int(_parse_fraction("outer_stride", self.outer_stride) * peak_bytes)
+    def start(
+        self, network: nn.Module, budget: Budget, trainer: Trainer, peak_bytes: int
+    ) -> GroupTrajectory:
+        """Return the start of a trajectory."""
         inner_bytes = None
         if self.inner_stride != CHANNEL:
-            inner_bytes = int(_parse_fraction("inner_stride", self.inner_stride) * peak_bytes)
-        return Trajectory(
+            inner_bytes = int(parse_share("mosp", "inner_stride", self.inner_stride) * peak_bytes)
+        return GroupTrajectory(
             network,
             budget,
             trainer,
-            outer_bytes,
-            inner_bytes,
-            inserted=skips,
+            int(parse_share("mosp", "outer_stride", self.outer_stride) * peak_bytes),
+            inner_bytes=inner_bytes,
             importance=self.importance,
             points=self.points,
         )
-
-
-def _parse_fraction(option: str, text: str) -> Fraction:
-    """Return a text such as "1/12" as a fraction in (0, 1].
-
-    Raises:
-        ConfigError: it is not a fraction, or not in the range.
-    """
-    try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(
-            f"mosp: {option} = '{text}' is not a fraction; write for example \"1/12\""
-        ) from error
-    if not 0 < value <= 1:
-        raise ConfigError(
-            f"mosp: {option} = '{text}' must lie in (0, 1]: it is a share of the unpruned peak"
-        )
-    return value

@@ -10,7 +10,10 @@ s_u is at least a thousandth of the median |s|.
 """
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from statistics import median
+
+from bench.errors import PluginError
 
 # Of (unit, count): the loss with the `count` least important channels of the unit masked.
 Loss = Callable[[str, int], float]
@@ -26,6 +29,9 @@ def sensitivities(
         loss_now: L with none of them masked.
         limits: unit -> n_u, the most channels to mask.
         points: for how many j the loss of a unit is measured.
+
+    Raises:
+        PluginError: a loss is not a finite number.
     """
     slopes = {
         unit: _fit_slope(
@@ -33,6 +39,12 @@ def sensitivities(
         )
         for unit, limit in limits.items()
     }
+    for unit, slope in slopes.items():
+        if not isfinite(slope):
+            raise PluginError(
+                f"mosp: the loss is {loss_now}, and rises by {slope} per channel removed from "
+                f"'{unit}'; both must be finite: look for NaN or overflow in the network"
+            )
     least = 1e-3 * median(abs(slope) for slope in slopes.values()) or 1e-12
     return {unit: max(slope, least) for unit, slope in slopes.items()}
 

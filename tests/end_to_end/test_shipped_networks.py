@@ -25,7 +25,7 @@ from bench.training.pretrained import (
     load_or_train,
 )
 from bench.training.trainer import TaskTrainer
-from methods.mosp.trajectory import Trajectory
+from methods.mosp.trajectory import GroupTrajectory
 from tests.tasks.test_denoising import non_local_means
 
 DEEPEST = ("encoder.2.c31", "encoder.2.c32")
@@ -72,7 +72,7 @@ def test_the_cut_of_mosp_costs_less_loss_than_random_cuts_of_equal_bytes(
 ) -> None:
     trainer = TaskTrainer(build_task(cell), cell.data, cell.recipe, cell.seed)
     budget = Budget(peak_memory(network, cell.measured_at), cell.measured_at)
-    trajectory = Trajectory(network, budget, trainer, budget.peak_bytes // 12, None)
+    trajectory = GroupTrajectory(network, budget, trainer, budget.peak_bytes // 12)
     group = peak_group(trajectory.peak_model, trajectory.widths)
     channel_bytes = 4 * cell.measured_at[2] * cell.measured_at[3]
     trajectory.advance(trajectory.outer_bytes)

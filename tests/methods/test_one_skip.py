@@ -10,7 +10,7 @@ from bench.surgery.analysis import analyse_network
 from bench.surgery.channel_scores import score_channels
 from bench.surgery.compactors import insert_compactors
 from bench.surgery.importance import select_most_important
-from bench.surgery.remove import remove_temporarily
+from bench.surgery.masks import mask_channels
 from methods.one_skip import OneSkip
 from tests.methods.test_every_method import network, trainer
 from tests.networks.small import SHAPE
@@ -38,8 +38,8 @@ def test_it_computes_what_the_masked_skip_computes() -> None:
     pruned = OneSkip(skip=1, keep=0.25).prune(network("small_unet"), budget, trainer())
     compacted = insert_compactors(network("small_unet"), pruned.inserted, SHAPE)
     layout = analyse_network(compacted, budget).layout
-    with remove_temporarily(compacted, layout, pruned.kept, SHAPE) as masked:
-        torch.testing.assert_close(pruned.model.eval()(x), masked.eval()(x))
+    with mask_channels(compacted, layout, pruned.kept):
+        torch.testing.assert_close(pruned.model.eval()(x), compacted.eval()(x))
 
 
 def test_the_channels_that_stay_are_the_most_important_by_the_criterion() -> None:

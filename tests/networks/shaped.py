@@ -109,7 +109,8 @@ class Windows(_Around):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         weights = (q * (c // self.heads) ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
         parts = self.project((weights @ v).transpose(1, 2).reshape(-1, WINDOW**2, c))
-        parts = parts.view(b, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
+        batch = int(parts.shape[0] / (h * w / WINDOW / WINDOW))
+        parts = parts.view(batch, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
         return x + parts.permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
 
 

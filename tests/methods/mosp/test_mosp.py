@@ -17,7 +17,7 @@ from bench.surgery.compactors import insert_compactors, long_skips
 from bench.surgery.remove import remove_channels
 from bench.training.trainer import TaskTrainer
 from methods.mosp import MOSP
-from methods.mosp.trajectory import Trajectory
+from methods.mosp.trajectory import GroupTrajectory
 from tests.fakes import AnyScale, FakeTask
 from tests.networks.small import SHAPE, network_layout, unet
 
@@ -40,9 +40,9 @@ def _budgets(network: nn.Module, *ratios: float) -> list[Budget]:
     return [Budget(int(ratio * peak_memory(network, SHAPE)), SHAPE) for ratio in ratios]
 
 
-def _trajectory(network: nn.Module) -> Trajectory:
+def _trajectory(network: nn.Module) -> GroupTrajectory:
     outer_bytes = peak_memory(network, SHAPE) // 12
-    return Trajectory(network, Budget(1, SHAPE), _trainer(), outer_bytes, inner_bytes=None)
+    return GroupTrajectory(network, Budget(1, SHAPE), _trainer(), outer_bytes)
 
 
 @pytest.mark.parametrize("compactors", [True, False])

@@ -1,7 +1,10 @@
 """Numeric differentiation on losses whose slope is known (check (d))."""
 
+import math
+
 import pytest
 
+from bench.errors import PluginError
 from methods.mosp.allocation import cheapest_cut
 from methods.mosp.sensitivity import sample_counts, sensitivities
 
@@ -29,6 +32,12 @@ def test_a_loss_that_falls_costs_a_little_and_not_less_than_nothing() -> None:
     slopes = {"a": -1e-5, "b": 2e-5, "c": 3e-5}
     found = sensitivities(lambda unit, count: slopes[unit] * count, 0.0, {"a": 4, "b": 4, "c": 4})
     assert 0 < found["a"] == pytest.approx(2e-8)
+
+
+@pytest.mark.parametrize("loss_now", [0.1, math.nan])
+def test_a_loss_that_is_not_finite_is_refused_by_the_name_of_the_unit(loss_now: float) -> None:
+    with pytest.raises(PluginError, match=r"mosp: .*'a'; both must be finite"):
+        sensitivities(lambda unit, count: math.inf, loss_now, {"a": 4})
 
 
 def test_the_fit_is_least_squares_through_the_origin() -> None:

@@ -1,0 +1,202 @@
+"""mosp_joint: MOSP with all time steps in one integer program. A method of this project.
+
+MOSP frees memory at the one time step that has most, and measures the loss without some channels of
+each unit alive there, many times between two fine-tunings. Here one program decides a whole stride:
+
+    min_x  sum_u f_u sum_i s_ui x_ui                          x_ui = 1: channel i of unit u goes
+    s. t.  sum_u A_tu sum_i x_ui >= M_t - (max M - stride)    where M_t exceeds the target
+
+s_ui is the importance of a channel, of one backward pass; A and M are those of the linear peak
+model. Gradients say well which channels of a unit matter, and badly what a unit's channels cost
+together. So the loss without the channels that were chosen is measured unit by unit, f_u becomes
+the measured rise divided by the predicted one (for units without a measurement, the median of the
+others), and the program is solved again; twice. The multipliers of the time steps in the relaxed
+program are their prices: how much loss a byte less costs there. The trace has the dearest step.
+
+Compactors, strides, fine-tuning and sweeps are those of MOSP.
+"""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import ClassVar
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from torch import nn
+
+from bench.contract import Budget, Trainer
+from bench.errors import ConfigError, Infeasible, PluginError
+from bench.plugins.registry import method
+from bench.surgery.channel_scores import Importance, score_channels
+from bench.surgery.importance import select_most_important
+from bench.surgery.narrowed_runs import NarrowedRuns
+from bench.surgery.trajectory import Trajectory, TrajectoryMethod, parse_share
+
+UNIT_PARTS = 2  # a stride removes at most half of a unit, as long as that is enough
+LEAST_COST = 1e-4  # of the mean cost of a channel: solvers take much smaller ones for zero
+GAP = 1e-3  # relative, between the cut that is found and the best one
+
+
+@method("mosp_joint")
+@dataclass(frozen=True)
+class MOSPJoint(TrajectoryMethod):
+    """Prunes the units that are alive at any time step above the next target, in one program.
+
+    Args:
+        compactors: put a 1x1 convolution on every long skip.
+        pairs: also put a pair of them on every long skip that is added.
+        outer_stride: share of the unpruned peak that is freed between two fine-tunings, as a
+            fraction.
+        importance: of the channels.
+        corrections: how often the predicted costs are corrected by measured ones.
+    """
+
+    paper: ClassVar[str] = "none: a method of this project, after MOSP (Shi et al., AAAI 2023)"
+    compactors: bool = True
+    pairs: bool = False
+    outer_stride: str = "1/12"
+    importance: Importance = "gradient"
+    corrections: int = 2
+
+    def __post_init__(self) -> None:
+        parse_share("mosp_joint", "outer_stride", self.outer_stride)
+        if self.corrections < 0:
+            raise ConfigError(f"mosp_joint: corrections = {self.corrections} must be 0 or more")
+
+    def start(
+        self, network: nn.Module, budget: Budget, trainer: Trainer, peak_bytes: int
+    ) -> "JointTrajectory":
+        """Return the start of a trajectory."""
+        outer_bytes = int(parse_share("mosp_joint", "outer_stride", self.outer_stride) * peak_bytes)
+        return JointTrajectory(
+            network,
+            budget,
+            trainer,
+            outer_bytes,
+            importance=self.importance,
+            corrections=self.corrections,
+        )
+
+
+@dataclass
+class JointTrajectory(Trajectory):
+    """A trajectory whose strides are one integer program each; see MOSPJoint."""
+
+    importance: Importance = "gradient"
+    corrections: int = 2
+
+    def advance(self, target_bytes: int) -> None:
+        """Free `target_bytes` at every time step that has too many."""
+        trainer = self.trainer
+        scores = score_channels(self.importance, self.network, self.layout, trainer)
+        runs = NarrowedRuns(self.network, self.layout)
+
+        def measure_loss(kept: dict[str, list[int]]) -> float:
+            with runs.narrow(kept) as narrowed:
+                return trainer.loss(narrowed)
+
+        program = StrideProgram(self, {unit: row.numpy() for unit, row in scores.items()})
+        cut, price = program.solve(target_bytes)
+        loss_now = measure_loss({}) if self.corrections else 0.0
+        for _ in range(self.corrections):
+            before = cut
+            for unit, count in cut.items():
+                kept = select_most_important(scores[unit], self.widths[unit] - count)
+                program.correct(unit, count, measure_loss({unit: kept}) - loss_now)
+            cut, price = program.solve(target_bytes)
+            if cut == before:
+                break
+        self.remove_channels(
+            {
+                unit: select_most_important(scores[unit], self.widths[unit] - count)
+                for unit, count in cut.items()
+            }
+        )
+        self.add_to_trace(f"{price}; " + ", ".join(f"{unit} -{cut[unit]}" for unit in cut))
+
+
+class StrideProgram:
+    """The integer program of one stride.
+
+    Args:
+        trajectory: at which the stride starts.
+        scores: unit -> importance of each channel, (C,).
+    """
+
+    def __init__(self, trajectory: Trajectory, scores: dict[str, np.ndarray]) -> None:
+        model, widths = trajectory.peak_model, trajectory.widths
+        self.least_bytes = model.peak_bytes(trajectory.min_widths)
+        self.steps = model.steps
+        self.bytes_alive = model.step_bytes(widths)
+        self.removable = {
+            unit: np.sort(row)[: widths[unit] - trajectory.min_widths[unit]]
+            for unit, row in scores.items()
+            if widths[unit] > trajectory.min_widths[unit]
+        }
+        self.widths = widths
+        self.bytes_each = np.array(
+            [
+                [per_channel.get(unit, 0) for unit in self.removable]
+                for per_channel in map(model.per_channel, range(len(self.steps)))
+            ]
+        )
+        self.factors: dict[str, float] = {}
+
+    def correct(self, unit: str, count: int, rise: float) -> None:
+        """Take in by how much the loss rises without the `count` least important channels.
+
+        Raises:
+            PluginError: the loss is not a finite number.
+        """
+        if not np.isfinite(rise):
+            raise PluginError(
+                f"mosp_joint: the loss without {count} channels of '{unit}' is {rise}"
+            )
+        predicted = float(self.removable[unit][:count].sum())
+        self.factors[unit] = max(rise, 0.0) / max(predicted, 1e-30)
+
+    def solve(self, target_bytes: int) -> tuple[dict[str, int], str]:
+        """Return unit -> how many channels go, and a note on the dearest time step.
+
+        Raises:
+            Infeasible: no cut frees so much.
+        """
+        need = self.bytes_alive - (self.bytes_alive.max() - target_bytes)
+        rows = np.flatnonzero(need > 0)
+        for parts in (UNIT_PARTS, 1):
+            columns = [
+                (index, score * self._factor(unit))
+                for index, (unit, row) in enumerate(self.removable.items())
+                for score in row[: max(1, self.widths[unit] // parts)]
+            ]
+            units = np.array([index for index, _ in columns], dtype=int)
+            frees = self.bytes_each[np.ix_(rows, units)] / need[rows, None]
+            if (frees.sum(1) >= 1).all():
+                break
+        else:
+            raise Infeasible("a cut of all units frees too little", self.least_bytes)
+        cost = np.array([cost for _, cost in columns])
+        cost = np.maximum(cost / (cost.mean() or 1.0), LEAST_COST)
+        solution = milp(
+            cost,
+            constraints=LinearConstraint(frees, 1.0),
+            bounds=Bounds(0, 1),
+            integrality=np.ones_like(units),
+            options={"mip_rel_gap": GAP},
+        )
+        if solution.x is None:
+            raise PluginError(f"mosp_joint: the program has no answer: {solution.message}")
+        counts = np.bincount(units[solution.x > 0.5], minlength=len(self.removable))
+        cut = {unit: int(n) for unit, n in zip(self.removable, counts, strict=True) if n}
+        return cut, self._describe_prices(cost, frees, rows)
+
+    def _factor(self, unit: str) -> float:
+        return self.factors.get(unit, median(self.factors.values()) if self.factors else 1.0)
+
+    def _describe_prices(self, cost: np.ndarray, frees: np.ndarray, rows: np.ndarray) -> str:
+        """Return which time step has the highest price, and its share of all prices."""
+        relaxed = linprog(cost, A_ub=-frees, b_ub=-np.ones(len(rows)), bounds=(0, 1))
+        prices = -relaxed.ineqlin.marginals
+        dearest = int(prices.argmax())
+        share = prices[dearest] / max(prices.sum(), 1e-30)
+        return f"{self.steps[rows[dearest]]} has {100 * share:.0f} % of the price"
