@@ -13,7 +13,7 @@ INSTALLED_DOCS := .venv/.installed-docs
 SCRATCH := methods=[{method = "uniform", label = "uniform, scratch", start = "scratch"}]
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 smoke test test-slow chaos fuzz lint docs pretrained
+.PHONY: help table1 smoke test test-slow mutants chaos fuzz lint docs pretrained
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ test: $(INSTALLED_TEST) ## the tests, without the slow ones
 
 test-slow: $(INSTALLED_TEST) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+mutants: $(INSTALLED_TEST) ## break the code in 80 ways and see whether a test notices each; half an hour
+	$(BIN)/python -m tests.mutation.run --out results/reference/mutation/mutants.md $(ARGS)
 
 chaos: $(INSTALLED_TEST) ## kill a study 100 times and compare it with one that was left alone; an hour
 	$(BIN)/python -m tests.endurance.chaos --kills 100 --out results/runs/chaos $(ARGS)
