@@ -74,6 +74,7 @@ class Flow:
         whole_heads: reshapes where whole heads are removed, not channels of each head.
         large_maps: atoms of queries and keys whose attention map is larger than they are.
         rewrites: (operator, path) -> number to rewrite, if the graph may be rewritten.
+        wants_rewriting: whether channels are pinned only because it may not.
         atom_count: number of atoms so far.
     """
 
@@ -92,6 +93,7 @@ class Flow:
     whole_heads: frozenset[str] = frozenset()
     large_maps: list[Atoms] = field(default_factory=list)
     rewrites: dict[tuple[str, tuple[int | str, ...]], Rewrite] = field(default_factory=dict)
+    wants_rewriting: bool = False
     atom_count: int = UNKNOWN + 1
 
     def new_atoms(self, size: int) -> Atoms:
@@ -115,6 +117,11 @@ class Flow:
         """Tie the atoms at the same position of several parts of equal length."""
         for part in parts[1:]:
             self.tie(parts[0], part)
+
+    def may_rewrite(self) -> bool:
+        """Return whether a number in a call may follow the channels; note that a rule asked."""
+        self.wants_rewriting |= not self.graph.rewritable
+        return self.graph.rewritable
 
     def rewrite(
         self, op: Op, path: tuple[int | str, ...], atoms: Atoms | None, number: int | float

@@ -50,6 +50,7 @@ def _propagate(graph: Graph, whole_heads: frozenset[str]) -> Flow:
         flow.rows[name] = _add_weight(flow, name)
     for op in graph.ops:
         flow.line = op.line
+        flow.wants_rewriting |= op.rule.channels in CONTRACTION_RULES
         if op.rule.channels not in SECOND_ROWS:
             flow.pin(
                 f"'{op.name}' reads channels along two axes",
@@ -94,6 +95,7 @@ def _handle_sizes(flow: Flow, op: Op) -> None:
             ):
                 flow.tie(result.atoms, row.atoms)
             else:
+                flow.may_rewrite()
                 flow.pin(f"'{op.name}' computes with the number of its channels", row)
 
 

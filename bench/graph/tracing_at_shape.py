@@ -11,6 +11,7 @@ import operator
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.contract import Shape
 from bench.errors import ConfigError
+from bench.graph.functional_layers import call_layers
 from bench.graph.meta_run import copy_to_meta, meta_inputs
 from bench.graph.source_location import calling_user_line, first_line, first_user_line
 from bench.graph.tracing import FaithfulTracer
@@ -42,6 +44,8 @@ FACTORIES = frozenset(
         torch.full,
         torch.linspace,
         torch.ones,
+        torch.rand,
+        torch.randn,
         torch.tensor,
         torch.zeros,
     )
@@ -59,7 +63,7 @@ def trace_at_shape(model: nn.Module, shapes: tuple[Shape, ...]) -> GraphModule:
     try:
         graph = tracer.trace(shadow)
         tracer.drop_unread_numbers()
-        traced = GraphModule(model, graph, type(model).__name__)
+        traced = _with_layers(GraphModule(model, graph, type(model).__name__))
     except Exception as error:
         raise ConfigError(
             f"{type(model).__name__} cannot be traced at an input of {format_shape(shapes)}"
@@ -67,6 +71,16 @@ def trace_at_shape(model: nn.Module, shapes: tuple[Shape, ...]) -> GraphModule:
         ) from error
     traced.meta[AT_SHAPE] = shapes
     return traced
+
+
+def _with_layers(traced: GraphModule) -> GraphModule:
+    """Return the network without weights that nothing reads, as layers read them now."""
+    if not call_layers(traced):
+        return traced
+    for node in reversed(list(traced.graph.find_nodes(op="get_attr"))):
+        if not node.users:
+            traced.graph.erase_node(node)
+    return GraphModule(traced, traced.graph, type(traced).__name__)
 
 
 def relax_checks(
@@ -181,13 +195,19 @@ class ShapeTracer(FaithfulTracer):
             for position in range(len(self.inputs))
         ]
 
+        def call(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
+            # torch.fx has a parameter "mod" here, and so may the layer
+            return self.call_module(module, partial(_run_module, module), args, kwargs)
+
         def forward(*args: Any) -> Any:
             _let_einops_accept_stand_ins()
             with (
                 torch.no_grad(),
                 _Creations(self),
                 patch.object(nn.Module, "__setattr__", _assign),
+                patch.object(nn.Module, "__call__", call),
                 patch.object(builtins, "range", _count),
+                patch.object(torch.jit.ScriptFunction, "__call__", _run_source),
             ):
                 return root_fn(*args)
 
@@ -220,7 +240,7 @@ class ShapeTracer(FaithfulTracer):
 
     def create_arg(self, a: Any) -> Any:
         """Return a value in the form in which it is an argument of a node."""
-        if isinstance(a, Number | Node):
+        if isinstance(a, Number | Node | Proxy):
             return a if isinstance(a, Node) else a.node
         if isinstance(a, np.generic | np.ndarray):
             return a.tolist()
@@ -306,7 +326,8 @@ class _Creations(TorchFunctionMode):
         if not self.tracer.is_computing:
             if func in FACTORIES:
                 return self.tracer.create_proxy("call_function", func, args, kwargs)
-            if any(isinstance(arg, Tensor) for arg in args) and func.__name__ not in PASSED_OVER:
+            reads_tensors = any(issubclass(type(arg), Tensor) for arg in args)  # no stand-ins
+            if reads_tensors and func.__name__ not in PASSED_OVER:
                 is_method = is_tensor_method_or_property(func)
                 target = func.__name__ if is_method else func
                 kind = "call_method" if is_method else "call_function"
@@ -322,6 +343,7 @@ def _is_hashable(key: tuple[Any, ...]) -> bool:
     return True
 
 
+_run_module = nn.Module.__call__
 _set_attribute = nn.Module.__setattr__
 
 
@@ -330,7 +352,14 @@ def _assign(module: nn.Module, name: str, value: Any) -> None:
     if isinstance(value, Proxy):
         module._parameters.pop(name, None)
         module._buffers.pop(name, None)
-    _set_attribute(module, name, value)
+        vars(module)[name] = value
+    else:
+        _set_attribute(module, name, value)
+
+
+def _run_source(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run the Python function that a scripted one was made from; that one takes no stand-ins."""
+    return function._torchdynamo_inline(*args, **kwargs)
 
 
 _range = range

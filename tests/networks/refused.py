@@ -77,18 +77,6 @@ class ReadsPixels(Around):
         return self.recurrent(x.flatten(2).transpose(1, 2))[0].transpose(1, 2).reshape(x.shape)
 
 
-class TorchAttention(Around):
-    """The attention layer of torch.nn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
-
-    def middle(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(2).transpose(1, 2)
-        return self.attention(tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)
-
-
 class InThreeDimensions(Around):
     """A convolution over channels, rows and columns."""
 
@@ -211,7 +199,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Stage]] = {
     "writing into a slice": (WritesIntoASlice, "prune"),
     "sort": (Sorted, "prune"),
     "lstm": (ReadsPixels, "trace"),
-    "attention of torch.nn": (TorchAttention, "trace"),
     "conv3d": (InThreeDimensions, "trace"),
     "autograd function": (OwnGradient, "trace"),
     "heads of attention": (HeadsOfAttention, "prune"),

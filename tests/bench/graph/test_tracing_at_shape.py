@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from bench.channels.written_form import write_out
 from bench.errors import ConfigError
-from bench.graph.lowering import trace, write_out
+from bench.graph.lowering import trace
 from bench.graph.tracing_at_shape import trace_at_shape
 from tests.networks.shaped import SHAPE, SHAPED, CountsWindows, PadsToAWindow
 

@@ -78,9 +78,7 @@ def test_every_layer_stays_in_its_mode() -> None:
     assert [layer.training for layer in network] == [True, False, True]
 
 
-@pytest.mark.parametrize(
-    "norm", [nn.utils.weight_norm, nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm]
-)
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
 def test_a_layer_that_computes_its_weight_is_refused(norm) -> None:
     with pytest.raises(ConfigError, match=r"computes its weight|ParametrizedConv2d"):
         peak_memory(nn.Sequential(norm(nn.Conv2d(3, 4, 3)), nn.ReLU()), (1, 3, 16, 16))

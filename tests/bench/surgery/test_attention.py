@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from bench.channels.units import channel_layout
-from bench.graph.lowering import trace, write_out
+from bench.channels.written_form import write_out
+from bench.graph.lowering import trace
 from bench.memory.profile import peak_memory
 from bench.surgery.masks import mask_channels
 from bench.surgery.remove import remove_channels
