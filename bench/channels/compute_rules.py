@@ -31,6 +31,18 @@ def _mix(flow: Flow, op: Op) -> None:
     flow.rows[op.makes[0]] = ChannelRow(axis, outputs)
 
 
+def _slide(flow: Flow, op: Op) -> None:
+    """Apply the rule of a convolution along or over channels, as in efficient channel attention.
+
+    It runs with fewer channels too if it makes as many as it reads.
+    """
+    row = flow.rows[op.reads[0]]
+    if row is None or row.axis < 2 or flow.shape(op.makes[0]) != flow.shape(op.reads[0]):
+        return pin_operands(flow, op)
+    flow.cross_channel_ops.append(op.name)
+    flow.rows[op.makes[0]] = row
+
+
 def _mix_last(flow: Flow, op: Op) -> None:
     """Apply the rule of a linear layer on channels, (..., C)."""
     shape = flow.shape(op.makes[0])
@@ -311,6 +323,7 @@ def _function(flow: Flow, op: Op) -> None:
 
 COMPUTE_RULES: dict[str, Callable[[Flow, Op], Any]] = {
     "mix": _mix,
+    "slide": _slide,
     "mix_last": _mix_last,
     "keep": keep,
     "keep_own": _keep_own,

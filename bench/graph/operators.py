@@ -47,6 +47,7 @@ CONVOLUTION = "groups transposed kernel_size dilation padding padding_mode"
 # By the class of a layer.
 LAYERS: dict[str, Operator] = (
     _rows("Conv2d ConvTranspose2d", "allocate", "mix", CONVOLUTION)
+    | _rows("Conv1d Conv3d", "allocate", "slide")
     | _rows("Linear", "allocate", "mix_last")
     | _rows("MaxPool2d AvgPool2d LPPool2d AdaptiveAvgPool2d AdaptiveMaxPool2d", "allocate", "keep")
     | _rows("Upsample UpsamplingNearest2d UpsamplingBilinear2d", "allocate", "keep")

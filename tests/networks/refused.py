@@ -77,17 +77,6 @@ class ReadsPixels(Around):
         return self.recurrent(x.flatten(2).transpose(1, 2))[0].transpose(1, 2).reshape(x.shape)
 
 
-class InThreeDimensions(Around):
-    """A convolution over channels, rows and columns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.volume = nn.Conv3d(1, 1, 3, padding=1)
-
-    def middle(self, x: Tensor) -> Tensor:
-        return self.volume(x.unsqueeze(1)).squeeze(1)
-
-
 class Rounding(torch.autograd.Function):
     """Rounds outside of torch, and passes the gradient through."""
 
@@ -199,7 +188,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Stage]] = {
     "writing into a slice": (WritesIntoASlice, "prune"),
     "sort": (Sorted, "prune"),
     "lstm": (ReadsPixels, "trace"),
-    "conv3d": (InThreeDimensions, "trace"),
     "autograd function": (OwnGradient, "trace"),
     "heads of attention": (HeadsOfAttention, "prune"),
     "channel shuffle": (ChannelShuffle, "prune"),

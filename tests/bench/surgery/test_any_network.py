@@ -50,7 +50,9 @@ def test_a_pruned_public_network_computes_what_the_masked_one_does(name: str) ->
         assert_equal_to_masks(PUBLIC[name](), input_shape(name), seed)
 
 
-@pytest.mark.parametrize("habit", [habit for habit in HABITS if "softmax" not in habit])
+@pytest.mark.parametrize(
+    "habit", [habit for habit in HABITS if not habit.startswith(("softmax", "windows"))]
+)
 def test_what_people_write_computes_pruned_what_it_does_masked(habit: str) -> None:
     for seed in range(3):
         assert_equal_to_masks(HABITS[habit](), SMALL, seed)
