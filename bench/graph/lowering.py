@@ -83,7 +83,18 @@ def write_out_if(
     if AT_SHAPE not in traced.meta:
         if not wants(_GraphBuilder(model, traced, results).build()):
             return model
-        traced = trace_at_shape(model, as_shapes(shape))
+        try:
+            return _trace_and_try(model, shape, examples, shapes)
+        except ConfigError:  # as it is, it works at all sizes; less of it can be pruned
+            return model
+    relax_checks(traced, model, examples, shapes)
+    return traced
+
+
+def _trace_and_try(
+    model: nn.Module, shape: Inputs, examples: Sequence[Tensor], shapes: Iterable[Shape]
+) -> GraphModule:
+    traced = trace_at_shape(model, as_shapes(shape))
     relax_checks(traced, model, examples, shapes)
     return traced
 

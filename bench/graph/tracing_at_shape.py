@@ -8,17 +8,15 @@ in evaluation mode.
 
 import builtins
 import operator
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Interpreter, Node, Proxy
+from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 from torch.utils._pytree import tree_leaves
@@ -26,8 +24,13 @@ from torch.utils._pytree import tree_leaves
 from bench.contract import Shape
 from bench.errors import ConfigError
 from bench.graph.functional_layers import call_layers
+from bench.graph.interception import accept_stand_ins, plain_range
 from bench.graph.meta_run import copy_to_meta, meta_inputs
-from bench.graph.source_location import calling_user_line, first_line, first_user_line
+from bench.graph.source_location import (
+    calling_user_line,
+    first_line,
+    first_user_line,
+)
 from bench.graph.tracing import FaithfulTracer
 from bench.graph.values import Number, ValueProxy, make_number
 from bench.torch_state import eval_mode
@@ -195,20 +198,8 @@ class ShapeTracer(FaithfulTracer):
             for position in range(len(self.inputs))
         ]
 
-        def call(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
-            # torch.fx has a parameter "mod" here, and so may the layer
-            return self.call_module(module, partial(_run_module, module), args, kwargs)
-
         def forward(*args: Any) -> Any:
-            _let_einops_accept_stand_ins()
-            with (
-                torch.no_grad(),
-                _Creations(self),
-                patch.object(nn.Module, "__setattr__", _assign),
-                patch.object(nn.Module, "__call__", call),
-                patch.object(builtins, "range", _count),
-                patch.object(torch.jit.ScriptFunction, "__call__", _run_source),
-            ):
+            with torch.no_grad(), _Creations(self), accept_stand_ins(self.call_module):
                 return root_fn(*args)
 
         return forward, [self.root, *inputs]
@@ -240,7 +231,7 @@ class ShapeTracer(FaithfulTracer):
 
     def create_arg(self, a: Any) -> Any:
         """Return a value in the form in which it is an argument of a node."""
-        if isinstance(a, Number | Node | Proxy):
+        if isinstance(a, Number | Node):
             return a if isinstance(a, Node) else a.node
         if isinstance(a, np.generic | np.ndarray):
             return a.tolist()
@@ -295,7 +286,7 @@ class ShapeTracer(FaithfulTracer):
     def _computing(self) -> Iterator[None]:
         self.is_computing = True
         try:
-            with torch.device("meta"), patch.object(builtins, "range", _range):
+            with torch.device("meta"), patch.object(builtins, "range", plain_range):
                 yield
         finally:
             self.is_computing = False
@@ -326,8 +317,7 @@ class _Creations(TorchFunctionMode):
         if not self.tracer.is_computing:
             if func in FACTORIES:
                 return self.tracer.create_proxy("call_function", func, args, kwargs)
-            reads_tensors = any(issubclass(type(arg), Tensor) for arg in args)  # no stand-ins
-            if reads_tensors and func.__name__ not in PASSED_OVER:
+            if any(isinstance(arg, Tensor) for arg in args) and func.__name__ not in PASSED_OVER:
                 is_method = is_tensor_method_or_property(func)
                 target = func.__name__ if is_method else func
                 kind = "call_method" if is_method else "call_function"
@@ -341,37 +331,3 @@ def _is_hashable(key: tuple[Any, ...]) -> bool:
     except TypeError:
         return False
     return True
-
-
-_run_module = nn.Module.__call__
-_set_attribute = nn.Module.__setattr__
-
-
-def _assign(module: nn.Module, name: str, value: Any) -> None:
-    """Set an attribute, also if a stand-in replaces a parameter or a buffer."""
-    if isinstance(value, Proxy):
-        module._parameters.pop(name, None)
-        module._buffers.pop(name, None)
-        vars(module)[name] = value
-    else:
-        _set_attribute(module, name, value)
-
-
-def _run_source(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run the Python function that a scripted one was made from; that one takes no stand-ins."""
-    return function._torchdynamo_inline(*args, **kwargs)
-
-
-_range = range
-
-
-def _count(*numbers: int) -> range:
-    """Return a range; Python does not ask a kind of int for its value there."""
-    return _range(*(n.settle() if isinstance(n, Number) else n for n in numbers))
-
-
-def _let_einops_accept_stand_ins() -> None:
-    """Let einops, if a network uses it, handle stand-ins as it handles tensors."""
-    backends = sys.modules.get("einops._backends")
-    if backends is not None:
-        backends._type2backend[ValueProxy] = backends.get_backend(torch.empty(0))

@@ -54,11 +54,6 @@ class ValueProxy(WritingProxy):
         """The result of the node on the meta device."""
         return self.tracer.values[self.node]
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        """What `isinstance` asks for: a tensor is one to the code of the network."""
-        return Tensor if isinstance(self.value, Tensor) else type(self)
-
     def __call__(self, *_: Any, **__: Any) -> Any:
         """Return itself: only code that takes what is callable for a function calls a tensor."""
         return self
