@@ -20,12 +20,9 @@ SETTINGS = ("stride", "padding", "dilation", "groups", "eps")
 
 
 def call_layers(traced: GraphModule) -> bool:
-    """Let a traced network call layers in place of functions that read a weight of it, in place.
+    """Let a network call layers, not functions that read a weight of it; return whether it does.
 
-    Return whether it calls any now.
-
-    A layer is that to which the weight belongs, or a new one that shares it. A bias that is
-    computed is added in place to what the layer gives.
+    The layers share the weights. A bias that is computed is added in place to what a layer gives.
     """
     made: dict[str, nn.Module] = {}
     is_changed = False

@@ -80,22 +80,17 @@ def write_out_if(
     if isinstance(model, GraphModule):
         return model
     traced, results = _trace_and_run(model, as_shapes(shape))
-    if AT_SHAPE not in traced.meta:
-        if not wants(_GraphBuilder(model, traced, results).build()):
+    is_plain = AT_SHAPE not in traced.meta
+    if is_plain and not wants(_GraphBuilder(model, traced, results).build()):
+        return model
+    try:
+        if is_plain:
+            traced = trace_at_shape(model, as_shapes(shape))
+        relax_checks(traced, model, examples, shapes)
+    except ConfigError:
+        if is_plain:  # as it is, it works at all sizes; less of it can be pruned
             return model
-        try:
-            return _trace_and_try(model, shape, examples, shapes)
-        except ConfigError:  # as it is, it works at all sizes; less of it can be pruned
-            return model
-    relax_checks(traced, model, examples, shapes)
-    return traced
-
-
-def _trace_and_try(
-    model: nn.Module, shape: Inputs, examples: Sequence[Tensor], shapes: Iterable[Shape]
-) -> GraphModule:
-    traced = trace_at_shape(model, as_shapes(shape))
-    relax_checks(traced, model, examples, shapes)
+        raise
     return traced
 
 
