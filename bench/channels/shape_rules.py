@@ -213,13 +213,17 @@ def _regroup_axis(flow: Flow, op: Op, row: ChannelRow) -> ChannelRow | None:
     sizes = op.arguments.get("sizes", ())
     computed = [axis for axis in new if axis < len(sizes) and sizes[axis] in (None, -1)]
     carrier = computed[0] if len(computed) == 1 else new[-1]
+    if op.name in flow.single_heads:
+        carrier = new[-1]
     # The axis of heads is that in front of the channels of each; a single head stays.
-    if op.name in flow.whole_heads and carrier != new[0] and after[carrier - 1] > 1:
+    elif op.name in flow.whole_heads and carrier != new[0] and after[carrier - 1] > 1:
         carrier = new[new.index(carrier) - 1]
     parts = np.moveaxis(atoms.reshape([after[axis] for axis in new]), new.index(carrier), -1)
     parts = parts.reshape(-1, after[carrier])
     flow.tie_parts(parts)
     flow.cuts[op.name] = parts
+    if carrier != new[-1]:
+        flow.by_heads.add(op.name)
     return ChannelRow(carrier, parts[0])
 
 

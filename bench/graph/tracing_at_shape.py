@@ -199,7 +199,7 @@ class ShapeTracer(FaithfulTracer):
         ]
 
         def forward(*args: Any) -> Any:
-            with torch.no_grad(), _Creations(self), accept_stand_ins(self.call_module):
+            with torch.no_grad(), accept_stand_ins(self.call_module), _Creations(self):
                 return root_fn(*args)
 
         return forward, [self.root, *inputs]

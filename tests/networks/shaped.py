@@ -122,6 +122,24 @@ class OneHead(Windows):
         self.heads = 1
 
 
+class CountsHeads(_Around):
+    """Computes the number of heads, which is one, from that of channels, as in SCUNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.project = nn.Linear(WIDTH, WIDTH)
+
+    def middle(self, x: Tensor) -> Tensor:
+        tokens = self.qkv(x.flatten(2).transpose(1, 2))
+        parts = tokens.view(x.shape[0], -1, 3 * x.shape[1] // WIDTH, WIDTH).permute(2, 0, 1, 3)
+        q, k, v = parts.chunk(3, dim=0)
+        weights = torch.einsum("hbpc,hbqc->hbpq", q, k).softmax(-1)
+        found = torch.einsum("hbpq,hbqc->hbpc", weights, v)
+        tokens = self.project(found.permute(1, 2, 0, 3).reshape(x.shape[0], -1, x.shape[1]))
+        return x + tokens.transpose(1, 2).reshape(x.shape)
+
+
 class TorchAttention(_Around):
     """The attention layer of torch.nn, with other values than keys."""
 
@@ -230,6 +248,7 @@ SHAPED: dict[str, Callable[[], nn.Module]] = {
         Positions,
         Windows,
         OneHead,
+        CountsHeads,
         TorchAttention,
         CallsFunctions,
         Positions2d,
@@ -241,6 +260,7 @@ SHAPED: dict[str, Callable[[], nn.Module]] = {
 ATTENTION = (
     "Windows",
     "OneHead",
+    "CountsHeads",
     "TorchAttention",
     "CallsFunctions",
     "Positions2d",

@@ -39,6 +39,7 @@ def test_a_pruned_network_runs_at_another_size_and_can_be_pruned_again(habit: st
     ("habit", "kept", "entries"),
     [
         pytest.param("Transposed", [1, 3], [1, 3, 5, 7], id="channels of each head"),
+        pytest.param("CountsHeads", [1, 3], [1, 3], id="channels of a single head"),
         pytest.param("Windows", [1], [4, 5, 6, 7], id="whole heads, whose maps are large"),
     ],
 )
