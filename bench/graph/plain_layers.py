@@ -18,13 +18,23 @@ SPECTRAL_NORMS = ("SpectralNorm", "_SpectralNorm")  # the hook, and the parametr
 
 
 def with_plain_layers(model: nn.Module) -> nn.Module:
-    """Return the network, or a copy of it that shares the weights that stay as they are."""
+    """Return the network, or a copy of it that shares the weights that stay as they are.
+
+    Raises:
+        ConfigError: it cannot be copied, or has attention that is not known here.
+    """
     if not any(_is_attention(layer) or _has_spectral_norm(layer) for layer in model.modules()):
         return model
     values = (value for module in model.modules() for value in vars(module).values())
     computed = [value for value in values if isinstance(value, Tensor)]
     tensors = [*model.parameters(), *model.buffers(), *computed]
-    copy = deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
+    try:
+        copy = deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{type(model).__name__} keeps tensors of a run, which cannot be copied; "
+            "build and run it under torch.no_grad()"
+        ) from error
     for path, layer in list(copy.named_modules()):
         if _is_attention(layer):
             copy.set_submodule(path, Attention(layer))

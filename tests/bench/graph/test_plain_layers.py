@@ -41,3 +41,10 @@ def test_attention_gives_what_that_of_torch_does(hidden: torch.dtype, options: d
         Attention(layer)(query, key, value, attn_mask=mask), expected, strict=True
     ):
         assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_a_network_that_keeps_tensors_of_a_run_is_refused_in_one_line() -> None:
+    network = nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3)), nn.Conv2d(4, 3, 3))
+    network.kept = [network(torch.rand(SHAPE))]
+    with pytest.raises(ConfigError, match=r"Sequential keeps tensors of a run.*no_grad"):
+        trace(network, SHAPE)
