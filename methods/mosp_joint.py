@@ -21,7 +21,6 @@ from statistics import median
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from torch import nn
 
 from bench.contract import Budget, Trainer
@@ -29,6 +28,7 @@ from bench.errors import ConfigError, Infeasible, PluginError
 from bench.plugins.registry import method
 from bench.surgery.channel_scores import Importance, score_channels
 from bench.surgery.importance import select_most_important
+from bench.surgery.integer_program import relaxed_prices, solve_cover
 from bench.surgery.narrowed_runs import NarrowedRuns
 from bench.surgery.trajectory import Trajectory, TrajectoryMethod, parse_share
 
@@ -177,26 +177,15 @@ class StrideProgram:
             raise Infeasible("a cut of all units frees too little", self.least_bytes)
         cost = np.array([cost for _, cost in columns])
         cost = np.maximum(cost / (cost.mean() or 1.0), LEAST_COST)
-        solution = milp(
-            cost,
-            constraints=LinearConstraint(frees, 1.0),
-            bounds=Bounds(0, 1),
-            integrality=np.ones_like(units),
-            options={"mip_rel_gap": GAP},
-        )
-        if solution.x is None:
-            raise PluginError(f"mosp_joint: the program has no answer: {solution.message}")
-        counts = np.bincount(units[solution.x > 0.5], minlength=len(self.removable))
+        goes = solve_cover(cost, frees, np.ones_like(units), GAP)
+        if isinstance(goes, str):
+            raise PluginError(f"mosp_joint: the program has no answer: {goes}")
+        counts = np.bincount(units[goes > 0], minlength=len(self.removable))
         cut = {unit: int(n) for unit, n in zip(self.removable, counts, strict=True) if n}
-        return cut, self._describe_prices(cost, frees, rows)
+        prices = relaxed_prices(cost, frees, np.ones_like(units))
+        dearest = int(prices.argmax())
+        share = 100 * prices[dearest] / max(prices.sum(), 1e-30)
+        return cut, f"{self.steps[rows[dearest]]} has {share:.0f} % of the price"
 
     def _factor(self, unit: str) -> float:
         return self.factors.get(unit, median(self.factors.values()) if self.factors else 1.0)
-
-    def _describe_prices(self, cost: np.ndarray, frees: np.ndarray, rows: np.ndarray) -> str:
-        """Return which time step has the highest price, and its share of all prices."""
-        relaxed = linprog(cost, A_ub=-frees, b_ub=-np.ones(len(rows)), bounds=(0, 1))
-        prices = -relaxed.ineqlin.marginals
-        dearest = int(prices.argmax())
-        share = prices[dearest] / max(prices.sum(), 1e-30)
-        return f"{self.steps[rows[dearest]]} has {100 * share:.0f} % of the price"

@@ -64,7 +64,11 @@ ADAPTERS = {
     "torch_pruning": ("bench/surgery/remove.py", "bench/surgery/torch_pruning_importance.py"),
     "safetensors": ("bench/files/tensors.py",),
     "filelock": ("bench/files/lock.py",),
-    "scipy": ("methods/mosp/allocation.py", "tasks/data/sidd.py", "bench/report/statistics.py"),
+    "scipy": (
+        "bench/surgery/integer_program.py",
+        "tasks/data/sidd.py",
+        "bench/report/statistics.py",
+    ),
     "rawpy": ("tasks/data/sid.py",),
     "PIL": (
         "tasks/data/photographs.py",

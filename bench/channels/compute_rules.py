@@ -31,6 +31,18 @@ def _mix(flow: Flow, op: Op) -> None:
     flow.rows[op.makes[0]] = ChannelRow(axis, outputs)
 
 
+def _slide(flow: Flow, op: Op) -> None:
+    """Apply the rule of a convolution along or over channels, as in efficient channel attention.
+
+    It runs with fewer channels too if it makes as many as it reads.
+    """
+    row = flow.rows[op.reads[0]]
+    if row is None or row.axis < 2 or flow.shape(op.makes[0]) != flow.shape(op.reads[0]):
+        return pin_operands(flow, op)
+    flow.cross_channel_ops.append(op.name)
+    flow.rows[op.makes[0]] = row
+
+
 def _mix_last(flow: Flow, op: Op) -> None:
     """Apply the rule of a linear layer on channels, (..., C)."""
     shape = flow.shape(op.makes[0])
@@ -55,7 +67,7 @@ def _output_atoms(flow: Flow, op: Op, inputs: Atoms, size: int) -> Atoms:
         flow.makes[layer] = flow.new_atoms(size)
         flow.reads[layer] = inputs
         return flow.makes[layer]
-    if flow.graph.rewritable:
+    if flow.may_rewrite():
         flow.tie(flow.reads[layer], inputs)
     else:
         flow.pin(
@@ -77,7 +89,7 @@ def _mix_depthwise(flow: Flow, op: Op, axis: int, inputs: Atoms) -> None:
 def _add_follower(flow: Flow, op: Op, row: ChannelRow) -> None:
     """Record that the layer of an operator has weights for each channel of a row."""
     layer = op.layer or op.name
-    if layer in flow.followers and flow.graph.rewritable:
+    if layer in flow.followers and flow.may_rewrite():
         flow.tie(flow.followers[layer].atoms, row.atoms)
     elif layer in flow.followers:
         flow.pin(f"the layer '{layer}' is called twice", row, flow.followers[layer])
@@ -161,9 +173,15 @@ def _keep_own(flow: Flow, op: Op) -> None:
 
 
 def _expand(flow: Flow, op: Op) -> None:
-    """Apply `keep` for an operator whose code may write out the number of channels."""
-    keep(flow, op)
-    pin_if_hard_coded(flow, op)
+    """Apply `keep` for an operator whose code may write out the number of channels.
+
+    What has none may be expanded to those of another value: then channels are created.
+    """
+    if any(row is not None for row in flow.operands(op)):
+        keep(flow, op)
+        pin_if_hard_coded(flow, op)
+    else:
+        _create(flow, op, flow.shape(op.reads[0]))
 
 
 def pin_if_hard_coded(flow: Flow, op: Op) -> None:
@@ -176,6 +194,7 @@ def pin_if_hard_coded(flow: Flow, op: Op) -> None:
         if sizes[row.axis] != -1:
             flow.rewrite(op, op.size_paths[row.axis], row.atoms, len(row.atoms))
     elif sizes[row.axis] == len(row.atoms):
+        flow.may_rewrite()
         flow.pin(f"the code hard-codes the number of channels of '{op.name}'", row)
 
 
@@ -265,23 +284,25 @@ def _sample(flow: Flow, op: Op) -> None:
     flow.rows[op.makes[0]] = row if row is None or row.axis == 1 else None
 
 
-def _create(flow: Flow, op: Op) -> None:
+def _create(flow: Flow, op: Op, source: tuple[int, ...] = ()) -> None:
     """Apply the rule of an operator that fills a new tensor with one number.
 
     Axis 1 of an image may have the number of channels of another value; if it does, the channels
-    are created with those that they meet.
+    are created with those that they meet. They are copies of one entry if there is a source.
     """
     shape = flow.shape(op.makes[0])
+    source = (1,) * (len(shape) - len(source)) + source
     axes = [
         axis
         for path, axis in zip(op.size_paths, range(len(shape)), strict=False)
-        if any(
+        if source[axis] == 1
+        and any(
             number.path == path and any(map(flow.is_channel_axis, number.sizes))
             for number in op.numbers
         )
     ]
     flow.rows[op.makes[0]] = None
-    if flow.graph.rewritable and len(axes) == 1:
+    if len(axes) == 1 and flow.may_rewrite():
         row = ChannelRow(axes[0], flow.new_atoms(shape[axes[0]]))
         flow.rows[op.makes[0]] = row
         flow.rewrite(op, op.size_paths[axes[0]], row.atoms, len(row.atoms))
@@ -293,8 +314,16 @@ def pin_operands(flow: Flow, op: Op) -> None:
     flow.rows |= dict.fromkeys(op.makes)
 
 
+def _function(flow: Flow, op: Op) -> None:
+    """Pin what a function reads that could be a layer, if the network were written out."""
+    pin_operands(flow, op)
+    if any(name in flow.graph.weights for name in op.reads):
+        flow.may_rewrite()
+
+
 COMPUTE_RULES: dict[str, Callable[[Flow, Op], Any]] = {
     "mix": _mix,
+    "slide": _slide,
     "mix_last": _mix_last,
     "keep": keep,
     "keep_own": _keep_own,
@@ -308,5 +337,6 @@ COMPUTE_RULES: dict[str, Callable[[Flow, Op], Any]] = {
     "embed": _embed,
     "sample": _sample,
     "create": _create,
+    "function": _function,
     "opaque": pin_operands,
 }

@@ -75,6 +75,7 @@ def contract(flow: Flow, op: Op, inputs: Sequence[str], output: str) -> None:
                 flow.large_maps += [
                     row.atoms for row in rows[2 * position : 2 * position + 2] if row
                 ]
+    flow.cross_channel_ops += [] if atoms_of.keys() <= set(output) else [op.name]
     kept = [
         ChannelRow(axis, atoms_of[letter])
         for axis, letter in enumerate(output)

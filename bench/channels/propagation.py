@@ -71,9 +71,11 @@ class Flow:
         line: of the user's code of the operator whose rule is applied now.
         lost: value without a row -> the reason, if something that it is computed from has one.
         cuts: reshape that cuts channels into heads -> the atoms of the parts that it ties.
-        whole_heads: reshapes where whole heads are removed, not channels of each head.
+        by_heads: those of which whole heads are removed, not channels of each head.
+        whole_heads, single_heads: reshapes of which that is asked, and of which it is not to be.
         large_maps: atoms of queries and keys whose attention map is larger than they are.
         rewrites: (operator, path) -> number to rewrite, if the graph may be rewritten.
+        wants_rewriting: whether channels are pinned only because it may not.
         atom_count: number of atoms so far.
     """
 
@@ -89,9 +91,12 @@ class Flow:
     line: str = ""
     lost: dict[str, str] = field(default_factory=dict)
     cuts: dict[str, np.ndarray] = field(default_factory=dict)
+    by_heads: set[str] = field(default_factory=set)
     whole_heads: frozenset[str] = frozenset()
+    single_heads: frozenset[str] = frozenset()
     large_maps: list[Atoms] = field(default_factory=list)
     rewrites: dict[tuple[str, tuple[int | str, ...]], Rewrite] = field(default_factory=dict)
+    wants_rewriting: bool = False
     atom_count: int = UNKNOWN + 1
 
     def new_atoms(self, size: int) -> Atoms:
@@ -111,10 +116,30 @@ class Flow:
         if atoms is not partners:
             self.ties.append((atoms, partners))
 
+    def connect(self) -> np.ndarray:
+        """Return int64 (atoms,): the least atom to which each atom is tied, directly or not."""
+        label = np.arange(self.atom_count)
+        if not self.ties:
+            return label
+        left, right = (np.concatenate(side) for side in zip(*self.ties, strict=True))
+        while True:
+            least = np.minimum(label[left], label[right])
+            before = label.copy()
+            for side in (left, right):
+                np.minimum.at(label, before[side], least)
+            label = label[label]
+            if (label == before).all():
+                return label
+
     def tie_parts(self, parts: Sequence[Atoms] | np.ndarray) -> None:
         """Tie the atoms at the same position of several parts of equal length."""
         for part in parts[1:]:
             self.tie(parts[0], part)
+
+    def may_rewrite(self) -> bool:
+        """Return whether a number in a call may follow the channels; note that a rule asked."""
+        self.wants_rewriting |= not self.graph.rewritable
+        return self.graph.rewritable
 
     def rewrite(
         self, op: Op, path: tuple[int | str, ...], atoms: Atoms | None, number: int | float

@@ -26,20 +26,25 @@ def propagate_channels(graph: Graph) -> Flow:
     """Propagate the channels of a network from its inputs to its outputs.
 
     Heads of attention lose the same channels each, unless their map (tokens x tokens) is larger
-    than the queries or the keys: then only removing whole heads saves much memory.
+    than the queries or the keys: then only removing whole heads saves much memory. Where all heads
+    are tied, or there is one, they lose channels.
     """
     whole: frozenset[str] = frozenset()
+    single: frozenset[str] = frozenset()
     while True:
-        flow = _propagate(graph, whole)
+        flow = _propagate(graph, whole, single)
         large = {atoms.tobytes() for atoms in flow.large_maps}
         found = {name for name, parts in flow.cuts.items() if parts[0].tobytes() in large}
-        if found <= whole:
+        label = flow.connect() if flow.by_heads else np.empty(0)
+        lone = {name for name in flow.by_heads if len(set(label[flow.cuts[name][0]])) == 1}
+        if found <= whole and lone <= single:
             return flow
         whole |= found
+        single |= lone
 
 
-def _propagate(graph: Graph, whole_heads: frozenset[str]) -> Flow:
-    flow = Flow(graph, whole_heads=whole_heads)
+def _propagate(graph: Graph, whole_heads: frozenset[str], single_heads: frozenset[str]) -> Flow:
+    flow = Flow(graph, whole_heads=whole_heads, single_heads=single_heads)
     flow.pin("the origin of its channels is unknown", np.array([UNKNOWN]))
     for name in graph.inputs:
         shape = flow.shape(name)
@@ -50,6 +55,7 @@ def _propagate(graph: Graph, whole_heads: frozenset[str]) -> Flow:
         flow.rows[name] = _add_weight(flow, name)
     for op in graph.ops:
         flow.line = op.line
+        flow.wants_rewriting |= op.rule.channels in CONTRACTION_RULES
         if op.rule.channels not in SECOND_ROWS:
             flow.pin(
                 f"'{op.name}' reads channels along two axes",
@@ -94,6 +100,7 @@ def _handle_sizes(flow: Flow, op: Op) -> None:
             ):
                 flow.tie(result.atoms, row.atoms)
             else:
+                flow.may_rewrite()
                 flow.pin(f"'{op.name}' computes with the number of its channels", row)
 
 

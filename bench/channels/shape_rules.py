@@ -40,7 +40,7 @@ def _tie_equal_parts(flow: Flow, op: Op, parts: list[Atoms]) -> None:
 def _split(flow: Flow, op: Op) -> None:
     """Cut channels into parts whose sizes are hard-coded."""
     parts = _cut(flow, op)
-    if not parts or not flow.graph.rewritable:
+    if not parts or not flow.may_rewrite():
         flow.pin(f"'{op.name}' cuts it into parts whose sizes are hard-coded", *parts)
     elif isinstance(op.arguments["sizes"], int):
         flow.rewrite(op, (1,), parts[0], len(parts[0]))
@@ -111,7 +111,7 @@ def _take(flow: Flow, op: Op, row: ChannelRow) -> ChannelRow | None:
     taken = parts[position]
     if taken == slice(None):
         return ChannelRow(axis, row.atoms)
-    if not (flow.graph.rewritable and isinstance(taken, slice) and taken.step in (None, 1)):
+    if not (isinstance(taken, slice) and taken.step in (None, 1) and flow.may_rewrite()):
         return None
     first, last, _ = taken.indices(len(row.atoms))
     given = position - (len(whole) - 1 if position >= ellipsis_position else 0)
@@ -123,19 +123,39 @@ def _take(flow: Flow, op: Op, row: ChannelRow) -> ChannelRow | None:
 
 
 def _gather(flow: Flow, op: Op) -> None:
-    """Apply the rule of x[positions], with a tensor of positions along the first axis.
+    """Apply the rule of gather(x, dim, positions), with a position for each channel."""
+    dim = op.arguments.get("dim", 0) % len(flow.shape(op.reads[0]))
+    if any(row is not None and row.axis == dim for row in flow.operands(op)):
+        return pin_operands(flow, op)
+    keep(flow, op)
 
-    A table that the network keeps has an entry for each channel along its last axis.
+
+def _take_positions(flow: Flow, op: Op) -> None:
+    """Apply the rule of x[positions] and x[:, rows, columns], with tensors of positions.
+
+    A table that the network keeps has an entry for each channel along the last axis that is taken
+    whole.
     """
     table, ndim = op.reads[0], len(flow.shape(op.reads[0]))
-    if table in flow.graph.weights and flow.rows[table] is None and ndim > 1:
-        flow.rows[table] = follow_with_weight(flow, table, ndim - 1)
-    row = flow.rows[table]
-    is_first = not isinstance(op.arguments["index"], tuple) and len(op.reads) == 2
-    if row is None or row.axis == 0 or not is_first:
+    index = op.arguments["index"]
+    parts = index if isinstance(index, tuple) else (index,)
+    before = next((axis for axis, part in enumerate(parts) if not _is_whole(part)), ndim)
+    count = len(op.reads) - 1
+    whole = [*range(before), *range(before + count, ndim)]
+    flow.pin(f"'{op.name}' takes positions from it", *flow.operands(op)[1:])
+    if len(parts) != before + count or not whole:
         return pin_operands(flow, op)
-    axes = len(flow.shape(op.makes[0])) - ndim
-    flow.rows[op.makes[0]] = ChannelRow(row.axis + axes, row.atoms)
+    if table in flow.graph.weights and flow.rows[table] is None:
+        flow.rows[table] = follow_with_weight(flow, table, whole[-1])
+    row = flow.rows[table]
+    if row is None or row.axis not in whole:
+        return pin_operands(flow, op)
+    moved = 0 if row.axis < before else len(flow.shape(op.makes[0])) - ndim
+    flow.rows[op.makes[0]] = ChannelRow(row.axis + moved, row.atoms)
+
+
+def _is_whole(part: object) -> bool:
+    return isinstance(part, slice) and part == slice(None)
 
 
 def _reshape(flow: Flow, op: Op) -> None:
@@ -184,7 +204,7 @@ def _regroup_axis(flow: Flow, op: Op, row: ChannelRow) -> ChannelRow | None:
     """
     before, after = flow.shape(op.reads[0]), flow.shape(op.makes[0])
     old, new = _find_group(before, after, row.axis)
-    if not new or not flow.graph.rewritable:
+    if not new or not flow.may_rewrite():
         return None
     index = np.indices([before[axis] for axis in old])[old.index(row.axis)]
     atoms = row.atoms[index.ravel()]
@@ -193,12 +213,17 @@ def _regroup_axis(flow: Flow, op: Op, row: ChannelRow) -> ChannelRow | None:
     sizes = op.arguments.get("sizes", ())
     computed = [axis for axis in new if axis < len(sizes) and sizes[axis] in (None, -1)]
     carrier = computed[0] if len(computed) == 1 else new[-1]
-    if op.name in flow.whole_heads and carrier != new[0]:
+    if op.name in flow.single_heads:
+        carrier = new[-1]
+    # The axis of heads is that in front of the channels of each; a single head stays.
+    elif op.name in flow.whole_heads and carrier != new[0] and after[carrier - 1] > 1:
         carrier = new[new.index(carrier) - 1]
     parts = np.moveaxis(atoms.reshape([after[axis] for axis in new]), new.index(carrier), -1)
     parts = parts.reshape(-1, after[carrier])
     flow.tie_parts(parts)
     flow.cuts[op.name] = parts
+    if carrier != new[-1]:
+        flow.by_heads.add(op.name)
     return ChannelRow(carrier, parts[0])
 
 
@@ -340,6 +365,7 @@ SHAPE_RULES: dict[str, Callable[[Flow, Op], Any]] = {
     "index": _index,
     "assign": _assign,
     "gather": _gather,
+    "take": _take_positions,
     "reshape": _reshape,
     "permute": _permute,
     "transpose": _transpose,

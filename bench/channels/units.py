@@ -206,7 +206,7 @@ class Layout:
 def channel_layout(graph: Graph) -> Layout:
     """Return the channel layout of a graph."""
     flow = propagate_channels(graph)
-    label = _connected_components(flow.atom_count, flow.ties)
+    label = flow.connect()
     members = {layer: label[atoms] for layer, atoms in flow.makes.items()}
     reasons = _pin_reasons(flow, label)
     rows = {id(row.atoms): row.atoms for row in flow.rows.values() if row is not None}
@@ -241,29 +241,13 @@ def channel_layout(graph: Graph) -> Layout:
     )
 
 
-def _connected_components(count: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return int64 (count,): the least atom to which each atom is tied, directly or not."""
-    label = np.arange(count)
-    if not ties:
-        return label
-    left, right = (np.concatenate(side) for side in zip(*ties, strict=True))
-    while True:
-        least = np.minimum(label[left], label[right])
-        before = label.copy()
-        for side in (left, right):
-            np.minimum.at(label, before[side], least)
-        label = label[label]
-        if (label == before).all():
-            return label
-
-
 def explain_full_width(graph: Graph) -> dict[str, str]:
     """Return value -> why none of its channels can be removed, with the line of the user's code.
 
     Values of which some can be removed are left out.
     """
     flow = propagate_channels(graph)
-    label = _connected_components(flow.atom_count, flow.ties)
+    label = flow.connect()
     reasons = _pin_reasons(flow, label)
     explained = {}
     for name, row in flow.rows.items():

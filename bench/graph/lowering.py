@@ -7,7 +7,7 @@ no tensors (shapes, and arithmetic with them) are not operators.
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from bench.graph.node_operators import (
     writes_in_place,
 )
 from bench.graph.operators import Operator
+from bench.graph.plain_layers import with_plain_layers
 from bench.graph.size_sources import (
     Sizes,
     SizeSources,
@@ -38,7 +39,6 @@ from bench.graph.tracing import check_inputs, node_names, trace_module
 from bench.graph.tracing_at_shape import AT_SHAPE, relax_checks, trace_at_shape
 from bench.units import as_shapes, format_shape
 
-CONTRACTIONS = ("matmul", "einsum", "attention")  # rules of products of two values
 MANY = ("view", "allocate")  # kinds of operators that may have several results
 ARGUMENT_ALIASES = {"axis": "dim", "axis0": "dim0", "axis1": "dim1", "self": "input"}
 
@@ -54,19 +54,20 @@ def trace(model: nn.Module, shape: Inputs) -> Graph:
     return _GraphBuilder(model, traced, results).build()
 
 
-def write_out(
+def write_out_if(
+    wants: Callable[[Graph], bool],
     model: nn.Module,
     shape: Inputs,
     examples: Sequence[Tensor] = (),
     shapes: Iterable[Shape] = (),
 ) -> nn.Module:
-    """Return the network as it is, or its traced form if pruning needs that.
+    """Return the network as it is, or its form that is traced at a shape.
 
-    It does if the network can only be traced at a shape (`bench.graph.tracing_at_shape`), and if it
-    has attention, whose code knows the number of channels: surgery cannot change code. The traced
-    form shares the layers of the network, and works wherever a network does.
+    That is taken if the network can only be traced so (`bench.graph.tracing_at_shape`), or if it is
+    wanted. It shares the layers of the network, and works wherever a network does.
 
     Args:
+        wants: whether it is wanted, given the graph of the network as it is.
         model: not changed.
         shape: at which memory is counted.
         examples: inputs (N, C, H, W) of other sizes at which the network will run.
@@ -79,12 +80,17 @@ def write_out(
     if isinstance(model, GraphModule):
         return model
     traced, results = _trace_and_run(model, as_shapes(shape))
-    if AT_SHAPE not in traced.meta:
-        rules = {find_operator(traced, node, results) for node in traced.graph.nodes}
-        if not any(rule is not None and rule.channels in CONTRACTIONS for rule in rules):
+    is_plain = AT_SHAPE not in traced.meta
+    if is_plain and not wants(_GraphBuilder(model, traced, results).build()):
+        return model
+    try:
+        if is_plain:
+            traced = trace_at_shape(model, as_shapes(shape))
+        relax_checks(traced, model, examples, shapes)
+    except ConfigError:
+        if is_plain:  # as it is, it works at all sizes; less of it can be pruned
             return model
-        traced = trace_at_shape(model, as_shapes(shape))
-    relax_checks(traced, model, examples, shapes)
+        raise
     return traced
 
 
@@ -92,9 +98,14 @@ def _trace_and_run(
     model: nn.Module, shapes: tuple[Shape, ...]
 ) -> tuple[GraphModule, dict[str, Any]]:
     """Return the traced network, and node name -> its result on meta tensors."""
-    _check_plain_weights(model)
     if isinstance(model, GraphModule):
+        _check_plain_weights(model)
         return model, _run(model, shapes)
+    plain = with_plain_layers(model)
+    _check_plain_weights(plain)
+    if plain is not model:
+        at_shape = trace_at_shape(plain, shapes)
+        return at_shape, _run(at_shape, shapes)
     try:
         traced = trace_module(model)
     except ConfigError:
@@ -119,7 +130,7 @@ def _check_plain_weights(model: nn.Module) -> None:
             for hook in layer._forward_pre_hooks.values()
         ):
             raise ConfigError(
-                f"the layer '{name}' computes its weight at every call (weight or spectral norm); "
+                f"the layer '{name}' computes its weight at every call (weight norm); "
                 "take that off first"
             )
 
@@ -199,13 +210,17 @@ class _GraphBuilder:
     def _find_shared(self, weights: list[str]) -> tuple[str, ...]:
         """Return the layers and weights that share a weight with another one."""
         users: dict[int, set[str]] = {}
-        called = {op.layer for op in self.ops}
+        called = {op.layer for op in self.ops if op.layer}
+        layers = dict(self.model.named_modules(remove_duplicate=False))
+        copied = {
+            layer for layer in called if layers.get(layer) is not self.traced.get_submodule(layer)
+        }  # of a network that is not written out
         for name, weight in self.traced.named_parameters(remove_duplicate=False):
             for user in (name, name.rpartition(".")[0]):
                 if user in called or (user == name and name in weights):
                     users.setdefault(id(weight), set()).add(user)
         return tuple(
-            sorted({user for sharing in users.values() if len(sharing) > 1 for user in sharing})
+            sorted(copied.union(*(sharing for sharing in users.values() if len(sharing) > 1)))
         )
 
     def _bind_part(self, node: Node) -> bool:

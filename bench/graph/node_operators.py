@@ -42,7 +42,7 @@ def find_operator(
     Args:
         traced: the network of the node.
         node: any node; None is returned for one that calls nothing.
-        results: node name -> its result. With it, x[index] is a "gather" unless the index consists
+        results: node name -> its result. With it, x[index] is "[tensor]" unless the index consists
             of slices and integers only. Without it, x[index] is always a view, whose memory may
             be shared.
     """
@@ -54,7 +54,7 @@ def find_operator(
         has_running_statistics = getattr(layer, "track_running_stats", True) is not False
         return (LAYERS if has_running_statistics else BATCH_STATISTICS_LAYERS).get(name)
     if name == "getitem" and results is not None and not _is_basic_index(node.args[1], results):
-        name = "gather"
+        name = "[tensor]"
     if node.op == "call_method" and f".{name}" in CALLS:
         name = f".{name}"  # a method that is not the function of that name
     return CALLS.get(name)

@@ -47,6 +47,7 @@ CONVOLUTION = "groups transposed kernel_size dilation padding padding_mode"
 # By the class of a layer.
 LAYERS: dict[str, Operator] = (
     _rows("Conv2d ConvTranspose2d", "allocate", "mix", CONVOLUTION)
+    | _rows("Conv1d Conv3d", "allocate", "slide")
     | _rows("Linear", "allocate", "mix_last")
     | _rows("MaxPool2d AvgPool2d LPPool2d AdaptiveAvgPool2d AdaptiveMaxPool2d", "allocate", "keep")
     | _rows("Upsample UpsamplingNearest2d UpsamplingBilinear2d", "allocate", "keep")
@@ -76,7 +77,8 @@ LAYERS: dict[str, Operator] = (
 
 # By the name of a function or tensor method, without a trailing underscore.
 CALLS: dict[str, Operator] = (
-    _rows("conv1d conv2d conv_transpose2d linear embedding", "allocate", "opaque")
+    _rows("conv1d conv_transpose2d embedding", "allocate", "opaque")
+    | _rows("conv2d linear layer_norm", "allocate", "function")
     | _rows("matmul bmm", "allocate", "matmul")
     | _rows("einsum", "allocate", "einsum", "equation")
     | _rows("scaled_dot_product_attention", "allocate", "attention")
@@ -108,10 +110,11 @@ CALLS: dict[str, Operator] = (
     | _rows("complex", "allocate", "keep")
     | _rows("softmax log_softmax", "allocate", "normalise", "input dim")
     | _rows("normalize", "allocate", "normalise", "input p dim")
-    | _rows("instance_norm layer_norm group_norm", "allocate", "opaque")
+    | _rows("instance_norm group_norm", "allocate", "opaque")
     | _rows("rms_norm", "allocate", "opaque")
     | _rows("repeat repeat_interleave index_select tril triu", "allocate", "opaque")
-    | _rows("gather", "allocate", "gather", "input index")
+    | _rows("gather", "allocate", "gather", "input dim index")
+    | _rows("[tensor]", "allocate", "take", "input index")
     | _rows("roll", "allocate", "move", "input shifts dims")
     | _rows("flip", "allocate", "move", "input dims")
     | _rows("stack", "allocate", "stack", "tensors dim")
@@ -120,10 +123,12 @@ CALLS: dict[str, Operator] = (
     | _rows("fold", "allocate", "fold", "input output_size kernel_size")
     | _rows(".unfold", "view", "opaque")
     | _rows("arange linspace eye tensor", "allocate", "opaque")
-    | _rows("zeros ones full empty", "allocate", "create", "*sizes")
+    | _rows("zeros ones full empty rand randn", "allocate", "create", "*sizes")
     | _rows("scatter index_add masked_scatter", "allocate", "opaque")
     | _rows("new_zeros new_ones new_full new_empty", "allocate", "create", "input *sizes")
     | _rows("zeros_like ones_like full_like empty_like", "allocate", "keep_first")
+    | _rows("rand_like randn_like", "allocate", "keep_first")
+    | _rows("normal uniform", "elementwise", "keep")
     | _rows("meshgrid", "allocate", "opaque")
     | _rows(
         "type type_as to float double half bfloat16 long int bool cpu cuda", "convert", "keep_first"

@@ -8,7 +8,6 @@ in evaluation mode.
 
 import builtins
 import operator
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,16 +16,22 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Interpreter, Node, Proxy
+from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 from torch.utils._pytree import tree_leaves
 
 from bench.contract import Shape
 from bench.errors import ConfigError
+from bench.graph.functional_layers import call_layers
 from bench.graph.int_calls import record_int_calls
+from bench.graph.interception import accept_stand_ins, plain_range
 from bench.graph.meta_run import copy_to_meta, meta_inputs
-from bench.graph.source_location import calling_user_line, first_line, first_user_line
+from bench.graph.source_location import (
+    calling_user_line,
+    first_line,
+    first_user_line,
+)
 from bench.graph.tracing import FaithfulTracer
 from bench.graph.values import Number, ValueProxy, make_number
 from bench.torch_state import eval_mode
@@ -43,6 +48,8 @@ FACTORIES = frozenset(
         torch.full,
         torch.linspace,
         torch.ones,
+        torch.rand,
+        torch.randn,
         torch.tensor,
         torch.zeros,
     )
@@ -60,7 +67,7 @@ def trace_at_shape(model: nn.Module, shapes: tuple[Shape, ...]) -> GraphModule:
     try:
         graph = tracer.trace(shadow)
         tracer.drop_unread_numbers()
-        traced = GraphModule(model, graph, type(model).__name__)
+        traced = _with_layers(GraphModule(model, graph, type(model).__name__))
     except Exception as error:
         raise ConfigError(
             f"{type(model).__name__} cannot be traced at an input of {format_shape(shapes)}"
@@ -68,6 +75,16 @@ def trace_at_shape(model: nn.Module, shapes: tuple[Shape, ...]) -> GraphModule:
         ) from error
     traced.meta[AT_SHAPE] = shapes
     return traced
+
+
+def _with_layers(traced: GraphModule) -> GraphModule:
+    """Return the network without weights that nothing reads, as layers read them now."""
+    if not call_layers(traced):
+        return traced
+    for node in reversed(list(traced.graph.find_nodes(op="get_attr"))):
+        if not node.users:
+            traced.graph.erase_node(node)
+    return GraphModule(traced, traced.graph, type(traced).__name__)
 
 
 def relax_checks(
@@ -183,13 +200,11 @@ class ShapeTracer(FaithfulTracer):
         ]
 
         def forward(*args: Any) -> Any:
-            _let_einops_accept_stand_ins()
             with (
                 torch.no_grad(),
-                _Creations(self),
-                patch.object(nn.Module, "__setattr__", _assign),
-                patch.object(builtins, "range", _count),
+                accept_stand_ins(self.call_module),
                 record_int_calls(self.root),
+                _Creations(self),
             ):
                 return root_fn(*args)
 
@@ -277,7 +292,7 @@ class ShapeTracer(FaithfulTracer):
     def _computing(self) -> Iterator[None]:
         self.is_computing = True
         try:
-            with torch.device("meta"), patch.object(builtins, "range", _range):
+            with torch.device("meta"), patch.object(builtins, "range", plain_range):
                 yield
         finally:
             self.is_computing = False
@@ -322,29 +337,3 @@ def _is_hashable(key: tuple[Any, ...]) -> bool:
     except TypeError:
         return False
     return True
-
-
-_set_attribute = nn.Module.__setattr__
-
-
-def _assign(module: nn.Module, name: str, value: Any) -> None:
-    """Set an attribute, also if a stand-in replaces a parameter or a buffer."""
-    if isinstance(value, Proxy):
-        module._parameters.pop(name, None)
-        module._buffers.pop(name, None)
-    _set_attribute(module, name, value)
-
-
-_range = range
-
-
-def _count(*numbers: int) -> range:
-    """Return a range; Python does not ask a kind of int for its value there."""
-    return _range(*(n.settle() if isinstance(n, Number) else n for n in numbers))
-
-
-def _let_einops_accept_stand_ins() -> None:
-    """Let einops, if a network uses it, handle stand-ins as it handles tensors."""
-    backends = sys.modules.get("einops._backends")
-    if backends is not None:
-        backends._type2backend[ValueProxy] = backends.get_backend(torch.empty(0))

@@ -54,6 +54,10 @@ class ValueProxy(WritingProxy):
         """The result of the node on the meta device."""
         return self.tracer.values[self.node]
 
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Return itself: only code that takes what is callable for a function calls a tensor."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         """Return an attribute or a method of the tensor."""
         if name == "data":

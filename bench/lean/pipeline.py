@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from bench.channels.written_form import write_out
 from bench.contract import Inputs
 from bench.errors import ConfigError
-from bench.graph.lowering import write_out
 from bench.graph.tracing import trace_module
 from bench.lean.alias_analysis import AliasAnalysis
 from bench.lean.functionalize import functionalize, simplify_calls

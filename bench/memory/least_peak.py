@@ -6,8 +6,9 @@ import numpy as np
 from torch import nn
 
 from bench.channels.units import channel_layout, explain_full_width
+from bench.channels.written_form import write_out
 from bench.contract import Convention, Inputs
-from bench.graph.lowering import trace, write_out
+from bench.graph.lowering import trace
 from bench.memory.liveness import liveness
 from bench.memory.peak_model import compute_min_widths, peak_model_of_graph
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from bench.channels.written_form import write_out
 from bench.contract import Budget, Inputs, Task
 from bench.errors import ConfigError, PluginError
-from bench.graph.lowering import write_out
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
 from bench.graph.tracing_at_shape import TOLERANCES
@@ -148,7 +148,7 @@ def example_inputs(task: Task, degraded: Tensor) -> tuple[Tensor, Tensor]:
 def write_out_for_task(
     model: nn.Module, shape: Inputs, task: Task, data: str, degraded: Tensor
 ) -> nn.Module:
-    """Write a network out (`bench.graph.lowering`), tried at the sizes at which a task runs it.
+    """Write a network out (`bench.channels.written_form`), tried at all sizes of a task.
 
     Args:
         model: on the CPU.

@@ -234,9 +234,13 @@ def _run_smallest_inputs(
 
 
 def _run_random_inputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
-    """Run a network on seeded random inputs in eval mode; return every output tensor."""
+    """Run a network on seeded random inputs in eval mode; return every output tensor.
+
+    What it draws itself is seeded too.
+    """
     like = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.rand(shape, generator=generator).to(like) for shape in shapes]
-    with torch.no_grad(), eval_mode(model), full_precision():
+    with torch.no_grad(), eval_mode(model), full_precision(), torch.random.fork_rng():
+        torch.manual_seed(0)
         return tree_leaves(model(*inputs))

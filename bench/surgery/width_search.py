@@ -1,7 +1,7 @@
 """Search of widths in families with one parameter, each as large as the budget allows.
 
     uniform           w_u = max(w_min, floor(c_u k / n)),  n = min c_u,  k = 1 ... n
-                      (quantum: one step of k)
+                      (quantum: one step of k); n = max c_u where k = 1 does not fit
     global ranking    all channels of all units in one list by their scores; the shortest prefix
                       whose removal fits is removed     (quantum: one channel)
 
@@ -62,13 +62,15 @@ def uniform_widths(analysis: NetworkAnalysis, budget: Budget, min_width: int) ->
         Unit -> width.
 
     Raises:
-        Infeasible: the smallest scale does not fit.
+        Infeasible: the least widths do not fit.
     """
+    size = count_positions(analysis)
+    if analysis.peak_model.peak_bytes(scale_widths(analysis, 1, min_width)) > budget.peak_bytes:
+        size = max(analysis.widths.values())  # the narrowest unit has kept its last channel
 
     def widths(index: int) -> dict[str, int]:
-        return scale_widths(analysis, index + 1, min_width)
+        return scale_widths(analysis, index + 1, min_width, size)
 
-    size = count_positions(analysis)
     return widths(find_largest_position(widths, size, analysis.peak_model, budget))
 
 

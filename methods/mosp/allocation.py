@@ -1,7 +1,5 @@
 """The integer program of MOSP's inner step (Eq. 2c): the cheapest cut that frees enough memory.
 
-The only adapter to scipy in the methods.
-
     min_k  sum_u s_u k_u    subject to   sum_u m_u k_u >= need,   0 <= k_u <= n_u,   k_u integer
 
 s_u is the rise of the loss per removed channel of unit u, m_u the bytes that a channel frees at the
@@ -15,9 +13,9 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from bench.errors import PluginError
+from bench.surgery.integer_program import solve_cover
 
 # Relative cost that orders ties: above the solver's resolution (1e-6), below what matters in a
 # sensitivity.
@@ -52,17 +50,10 @@ def cheapest_cut(
         return dict(limits)
     greedy = _cut_greedily(cost, frees, most, need_bytes)
     scaled = np.minimum(cost / (cost @ greedy), 2.0) * (1 + TIE * np.arange(len(units)))
-    covers = LinearConstraint(frees[None] / need_bytes, 1.0)
-    solution = milp(
-        scaled,
-        constraints=covers,
-        bounds=Bounds(0, most),
-        integrality=np.ones_like(most),
-        options={"mip_rel_gap": 0.0},
-    )
-    if solution.x is None:
-        raise PluginError(f"mosp: the integer program has no answer: {solution.message}")
-    cut = _trim_cut(np.rint(solution.x).astype(int), cost, frees, need_bytes)
+    solution = solve_cover(scaled, frees[None] / need_bytes, most)
+    if isinstance(solution, str):
+        raise PluginError(f"mosp: the integer program has no answer: {solution}")
+    cut = _trim_cut(solution, cost, frees, need_bytes)
     return {unit: int(count) for unit, count in zip(units, cut, strict=True) if count}
 
 

@@ -35,13 +35,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from bench.channels.units import channel_layout
+from bench.channels.written_form import write_out
 from bench.contract import Budget, Inputs, Shape
 from bench.errors import BenchError
 from bench.export import saved
 from bench.export.onnx_file import to_onnx_bytes
 from bench.files import atomic
 from bench.files.tensors import tensors_to_bytes
-from bench.graph.lowering import trace, write_out
+from bench.graph.lowering import trace
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
 from bench.lean.pipeline import make_lean

@@ -47,6 +47,8 @@ class Habit(nn.Module):
         self.position = nn.Parameter(torch.rand(1, WIDTH, 16, 16))
         self.running = nn.InstanceNorm2d(WIDTH, affine=True, track_running_stats=True)
         self.softmax = nn.Softmax()
+        self.slide = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+        self.volume = nn.Conv3d(1, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -147,6 +149,12 @@ def softmax_without_an_axis(net: Habit, x: Tensor) -> Tensor:
     return net.softmax(net.body(x))
 
 
+def windows_over_channels(net: Habit, x: Tensor) -> Tensor:
+    means = x.mean((2, 3)).unsqueeze(1)
+    gate = net.slide(means).transpose(1, 2).unsqueeze(-1).sigmoid()
+    return x * gate + net.volume(x.unsqueeze(1)).squeeze(1)
+
+
 HABITS: dict[str, Callable[[], nn.Module]] = {
     middle.__name__.replace("_", " "): partial(build_with_seed, partial(Habit, middle))
     for middle in (
@@ -168,5 +176,6 @@ HABITS: dict[str, Callable[[], nn.Module]] = {
         axes_swapped,
         running_statistics,
         softmax_without_an_axis,
+        windows_over_channels,
     )
 }

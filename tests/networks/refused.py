@@ -77,29 +77,6 @@ class ReadsPixels(Around):
         return self.recurrent(x.flatten(2).transpose(1, 2))[0].transpose(1, 2).reshape(x.shape)
 
 
-class TorchAttention(Around):
-    """The attention layer of torch.nn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
-
-    def middle(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(2).transpose(1, 2)
-        return self.attention(tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)
-
-
-class InThreeDimensions(Around):
-    """A convolution over channels, rows and columns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.volume = nn.Conv3d(1, 1, 3, padding=1)
-
-    def middle(self, x: Tensor) -> Tensor:
-        return self.volume(x.unsqueeze(1)).squeeze(1)
-
-
 class Rounding(torch.autograd.Function):
     """Rounds outside of torch, and passes the gradient through."""
 
@@ -211,8 +188,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Stage]] = {
     "writing into a slice": (WritesIntoASlice, "prune"),
     "sort": (Sorted, "prune"),
     "lstm": (ReadsPixels, "trace"),
-    "attention of torch.nn": (TorchAttention, "trace"),
-    "conv3d": (InThreeDimensions, "trace"),
     "autograd function": (OwnGradient, "trace"),
     "heads of attention": (HeadsOfAttention, "prune"),
     "channel shuffle": (ChannelShuffle, "prune"),

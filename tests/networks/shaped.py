@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,95 @@ class Windows(_Around):
         return x + parts.permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
 
 
+class OneHead(Windows):
+    """A single head, whose map is larger than queries and keys: its channels may go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = 1
+
+
+class CountsHeads(_Around):
+    """Computes the number of heads, which is one, from that of channels, as in SCUNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.project = nn.Linear(WIDTH, WIDTH)
+
+    def middle(self, x: Tensor) -> Tensor:
+        tokens = self.qkv(x.flatten(2).transpose(1, 2))
+        parts = tokens.view(x.shape[0], -1, 3 * x.shape[1] // WIDTH, WIDTH).permute(2, 0, 1, 3)
+        q, k, v = parts.chunk(3, dim=0)
+        weights = torch.einsum("hbpc,hbqc->hbpq", q, k).softmax(-1)
+        found = torch.einsum("hbpq,hbqc->hbpc", weights, v)
+        tokens = self.project(found.permute(1, 2, 0, 3).reshape(x.shape[0], -1, x.shape[1]))
+        return x + tokens.transpose(1, 2).reshape(x.shape)
+
+
+class TorchAttention(_Around):
+    """The attention layer of torch.nn, with other values than keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(WIDTH)
+        self.attention = nn.MultiheadAttention(WIDTH, 2)
+
+    def middle(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).permute(2, 0, 1)
+        keys = self.norm(tokens)
+        found = self.attention(keys, keys, value=tokens, need_weights=False)[0]
+        return x + found.permute(1, 2, 0).reshape(x.shape)
+
+
+class CallsFunctions(_Around):
+    """Calls functions with weights of its own, one with a bias that is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widen = nn.Linear(WIDTH, 2 * WIDTH, bias=False)
+        self.bias = nn.Parameter(torch.rand(WIDTH))
+        self.scale = nn.Parameter(torch.rand(2 * WIDTH))
+        self.weight = nn.Parameter(torch.rand(WIDTH, 2 * WIDTH, 3, 3))
+
+    def middle(self, x: Tensor) -> Tensor:
+        bias = torch.cat((self.bias, torch.zeros_like(self.bias)))
+        tokens = F.linear(input=x.permute(0, 2, 3, 1), weight=self.widen.weight, bias=bias)
+        tokens = F.layer_norm(tokens, (2 * WIDTH,), self.scale, eps=1e-3)
+        return x + F.conv2d(tokens.permute(0, 3, 1, 2), self.weight, padding=1)
+
+
+class Positions2d(_Around):
+    """Takes elements at positions, from a table and from each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.rand(WIDTH, 5, 5))
+        self.rows = nn.Buffer(torch.arange(4) % 5)
+
+    def middle(self, x: Tensor) -> Tensor:
+        order = torch.arange(x.shape[2], device=x.device).flip(0).view(1, 1, -1, 1)
+        found = torch.gather(x, 2, order.expand(x.shape))
+        return found + self.table[:, self.rows, self.rows + 1].mean(1).view(1, -1, 1, 1)
+
+
+@torch.jit.script
+def swish(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
+def call_if_callable(x: Any) -> Any:
+    return x() if callable(x) else x
+
+
+class AsksForTensors(_Around):
+    """Asks what its values are, and calls a scripted function."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        assert isinstance(x, Tensor) and torch.is_tensor(x)
+        return swish(call_if_callable(x) * len(x.shape))
+
+
 class Transposed(_Around):
     """Attention over channels with a temperature, as in Restormer."""
 
@@ -158,8 +248,23 @@ SHAPED: dict[str, Callable[[], nn.Module]] = {
         MakesALayer,
         Positions,
         Windows,
+        OneHead,
+        CountsHeads,
+        TorchAttention,
+        CallsFunctions,
+        Positions2d,
+        AsksForTensors,
         Transposed,
         SlicesAndSplits,
     )
 }
-ATTENTION = ("Windows", "Transposed", "SlicesAndSplits")
+ATTENTION = (
+    "Windows",
+    "OneHead",
+    "CountsHeads",
+    "TorchAttention",
+    "CallsFunctions",
+    "Positions2d",
+    "Transposed",
+    "SlicesAndSplits",
+)

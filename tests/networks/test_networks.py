@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import symbolic_trace
 
-from bench.graph.lowering import write_out
+from bench.channels.written_form import write_out
 from tasks.models.res_unet import ResUNet
 from tests.networks.chains import EDSR
 from tests.networks.generated import generate_network

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.channels.written_form import write_out
 from bench.errors import ConfigError
 from bench.export.bundle import load, save
 from bench.export.graph_spec import describe_network, weights_for
 from bench.export.rebuild import rebuild_network
-from bench.graph.lowering import write_out
 from bench.graph.tracing import node_names, trace_module
 from bench.surgery.remove import remove_channels
 from tests.networks.generated import generate_network

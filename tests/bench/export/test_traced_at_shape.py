@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from bench.channels.units import channel_layout
+from bench.channels.written_form import write_out
 from bench.export import saved
 from bench.export.onnx_file import TOLERANCE, to_onnx_bytes
-from bench.graph.lowering import trace, write_out
+from bench.graph.lowering import trace
 from bench.lean.pipeline import make_lean
 from bench.surgery.remove import remove_channels
 from tests.networks.shaped import SHAPE, SHAPED

@@ -1,14 +1,19 @@
 """Tracing at a shape: code that computes and decides with sizes."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from bench.channels.written_form import write_out
 from bench.errors import ConfigError
-from bench.graph.lowering import trace, write_out
+from bench.graph.lowering import trace
 from bench.graph.tracing_at_shape import trace_at_shape
+from bench.graph.values import ValueProxy
 from tests.networks.shaped import SHAPE, SHAPED, CountsWindows, PadsToAWindow
 
 
@@ -107,3 +112,10 @@ def test_shapes_at_which_no_check_fails_are_not_run() -> None:
 def test_a_network_that_is_another_one_at_a_further_shape_is_refused() -> None:
     with pytest.raises(ConfigError, match="is another network at 1x3x28x24"):
         write_out(CountsWindows().eval(), SHAPE, shapes=[(1, 3, 28, 24)])
+
+
+def test_einops_handles_stand_ins_as_it_handles_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    backends = SimpleNamespace(_type2backend={}, get_backend=type)
+    monkeypatch.setitem(sys.modules, "einops._backends", backends)
+    trace_at_shape(PadsToAWindow().eval(), (SHAPE,))
+    assert backends._type2backend == {ValueProxy: Tensor}

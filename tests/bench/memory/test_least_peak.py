@@ -41,7 +41,7 @@ def test_what_stays_at_full_width_is_explained_with_the_line_of_the_code() -> No
     assert "'sort' does not keep its channels apart" in least.reasons["sort[0]"]
 
 
-@pytest.mark.parametrize("habit", ["Windows", "Transposed"])
+@pytest.mark.parametrize("habit", ["Windows", "OneHead", "TorchAttention", "Transposed"])
 def test_attention_does_not_keep_the_peak_up(habit: str) -> None:
     least = find_least_peak(SHAPED[habit](), SHAPE)
     assert least.bytes < 0.6 * least.unpruned_bytes

@@ -50,7 +50,9 @@ def test_a_pruned_public_network_computes_what_the_masked_one_does(name: str) ->
         assert_equal_to_masks(PUBLIC[name](), input_shape(name), seed)
 
 
-@pytest.mark.parametrize("habit", [habit for habit in HABITS if "softmax" not in habit])
+@pytest.mark.parametrize(
+    "habit", [habit for habit in HABITS if not habit.startswith(("softmax", "windows"))]
+)
 def test_what_people_write_computes_pruned_what_it_does_masked(habit: str) -> None:
     for seed in range(3):
         assert_equal_to_masks(HABITS[habit](), SMALL, seed)
@@ -78,9 +80,7 @@ def test_every_layer_stays_in_its_mode() -> None:
     assert [layer.training for layer in network] == [True, False, True]
 
 
-@pytest.mark.parametrize(
-    "norm", [nn.utils.weight_norm, nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm]
-)
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
 def test_a_layer_that_computes_its_weight_is_refused(norm) -> None:
     with pytest.raises(ConfigError, match=r"computes its weight|ParametrizedConv2d"):
         peak_memory(nn.Sequential(norm(nn.Conv2d(3, 4, 3)), nn.ReLU()), (1, 3, 16, 16))

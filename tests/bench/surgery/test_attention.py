@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from bench.channels.units import channel_layout
-from bench.graph.lowering import trace, write_out
+from bench.channels.written_form import write_out
+from bench.graph.lowering import trace
 from bench.memory.profile import peak_memory
 from bench.surgery.masks import mask_channels
 from bench.surgery.remove import remove_channels
@@ -38,6 +39,7 @@ def test_a_pruned_network_runs_at_another_size_and_can_be_pruned_again(habit: st
     ("habit", "kept", "entries"),
     [
         pytest.param("Transposed", [1, 3], [1, 3, 5, 7], id="channels of each head"),
+        pytest.param("CountsHeads", [1, 3], [1, 3], id="channels of a single head"),
         pytest.param("Windows", [1], [4, 5, 6, 7], id="whole heads, whose maps are large"),
     ],
 )

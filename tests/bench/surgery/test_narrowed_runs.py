@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from bench.graph.lowering import write_out
+from bench.channels.written_form import write_out
 from bench.surgery.masks import mask_channels
 from bench.surgery.narrowed_runs import NarrowedRuns
 from bench.surgery.remove import remove_channels

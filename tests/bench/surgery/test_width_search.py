@@ -5,7 +5,9 @@ import pytest
 from bench.contract import Budget
 from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
-from bench.surgery.width_search import find_largest_position
+from bench.surgery.analysis import analyse_network
+from bench.surgery.remove import remove_channels
+from bench.surgery.width_search import find_largest_position, uniform_widths
 from tests.networks.small import SHAPE, unet
 
 
@@ -22,6 +24,15 @@ def test_bisection_finds_what_trying_all_finds() -> None:
     for limit in (peaks[0], peaks[3] - 1, peaks[3], peaks[7]):
         best = max(position for position, peak in enumerate(peaks) if peak <= limit)
         assert find_largest_position(_family, 8, model, Budget(limit, SHAPE)) == best
+
+
+def test_a_unit_with_few_channels_does_not_keep_the_others_wide() -> None:
+    network = unet(8)
+    narrow = remove_channels(network, {"encoder.0.c11": [0, 1]}, SHAPE)
+    budget = Budget(peak_model(network, SHAPE).peak_bytes({}) * 3 // 8, SHAPE)
+    widths = uniform_widths(analyse_network(narrow, budget), budget, 1)
+    assert widths["encoder.0.c11"] == 1
+    assert 1 < widths["encoder.0.c12"] < 4
 
 
 def test_a_family_whose_least_member_does_not_fit_names_the_least_peak() -> None:
