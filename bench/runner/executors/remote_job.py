@@ -23,12 +23,13 @@ from bench.errors import ConfigError
 from bench.files import atomic
 from bench.plugins.options import build_task
 from bench.plugins.registry import METHODS, load_plugin
+from bench.plugins.source_files import method_source
 from bench.records import Cell
 from bench.runner.environment import installed_version
 from bench.runner.executors.remote_progress import ProgressRelay
 from bench.runner.run import AnyJob, JobRunner
 from bench.study.store import Store
-from bench.study.study import Job, method_source
+from bench.study.study import Job
 from bench.training.trainer import choose_device
 
 POLL_SECONDS = 1.0
