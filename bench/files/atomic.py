@@ -30,7 +30,7 @@ ADVICE = {
 }
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes | memoryview) -> None:
     """Write `content` to `path`, whole or not at all; create its folder.
 
     Raises:
