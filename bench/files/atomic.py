@@ -21,6 +21,7 @@ from bench.errors import DiskError
 from bench.files.log import LOG
 
 DAY_SECONDS = 86_400
+SCRATCH = ".prunebench-"  # scratch folders begin so
 NO_SPACE = "make room there"
 NO_PERMISSION = "get permission to read and write there or choose another folder"
 ADVICE = {
@@ -100,19 +101,23 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     with disk_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
         ending = f".{platform.node()}.{os.getpid()}.draft"
-        folder = Path(mkdtemp(ending, ".scratch-", parent))
+        folder = Path(mkdtemp(ending, SCRATCH, parent))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def clear_drafts(folder: Path) -> None:
+def clear_drafts(folder: Path, pattern: str = "**/.*.draft") -> None:
     """Remove the drafts and scratch folders that killed processes left in a folder.
 
     Drafts of other machines, whose processes cannot be looked up, are removed after a day.
+
+    Args:
+        folder: where they are.
+        pattern: of their paths; f"{SCRATCH}*.draft" for scratch folders directly in it.
     """
-    for draft in list(folder.rglob(".*.draft")):
+    for draft in list(folder.glob(pattern)):
         file_and_machine, _, process = draft.name.removesuffix(".draft").rpartition(".")
         of_this_machine = file_and_machine.endswith(f".{platform.node()}")
         is_abandoned = of_this_machine and process.isdecimal() and not _is_alive(int(process))

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench.errors import one_line
 from bench.files import atomic
 from bench.files.hashing import digest
 from bench.files.lock import Lock, hold_lock
@@ -178,7 +179,7 @@ def _try(folder: Path, uri: str, work: Callable[[], Result]) -> Result | None:
         with _temporary_files_in(folder):
             return work()
     except Exception as error:  # no failure of a tracking server may cost a run
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(str(error))[:300]
         print(
             f"prunebench: warning: MLflow at {uri} failed ({type(error).__name__}: {reason}); "
             f"all records are safe in {folder}, copy them later with: prunebench sync {folder}",

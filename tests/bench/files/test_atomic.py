@@ -67,9 +67,8 @@ def test_a_scratch_folder_goes_at_its_end_or_once_its_process_is_gone(tmp_path: 
         atomic.clear_drafts(tmp_path)
         assert (folder / "file").exists()
     assert list((tmp_path / "made").iterdir()) == []
-    left = (
-        tmp_path / f".scratch-x.{platform.node()}.{2**22 + 1}.draft"
-    )  # no process has this number
+    no_process = 2**22 + 1
+    left = tmp_path / f"{atomic.SCRATCH}x.{platform.node()}.{no_process}.draft"
     (left / "inner").mkdir(parents=True)
     atomic.clear_drafts(tmp_path)
     assert not left.exists()

@@ -106,6 +106,7 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
             "give 'finetune' or 'none' or 'scratch'",
         ),
         ("methods=[{label='x'}]", "give a name in quotes or a table"),
+        ("methods=[{method='narrow', label=\"\\u001b[2J\"}]", "without control characters"),
         ("methods=[]", "at least one method"),
         ("methods=['narrow', 'narrow']", "two rows are called 'narrow'"),
         ("methods=['narrow', {method='narrow', label='x'}]", "rows 'narrow' and 'x' are the same"),
