@@ -34,10 +34,11 @@ def sqlite_path(uri: str) -> Path | None:
 
 def remove_quoted_folder(uri: str) -> None:
     """Remove the empty folder that MLflow makes where the path in a sqlite URI is quoted."""
-    path = Path(uri.removeprefix(SQLITE))
-    if path != sqlite_path(uri) and uri.startswith(SQLITE):
+    file = sqlite_path(uri)
+    quoted = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    if file is not None and quoted.parent != file.parent:
         with suppress(OSError):  # there is none
-            os.removedirs(path.parent)
+            os.removedirs(quoted.parent)
 
 
 def check_intact(file: Path) -> None:
