@@ -24,7 +24,12 @@ def one_line(text: str) -> str:
     """Return the text without line breaks and control characters, shortened in the middle."""
     half = MAX_MESSAGE_LENGTH // 2
     short = text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:half]} ... {text[-half:]}"
-    return "".join(c if c.isprintable() else "?" for c in " ".join(short.split()))
+    return printable(" ".join(short.split()))
+
+
+def printable(text: str) -> str:
+    """Return the text with "?" for each character that may command a terminal, as ESC does."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def match_name(name: str, known: Iterable[str]) -> str:

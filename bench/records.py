@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from bench.contract import Convention, Recipe, Shape
+from bench.errors import printable
 from bench.files.hashing import digest
 from bench.files.schema import check_fields
 
@@ -109,9 +110,12 @@ class Cell:
         Raises ValueError, KeyError or TypeError if the content is not a cell.
         """
         check_fields(cls, content)
-        recipe = Recipe(**content["recipe"])
-        measured_at = tuple(content["measured_at"])
-        return cls(**(dict(content) | {"recipe": recipe, "measured_at": measured_at}))
+        values = dict(content) | {
+            "recipe": Recipe(**content["recipe"]),
+            "measured_at": tuple(content["measured_at"]),
+            "label": printable(content["label"]),
+        }
+        return cls(**values)
 
 
 class TimelineEntry(TypedDict):

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.cli.parser import add_json_argument, add_plugin_argument, add_set_argument
 from bench.cli.resolve import load_classes
+from bench.cli.standard_output import quietly
 from bench.errors import ConfigError, match_name
 
 NAME = "check"
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     for kind, cls in _select_classes(arguments.what):
         if not arguments.json:
             print(f"{kind} {cls.name}")
-        for finding in _check(kind, cls, parse_assignments(arguments.set)):
+        for finding in quietly(_check(kind, cls, parse_assignments(arguments.set))):
             results.append({"kind": kind, "of": cls.name, **asdict(finding)})
             if not arguments.json:
                 line = f"  {finding.status:<8}{finding.name:<{NAME_WIDTH}}{finding.reason}"

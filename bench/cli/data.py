@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.parser import add_json_argument, add_plugin_argument, add_set_argument
+from bench.cli.standard_output import prints_go_to_stderr
 
 if TYPE_CHECKING:
     from bench.contract import Download
@@ -59,7 +60,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
     options = parse_assignments(arguments.set)
     task = configure(TASKS.get(arguments.task), options, f"task {arguments.task}")
-    result = check_data(task, arguments.folder)
+    with prints_go_to_stderr():
+        result = check_data(task, arguments.folder)
     print(json.dumps(asdict(result), indent=1) if arguments.json else format_data_check(result))
 
 

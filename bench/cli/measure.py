@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.cli.parser import add_shape_argument
 from bench.cli.resolve import open_store, resolve_device
+from bench.cli.standard_output import prints_go_to_stderr, quietly
 from bench.errors import ConfigError
 
 NAME = "measure"
@@ -68,8 +69,9 @@ def _measure_saved_network(
 
     network = select_network(folder, shape=shape)
     for executor in executors:
-        measurement = measure_network(network.model, network.shape, executor, device)
-        planned_bytes = peak_memory(network.model, network.shape)
+        with prints_go_to_stderr():
+            measurement = measure_network(network.model, network.shape, executor, device)
+            planned_bytes = peak_memory(network.model, network.shape)
         _print_measurement(network.name, executor, measurement, planned_bytes)
 
 
@@ -78,7 +80,7 @@ def _measure_run(folder: Path, executors: list[str], device: str) -> None:
 
     store = open_store(folder)
     count = 0
-    for record, executor in measure_run(store, executors, device):
+    for record, executor in quietly(measure_run(store, executors, device)):
         count += 1
         cell = record.cell
         name = f"'{cell.label}', ratio {cell.ratio:g}, seed {cell.seed}"

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from bench.cli.parser import add_json_argument, add_study_arguments, positive_integers
 from bench.cli.resolve import resolve_device, resolve_run_folder, resolve_study
+from bench.cli.standard_output import prints_go_to_stderr
 
 NAME = "plan"
 HELP = "print what a study would run, for how long, and what it can show"
@@ -35,10 +36,11 @@ def run(arguments: argparse.Namespace) -> None:
     from bench.runner.run import forecast_study
     from bench.study.store import Store
 
-    study = resolve_study(arguments)
     store = Store(resolve_run_folder(arguments))
     device = resolve_device(arguments)
-    forecast = forecast_study(study, store, device=device, retry_failed=arguments.retry_failed)
+    with prints_go_to_stderr():
+        study = resolve_study(arguments)
+        forecast = forecast_study(study, store, device=device, retry_failed=arguments.retry_failed)
     plan = make_plan(study, forecast, arguments.devices)
     tables = forecast_differences(study.cells(), store.records())
     if arguments.json:

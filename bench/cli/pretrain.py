@@ -9,6 +9,7 @@ from bench.cli.resolve import (
     resolve_run_folder,
     resolve_study,
 )
+from bench.cli.standard_output import prints_go_to_stderr
 
 NAME = "pretrain"
 HELP = "train the unpruned networks of a study"
@@ -28,12 +29,14 @@ def run(arguments: argparse.Namespace) -> None:
     from bench.runner.run import check_inputs, pretrain
     from bench.training.pretrained import pretrained_key
 
-    study = resolve_study(arguments)
+    with prints_go_to_stderr():
+        study = resolve_study(arguments)
     folder = arguments.out or resolve_run_folder(arguments) / "pretrained"
     device = resolve_device(arguments)
-    check_inputs(study.cells(), device)
+    with prints_go_to_stderr():
+        check_inputs(study.cells(), device)
     for key, cell in {pretrained_key(cell): cell for cell in study.cells()}.items():
-        with resolve_progress(arguments) as progress:
+        with prints_go_to_stderr(), resolve_progress(arguments) as progress:
             pretrain(cell, [folder], device, progress)
         print(f"{key}  {cell.task} {cell.backbone} seed {cell.seed}", flush=True)
     print(f"Networks: {folder}")

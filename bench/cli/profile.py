@@ -18,6 +18,7 @@ from bench.cli.parser import (
     positive_integer,
 )
 from bench.cli.resolve import resolve_backbone, resolve_network
+from bench.cli.standard_output import prints_go_to_stderr
 from bench.errors import ConfigError
 
 NAME = "profile"
@@ -84,28 +85,29 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         check_suffix(arguments.plot)
     backbone = resolve_backbone(arguments)
-    model, shape = resolve_network(arguments)
-    as_run_bytes, as_run = _measure_as_run(model, shape)
-    try:
-        if arguments.compactors:
-            model = insert_compactors(model, long_skips(model, shape), shape)
-            as_run_bytes, as_run = _measure_as_run(model, shape)
-        measured = profile(model, shape, arguments.convention)
-    except ConfigError as error:
-        if as_run_bytes is None:
-            raise
-        raise ConfigError(f"{error}; as run the network needs {as_run}") from error
+    with prints_go_to_stderr():
+        model, shape = resolve_network(arguments)
+        as_run_bytes, as_run = _measure_as_run(model, shape)
+        try:
+            if arguments.compactors:
+                model = insert_compactors(model, long_skips(model, shape), shape)
+                as_run_bytes, as_run = _measure_as_run(model, shape)
+            measured = profile(model, shape, arguments.convention)
+        except ConfigError as error:
+            if as_run_bytes is None:
+                raise
+            raise ConfigError(f"{error}; as run the network needs {as_run}") from error
+        least = find_least_peak(model, shape, arguments.convention) if arguments.why else None
     if arguments.plot:
         draw_timeline(backbone, measured, arguments.plot)
     if arguments.json:
         figures = measured.to_json() | {"as_run_bytes": as_run_bytes}
-        if arguments.why:
-            figures["least_peak"] = asdict(find_least_peak(model, shape, arguments.convention))
+        if least is not None:
+            figures["least_peak"] = asdict(least)
         print(json.dumps({"backbone": backbone} | figures, indent=1))
     else:
         print(format_timeline(backbone, measured, arguments.top, as_run))
-        if arguments.why:
-            least = find_least_peak(model, shape, arguments.convention)
+        if least is not None:
             print("\n" + format_least_peak(least))
 
 

@@ -20,6 +20,7 @@ from bench.cli.resolve import (
     resolve_progress,
     resolve_seconds,
 )
+from bench.cli.standard_output import prints_go_to_stderr
 
 NAME = "prune"
 HELP = "prune one network to one budget and save it"
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
     folder = arguments.out or PRUNED / folder_name(request.backbone, request.method, budget)
-    with resolve_progress(arguments) as progress:
+    with prints_go_to_stderr(), resolve_progress(arguments) as progress:
         unpruned, pruned = prune_once(
             request,
             folder,

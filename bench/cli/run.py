@@ -18,6 +18,7 @@ from bench.cli.resolve import (
     resolve_seconds,
     resolve_study,
 )
+from bench.cli.standard_output import prints_go_to_stderr
 from bench.cli.sync import copy_to_mlflow
 from bench.cli.table import add_wide_argument, print_results
 from bench.errors import ConfigError
@@ -90,11 +91,12 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     time_limit_seconds = resolve_seconds(arguments.time_limit)
     checkpoint_seconds = resolve_seconds(arguments.checkpoint_every)
-    study = resolve_study(arguments)
+    with prints_go_to_stderr():
+        study = resolve_study(arguments)
     store = Store(resolve_run_folder(arguments), checkpoint_seconds)
     # With Ray the nodes train; this machine checks the inputs and estimates the time.
     device = "auto" if arguments.executor == "ray" else arguments.device
-    with resolve_progress(arguments) as progress:
+    with prints_go_to_stderr(), resolve_progress(arguments) as progress:
         records = run_study(
             study,
             store,

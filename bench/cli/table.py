@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.cli.parser import RUN_HELP, positive_number
 from bench.cli.resolve import open_store
-from bench.errors import ConfigError, match_name
+from bench.errors import ConfigError, match_name, printable
 
 NAME = "table"
 HELP = "print the table of a run, or of several together"
@@ -76,19 +76,24 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.ratio:
         results = select_ratios(results, arguments.ratio)
     if arguments.against is not None:
-        print(_render_comparison(results, arguments))
+        _print_lines(_render_comparison(results, arguments))
     elif arguments.columns is not None:
-        print(render_columns(results, arguments.format, arguments.columns.split(",")))
+        _print_lines(render_columns(results, arguments.format, arguments.columns.split(",")))
     elif arguments.format == TEXT:
         print_results(results, [] if arguments.all else stores, arguments.wide)
     elif arguments.format == LATEX and not arguments.wide:
         from bench.report.pivot import render_latex
 
-        print(render_latex(results))
+        _print_lines(render_latex(results))
     else:
         from bench.report.table import render_table
 
-        print(render_table(results, arguments.format))
+        _print_lines(render_table(results, arguments.format))
+
+
+def _print_lines(text: str) -> None:
+    """Print lines without characters that command a terminal, as a stored text may have."""
+    print("\n".join(map(printable, text.split("\n"))))
 
 
 def print_results(results: Any, stores: list[Any], wide: bool) -> None:
@@ -98,7 +103,7 @@ def print_results(results: Any, stores: list[Any], wide: bool) -> None:
     from bench.report.terminal_table import render_pivot
 
     if wide:
-        print(render_table(results))
+        _print_lines(render_table(results))
     else:
         print(render_pivot(results, shutil.get_terminal_size().columns, sys.stdout.isatty()))
     for sentence in filter(None, map(describe_others, stores)):

@@ -3,21 +3,25 @@
 A file is written under another name in the same folder, flushed to disk, then renamed. A disk that
 is full, read-only or broken, and a path that may not be accessed, raise DiskError: one line that
 names the file and says what to do. The draft of a killed process stays behind, named
-.FILE.MACHINE.PROCESS.draft; `clear_drafts` removes it when that process is gone.
+.FILE.MACHINE.PROCESS.draft, and so does its scratch folder; `clear_drafts` removes them when that
+process is gone.
 """
 
 import errno
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 
 from bench.errors import DiskError
 from bench.files.log import LOG
 
 DAY_SECONDS = 86_400
+SCRATCH = ".prunebench-"  # scratch folders begin so
 NO_SPACE = "make room there"
 NO_PERMISSION = "get permission to read and write there or choose another folder"
 ADVICE = {
@@ -30,7 +34,7 @@ ADVICE = {
 }
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes | memoryview) -> None:
     """Write `content` to `path`, whole or not at all; create its folder.
 
     Raises:
@@ -87,18 +91,39 @@ def disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def clear_drafts(folder: Path) -> None:
-    """Remove the drafts that killed processes left in a folder.
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in `parent`, which is removed at the end.
+
+    Raises:
+        DiskError: the disk refuses it.
+    """
+    with disk_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        ending = f".{platform.node()}.{os.getpid()}.draft"
+        folder = Path(mkdtemp(ending, SCRATCH, parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_drafts(folder: Path, pattern: str = "**/.*.draft") -> None:
+    """Remove the drafts and scratch folders that killed processes left in a folder.
 
     Drafts of other machines, whose processes cannot be looked up, are removed after a day.
+
+    Args:
+        folder: where they are.
+        pattern: of their paths; f"{SCRATCH}*.draft" for scratch folders directly in it.
     """
-    for draft in folder.rglob(".*.draft"):
+    for draft in list(folder.glob(pattern)):
         file_and_machine, _, process = draft.name.removesuffix(".draft").rpartition(".")
         of_this_machine = file_and_machine.endswith(f".{platform.node()}")
         is_abandoned = of_this_machine and process.isdecimal() and not _is_alive(int(process))
         with suppress(OSError):  # it was finished meanwhile, or belongs to another user
             if is_abandoned or time.time() - draft.stat().st_mtime > DAY_SECONDS:
-                draft.unlink()
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
 
 def _is_alive(process: int) -> bool:

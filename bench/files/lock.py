@@ -11,7 +11,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench.errors import ConfigError
 from bench.files import atomic
+from bench.files.log import LOG
+
+NOTICE_SECONDS = 3.0  # of waiting without a word
+LIMIT_SECONDS = 600.0  # of waiting in all
 
 
 class Lock:
@@ -46,10 +51,28 @@ class Lock:
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock on `path` within the block; wait for it first.
+    """Hold the lock on `path` within the block; wait for it first, with a word after a while.
 
     The file is created if it does not exist.
+
+    Raises:
+        ConfigError: another process has held it for LIMIT_SECONDS.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
+    lock = FileLock(path)
+    for timeout in (NOTICE_SECONDS, LIMIT_SECONDS):
+        try:
+            lock.acquire(timeout=timeout)
+            break
+        except Timeout:
+            if timeout == NOTICE_SECONDS:
+                LOG.warning("prunebench: waiting for another process, which has locked %s", path)
+    else:
+        raise ConfigError(
+            f"another process has locked {path} for {LIMIT_SECONDS:g} s; wait for it or end it, "
+            "and repeat the command"
+        )
+    try:
         yield
+    finally:
+        lock.release()

@@ -9,11 +9,9 @@ A Python file is run (`bench.plugins.user_file`). Our own packages are imported 
 files of the same name next to it do not replace them.
 """
 
-import ast
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
@@ -26,13 +24,8 @@ from bench.errors import ConfigError, describe_unknown
 from bench.plugins import checkpoint
 from bench.plugins.checkpoint import is_checkpoint
 from bench.plugins.registry import BACKBONES, discover
-from bench.plugins.user_file import (
-    OUR_PACKAGES,
-    PYTHON_SUFFIX,
-    describe_error,
-    importable_from,
-    run_file,
-)
+from bench.plugins.source_files import collect_sources, hash_files
+from bench.plugins.user_file import PYTHON_SUFFIX, describe_error, importable_from, run_file
 
 
 def is_user_network(backbone: str) -> bool:
@@ -84,7 +77,7 @@ def available_options(reference: str) -> dict[str, Any]:
 
 
 def source_hash(reference: str) -> str:
-    """Return a hash of the file and of all files in its folder that it imports.
+    """Return a hash of the file and of all files that it imports from its folder or package.
 
     The hash does not depend on where the folder is.
 
@@ -97,36 +90,12 @@ def source_hash(reference: str) -> str:
         path = _split_reference(reference)[0].resolve()
     else:
         path = _source_file(reference)
-    whole = sha256()
-    for file in sorted(_collect_imports(path, path.parent, set())):
-        name = file.relative_to(path.parent).as_posix()
-        whole.update(f"{name}\0".encode() + sha256(file.read_bytes()).digest())
-    return whole.hexdigest()
+    return hash_files(collect_sources([path], path.parent), path.parent, Path.read_bytes)
 
 
 def _source_file(registered: str) -> Path:
     """Return the file in which a registered backbone is defined."""
     return Path(sys.modules[BACKBONES.get(registered).__module__].__file__ or "").resolve()
-
-
-def _collect_imports(file: Path, folder: Path, collected: set[Path]) -> set[Path]:
-    """Add a file, and all files that it imports from the folder, to `collected`; return that."""
-    collected.add(file)
-    try:
-        nodes = list(ast.walk(ast.parse(file.read_bytes())))
-    except (SyntaxError, ValueError):  # running the file will report it
-        return collected
-    dotted = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    dotted += [
-        node.module
-        for node in nodes
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level
-    ]
-    for name in {name.split(".")[0] for name in dotted} - set(OUR_PACKAGES):
-        for imported in [folder / f"{name}.py", *(folder / name).rglob("*.py")]:
-            if imported.is_file() and imported not in collected:
-                _collect_imports(imported, folder, collected)
-    return collected
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.files import atomic
 from bench.records import NOT_IN_KEY, Cell, Record
 from bench.report.mlflow_model import find_model, log_network, register
-from bench.report.mlflow_state import SQLITE, sqlite_path
+from bench.report.mlflow_state import check_intact, remove_quoted_folder, sqlite_path, sqlite_uri
 from bench.report.mlflow_values import (
     MAX_DIGEST_LENGTH,
     Point,
@@ -226,18 +226,23 @@ class StudyRuns:
 
 
 def _create_database(uri: str) -> None:
-    """Create a sqlite file with all its tables, or nothing.
+    """Create a sqlite file with all its tables, or nothing; raise DiskError if it is damaged.
 
     A database whose creation was interrupted can never be used again.
     """
     from mlflow import MlflowClient
 
     file = sqlite_path(uri)
-    if file is not None and not file.exists():
-        with TemporaryDirectory() as folder:
-            draft = Path(folder) / file.name
-            MlflowClient(tracking_uri=f"{SQLITE}{draft.as_posix()}").search_experiments()
-            atomic.write(file, draft.read_bytes())
+    if file is None:
+        return
+    if file.exists():
+        check_intact(file)
+        return
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / file.name
+        MlflowClient(tracking_uri=sqlite_uri(draft)).search_experiments()
+        remove_quoted_folder(sqlite_uri(draft))
+        atomic.write(file, draft.read_bytes())
 
 
 def _find_experiment(client: "MlflowClient", uri: str) -> str:

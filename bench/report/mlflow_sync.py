@@ -15,16 +15,26 @@ folder. Artifacts of a sqlite file lie beside it in mlflow_artifacts.
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench.errors import one_line
+from bench.files import atomic
 from bench.files.hashing import digest
 from bench.files.lock import Lock, hold_lock
 from bench.records import Cell, Record
 from bench.report.mlflow_runs import StudyRuns
-from bench.report.mlflow_state import SQLITE, check_writable, read_note, sqlite_path, write_note
+from bench.report.mlflow_state import (
+    check_writable,
+    read_note,
+    remove_quoted_folder,
+    sqlite_path,
+    sqlite_uri,
+    write_note,
+)
 from bench.runner.progress import Progress
 from bench.study.store import Store
 
@@ -43,11 +53,7 @@ def tracking_uri(folder: Path, uri: str | None = None) -> str:
     """Return the tracking URI that the records of a run folder are copied to."""
     run_folder = folder.resolve()
     base_folder = run_folder.parent.parent if run_folder.parent.name == "runs" else run_folder
-    return (
-        uri
-        or os.environ.get("MLFLOW_TRACKING_URI")
-        or f"{SQLITE}{(base_folder / 'mlflow.db').as_posix()}"
-    )
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(base_folder / "mlflow.db")
 
 
 class MlflowCopy(Progress):
@@ -128,6 +134,7 @@ def _copy_study(
     store: Store, name: str, records: Sequence[Record], cells: Sequence[Cell], uri: str
 ) -> int:
     """Copy what MLflow does not have; return the number of records."""
+    atomic.clear_drafts(store.folder)
     note = read_note(store.folder, uri)  # under the lock, because another process may have copied
     runs = StudyRuns(store, uri, note["parent"], name)
     changed = {record.key for record in _select_changed(note, records)}
@@ -169,15 +176,30 @@ def _try(folder: Path, uri: str, work: Callable[[], Result]) -> Result | None:
     """Return what `work` returns; None after a warning on stderr if it fails."""
     try:
         check_writable(uri)
-        return work()
+        with _temporary_files_in(folder):
+            return work()
     except Exception as error:  # no failure of a tracking server may cost a run
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(str(error))[:300]
         print(
             f"prunebench: warning: MLflow at {uri} failed ({type(error).__name__}: {reason}); "
             f"all records are safe in {folder}, copy them later with: prunebench sync {folder}",
             file=sys.stderr,
         )
         return None
+    finally:
+        remove_quoted_folder(uri)
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Keep temporary files, also MLflow's, in a run folder: a later run clears it after a kill."""
+    before = tempfile.tempdir
+    with atomic.scratch_folder(folder.resolve()) as scratch:
+        tempfile.tempdir = str(scratch)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def _copy_records(

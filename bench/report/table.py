@@ -32,6 +32,7 @@ from bench.units import mib
 
 FORMATS = ("md", "csv", "tex", "json")
 MISSING = "-"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run what begins so
 COST_COLUMNS = {  # header -> field, format
     "steps": ("steps", ",d"),
     "sum of rates": ("rate_sum", ".3f"),
@@ -129,19 +130,21 @@ def _format_json(rows: Sequence[dict[str, Any]], _: TableLayout) -> str:
 
 
 def _format_csv(rows: Sequence[dict[str, Any]], _: TableLayout) -> str:
-    """Return one line per row, with options and recipe as JSON."""
+    """Return one line per row, with options and recipe as JSON; ' is put before formulas."""
     text = io.StringIO()
     columns = list(rows[0]) if rows else ["task", "backbone", "method", "label"]
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {
-                name: json.dumps(value) if isinstance(value, dict | list) else value
-                for name, value in row.items()
-            }
-        )
+        writer.writerow({name: _format_csv_value(value) for name, value in row.items()})
     return text.getvalue().rstrip("\n")
+
+
+def _format_csv_value(value: Any) -> Any:
+    """Return a value for a cell; a spreadsheet would run a text that begins like a formula."""
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _format_markdown(rows: Sequence[Row], layout: TableLayout) -> str:

@@ -54,7 +54,7 @@ def _format_section(section: RunResults, width: int, bold: bool) -> str:
     room = max(MIN_LABEL_CHARACTERS, width - 1 - GAP - needed)
     names = {label: shorten_label(one_line(label), room) for label in labels}
     free = width - 1 - GAP - max(map(len, names.values()))
-    parts = [f"{section_title(rows[0])}\n{TITLE}"]
+    parts = [f"{one_line(section_title(rows[0]))}\n{TITLE}"]
     for chunk in _split_columns(columns, free):
         lines = [
             [">" if label in main else "", names[label], *(column[label] for column in chunk)]
@@ -67,7 +67,7 @@ def _format_section(section: RunResults, width: int, bold: bool) -> str:
         align = ["left", "left", *["right"] * len(chunk)]
         # As a line among the others: tabulate makes columns wider than their headers.
         parts.append(format_columns([headers, *lines], (), align))
-    notes = [line for note in _describe(section) for line in wrap(f"{note}.", width)]
+    notes = [line for note in _describe(section) for line in wrap(one_line(f"{note}."), width)]
     return "\n\n".join([*parts, "\n".join(notes)])
 
 

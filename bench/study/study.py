@@ -6,9 +6,6 @@ The cells are in the order of the table. A job is the cells that share their wor
 checked completely before anything runs (`bench.study.study_file`).
 """
 
-import ast
-import hashlib
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -24,6 +21,7 @@ from bench.files.hashing import digest
 from bench.plugins.backbones import backbone_fields, complete_options, has_backbone
 from bench.plugins.options import configure, set_option_values
 from bench.plugins.registry import METHODS, TASKS
+from bench.plugins.source_files import method_source
 from bench.records import UNPRUNED, Cell
 from bench.study.study_file import (
     MAX_STUDY_BYTES,
@@ -269,54 +267,3 @@ def study_path(source: str | Path) -> Path:
             f"give an existing .toml or one of {', '.join(packaged_studies())}"
         )
     return Path(text)
-
-
-def method_source(cls: type) -> str:
-    """Return a hash of a method's code: of its file, or of all files of its package.
-
-    Only the code counts: comments, docstrings, `departures`, formatting and the modules from which
-    names are imported do not change the hash.
-    """
-    module = sys.modules[cls.__module__]
-    path = Path(module.__file__ or "")
-    own_package = path.name == "__init__.py" or cls.__module__.count(".") > 1
-    files = sorted(path.parent.rglob("*.py")) if own_package else [path]
-    whole = hashlib.sha256()
-    for file in files:
-        name = file.relative_to(path.parent).as_posix()
-        code = hashlib.sha256(_normalize_code(file).encode()).digest()
-        whole.update(f"{name}\0".encode() + code)
-    return whole.hexdigest()
-
-
-def _normalize_code(file: Path) -> str:
-    """Return the aliases of a file's imports, then its code without imports and docstrings."""
-    tree = ast.parse(file.read_bytes())
-    imported = [
-        alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
-    ]
-    renamed = sorted(f"{alias.name} as {alias.asname}" for alias in imported if alias.asname)
-    return "\n".join([*renamed, ast.unparse(_CodeStripper().visit(tree))])
-
-
-class _CodeStripper(ast.NodeTransformer):
-    """Remove imports, docstrings and the departures of a method."""
-
-    def visit_Import(self, node: ast.Import) -> None:
-        """Remove the statement."""
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Remove the statement."""
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AnnAssign | None:
-        """Remove the statement if it lists departures."""
-        return None if ast.unparse(node.target) == "departures" else node
-
-    def visit_Assign(self, node: ast.Assign) -> ast.Assign | None:
-        """Remove the statement if it lists departures."""
-        return None if ast.unparse(node.targets[0]) == "departures" else node
-
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        """Remove the statement if it is only a text."""
-        value = node.value
-        return None if isinstance(value, ast.Constant) and isinstance(value.value, str) else node

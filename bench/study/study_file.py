@@ -295,10 +295,10 @@ def _parse_row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) 
     label = options.pop("label", None) or ", ".join(
         [name, *(f"{option}={value}" for option, value in options.items())]
     )
-    if not isinstance(label, str) or len(label) > MAX_LABEL_LENGTH:
+    if not isinstance(label, str) or len(label) > MAX_LABEL_LENGTH or not label.isprintable():
         raise ConfigError(
-            f"label = {label!r} of method {name} cannot be used; "
-            f"give text in quotes, at most {MAX_LABEL_LENGTH} characters"
+            f"label = {label!r} of method {name} cannot be used; give text in quotes, at most "
+            f"{MAX_LABEL_LENGTH} characters, without control characters"
         )
     method = configure(METHODS.get(name), {**defaults, **options}, f"method {name}")
     return StudyRow(name, option_values(method), label)

@@ -5,72 +5,53 @@ time of the last change and the SHA-256 of its source files. A source file is re
 has changed. An interrupted preparation continues where it stopped.
 
 Training reads each crop through a memory map that is closed at once, so that resident memory does
-not grow with the data set; small data sets are loaded into memory. The length of an array is
-verified, its content is not.
+not grow with the data set; small data sets are loaded into memory.
 
 An array is named by its content: it is never overwritten while another process reads it, and images
-that several pairs share are stored once. The cache is the folder PRUNEBENCH_CACHE, or
-~/.cache/prunebench; it may be deleted while nothing runs. This is an adapter to tqdm.
+that several pairs share are stored once. A run verifies all arrays when it first loads them, at
+about 1 GB a second; damaged ones are set aside and decoded again. The processes that it starts
+learn from an environment variable which arrays need no second look. The cache is the folder
+PRUNEBENCH_CACHE, or ~/.cache/prunebench; it may be deleted while nothing runs. This is an adapter
+to tqdm.
 """
 
 import hashlib
 import json
-import math
+import multiprocessing
 import os
 import random
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
 
 from bench.contract import Pair, find_scene
 from bench.errors import ConfigError
 from bench.files import atomic
 from bench.files.checked_json import read_json_limited
-from bench.files.hashing import checksum
+from bench.files.log import LOG
+from tasks.data.array_files import ArrayOnDisk, find_unusable, is_valid_description, write_array
 from tasks.data.dataset import DataSet, PhotoPair, Splits
 from tasks.data.pairs import Photograph
-from tasks.data.photographs import to_float
+from tasks.data.photographs import TURNED, to_float
 
-VERSION = 3  # raise it when other photographs are held out, or files are read in another way
+VERSION = 3  # raise it when other photographs are held out, or all files are read in another way
+READER = 1  # raise it when some files are decoded in another way; all are then decoded again
+VERIFIED = "PRUNEBENCH_VERIFIED_"  # and the name of a folder: what this run has verified in it
 HELD_OUT_FROM = 16  # training scenes; with fewer, none is held out
 HELD_OUT_ONE_IN = 8
 MIN_CALIBRATION_SCENES = 4  # held out at the least: layers are not judged by one photograph
 IN_MEMORY_BYTES = 256 * 2**20
 PROGRESS_FROM = 16  # pairs to decode; with fewer, no progress is shown
 TRAIN = "train"
-ARRAY_NAME = re.compile("[0-9a-f]{32}\\.raw")
-ITEM_BYTES = {"uint8": 1, "float32": 4}
 MAX_LOADED = 4  # data sets in one process
 
 # For each file: split/name of its pair, file, bytes, time of the last change in ns.
 Stamp = tuple[tuple[str, str, int, int], ...]
 # "sources": [[file, bytes, time of the last change in ns, SHA-256], ...]
 # "arrays": [[file, shape, dtype, bytes], ...]
+# "reader": READER
+# "turned": files that have an EXIF orientation; absent if none has
 Entry = dict[str, Any]
-
-
-class ArrayOnDisk:
-    """An image (3, H, W) on disk; an index reads the pixels that it selects as a tensor.
-
-    Args:
-        path: file of the array.
-        shape: (3, H, W).
-        dtype: "uint8" or "float32".
-    """
-
-    def __init__(self, path: Path, shape: Sequence[int], dtype: str) -> None:
-        self.path, self.shape, self.dtype = path, tuple(shape), dtype
-
-    def __getitem__(self, index: Any) -> Tensor:
-        import numpy
-
-        return torch.from_numpy(
-            numpy.array(numpy.memmap(self.path, self.dtype, "r", shape=self.shape)[index])
-        )
 
 
 def read_pair(photograph: Photograph) -> Pair:
@@ -207,6 +188,7 @@ def _load(root: Path, name: str, splits: Splits, hold_out: bool) -> DecodedDataS
     ]
     scenes = {scene for _, scene in by_scene}
     held_out = select_held_out(sorted(scenes)) if hold_out else ()
+    _warn_of_equal(root, entries)
     train = tuple(photograph for photograph, scene in by_scene if scene not in held_out)
     return DecodedDataSet(
         train=train,
@@ -215,6 +197,22 @@ def _load(root: Path, name: str, splits: Splits, hold_out: bool) -> DecodedDataS
         test={split: LazyPairs(pairs) for split, pairs in photographs.items()},
         fingerprint=_fingerprint(name, entries),
     )
+
+
+def _warn_of_equal(root: Path, entries: Mapping[str, Entry]) -> None:
+    """Warn if clean photographs are both trained on and tested on; worker processes do not."""
+    clean = {key: entry["arrays"][-1][0] for key, entry in entries.items()}
+    trained = {array: key for key, array in clean.items() if key.startswith(f"{TRAIN}/")}
+    equal = [key for key in clean if clean[key] in trained and not key.startswith(f"{TRAIN}/")]
+    if equal and multiprocessing.parent_process() is None:
+        LOG.warning(
+            "prunebench: warning: %d test photographs of %s are also trained on, which makes the "
+            "results too good: %s is equal to %s; remove one of each pair",
+            len(equal),
+            root,
+            equal[0],
+            trained[clean[equal[0]]],
+        )
 
 
 def _iterate_pairs(splits: Splits) -> Iterator[tuple[str, PhotoPair]]:
@@ -247,7 +245,11 @@ def _change_time_ns(status: os.stat_result) -> int:
 def _fingerprint(name: str, entries: Mapping[str, Entry]) -> str:
     """SHA-256, as hex, of the data set's name, and of the names and bytes of all files."""
     files = [
-        [key, *([file, sha256] for file, _, _, sha256 in entry["sources"])]
+        [
+            key,
+            *([file, sha256] for file, _, _, sha256 in entry["sources"]),
+            *(["turned", file] for file in entry.get("turned", ())),
+        ]
         for key, entry in entries.items()
     ]
     return hashlib.sha256(json.dumps([VERSION, name, files]).encode()).hexdigest()
@@ -257,11 +259,40 @@ def _decode_missing(root: Path, folder: Path, splits: Splits) -> dict[str, Entry
     """Decode the pairs that the cache lacks; return split/name -> entry of all."""
     sources = _SourceFiles(root)
     pairs = {f"{split}/{pair.name}": pair for split, pair in _iterate_pairs(splits)}
-    entries = {key: _find_entry(key, pair, folder, sources) for key, pair in pairs.items()}
-    missing = [key for key, entry in entries.items() if entry is None]
-    for key in _show_progress(missing, folder):
-        entries[key] = _decode(key, pairs[key], folder, sources)
-    return {key: entry for key, entry in entries.items() if entry is not None}
+    found = {key: _find_entry(key, pair, folder, sources) for key, pair in pairs.items()}
+    unusable = _verify(folder, _array_files(filter(None, found.values())))
+    missing = [
+        key
+        for key, entry in found.items()
+        if entry is None or not unusable.isdisjoint(_array_files([entry]))
+    ]
+    for key in _show_progress(missing, f"preparing photographs in {folder}"):
+        found[key] = _decode(key, pairs[key], folder, sources)
+    entries = {key: entry for key, entry in found.items() if entry is not None}
+    os.environ[VERIFIED + folder.name] = _stamp_arrays(folder, _array_files(entries.values()))
+    return entries
+
+
+def _verify(folder: Path, files: Sequence[str]) -> set[str]:
+    """Return the arrays that cannot be used; trust those that this run has verified."""
+    if os.environ.get(VERIFIED + folder.name) == _stamp_arrays(folder, files) != "":
+        return set()
+    progress = _show_progress(files, f"verifying photographs in {folder}", delay=2)
+    return find_unusable(folder, progress)
+
+
+def _array_files(entries: Iterable[Entry]) -> list[str]:
+    """Return the names of the arrays of entries, each once."""
+    return sorted({file for entry in entries for file, *_ in entry["arrays"]})
+
+
+def _stamp_arrays(folder: Path, files: Sequence[str]) -> str:
+    """Return a text that changes when an array changes; "" if one is missing."""
+    try:
+        status = [(folder / file).stat() for file in files]
+    except FileNotFoundError:
+        return ""
+    return _digest([[one.st_ino, one.st_size, _change_time_ns(one)] for one in status])
 
 
 def _digest(content: Any) -> str:
@@ -305,57 +336,41 @@ class _SourceFiles:
 
 
 def _find_entry(key: str, pair: PhotoPair, folder: Path, sources: _SourceFiles) -> Entry | None:
-    """Return the cache's entry of a pair; None if its files have changed or arrays are missing."""
+    """Return the cache's entry of a pair; None if there is none, or its files have changed."""
     try:
         entry = read_json_limited(folder / f"{_digest(key)}.json")
         unchanged = [source[:3] for source in entry["sources"]] == [
             sources.stamp(file) for file in pair.files
         ]
-        complete = all(map(_is_valid_array, entry["arrays"])) and all(
-            (folder / file).stat().st_size == size for file, *_, size in entry["arrays"]
-        )
+        usable = entry["reader"] == READER and all(map(is_valid_description, entry["arrays"]))
     except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: decode it again
         return None
-    return entry if unchanged and complete else None
-
-
-def _is_valid_array(description: Any) -> bool:
-    """Return whether [file, shape, dtype, bytes] can describe an array in the cache's folder."""
-    file, shape, dtype, size = description
-    is_image = len(shape) == 3 and all(type(length) is int and length > 0 for length in shape)
-    return bool(
-        ARRAY_NAME.fullmatch(file)
-        and dtype in ITEM_BYTES
-        and is_image
-        and size == ITEM_BYTES[dtype] * math.prod(shape)
-    )
+    return entry if unchanged and usable else None
 
 
 def _decode(key: str, pair: PhotoPair, folder: Path, sources: _SourceFiles) -> Entry:
     """Decode a pair, write its arrays and then the entry that refers to them."""
-    arrays: list[tuple[str, list[int], str, int]] = []
-    for image in pair.read():
-        pixels = image.numpy()
-        content = pixels.tobytes()
-        file = f"{checksum(content)[:32]}.raw"
-        arrays.append((file, list(pixels.shape), str(pixels.dtype), len(content)))
-        if not (folder / file).is_file() or (folder / file).stat().st_size != len(content):
-            atomic.write(folder / file, content)
+    arrays = [write_array(folder, image) for image in pair.read()]
     stamps = [sources.stamp_and_checksum(file) for file in pair.files]
-    entry = {"sources": stamps, "arrays": arrays}
+    entry = {"reader": READER, "sources": stamps, "arrays": arrays}
+    if turned := [
+        stamp[0] for file, stamp in zip(pair.files, stamps, strict=True) if file in TURNED
+    ]:
+        entry["turned"] = turned
     atomic.write(folder / f"{_digest(key)}.json", json.dumps(entry).encode())
     return entry
 
 
-def _show_progress(keys: Sequence[str], folder: Path) -> Iterator[str]:
-    """Yield the keys, and show progress on stderr."""
+def _show_progress(items: Sequence[str], text: str, delay: float = 0) -> Iterator[str]:
+    """Yield the items, and show progress on stderr, after a delay in seconds."""
     from tqdm import tqdm
 
     yield from tqdm(
-        keys,
-        f"preparing photographs in {folder}",
+        items,
+        text,
         unit="photo",
         leave=False,
         mininterval=2,
-        disable=len(keys) < PROGRESS_FROM,
+        delay=delay,
+        disable=len(items) < PROGRESS_FROM,
     )

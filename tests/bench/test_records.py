@@ -102,6 +102,11 @@ def test_a_digest_is_the_same_on_every_machine() -> None:
     assert digest({"b": 1, "a": [1.5, "x"]}) == hashlib.sha256(b'{"a":[1.5,"x"],"b":1}').hexdigest()
 
 
+def test_a_label_that_is_read_cannot_command_a_terminal() -> None:
+    stored = replace(CELL, label="a\x1b[2J\u202eb").to_json()
+    assert Cell.from_json(stored).label == "a?[2J?b"
+
+
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe(averaging=0.9)])
 def test_a_cell_survives_json(recipe: Recipe) -> None:
     cell = replace(CELL, recipe=recipe)

@@ -10,12 +10,13 @@ give other results.
 """
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from threading import Thread
 from typing import Any
 
@@ -23,12 +24,13 @@ from bench.errors import ConfigError
 from bench.files import atomic
 from bench.plugins.options import build_task
 from bench.plugins.registry import METHODS, load_plugin
+from bench.plugins.source_files import method_source
 from bench.records import Cell
 from bench.runner.environment import installed_version
 from bench.runner.executors.remote_progress import ProgressRelay
 from bench.runner.run import AnyJob, JobRunner
 from bench.study.store import Store
-from bench.study.study import Job, method_source
+from bench.study.study import Job
 from bench.training.trainer import choose_device
 
 POLL_SECONDS = 1.0
@@ -95,30 +97,31 @@ def run_remotely(
     """
     parent = os.getppid()
     _check_same_inputs(job, runner, driver_version)
-    with TemporaryDirectory(prefix="prunebench-") as name:
-        folder = Path(name)
+    atomic.clear_drafts(Path(gettempdir()), f"{atomic.SCRATCH}*.draft")  # of killed jobs
+    with atomic.scratch_folder(Path(gettempdir())) as folder:
         unpack(network, folder)
         messages: SimpleQueue[Message | BaseException | None] = SimpleQueue()
         local_runner = replace(runner, folder=folder)
         arguments = (job, local_runner, set(network), messages)
         # A thread of its own, so that the job continues while no message is read.
         Thread(target=_run_job, args=arguments, daemon=True).start()
-        while (message := _next_message(messages, parent)) is not None:
+        while (message := _next_message(messages, parent, folder)) is not None:
             if isinstance(message, BaseException):
                 raise message
             yield message
 
 
-def _next_message(messages: SimpleQueue, parent: int) -> Any:
+def _next_message(messages: SimpleQueue, parent: int, folder: Path) -> Any:
     """Wait for the next message.
 
-    Ends this process if its parent is gone, because then no one reads the messages.
+    Removes the folder and ends this process if its parent is gone: no one reads the messages then.
     """
     while True:
         try:
             return messages.get(timeout=POLL_SECONDS)
         except Empty:
             if os.getppid() != parent:
+                shutil.rmtree(folder, ignore_errors=True)
                 os._exit(1)
 
 

@@ -41,6 +41,22 @@ def test_a_broken_method_is_told_which_promises_it_breaks(
     assert (statuses["is a method"], statuses["cites its source"]) == ("passed", "passed")
 
 
+PRINTS = BROKEN.replace(
+    "return Pruned(model)",
+    'print("from the method"); os.system("echo from a program"); return Pruned(model)',
+)
+
+
+def test_what_a_method_prints_is_not_among_the_answers(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(f"import os\n{PRINTS}")
+    main(["check", "mine.py", "--json"])
+    answers, rest = capfd.readouterr()
+    assert json.loads(answers)
+    assert "from the method" in rest and "from a program" in rest
+
+
 @pytest.mark.parametrize(
     ("what", "answer"),
     [

@@ -1,10 +1,12 @@
 """prunebench table: the table of a stored run, or of several."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bench.cli.main import main
+from bench.study.store import Store
 
 RUN = ["run", "tiny.toml", "--no-mlflow", "-q", "--executor", "serial"]
 
@@ -31,6 +33,15 @@ def test_table_works_from_the_records_alone(capsys: pytest.CaptureFixture[str]) 
     assert "| narrow" in print_table(capsys, "here", "--format", "md")
     assert "method & 0.75 & 0.5" in print_table(capsys, "here", "--format", "tex")
     assert "label & ratio & budget MiB" in print_table(capsys, "here", "--format", "tex", "--wide")
+
+
+def test_no_stored_text_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store("here")
+    for record in store.records():
+        text = "\x1b]0;title\a"
+        store.write(replace(record, status="failed", reason=text, phase=text))
+    for words in ([], ["--wide"], *(["--format", fmt] for fmt in ("md", "csv", "tex", "json"))):
+        assert "\x1b" not in print_table(capsys, "here", *words)
 
 
 def test_against_takes_a_label_in_upper_or_lower_case(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Atomic file writes, and the error when the disk refuses one."""
 
 import errno
+import platform
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,16 @@ def test_a_disk_error_can_be_sent_from_a_worker() -> None:
         multiprocessing.reduction.ForkingPickler.dumps(DiskError("one line"))
     )
     assert isinstance(sent, DiskError) and str(sent) == "one line"
+
+
+def test_a_scratch_folder_goes_at_its_end_or_once_its_process_is_gone(tmp_path: Path) -> None:
+    with atomic.scratch_folder(tmp_path / "made") as folder:
+        (folder / "file").touch()
+        atomic.clear_drafts(tmp_path)
+        assert (folder / "file").exists()
+    assert list((tmp_path / "made").iterdir()) == []
+    no_process = 2**22 + 1
+    left = tmp_path / f"{atomic.SCRATCH}x.{platform.node()}.{no_process}.draft"
+    (left / "inner").mkdir(parents=True)
+    atomic.clear_drafts(tmp_path)
+    assert not left.exists()

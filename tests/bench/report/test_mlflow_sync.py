@@ -1,11 +1,13 @@
 """Records in MLflow: the copy is complete, has no duplicates, and no failure costs a record."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
@@ -15,7 +17,7 @@ import pytest
 
 from bench.files.lock import hold_lock
 from bench.report.frame import merge_rows
-from bench.report.mlflow_state import read_note, write_note
+from bench.report.mlflow_state import check_intact, read_note, write_note
 from bench.report.mlflow_sync import MlflowCopy, log_study, tracking_uri
 from bench.study.store import Store
 from tests.bench.report.mlflow_in_memory import Server
@@ -341,3 +343,70 @@ def test_a_run_does_not_wait_for_another_that_is_writing_to_mlflow(folder: Path)
     with hold_lock(folder.parent.parent / "mlflow.db.lock"):
         MlflowCopy(store).on_record(store.records()[0])
     assert not (folder.parent.parent / "mlflow.db").exists()
+
+
+def test_a_folder_of_any_name_has_its_database_in_it(tmp_path: Path) -> None:
+    name = "ü 100%25 #x?y"
+    folder = tmp_path / name / "runs" / "demo"
+    assert log_study(folder, "demo", [record(cell())]) == 1
+    assert (tmp_path / name / "mlflow.db").is_file()
+    assert (tmp_path / name / "mlflow.db.lock").is_file()
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+@pytest.mark.parametrize("start", [0, 4096])
+def test_a_damaged_database_is_named_at_once(
+    start: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = folder.parent.parent / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("create table numbers (number integer primary key)")
+        connection.executemany("insert into numbers values (?)", ((i,) for i in range(2000)))
+        connection.commit()
+    check_intact(database)
+    content = database.read_bytes()
+    database.write_bytes(content[:start] + b"x" * 2000 + content[start + 2000 :])
+    assert log_study(folder, "demo", [record(cell())]) is None
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{database} is damaged" in said and "move it away, and it is made anew" in said
+
+
+def test_of_another_database_of_the_same_name_nothing_is_noted(folder: Path) -> None:
+    uri = tracking_uri(folder)
+    database = folder.parent.parent / "mlflow.db"
+    database.touch()
+    note = read_note(folder, uri) | {"parent": "p", "records": {"k": {"run": "r"}}}
+    write_note(folder, uri, note)
+    assert read_note(folder, uri)["records"] == note["records"]
+    database.rename(database.with_name("away"))
+    database.touch()
+    assert (read_note(folder, uri)["records"], read_note(folder, uri)["parent"]) == ({}, "p")
+
+
+def test_waiting_for_another_process_is_told_and_ends(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("bench.files.lock.NOTICE_SECONDS", 0.01)
+    monkeypatch.setattr("bench.files.lock.LIMIT_SECONDS", 0.02)
+    lock = folder.parent.parent / "mlflow.db.lock"
+    with hold_lock(lock):
+        assert log_study(folder, "demo", [record(cell())]) is None
+    assert f"waiting for another process, which has locked {lock}" in caplog.text
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "wait for it or end it, and repeat the command" in said
+
+
+def test_temporary_files_of_a_copy_are_in_the_run_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents: list[Path] = []
+    monkeypatch.setattr(
+        "bench.report.mlflow_sync._copy_study",
+        lambda *_: parents.append(Path(tempfile.mkdtemp()).parent),
+    )
+    log_study(folder, "demo", [record(cell())])
+    assert parents[0].parent == folder and not parents[0].exists()
+    assert Path(tempfile.gettempdir()) != parents[0]

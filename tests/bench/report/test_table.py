@@ -135,3 +135,11 @@ def test_a_label_is_text_in_every_format() -> None:
     assert "<b>mosp</b> | a\\_1 \\& \\$x\\$ ?[2J & 0.5" in render(records, "tex")
     assert json.loads(render(records, "json"))[1]["label"] == label
     assert list(csv.DictReader(io.StringIO(render(records, "csv"))))[1]["label"] == label
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_no_cell_of_a_csv_is_a_formula(label: str) -> None:
+    records = [record(cell("unpruned", 1.0)), record(cell(label))]
+    rows = list(csv.DictReader(io.StringIO(render(records, "csv"))))
+    assert rows[1]["label"] == f"'{label}"
+    assert not any(value[:1] in ("=", "+", "@") for row in rows for value in row.values())

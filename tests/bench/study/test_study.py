@@ -1,7 +1,6 @@
 """Studies: the cells of a file, and a message of one line for every mistake in it."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -9,9 +8,7 @@ import pytest
 from bench.errors import ConfigError
 from bench.report.paper_comparison import read_paper_table
 from bench.study.study import (
-    _normalize_code,
     load_study,
-    method_source,
     packaged_studies,
     study_from_values,
 )
@@ -109,6 +106,7 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
             "give 'finetune' or 'none' or 'scratch'",
         ),
         ("methods=[{label='x'}]", "give a name in quotes or a table"),
+        ("methods=[{method='narrow', label=\"\\u001b[2J\"}]", "without control characters"),
         ("methods=[]", "at least one method"),
         ("methods=['narrow', 'narrow']", "two rows are called 'narrow'"),
         ("methods=['narrow', {method='narrow', label='x'}]", "rows 'narrow' and 'x' are the same"),
@@ -244,57 +242,6 @@ def test_a_changed_source_makes_new_cells(tmp_path, monkeypatch, study):
     assert [replace(cell, method_source="") for cell in before] == [
         replace(cell, method_source="") for cell in after
     ]
-
-
-def test_the_hash_of_a_package_covers_all_of_its_files(tmp_path, monkeypatch):
-    package = tmp_path / "plug"
-    package.mkdir()
-    (package / "__init__.py").write_text("class Plug: ...\n")
-    (package / "part.py").write_text("x = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    from plug import Plug  # type: ignore[import-not-found]
-
-    before = method_source(Plug)
-    (package / "part.py").write_text("x = 2\n")
-    assert method_source(Plug) != before and method_source(Narrow) == method_source(Narrow)
-
-
-CODE = """from bench.surgery import remove as cut
-
-
-def f(a, b):
-    return cut(a) + b
-"""
-SAME_HASH = {
-    "comments": CODE.replace("return", "# Why.\n    return"),
-    "docstrings": (
-        '"""A file."""\n' + CODE.replace("    return", '    """A function."""\n    return')
-    ),
-    "formatting": CODE.replace("(a, b)", "(\n    a,\n    b,\n)").replace("cut(a)", "(cut( a ))"),
-    "departures": CODE + "departures: tuple[str, ...] = ('a text',)\n",
-    "departures without a type": CODE + "departures = ('a text',)\n",
-    "import paths": "import os\n" + CODE.replace("bench.surgery", "bench.elsewhere"),
-}
-OTHER_HASH = {
-    "an operator": CODE.replace("+ b", "- b"),
-    "a default": CODE.replace("b)", "b=1)"),
-    "what an alias stands for": CODE.replace("remove as cut", "insert as cut"),
-}
-
-
-def _normalize(code: str, folder: Path) -> str:
-    (folder / "f.py").write_text(code)
-    return _normalize_code(folder / "f.py")
-
-
-@pytest.mark.parametrize("change", SAME_HASH)
-def test_the_hash_of_a_method_does_not_depend_on(change: str, tmp_path: Path) -> None:
-    assert _normalize(SAME_HASH[change], tmp_path) == _normalize(CODE, tmp_path)
-
-
-@pytest.mark.parametrize("change", OTHER_HASH)
-def test_the_hash_of_a_method_depends_on(change: str, tmp_path: Path) -> None:
-    assert _normalize(OTHER_HASH[change], tmp_path) != _normalize(CODE, tmp_path)
 
 
 def test_an_option_that_a_method_rejects_raises_config_error(study):

@@ -4,6 +4,7 @@ A file is decoded once, and again after it has changed; large data sets stay on 
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tasks.data import array_files
 from tasks.data import decoded_cache as module
 from tasks.data.decoded_cache import load_data_set, select_held_out
 from tasks.data.pairs import CropSampler, PairedCrops
@@ -166,6 +168,7 @@ GROWTH = """
 import resource, sys, torch
 from pathlib import Path
 from typing import Any
+from tasks.data import array_files
 from tasks.data import decoded_cache as module
 from tasks.data.pairs import CropSampler, PairedCrops
 from tasks.data.folders import pairs_folder
@@ -217,3 +220,116 @@ def test_an_entry_that_points_elsewhere_is_not_followed(
         (entry.parent / name).write_bytes(bytes(3))
     module._LOADED.clear()
     assert torch.equal(load_data_set(tmp_path, PAIRS).train[0].images[1], honest.train[0].images[1])
+
+
+def overwrite(path: Path, count: int = 20) -> None:
+    """Change some bytes of a file, and not its size."""
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(bytes(255 - byte for byte in path.read_bytes()[100 : 100 + count]))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_damaged_arrays_are_set_aside_and_decoded_again_with_one_warning(
+    in_memory: bool,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 2**20 if in_memory else 0)
+    before = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    clean = before.test["val"][0].clean
+    arrays = list(cache.rglob("*.raw"))
+    for path in arrays:
+        overwrite(path)
+    another_run(monkeypatch)
+    after = load_data_set(tmp_path, PAIRS)
+    assert torch.equal(after.test["val"][0].clean, clean)
+    assert after.fingerprint == before.fingerprint
+    assert len(caplog.messages) == 1 and f"{len(arrays)} decoded images" in caplog.text
+    assert len(list(cache.rglob("*.raw.damaged"))) == len(arrays)
+
+
+def another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what this process knows of the cache."""
+    module._LOADED.clear()
+    for name in [name for name in os.environ if name.startswith(module.VERIFIED)]:
+        monkeypatch.delenv(name)
+
+
+def test_a_run_verifies_an_array_once_unless_it_changes(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[Path] = []
+    is_intact = array_files._is_intact
+    monkeypatch.setattr(
+        array_files, "_is_intact", lambda path: (looked_at.append(path), is_intact(path))[1]
+    )
+    load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    another_run(monkeypatch)
+    load_data_set(tmp_path, PAIRS)
+    arrays = set(cache.rglob("*.raw"))
+    assert len(looked_at) == len(arrays) and set(looked_at) == arrays
+    module._LOADED.clear()  # as in a process that the run starts
+    load_data_set(tmp_path, PAIRS)
+    assert len(looked_at) == len(arrays)
+    os.utime(looked_at[0], ns=(0, 0))
+    module._LOADED.clear()
+    load_data_set(tmp_path, PAIRS)
+    assert len(looked_at) == 2 * len(arrays)
+
+
+def test_what_an_older_program_decoded_is_decoded_again(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    for path in cache.rglob("*.json"):
+        entry = json.loads(path.read_text())
+        del entry["reader"]
+        path.write_text(json.dumps(entry))
+    read: list[Path] = []
+    decode = module._decode
+    monkeypatch.setattr(
+        module, "_decode", lambda key, *rest: (read.append(key), decode(key, *rest))[1]
+    )
+    another_run(monkeypatch)
+    assert load_data_set(tmp_path, PAIRS).fingerprint == before.fingerprint
+    assert len(read) == 5
+
+
+def test_a_side_with_an_orientation_is_turned_and_changes_the_fingerprint(tmp_path: Path) -> None:
+    """The same pixels, upright in one file and upside down with orientation 3 in the other."""
+    plain = load_data_set(make_pairs_folder(tmp_path), PAIRS)
+    path = tmp_path / "val/noisy/val0.png"
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 3
+        image.transpose(Image.Transpose.ROTATE_180).save(path, exif=exif)
+    turned = load_data_set(tmp_path, PAIRS)
+    assert torch.equal(turned.test["val"][0].degraded, plain.test["val"][0].degraded)
+    entries = module._decode_missing(
+        tmp_path.resolve(), module.cache_folder() / "x", PAIRS.find_splits(tmp_path)
+    )
+    turned_entries = [entry for entry in entries.values() if "turned" in entry]
+    assert [entry["turned"] for entry in turned_entries] == [["val/noisy/val0.png"]]
+    untouched = {
+        key: {name: value for name, value in entry.items() if name != "turned"}
+        for key, entry in entries.items()
+    }
+    name = f"{PAIRS.name} {PAIRS.variant}"
+    assert module._fingerprint(name, entries) == turned.fingerprint
+    assert module._fingerprint(name, untouched) != turned.fingerprint
+
+
+def test_photographs_that_are_trained_on_and_tested_on_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_pairs_folder(tmp_path)
+    for side in ("noisy", "clean"):
+        photograph = (tmp_path / f"train/{side}/train1.png").read_bytes()
+        (tmp_path / f"val/{side}/val0.png").write_bytes(photograph)
+    load_data_set(tmp_path, PAIRS)
+    (warning,) = caplog.messages
+    assert "1 test photographs" in warning
+    assert "val/val0.png is equal to train/train1.png" in warning

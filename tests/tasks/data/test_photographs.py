@@ -8,7 +8,7 @@ import numpy
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from bench.errors import ConfigError
 from tasks.data.photographs import read_photograph, to_float
@@ -128,3 +128,54 @@ def test_a_folder_with_the_name_of_an_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.png").mkdir()
     with pytest.raises(ConfigError, match=r"x\.png cannot be read as an image"):
         read_photograph(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 10))
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+def test_an_orientation_is_applied_as_viewers_do(
+    ending: str, orientation: int, tmp_path: Path
+) -> None:
+    pixels = numpy.random.default_rng(0).integers(0, 256, (5, 7, 3), numpy.uint8)
+    pixels = numpy.kron(pixels, numpy.ones((8, 8, 1), numpy.uint8))  # survives JPEG
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(path := tmp_path / f"turned.{ending}", exif=exif)
+    with Image.open(path) as stored:
+        shown = numpy.array(ImageOps.exif_transpose(stored).convert("RGB"))
+    assert torch.equal(read_photograph(path).permute(1, 2, 0), torch.from_numpy(shown))
+    upright = read_photograph(path).permute(1, 2, 0).shape == (40, 56, 3)
+    assert upright == (orientation not in (5, 6, 7, 8))
+
+
+def test_16_bit_and_cmyk_are_turned_too(tmp_path: Path) -> None:
+    deep = Image.fromarray(RAMP.astype(numpy.uint16) * 170)
+    for image, ending in ((deep, "png"), (Image.fromarray(RAMP).convert("CMYK"), "jpg")):
+        image.save(plain := tmp_path / f"plain.{ending}")
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(turned := tmp_path / f"turned.{ending}", exif=exif)
+        expected = torch.rot90(read_photograph(plain), -1, (1, 2))
+        assert torch.equal(read_photograph(turned), expected)
+
+
+def test_metadata_that_cannot_be_read_turn_nothing(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(path := tmp_path / "odd.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert read_photograph(path).shape == (3, 16, 24)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_a_png_takes_seven_bytes_a_pixel_while_it_is_decoded(tmp_path: Path) -> None:
+    side = 2000
+    Image.new("RGB", (side, side), "red").save(path := tmp_path / "large.png", compress_level=1)
+    read_photograph(path)  # what is loaded once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _status_bytes("VmRSS")
+    image = read_photograph(path)
+    assert _status_bytes("VmHWM") - before < 8.5 * side * side
+    assert image.shape == (3, side, side)
+
+
+def _status_bytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
