@@ -28,7 +28,9 @@ REQUEST = PruneRequest(
 
 
 def prune(*words: str) -> int:
-    return main(["prune", "narrow", "--backbone", "tiny", "--device", "cpu", *words])
+    return main(
+        ["prune", "narrow", "--backbone", "tiny", "--device", "cpu", "--executor", "serial", *words]
+    )
 
 
 def test_prune_gives_each_option_to_the_method_the_backbone_or_the_task() -> None:

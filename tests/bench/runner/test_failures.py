@@ -103,7 +103,7 @@ def test_a_network_that_gives_no_numbers_is_a_failed_row(
 @pytest.mark.parametrize(
     ("function", "phase"),
     [
-        ("bench.runner.job.load_or_train", "pretrain"),
+        ("bench.runner.job_context.load_or_train", "pretrain"),
         ("tests.fakes.narrow_network", "search"),
         ("bench.runner.job.measure_pruned_network", "check"),
         ("bench.runner.job.evaluate", "evaluate"),
