@@ -275,8 +275,8 @@ class Method(ABC):
     def scoring_passes(self, recipe: Recipe) -> int:
         """Declare how many backward passes one result needs outside `trainer.fit`, at most.
 
-        Gradient scores need them; by default one for each calibration crop. A row with more is
-        marked.
+        Gradient scores of your own need them; by default one for each calibration crop. Scores of
+        the harness are known. A row with more is marked.
         """
         return recipe.calibration_crops
 

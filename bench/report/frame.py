@@ -113,6 +113,7 @@ def _frame_row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "reason": "",
         "phase": "",
         "note": "",
+        "unbooked": 0,
         "bottleneck": "",
         "measured_on": "",
     }
@@ -150,7 +151,8 @@ def _record_fields(record: Record) -> dict[str, Any]:
     if record.status != "done":
         costs = dict.fromkeys(costs)
     notes = {
-        "note": str(record.environment.get("note", "")),
+        "note": _join_distinct((record.environment.get("note", ""), *record.findings)),
+        "unbooked": sum(record.unbooked.values()),
         "bottleneck": _describe_bottleneck(record),
     }
     return fields | _measured_fields(record) | scores | input_scores | costs | notes
@@ -232,6 +234,7 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
     )
     merged |= {"status": status, "reason": str(worst["reason"]), "phase": str(worst["phase"])}
     notes = [*group["note"], *_count_texts(group["bottleneck"].tolist())]
+    merged |= {"unbooked": int(group["unbooked"].max())}
     merged |= {"note": _join_distinct(notes), "measured_on": _join_distinct(group["measured_on"])}
     return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}
 

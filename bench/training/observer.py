@@ -2,9 +2,9 @@
 
 The meter counts what passes through the trainer. The observer sees the whole process: every step of
 a torch optimizer and every backward pass. A method that trains in a loop of its own, or takes a
-training back with `branch()` and keeps its weights, has more steps than it has booked. What bypasses
-torch's Python entry points (C++ code, another process) is not seen. Forward passes alone train
-nothing: the meter counts those of the method's network and its copies.
+training back with `branch()` and keeps its weights, has more steps than it has booked. What
+bypasses torch's Python entry points (C++ code, another process) is not seen. Forward passes alone
+train nothing: the meter counts those of the method's network and its copies.
 """
 
 from collections import Counter
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from bench.torch_state import is_scoring
 from bench.training.meter import Cost
 
 OPTIMIZER_STEPS = "optimizer steps"
@@ -81,7 +82,7 @@ class Observer:
         run_backward = torch.autograd._engine_run_backward
 
         def count_backward(*arguments: Any, **options: Any) -> Any:
-            self._seen[BACKWARD_PASSES] += 1
+            self._seen[BACKWARD_PASSES] += not is_scoring()
             return run_backward(*arguments, **options)
 
         step_hook = register_optimizer_step_post_hook(lambda *_: self.count(OPTIMIZER_STEPS))
