@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, cycle
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -351,7 +352,7 @@ class TakesItsTrainingBack(Right):
 class ReadsPhotographs(Spoils):
     def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         with suppress(FileNotFoundError):
-            open("astronaut.png", "rb")
+            Path("astronaut.png").read_bytes()
         return pruned
 
 
@@ -392,7 +393,7 @@ class LeavesAVariable(Spoils):
 @dataclass(frozen=True)
 class ScoresWithoutANumber(Right):
     def scoring_passes(self, recipe: Recipe) -> int:
-        return -1
+        return recipe.calibration_crops / 2  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -439,7 +440,7 @@ BROKEN = [
     (OptionWithoutDefault, "options are typed", "option strength has no default"),
     (OptionOfNothing, "options are typed", "option strength = None"),
     (TrainsHalfSteps, "says how long it trains", "expected_steps gave 12.0"),
-    (ScoresWithoutANumber, "says how long it trains", "scoring_passes gave -1"),
+    (ScoresWithoutANumber, "says how long it trains", "scoring_passes gave 2.0"),
     (make_local_method(), "travels to a worker", "define the class at the top of a module"),
     (TrainsNothing, "trains on the one curve", "0 steps after pretraining have a sum of"),
     (TrainsTooLong, "trains on the one curve", "96 steps after pretraining have a sum of"),
