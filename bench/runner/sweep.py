@@ -43,6 +43,7 @@ def sweep(context: JobContext, trainer: TaskTrainer) -> Iterator[Outcome]:
     cell = context.first_cell
     passes = context.method.scoring_passes(cell.effective_recipe)
     torch_seed = derive_seed(cell.seed, "torch")
+    _ = trainer.crops, trainer.calibration  # a task may split its photographs when they are read
     while waiting:
         with (
             _without_test_photographs(context.task),

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from bench.contract import Objective, Phase, Recipe, Task
+from bench.contract import Crops, Objective, Phase, Recipe, Task
 from bench.errors import ConfigError, PluginError
 from bench.files.hashing import digest
 from bench.torch_state import eval_mode, to_channels_last
@@ -142,7 +142,8 @@ class TaskTrainer:
         ]
 
     @cached_property
-    def _crops(self) -> Any:
+    def crops(self) -> Crops:
+        """The source of training crops."""
         return self.task.training_pairs(self.data)
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -153,7 +154,7 @@ class TaskTrainer:
     def draw_batch(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw one training batch and count its crops."""
         self._count_samples(self.recipe.batch)
-        degraded, clean = self._crops.sample(self.recipe.batch, self.recipe.patch, generator)
+        degraded, clean = self.crops.sample(self.recipe.batch, self.recipe.patch, generator)
         return self._to_device(degraded), self._to_device(clean)
 
     def _count_samples(self, count: int) -> None:
