@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Budget, Convention, Inputs, Kept, Method, Pruned, Recipe, Shape, Task
-from bench.errors import ConfigError, PluginError
+from bench.errors import ConfigError, Infeasible, PluginError
 from bench.export import saved
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
@@ -229,7 +229,10 @@ def _make_budget(
 
 
 def _prune(experiment: _Experiment) -> tuple[Pruned, Cost, Findings]:
-    """Run the method; return its result, its cost, and what it did beyond the rules."""
+    """Run the method; return its result, its cost, and what it did beyond the rules.
+
+    A sweep of one budget, as in a study: the cost is read before the method ends a branch.
+    """
     trainer = experiment.make_trainer("method")
     torch_seed = derive_seed(experiment.seed, "torch")
     passes = experiment.method.scoring_passes(experiment.recipe)
@@ -237,9 +240,13 @@ def _prune(experiment: _Experiment) -> tuple[Pruned, Cost, Findings]:
         call_method(experiment.model, trainer, torch_seed, passes) as call,
         trainer.meter.enter_phase("search"),
     ):
-        pruned = experiment.method.prune(call.network, experiment.budget, trainer)
+        items = iter(experiment.method.sweep(call.network, [experiment.budget], trainer))
+        _, pruned = next(items, (experiment.budget, None))
         spent = trainer.meter.cost()
         findings = call.find()
+        getattr(items, "close", lambda: None)()
+    if isinstance(pruned, Infeasible):
+        raise pruned
     if not isinstance(pruned, Pruned):
         raise PluginError(
             f"{experiment.method_name} gave back a {type(pruned).__name__}, not a Pruned"

@@ -139,7 +139,7 @@ class MethodEvidence:
     @cached_property
     def sweep_call(self) -> MethodCall:
         """One sweep over the three budgets."""
-        return self._run(self._sweep(self.budgets), self._make_trainer())
+        return self._run(self._sweep(self.budgets), self._make_trainer(), is_sweep=True)
 
     @cached_property
     def prune_call(self) -> MethodCall:
@@ -172,12 +172,13 @@ class MethodEvidence:
             )
             with suppress(Killed):
                 self._run(prune_middle, dying)
-            return self._run(self._sweep(self.budgets), self._make_trainer(checkpoints))
+            trainer = self._make_trainer(checkpoints)
+            return self._run(self._sweep(self.budgets), trainer, is_sweep=True)
 
     @cached_property
     def other_sweep_call(self) -> MethodCall:
         """A sweep over other budgets, one of which is not possible."""
-        return self._run(self._sweep(self.other_budgets), self._make_trainer())
+        return self._run(self._sweep(self.other_budgets), self._make_trainer(), is_sweep=True)
 
     @cached_property
     def impossible_call(self) -> MethodCall:
@@ -237,8 +238,11 @@ class MethodEvidence:
 
         return call
 
-    def _run(self, call: Call, trainer: TaskTrainer) -> MethodCall:
-        """Make a call, and note what it changes."""
+    def _run(self, call: Call, trainer: TaskTrainer, is_sweep: bool = False) -> MethodCall:
+        """Make a call, and note what it changes.
+
+        Work is booked in sweeps, as in a study: `prune` may end a branch before it returns.
+        """
         _ = self.options_before  # stores the options before the first call
         passes = self.method.scoring_passes(RECIPE)
         before = _input_traits(trainer.prepare(deepcopy(self.network)), trainer)
@@ -260,7 +264,7 @@ class MethodEvidence:
                             outcome = detach_result(outcome, trainer)
                         outcomes.append((budget, outcome))
                         costs.append(trainer.meter.cost())
-                        self._note(watch.find())
+                        self._note(watch.find(), is_sweep)
                 except Exception as raised:
                     error = raised
                 self.changed_state += watch.state.find_changes()
@@ -268,9 +272,9 @@ class MethodEvidence:
         self.changed_inputs += [name for name in after if after[name] != before[name]]
         return MethodCall(tuple(outcomes), tuple(costs), error)
 
-    def _note(self, findings: Findings) -> None:
+    def _note(self, findings: Findings, is_sweep: bool) -> None:
         self.changed_state += findings.state_changes
-        self.unbooked_work += replace(findings, state_changes=()).sentences()
+        self.unbooked_work += replace(findings, state_changes=()).sentences() if is_sweep else ()
 
 
 def have_same_weights(first: nn.Module, second: nn.Module) -> bool:
