@@ -12,6 +12,7 @@ from bench.contract import Budget, Pruned, Trainer
 from bench.records import Record
 from bench.report.results import collect_results
 from bench.report.table import render_table
+from bench.report.terminal_table import render_pivot
 from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import run_study
 from bench.study.store import Store
@@ -54,6 +55,8 @@ def test_training_of_its_own_is_named_in_the_row_and_no_equal_training(run_with:
     assert "not equal: bad at 0.5 trained beyond the booked steps" in table
     assert "bad at 0.5: 30 optimizer steps beyond its booked 1" in table
     assert "equal training" not in table.replace("not equal", "")
+    glance = " ".join(render_pivot(collect_results([bad, good])).split())
+    assert "bad at 0.5: 30 optimizer steps beyond its booked 1" in glance
 
 
 def test_a_global_state_that_is_left_behind_is_named_and_changes_no_other_row(
