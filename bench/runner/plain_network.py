@@ -66,17 +66,19 @@ def rebuild_plain(pruned: Pruned, unpruned: nn.Module, probes: Sequence[Tensor])
 
 
 def check_same_network(network: nn.Module, rebuilt: nn.Module, probes: Sequence[Tensor]) -> None:
-    """Raise PluginError unless a network has the layers and the output of the one that is rebuilt.
+    """Raise PluginError unless a network has the layers and the outputs of the one that is rebuilt.
 
-    Args:
-        network: moved to the CPU.
-        rebuilt: moved to the CPU.
-        probes: inputs (N, C, H, W) on which the outputs are compared.
+    Both are moved to the CPU; the probes are (N, C, H, W).
     """
     if difference := _find_altered(network, rebuilt):
         raise PluginError(
             f"the network is not what is stored: {REBUILT}, {difference}; give back a plain network"
         )
+    check_same_output(network, rebuilt, probes)
+
+
+def check_same_output(network: nn.Module, rebuilt: nn.Module, probes: Sequence[Tensor]) -> None:
+    """Raise PluginError unless two networks, which are moved to the CPU, give the same outputs."""
     networks = [to_channels_last(model, "cpu") for model in (network, rebuilt)]
     for probe in probes:
         found, expected = (_restore(model, probe) for model in networks)
@@ -194,7 +196,7 @@ def check_stored(
         shape: the input at which they were made.
         probes: inputs on which the outputs are compared.
     """
-    check_same_network(model, stored, probes)
+    check_same_output(model, stored, probes)
     profiles = profile(stored, shape, "planned"), profile(stored, shape, "eager")
     found = (*(each.peak_bytes for each in profiles), profiles[0].parameters)
     expected = tuple(fields[name] for name in ("peak_bytes", "peak_bytes_eager", "parameters"))

@@ -85,7 +85,10 @@ def _next_outcome(
         context.search.aim(waiting[0])
         budget, answer = next(items, (waiting[0], missing))
         if isinstance(answer, Pruned):
-            answer = detach_result(answer, call.trainer)
+            try:
+                answer = detach_result(answer, call.trainer)
+            except Exception as error:  # of this budget alone
+                answer = error
     if budget not in waiting:
         raise PluginError(
             f"the sweep of {method} yielded a budget that it was not asked for, or one twice: "
