@@ -29,24 +29,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.contract import Budget, Convention, Inputs, Kept, Method, Pruned, Recipe, Shape, Task
-from bench.errors import ConfigError, PluginError
+from bench.errors import ConfigError, Infeasible, PluginError
 from bench.export import saved
 from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
 from bench.plugins.options import configure
 from bench.plugins.registry import METHODS, TASKS
 from bench.runner.finish import finish
-from bench.runner.job import measure_pruned_network
-from bench.runner.method_call import call_method, detach_result
+from bench.runner.method_call import Findings, call_method, detach_result
+from bench.runner.plain_network import make_probes, measure_pruned_network
 from bench.runner.referee import check_fits, write_out_for_task
 from bench.study.study_file import parse_recipe
 from bench.training.evaluation import evaluate, means
 from bench.training.meter import Cost
 from bench.training.trainer import OnStep, TaskTrainer, choose_device, derive_seed
-from bench.units import as_shapes
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class Result:
         steps: training steps by phase, of the method and of the finish.
         scores: metric -> mean over the test photographs.
         unpruned_scores: the same of the unpruned network.
+        findings: what the harness saw the method do beyond the rules, a sentence each.
     """
 
     model: nn.Module
@@ -76,6 +76,7 @@ class Result:
     steps: Mapping[str, int]
     scores: Mapping[str, float]
     unpruned_scores: Mapping[str, float]
+    findings: tuple[str, ...] = ()
 
 
 def prune(
@@ -141,9 +142,9 @@ def prune(
             seed=seed,
             device=device,
             progress=progress,
+            probes=make_probes(task, crops[0]),
         )
-        pruned, spent = _prune(experiment)
-        return _finish_and_evaluate(experiment, pruned, spent)
+        return _finish_and_evaluate(experiment, *_prune(experiment))
 
 
 def save(result: Result, folder: str | Path) -> None:
@@ -167,6 +168,7 @@ class _Experiment:
     seed: int
     device: str
     progress: OnStep | None
+    probes: list[Tensor]
 
     @property
     def method_name(self) -> str:
@@ -226,39 +228,48 @@ def _make_budget(
     return Budget(budget_bytes, shape, convention)
 
 
-def _prune(experiment: _Experiment) -> tuple[Pruned, Cost]:
-    """Run the method; return its result and its cost."""
+def _prune(experiment: _Experiment) -> tuple[Pruned, Cost, Findings]:
+    """Run the method; return its result, its cost, and what it did beyond the rules.
+
+    A sweep of one budget, as in a study: the cost is read before the method ends a branch.
+    """
     trainer = experiment.make_trainer("method")
     torch_seed = derive_seed(experiment.seed, "torch")
+    passes = experiment.method.scoring_passes(experiment.recipe)
     with (
-        call_method(experiment.model, trainer, torch_seed) as root,
+        call_method(experiment.model, trainer, torch_seed, passes) as call,
         trainer.meter.enter_phase("search"),
     ):
-        pruned = experiment.method.prune(root, experiment.budget, trainer)
+        items = iter(experiment.method.sweep(call.network, [experiment.budget], trainer))
+        _, pruned = next(items, (experiment.budget, None))
         spent = trainer.meter.cost()
+        findings = call.find()
+        getattr(items, "close", lambda: None)()
+    if isinstance(pruned, Infeasible):
+        raise pruned
     if not isinstance(pruned, Pruned):
         raise PluginError(
             f"{experiment.method_name} gave back a {type(pruned).__name__}, not a Pruned"
         )
-    return detach_result(pruned, trainer), spent
+    return detach_result(pruned, trainer), spent, findings
 
 
-def _finish_and_evaluate(experiment: _Experiment, pruned: Pruned, spent: Cost) -> Result:
+def _finish_and_evaluate(
+    experiment: _Experiment, pruned: Pruned, spent: Cost, findings: Findings
+) -> Result:
     """Check, finish and test a pruned network."""
     unpruned = experiment.model
-    model = pruned.model
     budget = experiment.budget
-    fields = measure_pruned_network(
+    model, fields = measure_pruned_network(
         pruned,
         unpruned,
         budget,
+        experiment.probes,
         method=experiment.method_name,
         min_width=experiment.recipe.min_width,
     )
-    channels = as_shapes(budget.input_shape)[0][1]
-    saved.check_kept(model, unpruned, pruned.kept, pruned.inserted, channels)
     finisher = experiment.make_trainer("finish", spent.tuning_steps)
-    finish(finisher, pruned)
+    finish(finisher, replace(pruned, model=model))
     scores, unpruned_scores = (
         means(evaluate(experiment.task, network, experiment.data, experiment.device))
         for network in (model, unpruned)
@@ -275,4 +286,5 @@ def _finish_and_evaluate(experiment: _Experiment, pruned: Pruned, spent: Cost) -
         steps=dict((spent + finisher.meter.cost()).steps),
         scores=scores,
         unpruned_scores=unpruned_scores,
+        findings=findings.sentences(),
     )

@@ -77,7 +77,9 @@ class Pruned:
     kept: Kept = field(default_factory=dict)  # numbered as before pruning; units not named keep all
     inserted: tuple[str, ...] = ()  # names of values that got a compactor (1x1 conv), in order
     trace: tuple[TraceStep, ...] = ()
-    stored_parameters: int | None = None  # how many must be stored, if more than `model` has
+    # What must be stored, if more than `model`: a network or its state dict, whose parameters are
+    # counted; the number of parameters only if it is that of the unpruned network.
+    stored_parameters: nn.Module | Mapping[str, Tensor] | int | None = None
 
 
 @dataclass(frozen=True)
@@ -269,6 +271,14 @@ class Method(ABC):
                 except Infeasible as infeasible:
                     outcome = infeasible
                 yield budget, outcome
+
+    def scoring_passes(self, recipe: Recipe) -> int:
+        """Declare how many backward passes one result needs outside `trainer.fit`, at most.
+
+        Gradient scores of your own need them; by default one for each calibration crop. Scores of
+        the harness are known. A row with more is marked.
+        """
+        return recipe.calibration_crops
 
     def expected_steps(self, recipe: Recipe) -> int:
         """Estimate the training steps of one budget after pretraining, to forecast run times."""

@@ -186,6 +186,9 @@ class Record:
         trace: the steps of the method's search: peak_bytes, widths, note.
         steps, rate_sums, samples, forward_passes, seconds: cost after the shared pretraining, by
             phase; rate_sums has the sum of the learning rates of all steps.
+        findings: what the harness saw the method do beyond the rules, a sentence each.
+        unbooked: kind -> amount of work that was seen and not booked ("optimizer steps"): such a
+            row is not equally trained.
         environment: threads, device, versions and everything else about the run.
     """
 
@@ -220,6 +223,8 @@ class Record:
     samples: Mapping[str, int] = field(default_factory=dict)
     forward_passes: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
+    unbooked: Mapping[str, int] = field(default_factory=dict)
     environment: Annotated[Mapping[str, Any], EnvironmentTable] = field(default_factory=dict)
 
     @property

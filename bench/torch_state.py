@@ -1,10 +1,28 @@
-"""The state of a network: training or eval mode, device and memory layout."""
+"""The state of a network and of its use: mode, device and memory layout; scores in the making."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import nn
+
+_IS_SCORING = ContextVar("is_scoring", default=False)
+
+
+@contextmanager
+def scoring() -> Iterator[None]:
+    """Mark the backward passes inside the block as those of the harness's scores of channels."""
+    token = _IS_SCORING.set(True)
+    try:
+        yield
+    finally:
+        _IS_SCORING.reset(token)
+
+
+def is_scoring() -> bool:
+    """Return whether the harness is scoring channels, which trains nothing."""
+    return _IS_SCORING.get()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Nothing heavy is imported: `prunebench --help` answers at once.
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -221,6 +222,21 @@ def add_time_limit_argument(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="time for a cell after pretraining, such as 90s, 30m, 2h or 1d; a cell that takes "
         "longer fails (default: no limit)",
+    )
+
+
+def add_executor_argument(parser: argparse.ArgumentParser, choices: Sequence[str]) -> None:
+    """Add --executor."""
+    meanings = {
+        "processes": "each job in a fresh process on this machine",
+        "serial": "all in this process, for debugging: an exit or a crash of a method ends the run",
+        "ray": "on several GPUs or machines",
+    }
+    parser.add_argument(
+        "--executor",
+        choices=choices,
+        default="processes",
+        help="; ".join(f"{name}: {meanings[name]}" for name in choices) + " (default: %(default)s)",
     )
 
 

@@ -8,6 +8,7 @@ from bench.cli.parser import (
     BACKBONE_HELP,
     add_backbone_arguments,
     add_checkpoint_argument,
+    add_executor_argument,
     add_progress_arguments,
     add_time_limit_argument,
     add_training_arguments,
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="seed of all random numbers (default: %(default)s)",
     )
+    add_executor_argument(parser, ("processes", "serial"))
     add_time_limit_argument(parser)
     parser.add_argument(
         "--out",
@@ -72,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Prune the network, save it and print how it compares with the unpruned one."""
     from bench.plugins.registry import METHODS, TASKS
+    from bench.runner.executors.serial import SerialExecutor
     from bench.runner.prune import PruneRequest, folder_name, prune_once
     from bench.units import MIB
 
@@ -97,6 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
             device=resolve_device(arguments),
             progress=progress,
             time_limit_seconds=resolve_seconds(arguments.time_limit),
+            executor=SerialExecutor() if arguments.executor == "serial" else None,
         )
     print(format_result(unpruned, pruned, folder))
 

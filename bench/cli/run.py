@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.cli import plan
 from bench.cli.parser import (
+    add_executor_argument,
     add_progress_arguments,
     add_study_arguments,
     add_time_limit_argument,
@@ -31,13 +32,7 @@ EXAMPLE = "prunebench run table1 --add my_method.py --seeds 0,1,2"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
     add_study_arguments(parser)
-    parser.add_argument(
-        "--executor",
-        choices=("processes", "serial", "ray"),
-        default="processes",
-        help="run jobs side by side on this machine, one after the other, "
-        "or on several GPUs or machines (default: %(default)s)",
-    )
+    add_executor_argument(parser, ("processes", "serial", "ray"))
     parser.add_argument(
         "--workers",
         type=int,
@@ -132,11 +127,7 @@ def _add_tracker(progress: Any, arguments: argparse.Namespace, store: Any) -> An
 
 
 def _create_executor(arguments: argparse.Namespace, study: Any) -> Any:
-    """Return the executor of the jobs.
-
-    "processes" falls back to the reference executor, one job after the other, where there are
-    cores for one worker only or the jobs run on a GPU.
-    """
+    """Return the executor of the jobs."""
     threads = study.cells()[0].recipe.threads
     if arguments.executor == "ray":
         from bench.runner.executors.ray import RayExecutor
@@ -155,9 +146,7 @@ def _create_executor(arguments: argparse.Namespace, study: Any) -> Any:
 
     on_cpu = resolve_device(arguments) == "cpu"
     workers = arguments.workers or (count_cores() // threads if on_cpu else 1)
-    if arguments.executor == "serial" or workers <= 1:
-        return SerialExecutor()
-    return ProcessExecutor(workers)
+    return SerialExecutor() if arguments.executor == "serial" else ProcessExecutor(max(1, workers))
 
 
 def describe_interruption(arguments: argparse.Namespace) -> str:

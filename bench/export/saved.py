@@ -76,7 +76,7 @@ def save(
         ConfigError: the backbone is a file, and its network cannot be described.
     """
     if is_user_network(backbone):
-        # The user's file is not run here, so `kept` is not verified (`check_kept` verifies it).
+        # The user's file is not run here, so `kept` is not verified (`rebuild` verifies it).
         save_graph(folder, model)
         return
     spec = {
@@ -87,7 +87,7 @@ def save(
         "kept": {unit: [int(index) for index in indices] for unit, indices in kept.items()},
         "inserted": list(inserted),
     }
-    _check_rebuild(model, lambda: build_skeleton(spec))
+    _rebuild(model, lambda: build_skeleton(spec))
     bundle.write_folder(Path(folder), spec, tensors_to_bytes(extract_weights(model)))
 
 
@@ -114,10 +114,10 @@ def check_savable(name: str, model: nn.Module) -> None:
         raise ConfigError(f"{name} could not be saved after pruning: {error}") from error
 
 
-def check_kept(
+def rebuild(
     model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], channels: int
-) -> None:
-    """Raise PluginError if `kept` and `inserted` do not make `model` of `unpruned`.
+) -> nn.Module:
+    """Return the network that `kept` and `inserted` make of another, with the weights of `model`.
 
     Args:
         model: the pruned network.
@@ -125,21 +125,27 @@ def check_kept(
         kept: unit -> kept channels.
         inserted: values that have a compactor.
         channels: of the input.
+
+    Raises:
+        PluginError: surgery refuses, or its names or shapes are not those of `model`.
     """
-    _check_rebuild(model, lambda: _apply_surgery(deepcopy(unpruned), kept, inserted, channels))
+    return _rebuild(model, lambda: _apply_surgery(deepcopy(unpruned), kept, inserted, channels))
 
 
-def _check_rebuild(model: nn.Module, rebuild: Callable[[], nn.Module]) -> None:
+def _rebuild(model: nn.Module, build: Callable[[], nn.Module]) -> nn.Module:
     try:
-        difference = _find_difference(rebuild().state_dict(), model.state_dict())
+        rebuilt = build()
     except BenchError as error:
         raise PluginError(
             f"the network cannot be rebuilt from its kept channels and compactors: {error}"
         ) from error
-    if difference:
+    weights = model.state_dict()
+    if difference := _find_difference(rebuilt.state_dict(), weights):
         raise PluginError(
             f"the network is not the backbone with these kept channels and compactors: {difference}"
         )
+    rebuilt.load_state_dict(weights)
+    return rebuilt
 
 
 def load(folder: str | Path) -> nn.Module:

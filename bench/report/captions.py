@@ -141,7 +141,10 @@ def _describe_training(section: Sequence[Row]) -> str:
         for row in section
         if row["steps"] and row["ratio"] < 1
     }
-    if len(steps) == 1:
+    unbooked = [_name_row(row) for row in section if row["unbooked"]]
+    if unbooked:
+        text += f"; not equal: {', '.join(unbooked)} trained beyond the booked steps"
+    elif len(steps) == 1:
         text += f"; equal training: {steps.pop():,} for every pruned row"
     elif steps:
         text += f"; not equal: {min(steps):,} to {max(steps):,}"

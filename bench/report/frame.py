@@ -113,6 +113,8 @@ def _frame_row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "reason": "",
         "phase": "",
         "note": "",
+        "findings": "",
+        "unbooked": 0,
         "bottleneck": "",
         "measured_on": "",
     }
@@ -151,6 +153,8 @@ def _record_fields(record: Record) -> dict[str, Any]:
         costs = dict.fromkeys(costs)
     notes = {
         "note": str(record.environment.get("note", "")),
+        "findings": _join_distinct(record.findings),
+        "unbooked": sum(record.unbooked.values()),
         "bottleneck": _describe_bottleneck(record),
     }
     return fields | _measured_fields(record) | scores | input_scores | costs | notes
@@ -231,7 +235,11 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
         .iloc[0]
     )
     merged |= {"status": status, "reason": str(worst["reason"]), "phase": str(worst["phase"])}
-    notes = [*group["note"], *_count_texts(group["bottleneck"].tolist())]
+    notes = [*group["note"], *group["findings"], *_count_texts(group["bottleneck"].tolist())]
+    merged |= {
+        "findings": _join_distinct(group["findings"]),
+        "unbooked": int(group["unbooked"].max()),
+    }
     merged |= {"note": _join_distinct(notes), "measured_on": _join_distinct(group["measured_on"])}
     return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}
 

@@ -133,7 +133,7 @@ def _describe(section: RunResults) -> Iterator[str]:
         marks.append("~ some seeds are missing")
     if marks:
         yield "; ".join(marks)
-    yield from row_notes([row for row in rows if row["status"] != "done"])
+    yield from row_notes([row for row in rows if row["status"] != "done" or row["findings"]])
 
 
 def _describe_evidence(rows: Sequence[Row]) -> str:

@@ -1,13 +1,14 @@
 """Failures as rows: the record of a failed cell, and what follows when a worker is lost.
 
-A process can be killed from outside, most often by the system because memory has run out. Its job
-is run again once, for the cells that have no record yet; if that worker is lost too, those cells
-become failed rows. All other jobs continue. An executor whose workers can be lost keeps one
-`Attempt` for each job that a worker has.
+A process can be killed from outside, most often by the system because memory has run out, or ended
+or crashed by a method. Its job is run again for the cells that have no record yet. A cell that has
+lost two workers becomes a failed row, and its job goes on with the others. All other jobs continue.
+An executor whose workers can be lost keeps one `Attempt` for each job that a worker has.
 """
 
 import signal
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -144,24 +145,28 @@ class Attempt:
 
     Args:
         job: the whole job; each of its `cells`, if it has any, needs a record.
-        max_attempts: the number of workers that the job may use up.
-        number: 1 for the first attempt.
+        max_attempts: the number of workers that one cell may use up.
+        losses: key of a cell -> the number of workers that were lost while they worked on it.
         recorded_keys: keys of the cells whose records have arrived.
         phase: the phase that the worker is in.
+        cell: the cell that the worker is working on; None for what all cells need.
         limit: the time limit that is running; None if none is.
     """
 
     job: Any
     max_attempts: int = 2
-    number: int = 1
+    losses: Counter[str] = field(default_factory=Counter)
     recorded_keys: set[str] = field(default_factory=set)
     phase: str = ""
+    cell: Cell | None = None
     limit: CellLimit | None = None
 
     def update(self, kind: str, content: Any) -> None:
         """Update the attempt from a message."""
         if kind == "phase":
             self.phase = content
+        elif kind == "cell":
+            self.cell = content
         elif kind == "limited" and content is None:
             self.limit = None
         elif kind == "limited":
@@ -169,6 +174,7 @@ class Attempt:
             self.limit = CellLimit(cell, limit_seconds, monotonic() + left_seconds + GRACE_SECONDS)
         elif kind == "record":
             self.recorded_keys.add(content.key)
+            self.cell = None
 
     @property
     def is_overdue(self) -> bool:
@@ -188,19 +194,34 @@ class Attempt:
         return replace(self.job, cells=self.remaining_cells) if self.recorded_keys else self.job
 
     def after_loss(self, why: str) -> tuple["Attempt | None", list[Record]]:
-        """Return the next attempt, or the failed records of the remaining cells.
+        """Return the next attempt, if there is one, and the failed records.
+
+        Without a cell that the worker was working on, all remaining cells have failed.
 
         Args:
             why: how the worker was lost.
         """
         if getattr(self.job, "cells", ()) and not self.remaining_cells:
             return None, []
-        if self.number < self.max_attempts:
-            return replace(self, number=self.number + 1, phase="", limit=None), []
-        times = "twice" if self.number == 2 else f"{self.number} times"
-        error = PluginError(f"{why}, {times}")
-        records = [failed_record(cell, error, phase=self.phase) for cell in self.remaining_cells]
-        return None, records
+        key = self.cell.key if self.cell else ""
+        self.losses[key] += 1
+        count = self.losses[key]
+        if count < self.max_attempts:
+            return self._next(), []
+        error = PluginError(f"{why}, {'twice' if count == 2 else f'{count} times'}")
+        cells = (self.cell,) if self.cell else self.remaining_cells
+        return self._fail(cells, error)
+
+    def _next(self) -> "Attempt":
+        return replace(self, phase="", cell=None, limit=None)
+
+    def _fail(
+        self, cells: Sequence[Cell], error: PluginError
+    ) -> tuple["Attempt | None", list[Record]]:
+        """Return the attempt at the other cells, if any, and the failed records of these."""
+        self.recorded_keys.update(cell.key for cell in cells)
+        records = [failed_record(cell, error, phase=self.phase) for cell in cells]
+        return self._next() if self.remaining_cells else None, records
 
     def after_timeout(self) -> tuple["Attempt | None", list[Record]]:
         """Return the attempt at the other cells, and the failed record of the overdue cell.
@@ -209,9 +230,4 @@ class Attempt:
         """
         if self.limit is None:
             return self, []
-        cell = self.limit.cell
-        self.recorded_keys.add(cell.key)
-        error = TimeLimitExceeded(self.limit.limit_seconds)
-        record = failed_record(cell, error, phase=self.phase)
-        rest = replace(self, phase="", limit=None) if self.remaining_cells else None
-        return rest, [record]
+        return self._fail((self.limit.cell,), TimeLimitExceeded(self.limit.limit_seconds))

@@ -1,44 +1,112 @@
 """One call of a method, the same for a study, for `bench.api` and for the checks of a method.
 
-    with call_method(model, trainer, torch_seed) as root:
-        pruned = method.prune(root, budget, trainer)
+    with call_method(model, trainer, torch_seed, declared_passes) as call:
+        pruned = method.prune(call.network, budget, trainer)
+        findings = call.find()
     pruned = detach_result(pruned, trainer)
 
-A method gets a copy of the network; what it gives back is copied before the harness uses it.
+A method gets a copy of the network; what it gives back is copied before the harness uses it. While
+it works, the harness watches what it does with networks and with the global state of the process.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.contract import Pruned
+from bench.runner.global_state import GlobalState, preserve_global_state
+from bench.training.observer import OPTIMIZER_STEPS
 from bench.training.trainer import TaskTrainer
 
 
-@contextmanager
-def call_method(model: nn.Module, trainer: TaskTrainer, torch_seed: int) -> Iterator[nn.Module]:
-    """Yield the copy of a network that a method gets, and count the calls of it.
+@dataclass(frozen=True)
+class Findings:
+    """What a method did, up to a result, that its row must name.
 
-    The copy is on the trainer's device. Inside the block torch's own random numbers are seeded;
-    at its end the trainer's batches and meter and torch's random numbers are restored, so read
-    the cost inside.
+    Args:
+        unbooked: kind -> amount of work beyond what is booked ("optimizer steps": 300).
+        booked_steps: training steps that are booked.
+        state_changes: what is different in the global state ("the grad mode from True to False").
+    """
+
+    unbooked: Mapping[str, int] = field(default_factory=dict)
+    booked_steps: int = 0
+    state_changes: tuple[str, ...] = ()
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return each finding in words."""
+        work = tuple(
+            f"{amount} {kind} beyond its booked {self.booked_steps}"
+            + (" steps" if kind != OPTIMIZER_STEPS else "")
+            for kind, amount in self.unbooked.items()
+        )
+        return work + tuple(f"it changed {change}" for change in self.state_changes)
+
+
+@dataclass(frozen=True)
+class WatchedCall:
+    """A call of a method that is under way.
+
+    Args:
+        network: the copy that the method gets.
+        trainer: the trainer that it gets.
+        declared_passes: backward passes outside `fit` that it declares for one result.
+        state: the global state before the call.
+    """
+
+    network: nn.Module
+    trainer: TaskTrainer
+    declared_passes: int
+    state: GlobalState
+
+    def find(self) -> Findings:
+        """Return what the method did up to this result. Call it once for each result."""
+        spent = self.trainer.meter.cost()
+        return Findings(
+            self.trainer.observer.hand_over(spent, self.declared_passes),
+            sum(spent.steps.values()),
+            tuple(self.state.find_changes()),
+        )
+
+
+@contextmanager
+def call_method(
+    model: nn.Module, trainer: TaskTrainer, torch_seed: int, declared_passes: int = 0
+) -> Iterator[WatchedCall]:
+    """Yield a call, whose network is a copy on the trainer's device; watch what is done meanwhile.
+
+    Inside the block torch's own random numbers are seeded. At its end the trainer's batches and
+    meter and the global state are put back, so read the cost and the findings inside.
     """
     root = trainer.prepare(deepcopy(model))
-    torch.manual_seed(torch_seed)
-    with trainer.branch(), trainer.count_calls(root):
-        yield root
+    with (
+        trainer.branch(),
+        trainer.count_calls(root),
+        trainer.observer.watch(),
+        preserve_global_state() as state,
+    ):
+        torch.manual_seed(torch_seed)
+        yield WatchedCall(root, trainer, declared_passes, state)
 
 
 def detach_result(pruned: Pruned, trainer: TaskTrainer) -> Pruned:
     """Return what a method gave back, with a copy of the network on the CPU.
 
     Later work of the method cannot reach the copy, nor does training the copy reach the method's
-    own networks. The counter of calls is removed.
+    own networks. The counter of calls is removed. Of what must be stored, the shapes are kept.
     """
     model = deepcopy(pruned.model).cpu()
     trainer.remove_call_counter(model)
-    return replace(pruned, model=model)
+    stored = pruned.stored_parameters
+    if not isinstance(stored, int):
+        stored = {name: tensor.to("meta") for name, tensor in stored_tensors(stored).items()}
+    return replace(pruned, model=model, stored_parameters=stored)
+
+
+def stored_tensors(stored: nn.Module | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """Return what must be stored beyond the network itself by name; {} if nothing."""
+    return dict(stored.named_parameters() if isinstance(stored, nn.Module) else stored or {})

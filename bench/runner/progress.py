@@ -50,6 +50,9 @@ class Progress:
             peak: of the network that the search has reached, as such a share; None if unknown.
         """
 
+    def on_cell(self, cell: Cell) -> None:
+        """The work is for this cell: if its process is lost, this cell alone has failed."""
+
     def on_limit(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
         """The time of a cell starts running.
 

@@ -19,9 +19,9 @@ from bench.plugins.backbones import available_options, build_for_cell, safe_file
 from bench.plugins.options import build_task, parse_assignments
 from bench.plugins.registry import METHODS
 from bench.records import UNPRUNED, Cell, Record, describe_outcome
-from bench.runner.executors.serial import SerialExecutor
+from bench.runner.executors.processes import ProcessExecutor
 from bench.runner.progress import Progress
-from bench.runner.run import run_study
+from bench.runner.run import Executor, run_study
 from bench.study.catalogue import find_task_class, split_options
 from bench.study.store import Store
 from bench.study.study import Study, study_from_values
@@ -142,6 +142,7 @@ def prune_once(
     device: str = "cpu",
     progress: Progress | None = None,
     time_limit_seconds: float | None = None,
+    executor: Executor | None = None,
 ) -> tuple[Record, Record]:
     """Prune, save the network in `folder` and return the records (unpruned, pruned).
 
@@ -152,6 +153,7 @@ def prune_once(
         device: device to train on.
         progress: is told about every step.
         time_limit_seconds: limit for the method and the training after it.
+        executor: where the method runs; by default a process of its own.
 
     Raises:
         ConfigError: the request cannot be understood.
@@ -162,7 +164,7 @@ def prune_once(
     records = run_study(
         build_study(request),
         store,
-        SerialExecutor(),
+        executor or ProcessExecutor(1),
         device=device,
         retry_failed=True,
         time_limit_seconds=time_limit_seconds,

@@ -41,7 +41,7 @@ class TimeLimitExceeded(PluginError):
 
 
 class Deadline:
-    """Enforces the time limit of one cell after the other.
+    """Enforces the time limit of each cell, however often its work is taken up.
 
     Args:
         limit_seconds: for each cell; None for no limit.
@@ -50,12 +50,8 @@ class Deadline:
 
     def __init__(self, limit_seconds: float | None, progress: Progress) -> None:
         self._limit = limit_seconds
-        self._left = limit_seconds or 0.0
+        self._left: dict[str, float] = {}  # key of a cell -> seconds
         self._progress = progress
-
-    def reset(self) -> None:
-        """Give the whole limit to the next cell."""
-        self._left = self._limit or 0.0
 
     @contextmanager
     def enforce(self, cell: Cell) -> Iterator[None]:
@@ -67,14 +63,15 @@ class Deadline:
             yield
             return
         start = monotonic()
-        self._progress.on_limit(cell, self._limit, self._left)
+        left = self._left.get(cell.key, self._limit)
+        self._progress.on_limit(cell, self._limit, left)
         try:
-            with _timer(self._left):
+            with _timer(left):
                 yield
         except _TimerExpired as expired:
             raise TimeLimitExceeded(self._limit) from expired
         finally:
-            self._left = max(0.0, self._left - (monotonic() - start))
+            self._left[cell.key] = max(0.0, left - (monotonic() - start))
             self._progress.on_limit_end()
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from bench.channels.units import Layout
 from bench.surgery.masks import channel_axis, weight_and_input_axis, weight_and_output_axis
 from bench.surgery.narrowed_runs import NarrowedRuns
+from bench.torch_state import scoring
 
 ChannelScores = dict[str, Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -92,6 +93,7 @@ def normalised_norms(model: nn.Module, layout: Layout) -> ChannelScores:
     return _root_mean_squares(layout, squares)
 
 
+@scoring()
 def gate_gradients(
     model: nn.Module,
     layout: Layout,

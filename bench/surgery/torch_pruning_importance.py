@@ -44,6 +44,7 @@ from torch_pruning.pruner.function import PrunerBox
 from bench.channels.units import Layout, Slots
 from bench.surgery.importance import Batches, ChannelScores, Criterion
 from bench.surgery.remove import library_layer_type
+from bench.torch_state import scoring
 
 LibraryCriterion = Literal["magnitude", "lamp", "fpgm", "taylor", "hessian", "random"]
 IMPORTANCE_CLASSES = {
@@ -58,6 +59,7 @@ Member = tuple[Node, Any, Slots]  # a layer, the library's function that prunes 
 GRADIENT_CRITERIA = ("taylor", "hessian")
 
 
+@scoring()
 def library_scores(
     model: nn.Module,
     layout: Layout,

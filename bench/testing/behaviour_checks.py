@@ -124,6 +124,29 @@ def trains_on_the_one_curve(evidence: MethodEvidence) -> None:
             )
 
 
+def books_its_training(evidence: MethodEvidence) -> None:
+    """Every training step and sample is booked: it trains by `trainer.fit` alone."""
+    require_networks(evidence)
+    _ = evidence.prune_call  # makes the call
+    if evidence.unbooked_work:
+        raise CheckFailed(
+            f"the harness saw {evidence.unbooked_work[0]}; train with trainer.fit, outside "
+            "trainer.branch unless the result is given back inside it, and declare the gradients "
+            "of scores in scoring_passes"
+        )
+
+
+def reads_no_files(evidence: MethodEvidence) -> None:
+    """It reads no files but code: its data come from the trainer."""
+    require_networks(evidence)
+    _ = evidence.prune_call  # makes the call
+    if evidence.read_files:
+        raise CheckFailed(
+            f"it opened {evidence.read_files[0]}; use trainer.calibration and trainer.batches, "
+            "and read no photographs or weights of your own"
+        )
+
+
 def leaves_its_input_untouched(evidence: MethodEvidence) -> None:
     """The network that is passed in (weights, mode, layers, hooks) and the crops stay unchanged."""
     require_networks(evidence)
@@ -147,7 +170,7 @@ def leaves_its_options_as_they_were(evidence: MethodEvidence) -> None:
 
 
 def leaves_global_state_alone(evidence: MethodEvidence) -> None:
-    """Grad mode, default dtype, threads and determinism of torch are the same after each call.
+    """The global state is as before: torch's modes, environment, working folder, signals, hooks.
 
     Torch's random numbers may be used: they are seeded for each job.
     """

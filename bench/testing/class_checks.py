@@ -41,13 +41,14 @@ def options_are_typed(evidence: MethodEvidence) -> None:
 
 
 def says_how_long_it_trains(evidence: MethodEvidence) -> None:
-    """`expected_steps` is a whole number, at least 0."""
+    """`expected_steps` and `scoring_passes` are whole numbers, at least 0."""
     require(options_are_typed, evidence)
-    steps = evidence.method.expected_steps(RECIPE)
-    if type(steps) is not int or steps < 0:
-        raise CheckFailed(
-            f"expected_steps gave {steps!r}; give training steps as an int that is at least 0"
-        )
+    for function in (evidence.method.expected_steps, evidence.method.scoring_passes):
+        count = function(RECIPE)
+        if type(count) is not int or count < 0:
+            raise CheckFailed(
+                f"{function.__name__} gave {count!r}; give their number as an int, at least 0"
+            )
 
 
 def travels_to_a_worker(evidence: MethodEvidence) -> None:

@@ -10,12 +10,14 @@
     impossible_call   prune(), for the budget that is not possible
 
 Every call gets a fresh copy of the small network and a new trainer, with torch's random numbers
-seeded as in a run. What a call changes (in the network and the crops, in the state of torch, at the
-guarded task, at the trainer) is noted; the state of torch is restored.
+seeded as in a run. What a call changes (in the network and the crops, in the global state, at the
+guarded task, at the trainer), what it trains by itself and which files it reads is noted; the
+global state is put back.
 """
 
+import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -24,25 +26,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from bench.contract import Budget, Kept, Method, Pruned
 from bench.memory.profile import peak_memory
 from bench.plugins.options import configure, option_values
 from bench.runner.finish import finish
-from bench.runner.method_call import call_method, detach_result
+from bench.runner.global_state import preserve_global_state
+from bench.runner.method_call import Findings, call_method, detach_result
+from bench.runner.plain_network import make_probes
 from bench.runner.referee import HOOKS
 from bench.surgery.compactors import insert_compactors
 from bench.surgery.remove import remove_channels
 from bench.testing.check_runner import CheckSkipped, Finding
 from bench.testing.fixtures import RECIPE, SHAPE, small_budgets, small_network
 from bench.testing.spies import (
+    CHECKPOINT_PREFIX,
     CountingTrainer,
     GuardedTask,
     KillableTrainer,
     Killed,
     WatchedTrainer,
+    watch_files,
 )
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoints
 from bench.training.meter import Cost
@@ -54,23 +61,6 @@ MIDDLE, LEAST = 0, 2  # indices of RATIOS
 MAX_OUTCOMES = 10  # of a sweep that does not end
 SEED = 0
 DATA = "embedded"
-TORCH_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "the grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "the number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "deterministic algorithms": (
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
-    ),
-    "cudnn.deterministic": (
-        lambda: torch.backends.cudnn.deterministic,
-        lambda on: setattr(torch.backends.cudnn, "deterministic", on),
-    ),
-    "cudnn.benchmark": (
-        lambda: torch.backends.cudnn.benchmark,
-        lambda on: setattr(torch.backends.cudnn, "benchmark", on),
-    ),
-}
 # A budget and a Pruned or Infeasible, if the method keeps the contract.
 Outcome = tuple[Any, Any]
 Call = Callable[[nn.Module, Any], Iterator[Outcome]]  # of (network, trainer)
@@ -104,7 +94,9 @@ class MethodEvidence:
         self.network = small_network()
         self.task = GuardedTask()
         self.changed_inputs: list[str] = []  # changes in the arguments of a call
-        self.changed_state: list[str] = []  # changes in the state of torch
+        self.changed_state: list[str] = []  # changes in the global state of the process
+        self.unbooked_work: list[str] = []  # training that the trainer does not know of
+        self.read_files: list[str] = []  # that are no code
         self.unknown_attributes: list[str] = []  # of the trainer, not named by the contract
         self._compacted_network = cache(self._make_compacted_network)
 
@@ -147,7 +139,7 @@ class MethodEvidence:
     @cached_property
     def sweep_call(self) -> MethodCall:
         """One sweep over the three budgets."""
-        return self._run(self._sweep(self.budgets), self._make_trainer())
+        return self._run(self._sweep(self.budgets), self._make_trainer(), is_sweep=True)
 
     @cached_property
     def prune_call(self) -> MethodCall:
@@ -168,7 +160,7 @@ class MethodEvidence:
         prune_middle = self._prune(self.budgets[MIDDLE])
         counting = KillableTrainer(self.task, DATA, RECIPE, SEED)
         self._run(prune_middle, counting)
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory(prefix=CHECKPOINT_PREFIX) as folder:
             checkpoints = Checkpoints(Path(folder), every_seconds=0)
             dying = KillableTrainer(
                 self.task,
@@ -180,12 +172,13 @@ class MethodEvidence:
             )
             with suppress(Killed):
                 self._run(prune_middle, dying)
-            return self._run(self._sweep(self.budgets), self._make_trainer(checkpoints))
+            trainer = self._make_trainer(checkpoints)
+            return self._run(self._sweep(self.budgets), trainer, is_sweep=True)
 
     @cached_property
     def other_sweep_call(self) -> MethodCall:
         """A sweep over other budgets, one of which is not possible."""
-        return self._run(self._sweep(self.other_budgets), self._make_trainer())
+        return self._run(self._sweep(self.other_budgets), self._make_trainer(), is_sweep=True)
 
     @cached_property
     def impossible_call(self) -> MethodCall:
@@ -196,6 +189,12 @@ class MethodEvidence:
     def eager_call(self) -> MethodCall:
         """prune() for a budget of the other convention."""
         return self._run(self._prune(self.eager_budget), self._make_trainer())
+
+    @cached_property
+    def probes(self) -> list[Tensor]:
+        """Inputs on which networks are compared."""
+        degraded, _ = self.task.calibration_pairs(DATA).sample(1, 16, Generator().manual_seed(2))
+        return make_probes(self.task, degraded)
 
     @property
     def networks(self) -> dict[Budget, Pruned]:
@@ -239,46 +238,43 @@ class MethodEvidence:
 
         return call
 
-    def _run(self, call: Call, trainer: TaskTrainer) -> MethodCall:
-        """Make a call, and note what it changes."""
+    def _run(self, call: Call, trainer: TaskTrainer, is_sweep: bool = False) -> MethodCall:
+        """Make a call, and note what it changes.
+
+        Work is booked in sweeps, as in a study: `prune` may end a branch before it returns.
+        """
         _ = self.options_before  # stores the options before the first call
+        passes = self.method.scoring_passes(RECIPE)
         before = _input_traits(trainer.prepare(deepcopy(self.network)), trainer)
         outcomes: list[Outcome] = []
         costs: list[Cost] = []
         error = None
         watched = WatchedTrainer(trainer, self.unknown_attributes)
-        with self._watch_torch(), call_method(self.network, trainer, SEED) as model:
-            try:
-                for budget, outcome in islice(call(model, watched), MAX_OUTCOMES):
-                    if isinstance(outcome, Pruned) and isinstance(outcome.model, nn.Module):
-                        outcome = detach_result(outcome, trainer)
-                    outcomes.append((budget, outcome))
-                    costs.append(trainer.meter.cost())
-                    self._note_state()
-            except Exception as raised:
-                error = raised
-        after = _input_traits(model, trainer)
+        with preserve_global_state():
+            torch.set_num_threads(RECIPE.threads)  # as in a run
+            random.seed()  # in a run too, no two calls draw the same
+            np.random.seed()
+            with (
+                watch_files(self.read_files),
+                call_method(self.network, trainer, SEED, passes) as watch,
+            ):
+                try:
+                    for budget, outcome in islice(call(watch.network, watched), MAX_OUTCOMES):
+                        if isinstance(outcome, Pruned) and isinstance(outcome.model, nn.Module):
+                            outcome = detach_result(outcome, trainer)
+                        outcomes.append((budget, outcome))
+                        costs.append(trainer.meter.cost())
+                        self._note(watch.find(), is_sweep)
+                except Exception as raised:
+                    error = raised
+                self.changed_state += watch.state.find_changes()
+        after = _input_traits(watch.network, trainer)
         self.changed_inputs += [name for name in after if after[name] != before[name]]
         return MethodCall(tuple(outcomes), tuple(costs), error)
 
-    @contextmanager
-    def _watch_torch(self) -> Iterator[None]:
-        """Use the threads of a run inside the block; note and undo changes of torch's state."""
-        outer = {name: get() for name, (get, _) in TORCH_STATE.items()}
-        torch.set_num_threads(RECIPE.threads)
-        self._state_before = {name: get() for name, (get, _) in TORCH_STATE.items()}
-        try:
-            yield
-            self._note_state()
-        finally:
-            for name, (_, put) in TORCH_STATE.items():
-                put(outer[name])
-
-    def _note_state(self) -> None:
-        for name, (get, _) in TORCH_STATE.items():
-            before = self._state_before[name]
-            if get() != before:
-                self.changed_state.append(f"{name} from {before} to {get()}")
+    def _note(self, findings: Findings, is_sweep: bool) -> None:
+        self.changed_state += findings.state_changes
+        self.unbooked_work += replace(findings, state_changes=()).sentences() if is_sweep else ()
 
 
 def have_same_weights(first: nn.Module, second: nn.Module) -> bool:

@@ -2,19 +2,17 @@
 
 from typing import Any, get_args
 
-import torch
 from torch import nn
 
 from bench.contract import Budget, Finish, Pruned, TraceStep
 from bench.errors import PluginError
 from bench.memory.peak_model import peak_model
+from bench.runner.plain_network import check_same_network, count_stored
 from bench.runner.referee import check_output, check_peak, check_plain
 from bench.testing.check_runner import CheckFailed, require
 from bench.testing.class_checks import options_are_typed
 from bench.testing.fixtures import SHAPE
 from bench.testing.method_runs import MethodEvidence
-
-TOLERANCE = 1e-5  # relative to the largest output value: float32 sums in another order
 
 
 def require_networks(evidence: MethodEvidence) -> dict[Budget, Pruned]:
@@ -83,7 +81,6 @@ def survives_save_and_load(evidence: MethodEvidence) -> None:
     """Rebuilt from `inserted`, `kept` and its weights, the network computes the same output."""
     for check in (names_what_it_kept, is_really_smaller, keeps_the_shape_of_the_output):
         require(check, evidence)
-    probe = torch.rand(SHAPE, generator=torch.Generator().manual_seed(2))
     for pruned in require_networks(evidence).values():
         rebuilt = evidence.rebuild(pruned)
         weights = pruned.model.state_dict()
@@ -96,14 +93,14 @@ def survives_save_and_load(evidence: MethodEvidence) -> None:
                     f"in the network it has {shape}"
                 )
         rebuilt.load_state_dict(weights)
-        with torch.inference_mode():
-            output, reloaded = (model.eval()(probe) for model in (pruned.model, rebuilt))
-        tolerance = TOLERANCE * float(output.abs().max())
-        if not torch.allclose(output, reloaded, rtol=0, atol=tolerance):
-            raise CheckFailed(
-                "rebuilt from inserted, kept and its weights, its output is off by "
-                f"{float((output - reloaded).abs().max()):.2g}"
-            )
+        apply_rule(check_same_network, pruned.model, rebuilt, evidence.probes)
+
+
+def counts_what_it_stores(evidence: MethodEvidence) -> None:
+    """`stored_parameters` is what must be stored, a network or a state dict; or it is left out."""
+    require(fits_the_budget, evidence)
+    for pruned in require_networks(evidence).values():
+        apply_rule(count_stored, pruned, evidence.network, _count_parameters(pruned.model))
 
 
 def asks_for_a_known_finish(evidence: MethodEvidence) -> None:

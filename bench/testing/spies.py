@@ -1,6 +1,14 @@
-"""A task and trainers that record how a method uses them."""
+"""A task and trainers that record how a method uses them, and a watch on files that it reads."""
 
-from collections.abc import Mapping, Sequence
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.machinery import all_suffixes
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from torch import Generator, Tensor, nn
@@ -13,6 +21,51 @@ CONTRACT_NAMES = {
     *Trainer.__annotations__,
     *(name for name in vars(Trainer) if not name.startswith("_")),
 }
+
+
+SYSTEM_FOLDERS = ("/dev", "/etc", "/proc", "/sys")
+IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".npz", ".png", ".tif", ".tiff", ".webp")
+# Files of checkpoints, which the trainer reads, are in the temporary folder under this name.
+CHECKPOINT_PREFIX = "prunebench-check-"
+_LISTS: list[list[str]] = []  # of the watches that are on
+
+
+@contextmanager
+def watch_files(read: list[str]) -> Iterator[None]:
+    """Append to `read` each file that is opened inside the block, unless an import may need it.
+
+    Code, files of the system and of installed packages (but images) are left out. Libraries that
+    read files without Python are not seen.
+    """
+    _install_audit_hook()
+    _LISTS.append(read)
+    try:
+        yield
+    finally:
+        _LISTS.remove(read)
+
+
+@cache
+def _install_audit_hook() -> None:
+    """Install the hook, once for the process: it cannot be removed."""
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if _LISTS and event == "open" and isinstance(arguments[0], str | bytes):
+            path = os.path.abspath(os.fsdecode(arguments[0]))
+            if not _may_be_read(path):
+                _LISTS[-1].append(path)
+
+    sys.addaudithook(note)
+
+
+def _may_be_read(path: str) -> bool:
+    lower = path.lower()
+    if lower.endswith(IMAGE_ENDINGS):
+        return False
+    folders = (*SYSTEM_FOLDERS, *sysconfig.get_paths().values(), sys.base_prefix)
+    return lower.endswith(tuple(all_suffixes())) or path.startswith(
+        (*folders, str(Path(gettempdir()) / CHECKPOINT_PREFIX))
+    )
 
 
 class GuardedTask(SmallTask):

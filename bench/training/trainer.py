@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from bench.contract import Objective, Phase, Recipe, Task
+from bench.contract import Crops, Objective, Phase, Recipe, Task
 from bench.errors import ConfigError, PluginError
 from bench.files.hashing import digest
 from bench.torch_state import eval_mode, to_channels_last
@@ -32,6 +32,7 @@ from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, 
 from bench.training.interrupts import defer_interrupts
 from bench.training.learning_rates import learning_rates
 from bench.training.meter import Cost, Meter
+from bench.training.observer import FIT_STEPS, SAMPLES, Observer
 
 PROGRESS_SECONDS = 0.5
 AVERAGE = "average of the weights"  # name in a checkpoint, beside those of the callbacks
@@ -113,6 +114,7 @@ class TaskTrainer:
         self.device = torch.device(device)
         self.seed = derive_seed(seed, stream)
         self.meter = Meter()
+        self.observer = Observer()
         self._cell_seed = seed
         self._progress = progress or (lambda phase, done, steps, loss: None)
         self._initialise = initialise or task.initialise
@@ -140,7 +142,8 @@ class TaskTrainer:
         ]
 
     @cached_property
-    def _crops(self) -> Any:
+    def crops(self) -> Crops:
+        """The source of training crops."""
         return self.task.training_pairs(self.data)
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -150,9 +153,13 @@ class TaskTrainer:
 
     def draw_batch(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw one training batch and count its crops."""
-        self.meter.samples[self.meter.phase or "search"] += self.recipe.batch
-        degraded, clean = self._crops.sample(self.recipe.batch, self.recipe.patch, generator)
+        self._count_samples(self.recipe.batch)
+        degraded, clean = self.crops.sample(self.recipe.batch, self.recipe.patch, generator)
         return self._to_device(degraded), self._to_device(clean)
+
+    def _count_samples(self, count: int) -> None:
+        self.meter.samples[self.meter.phase or "search"] += count
+        self.observer.count(SAMPLES, count)
 
     def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
         """Return the task's differentiable loss, a scalar."""
@@ -174,7 +181,7 @@ class TaskTrainer:
         total = torch.zeros((), device=self.device)
         with self.count_calls(model), eval_mode(model), torch.inference_mode():
             for degraded, clean in self.calibration:
-                self.meter.samples[self.meter.phase or "search"] += len(clean)
+                self._count_samples(len(clean))
                 total += measure(model(degraded), clean) * len(clean)
         return float(total) / self.recipe.calibration_crops
 
@@ -185,7 +192,7 @@ class TaskTrainer:
         """
         name = f"{name}, torch {torch.__version__}, {self.device.type}"
         if name in self._numbers:
-            self.meter.restore(self.meter.cost() + Cost.from_fields(self._numbers[name]["spent"]))
+            self._book_stored(Cost.from_fields(self._numbers[name]["spent"]))
         else:
             before = self.meter.cost()
             value = work()
@@ -194,6 +201,11 @@ class TaskTrainer:
             self._checkpoints.write_numbers(self._numbers)
         number: float = self._numbers[name]["value"]
         return number
+
+    def _book_stored(self, spent: Cost) -> None:
+        """Book the work that a killed run has done before."""
+        self.meter.restore(self.meter.cost() + spent)
+        self.observer.credit(spent)
 
     @cached_property
     def _numbers(self) -> dict[str, Any]:
@@ -303,7 +315,7 @@ class TaskTrainer:
         notes = checkpoint.resume()
         done = notes.get("done", 0)
         ended = notes.get("ended", False)
-        self.meter.restore(before + Cost.from_fields(notes.get("spent", {})))
+        self._book_stored(Cost.from_fields(notes.get("spent", {})))
         steps = len(rates)
         losses: list[Tensor] = []  # not yet read from the device
         shown = perf_counter()
@@ -312,6 +324,7 @@ class TaskTrainer:
                 loss = step(rates[done], *self._draw_batch_of_step(curve, start + done))
                 losses.append(loss.detach())
                 self.meter.count_step(phase, rates[done])
+                self.observer.count(FIT_STEPS)
                 ended = bool(after_step and after_step(done, rates[done])) or done + 1 == steps
                 done += 1
                 due = checkpoint.is_due(ended) or is_interrupted()
@@ -334,7 +347,8 @@ class TaskTrainer:
         batch_state = self._batch_generator.get_state()
         rng_state = torch.get_rng_state()
         try:
-            yield
+            with self.observer.branch():
+                yield
         finally:
             self.meter.restore(cost)
             self._batch_generator.set_state(batch_state)

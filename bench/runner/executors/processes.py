@@ -1,14 +1,16 @@
-"""Several jobs side by side on this machine, each in a process of its own.
+"""Jobs on this machine, one or several at a time, each in a fresh process of its own.
 
 A small network uses one core better than two, so a study with one thread for each job runs faster
-this way; its numbers are the same. This process hands out jobs and alone writes records; when a
-worker is killed, only the job that it was running is affected (`bench.runner.failures`).
+side by side; its numbers are the same. This process hands out jobs and alone writes records. What a
+job does to its process (a default dtype, an exit, a crash) reaches no other job
+(`bench.runner.failures`). On Linux the processes are forked from a server that has imported torch
+and never runs a job, so that a fresh one costs milliseconds.
 """
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -25,6 +27,8 @@ from bench.runner.queue import WAITING, JobQueue
 from bench.runner.run import JobRunner
 from bench.training.interrupts import answer_interrupt
 
+# macOS forbids to fork a process that has loaded its frameworks, and Windows cannot fork.
+START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
 LOST, OVERDUE = "lost", "overdue"  # kinds of messages that the pool makes for a worker
@@ -103,7 +107,7 @@ class _Worker:
 
     process: BaseProcess
     connection: Connection
-    attempt: Attempt | None = None
+    attempt: Attempt
 
     def receive(self) -> Iterator[tuple[str, Any]]:
         """Yield all messages that have come.
@@ -115,15 +119,14 @@ class _Worker:
         try:
             while self.connection.poll():
                 kind, content = self.connection.recv()
-                if self.attempt is not None:
-                    self.attempt.update(kind, content)
+                self.attempt.update(kind, content)
                 yield kind, content
         except (EOFError, OSError):
             self.process.join(POLL_SECONDS)
             alive = False
         if not alive:
             yield LOST, describe_exit(self.process.exitcode)
-        elif self.attempt is not None and self.attempt.is_overdue:
+        elif self.attempt.is_overdue:
             yield OVERDUE, None
 
     def kill(self) -> None:
@@ -135,7 +138,7 @@ class _Worker:
 
 @dataclass
 class _WorkerPool:
-    """Worker processes, started when there is a job for them and ended with the run."""
+    """Worker processes, each started for one attempt and ended with it."""
 
     size: int
     runner: JobRunner
@@ -147,23 +150,23 @@ class _WorkerPool:
     @property
     def is_busy(self) -> bool:
         """Whether a worker has a job."""
-        return any(worker.attempt for worker in self.workers)
+        return bool(self.workers)
 
     @property
     def has_room(self) -> bool:
-        """Whether a worker is free or may be started."""
-        return len(self.workers) < self.size or any(
-            worker.attempt is None for worker in self.workers
-        )
+        """Whether a worker may be started."""
+        return len(self.workers) < self.size
 
     def assign(self, attempt: Attempt) -> None:
-        """Give a job to a free worker."""
-        free = (worker for worker in self.workers if worker.attempt is None)
-        worker = next(free, None) or self._start_worker()
-        worker.attempt = attempt
-        # A worker that died while it was idle is noticed like any other loss.
-        with suppress(OSError):
-            worker.connection.send(attempt.remaining_job)
+        """Start a worker for an attempt."""
+        context: Any = multiprocessing.get_context(START_METHOD)
+        context.set_forkserver_preload([serve.__module__])
+        ours, theirs = context.Pipe()
+        arguments = (theirs, self.runner, attempt.remaining_job, dict(os.environ))
+        process = context.Process(target=serve, args=arguments)
+        process.start()
+        theirs.close()
+        self.workers.append(_Worker(process, ours, attempt))
 
     def receive(self) -> Iterator[tuple[Attempt, str, Any]]:
         """Yield (attempt, kind, content) of the messages that come within POLL_SECONDS."""
@@ -173,24 +176,12 @@ class _WorkerPool:
             sleep(POLL_SECONDS)
         for worker in list(self.workers):
             for kind, content in worker.receive():
-                attempt = worker.attempt
                 if kind in ("end", LOST, OVERDUE):
-                    worker.attempt = None
-                if kind in (LOST, OVERDUE):
                     self.workers.remove(worker)
                     worker.kill()
-                if attempt is not None:
-                    yield attempt, kind, content
-
-    def _start_worker(self) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self.runner))
-        process.start()
-        theirs.close()
-        worker = _Worker(process, ours)
-        self.workers.append(worker)
-        return worker
+                yield worker.attempt, kind, content
+                if kind == "end":  # all that follows is the end of a process that was killed
+                    break
 
     def __exit__(
         self,
@@ -198,7 +189,7 @@ class _WorkerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End all workers: at once if they are idle, else by SIGTERM and after a while.
+        """End all workers by SIGTERM, and after a while by force.
 
         A second interruption does not wait.
         """

@@ -1,7 +1,7 @@
 """The progress of a job as messages to the process that waits for it.
 
 ("work", what) · ("phase", name) · ("step", (phase, done, steps, loss)) · ("search", (target, peak))
-("limited", (cell, limit, seconds left) or None)
+("cell", cell) · ("limited", (cell, limit, seconds left) or None)
 """
 
 from collections.abc import Callable
@@ -34,6 +34,10 @@ class ProgressRelay(Progress):
     def on_search(self, target: float, peak: float | None = None) -> None:
         """Send how far the search is from its budget."""
         self._send("search", (target, peak))
+
+    def on_cell(self, cell: Cell) -> None:
+        """Send the cell."""
+        self._send("cell", cell)
 
     def on_limit(self, cell: Cell, limit_seconds: float, left_seconds: float) -> None:
         """Send the cell, its time limit and the seconds that are left."""

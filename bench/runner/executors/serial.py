@@ -1,4 +1,8 @@
-"""The reference executor: one job after the other, in this process."""
+"""The reference executor, for debugging: one job after the other, in this process.
+
+A method that ends or crashes its process ends the run, and what one leaves behind in the process
+meets the next. Runs use bench.runner.executors.processes.
+"""
 
 from collections.abc import Generator
 from time import sleep

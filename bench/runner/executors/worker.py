@@ -1,7 +1,7 @@
-"""A worker process: it receives jobs over a pipe and sends back what happens.
+"""A worker process: it runs one job and sends what happens over a pipe.
 
 To the parent: the messages of bench.runner.executors.remote_progress, ("record", Record), ("end",
-None) after each job, ("error", an exception) for an error that is not a row. A thread sends them,
+None) after the job, ("error", an exception) for an error that is not a row. A thread sends them,
 so that a signal, which is always handled in the main thread, cannot cut a message in two; what has
 been sent arrives, even if the process is killed at once. An interruption of the terminal is left to
 the parent, which stops its workers with SIGTERM. A worker ends with its parent.
@@ -10,6 +10,8 @@ the parent, which stops its workers with SIGTERM. A worker ends with its parent.
 import multiprocessing
 import os
 import signal
+import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -24,23 +26,34 @@ from bench.runner.run import JobRunner
 from bench.training.interrupts import raise_interrupt
 
 
-def serve(connection: Connection, runner: JobRunner) -> None:
-    """Run jobs until the parent closes the pipe, sends SIGTERM, or is gone."""
+def serve(
+    connection: Connection, runner: JobRunner, job: Any, environment: Mapping[str, str]
+) -> None:
+    """Run a job, unless the parent sends SIGTERM or is gone.
+
+    Args:
+        connection: to the parent.
+        runner: runs the job.
+        job: the job.
+        environment: the parent's variables; a process that a server has forked has the server's.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # torch.fx uses tqdm, whose default lock belongs to the system: a killed worker would leak it.
     tqdm.set_lock(RLock())
     Thread(target=_exit_with_parent, daemon=True).start()
     with suppress(KeyboardInterrupt, EOFError, OSError):
         signal.signal(signal.SIGTERM, raise_interrupt)
-        send = _Sender(connection)
-        while True:
-            _run_job(connection.recv(), runner, send)
+        _run_job(job, runner, _Sender(connection))
 
 
 def _run_job(job: Any, runner: JobRunner, send: "_Sender") -> None:
     try:
         for record in runner(job, ProgressRelay(send)):
             send("record", record)
+        for stream in (sys.stdout, sys.stderr):  # the parent kills this process at its end
+            stream.flush()
         send("end", None)
     except (BenchError, OSError) as error:
         send("error", error)

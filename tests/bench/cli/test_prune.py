@@ -28,7 +28,9 @@ REQUEST = PruneRequest(
 
 
 def prune(*words: str) -> int:
-    return main(["prune", "narrow", "--backbone", "tiny", "--device", "cpu", *words])
+    return main(
+        ["prune", "narrow", "--backbone", "tiny", "--device", "cpu", "--executor", "serial", *words]
+    )
 
 
 def test_prune_gives_each_option_to_the_method_the_backbone_or_the_task() -> None:
@@ -97,7 +99,8 @@ def test_prune_takes_a_checkpoint_as_it_is(
     monkeypatch.setattr("bench.plugins.checkpoint.load", lambda *_: nn.Sequential(*layers))
     monkeypatch.setattr("bench.plugins.checkpoint.source_hash", lambda backbone: "hash")
     words = ["--checkpoint", "nets/net.pth", "--task", "fake", "--ratio", "0.5", "--device", "cpu"]
-    assert main(["prune", "global_l2", *words, "--set", "recipe.pretrain_steps=0"]) == 0
+    words += ["--set", "recipe.pretrain_steps=0", "--executor", "serial"]
+    assert main(["prune", "global_l2", *words]) == 0
     folder = workplace / "results" / "pruned" / "net.pth-global_l2-0.5"
     assert "saved in      " in capsys.readouterr().out
     assert sum(weight.numel() for weight in load(folder).parameters()) < 8 * 28 + 3 * 73

@@ -110,6 +110,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         run / "pruned",
         home / "alone",
+        executor=SerialExecutor(),
     )
     save_graph(run / "graph", Tiny(2))
     return run

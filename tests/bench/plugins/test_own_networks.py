@@ -315,7 +315,9 @@ def test_a_pruned_network_is_loaded_without_the_file(file: Path, tmp_path: Path)
         "planned",
         quick,
     )
-    unpruned, pruned = prune_once(request, tmp_path / "small", tmp_path / "work")
+    unpruned, pruned = prune_once(
+        request, tmp_path / "small", tmp_path / "work", executor=SerialExecutor()
+    )
     file.unlink()
     spec = json.loads((tmp_path / "small" / "spec.json").read_text())
     assert spec.keys() == {"schema", "graph", "sha256", "checksum"}

@@ -18,7 +18,7 @@ from bench.runner.run import run_study
 from bench.study.store import Store
 from bench.study.study import Job, Study
 from bench.training.trainer import TaskTrainer
-from tests.bench.report.synthetic import cell
+from tests.bench.report.synthetic import cell, record
 from tests.fakes import FakeTask, Narrow
 
 PRUNE = Narrow.prune
@@ -41,6 +41,25 @@ def test_a_lost_job_is_run_again_once_for_the_cells_that_have_no_record() -> Non
     for failure in records:
         assert (failure.status, failure.phase) == ("failed", "finetune")
         assert failure.reason == "the worker is gone, twice"
+
+
+def test_a_cell_that_has_lost_two_workers_fails_alone() -> None:
+    large, small = JOB.cells[1], JOB.cells[0]
+    attempt: Attempt | None = Attempt(JOB)
+    for number, (dying, failed) in enumerate([(large, []), (small, []), (large, [large])]):
+        assert attempt is not None, number
+        attempt.update("cell", dying)
+        attempt, records = attempt.after_loss("the worker is gone")
+        assert [record.cell for record in records] == failed
+    assert attempt is not None
+    assert [cell.ratio for cell in attempt.remaining_job.cells] == [0.5, 0.25]
+
+
+def test_a_worker_that_dies_between_two_cells_fails_neither() -> None:
+    attempt = Attempt(JOB, max_attempts=3)
+    attempt.update("cell", JOB.cells[1])
+    attempt.update("record", record(JOB.cells[1]))
+    assert attempt.cell is None and len(attempt.remaining_cells) == 2
 
 
 def test_a_worker_that_dies_after_its_last_record_has_lost_nothing() -> None:
@@ -103,7 +122,7 @@ def test_a_network_that_gives_no_numbers_is_a_failed_row(
 @pytest.mark.parametrize(
     ("function", "phase"),
     [
-        ("bench.runner.job.load_or_train", "pretrain"),
+        ("bench.runner.job_context.load_or_train", "pretrain"),
         ("tests.fakes.narrow_network", "search"),
         ("bench.runner.job.measure_pruned_network", "check"),
         ("bench.runner.job.evaluate", "evaluate"),

@@ -79,24 +79,23 @@ def test_a_trace_ends_before_the_time_limit_is_enforced() -> None:
 def test_work_of_the_harness_for_a_cell_counts_too(
     study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.runner.job.evaluate", wait_for_signal)
+    monkeypatch.setattr("bench.runner.job.measure_pruned_network", wait_for_signal)
     records = run_study(
         study("methods=['narrow']"), store, SerialExecutor(), time_limit_seconds=LIMIT_SECONDS
     )
     assert [(record.status, record.phase, record.reason) for record in records] == [
-        ("failed", "evaluate", "it ran past the time limit of 0.2 s")
+        ("failed", "check", "it ran past the time limit of 0.2 s")
     ] * 2
 
 
-def test_a_cell_has_the_time_that_was_not_used_until_the_deadline_is_reset() -> None:
+def test_a_cell_has_the_time_that_it_has_not_used_and_each_cell_its_own() -> None:
     deadline = Deadline(LIMIT_SECONDS, Progress())
     with deadline.enforce(cell()), pytest.raises(RuntimeError):
         raise RuntimeError
     for _ in range(2):
         with pytest.raises(TimeLimitExceeded), deadline.enforce(cell()):
             wait_for_signal()
-    deadline.reset()
-    with deadline.enforce(cell()):
+    with deadline.enforce(cell(ratio=0.25)):
         select([], [], [], 0)
 
 

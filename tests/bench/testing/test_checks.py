@@ -3,11 +3,15 @@
 The reason of the finding says what is wrong.
 """
 
+import os
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count, cycle
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -316,6 +320,83 @@ class BrightensCrops(Right):
 
 
 @dataclass(frozen=True)
+class TrainsByItself(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        adam = torch.optim.Adam(pruned.model.parameters())
+        for crops in torch.rand(3, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0)):
+            pruned.model(crops).square().mean().backward()
+            adam.step()
+        return pruned
+
+
+@dataclass(frozen=True)
+class DescendsByHand(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        for crops in torch.rand(5, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0)):
+            weight = pruned.model.head.weight
+            loss = pruned.model(crops).square().mean()
+            weight.data -= 0.01 * torch.autograd.grad(loss, weight)[0]
+        return pruned
+
+
+@dataclass(frozen=True)
+class TakesItsTrainingBack(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        pruned = super().prune(model, budget, trainer)
+        with trainer.branch():
+            trainer.fit(pruned.model, 4, phase="search")
+        return replace(pruned, model=pruned.model.eval())
+
+
+@dataclass(frozen=True)
+class ReadsPhotographs(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        with suppress(FileNotFoundError):
+            Path("astronaut.png").read_bytes()
+        return pruned
+
+
+@dataclass(frozen=True)
+class OverridesForward(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        pruned.model.forward = partial(type(pruned.model).forward, pruned.model)
+        return pruned
+
+
+@dataclass(frozen=True)
+class HoardsABuffer(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        pruned.model.register_buffer("cache", torch.zeros(1000), persistent=False)
+        return pruned
+
+
+@dataclass(frozen=True)
+class StoresLittle(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        return replace(pruned, stored_parameters=1)
+
+
+@dataclass(frozen=True)
+class LeavesFloat64(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        torch.set_default_dtype(torch.float64)
+        return pruned
+
+
+@dataclass(frozen=True)
+class LeavesAVariable(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        os.environ["MY_METHOD"] = str(len(pruned.kept))
+        return pruned
+
+
+@dataclass(frozen=True)
+class ScoresWithoutANumber(Right):
+    def scoring_passes(self, recipe: Recipe) -> int:
+        return recipe.calibration_crops / 2  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
 class Remembers(Spoils):
     def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
         object.__setattr__(self, "last", len(pruned.kept))
@@ -359,6 +440,7 @@ BROKEN = [
     (OptionWithoutDefault, "options are typed", "option strength has no default"),
     (OptionOfNothing, "options are typed", "option strength = None"),
     (TrainsHalfSteps, "says how long it trains", "expected_steps gave 12.0"),
+    (ScoresWithoutANumber, "says how long it trains", "scoring_passes gave 2.0"),
     (make_local_method(), "travels to a worker", "define the class at the top of a module"),
     (TrainsNothing, "trains on the one curve", "0 steps after pretraining have a sum of"),
     (TrainsTooLong, "trains on the one curve", "96 steps after pretraining have a sum of"),
@@ -389,7 +471,16 @@ BROKEN = [
     (PlansAlways, "heeds the convention", "missed its budget: the eager peak is"),
     (NamesOthers, "names what it kept", "kept must say what was removed"),
     (Hoards, "is really smaller", "it has 1"),
-    (OtherActivation, "survives save and load", "its output is off by"),
+    (OtherActivation, "survives save and load", "'act' is LeakyReLU(negative_slope=0.2, inplace"),
+    (OverridesForward, "survives save and load", "has no forward function of its own"),
+    (HoardsABuffer, "survives save and load", "it has no buffer cache of shape (1000,)"),
+    (StoresLittle, "counts what it stores", "stored_parameters is 1; the network has"),
+    (TrainsByItself, "books its training", "the harness saw 3 optimizer steps beyond its booked 0"),
+    (DescendsByHand, "books its training", "the harness saw 1 backward passes beyond its booked"),
+    (TakesItsTrainingBack, "books its training", "4 optimizer steps beyond its booked 0"),
+    (ReadsPhotographs, "reads no files", "astronaut.png; use trainer.calibration"),
+    (LeavesFloat64, "leaves global state alone", "the default dtype from torch.float32 to"),
+    (LeavesAVariable, "leaves global state alone", "the environment variables MY_METHOD; put it"),
     (LeavesAMask, "survives save and load", "mask has shape None; in the network it has (3,)"),
     (
         WantsMore,

@@ -109,6 +109,21 @@ def test_a_killed_training_resumes_from_its_last_step_and_has_the_same_result(
     assert steps.taken - before == 13
 
 
+def test_a_training_that_draws_from_torch_resumes_with_its_draws(
+    tmp_path: Path, steps: Steps
+) -> None:
+    def dim(model: nn.Module, degraded: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+        return (model(degraded * torch.rand(())) - clean).abs().mean()
+
+    def work(folder: Path | None) -> list[torch.Tensor]:
+        model = network()
+        trainer(folder).fit(model, 6, phase="search", objective=dim, callback_state={})
+        return state(model)
+
+    undisturbed = work(None)
+    assert are_equal(kill_and_restart(lambda: work(tmp_path), steps, [3]), undisturbed)
+
+
 @pytest.mark.parametrize(
     "name", ["mosp", "dhp", "assl", "group_lasso", "s_net", "us_net", "autoslim"]
 )

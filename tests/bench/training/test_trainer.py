@@ -169,17 +169,28 @@ def test_the_calibration_loss_does_not_change_the_batches():
         assert torch.equal(judged[0], expected[0])
 
 
-def test_a_branch_restores_the_batches_and_the_meter_at_its_end():
+def test_two_seeds_and_two_streams_have_other_draws_of_the_method():
+    def draws(seed: int, stream: str) -> tuple[int, float]:
+        own_trainer = TaskTrainer(FakeTask(), "embedded", RECIPE, seed, stream=stream)
+        return own_trainer.seed, float(next(own_trainer.batches(1))[0].sum())
+
+    drawn = draws(3, "method"), draws(4, "method"), draws(3, "finish")
+    assert [len(set(values)) for values in zip(*drawn, strict=True)] == [3, 3]
+
+
+def test_a_branch_restores_the_batches_the_meter_and_torchs_draws_at_its_end():
     branching = trainer()
     meter = branching.meter
     model = network()
     branching.fit(model, 1, phase="adapt")
+    rng_state = torch.get_rng_state()
     with branching.branch():
         branching.fit(deepcopy(model), 2, phase="search")
         assert len(meter.losses["search"]) == 2
         list(branching.batches(2))
         torch.rand(1)
         assert meter.steps == {"adapt": 1, "search": 2}
+    assert torch.equal(torch.get_rng_state(), rng_state)
     assert meter.steps == {"adapt": 1} and meter.forward_passes == 1
     assert "search" not in meter.seconds and list(meter.losses) == ["adapt"]
     assert torch.equal(next(branching.batches(1))[0], next(trainer().batches(1))[0])

@@ -103,6 +103,8 @@ def test_processes_give_the_records_that_one_after_the_other_gives(tmp_path: Pat
     jobs = [job("a", 0.5, 0.25), job("b", 0.75), job("c", 0.75)]
     notes = NotesByJob()
     side_by_side = run_sorted(ProcessExecutor(2), tmp_path, jobs, Answers(tmp_path), notes)
+    pids = {path.name.split()[-1] for path in tmp_path.iterdir() if path.is_file()}
+    assert len(pids) == len(jobs), "each job has a process of its own"
     assert side_by_side == run_sorted(SerialExecutor(), tmp_path, jobs, Answers(tmp_path))
     assert {key: len(listener.steps) for key, listener in notes.jobs.items()} == {
         "a": 2,
@@ -137,6 +139,27 @@ def test_a_worker_that_is_killed_twice_leaves_rows_and_all_other_jobs_go_on(tmp_
     assert [record.reason for record in records[1:3]] == [reason] * 2
     assert records[1].phase == "finetune"
     assert make_queue(tmp_path, jobs).take() == jobs[0], "the job is still locked"
+
+
+@dataclass(frozen=True)
+class Exits(Answers):
+    """A stand-in for a method that ends its process at DIES, as if all were well."""
+
+    def __call__(self, job: Named, progress: Progress) -> Iterator[Record]:
+        for job_cell in job.cells:
+            progress.on_cell(job_cell)
+            if job_cell.ratio == DIES:
+                os._exit(0)
+            yield record(job_cell)
+
+
+def test_a_cell_that_ends_its_process_is_a_failed_row_and_the_others_of_its_job_go_on(
+    tmp_path: Path,
+) -> None:
+    jobs = [job("a", 0.5, DIES, 0.3)]
+    records = run_sorted(ProcessExecutor(1), tmp_path, jobs, Exits(tmp_path))
+    assert [record.status for record in records] == ["done", "failed", "done"]
+    assert records[1].reason == "the worker ended by itself with exit code 0, twice"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""The global state of the process: a change is named, and put back."""
+
+import os
+import random
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.modules.module import register_module_forward_hook
+
+from bench.runner.global_state import GlobalState, preserve_global_state
+
+
+def enter_inference_mode() -> torch.inference_mode:
+    mode = torch.inference_mode()
+    mode.__enter__()
+    return mode
+
+
+CHANGES: list[tuple[Callable[[], Any], str]] = [
+    (lambda: torch.set_grad_enabled(False), "the grad mode from True to False"),
+    (enter_inference_mode, "the inference mode from False to True"),
+    (
+        lambda: torch.set_default_dtype(torch.float64),
+        "the default dtype from torch.float32 to torch.float64",
+    ),
+    (lambda: torch.set_default_device("meta"), "the default device from cpu to meta"),
+    (lambda: torch.set_num_threads(3), "the number of threads from 1 to 3"),
+    (
+        lambda: torch.use_deterministic_algorithms(True, warn_only=True),
+        "deterministic algorithms from 0 to 1",
+    ),
+    (lambda: setattr(torch.backends.cudnn, "benchmark", True), "cudnn.benchmark from False"),
+    (lambda: torch.set_float32_matmul_precision("high"), "the precision of matrix products from"),
+    (lambda: torch.backends.mkldnn.set_flags(_enabled=False), "oneDNN from True to False"),
+    (lambda: torch.set_autocast_enabled("cpu", True), "autocast on the CPU from (False,"),
+    (lambda: torch.set_flush_denormal(True), "flushing of denormal numbers from False to True"),
+    (lambda: os.chdir("/"), "the working directory from"),
+    (lambda: os.environ.update(SECRET="hidden"), "the environment variables SECRET"),
+    (
+        lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+        "the signal handlers SIGTERM",
+    ),
+    (lambda: register_module_forward_hook(lambda *_: None), "the global hooks of torch"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), CHANGES, ids=[words for _, words in CHANGES])
+def test_a_change_is_named_and_put_back(change: Callable[[], Any], words: str) -> None:
+    before = GlobalState()
+    with preserve_global_state() as state:
+        kept = change()  # a mode ends with its object
+        changes = state.find_changes()
+    assert any(text.startswith(words) for text in changes), changes
+    assert "hidden" not in str(changes)
+    assert before.find_changes() == []
+    del kept
+
+
+def test_draws_and_filters_of_warnings_are_put_back_without_a_word() -> None:
+    def draw() -> list[float]:
+        return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+    with preserve_global_state() as state:
+        first, filters = draw(), list(warnings.filters)
+        warnings.simplefilter("error")
+        assert state.find_changes() == []
+    assert draw() == first and list(warnings.filters) == filters
+
+
+def test_a_deleted_working_directory_is_left(tmp_path: Path) -> None:
+    with preserve_global_state() as state:
+        (tmp_path / "gone").mkdir()
+        os.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        assert len(state.find_changes()) == 1
