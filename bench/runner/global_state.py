@@ -22,6 +22,7 @@ from torch.nn.modules import module as torch_module
 from torch.optim import optimizer as torch_optimizer
 
 Item = tuple[Callable[[], Any], Callable[[Any], Any]]  # get, put
+OWN_PREFIX = "PRUNEBENCH_"  # of environment variables
 MAX_VALUE_CHARACTERS = 40
 _MODES: list[Any] = []
 GLOBAL_HOOKS = [
@@ -66,8 +67,14 @@ def _working_directory() -> str:
         return os.sep
 
 
+def _environment() -> dict[str, str]:
+    """Return the environment variables without our own, where the harness notes what it did."""
+    return {name: text for name, text in os.environ.items() if not name.startswith(OWN_PREFIX)}
+
+
 def _put_environment(before: Mapping[str, str]) -> None:
-    os.environ.clear()
+    for name in _environment():
+        del os.environ[name]
     os.environ.update(before)
 
 
@@ -128,7 +135,7 @@ NAMED: dict[str, Item] = {
 }
 # Values that are not shown: environment variables may hold secrets, the others are objects.
 UNSHOWN: dict[str, Item] = {
-    "the environment variables": (lambda: dict(os.environ), _put_environment),
+    "the environment variables": (_environment, _put_environment),
     "the signal handlers": (_handlers, _put_handlers),
     "the global hooks of torch": (
         lambda: [dict(hooks) for hooks in GLOBAL_HOOKS],

@@ -79,3 +79,14 @@ def test_a_deleted_working_directory_is_left(tmp_path: Path) -> None:
         os.chdir(tmp_path / "gone")
         (tmp_path / "gone").rmdir()
         assert len(state.find_changes()) == 1
+
+
+def test_what_the_harness_notes_in_the_environment_is_no_change_and_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PRUNEBENCH_VERIFIED_CACHE", "")
+    before = GlobalState()
+    os.environ["PRUNEBENCH_VERIFIED_CACHE"] = "1"
+    assert before.find_changes() == []
+    before.put_back()
+    assert os.environ["PRUNEBENCH_VERIFIED_CACHE"] == "1"
