@@ -77,9 +77,8 @@ class Pruned:
     kept: Kept = field(default_factory=dict)  # numbered as before pruning; units not named keep all
     inserted: tuple[str, ...] = ()  # names of values that got a compactor (1x1 conv), in order
     trace: tuple[TraceStep, ...] = ()
-    # What must be stored, if more than `model`: a network or its state dict, whose parameters are
-    # counted; the number of parameters only if it is that of the unpruned network.
-    stored_parameters: nn.Module | Mapping[str, Tensor] | int | None = None
+    # What must be stored, if more than `model`: a network or its state dict, which is counted.
+    stored_parameters: nn.Module | Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)

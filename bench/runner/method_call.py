@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Pruned
+from bench.errors import PluginError
 from bench.runner.global_state import GlobalState, preserve_global_state
 from bench.training.observer import OPTIMIZER_STEPS
 from bench.training.trainer import TaskTrainer
@@ -102,11 +103,19 @@ def detach_result(pruned: Pruned, trainer: TaskTrainer) -> Pruned:
     model = deepcopy(pruned.model).cpu()
     trainer.remove_call_counter(model)
     stored = pruned.stored_parameters
-    if not isinstance(stored, int):
+    if not isinstance(stored, int):  # which is refused where it is counted
         stored = {name: tensor.to("meta") for name, tensor in stored_tensors(stored).items()}
     return replace(pruned, model=model, stored_parameters=stored)
 
 
 def stored_tensors(stored: nn.Module | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """Return what must be stored beyond the network itself by name; {} if nothing."""
+    """Return what must be stored beyond the network itself by name; {} if nothing.
+
+    Raises PluginError for a number: only what is handed over can be counted.
+    """
+    if isinstance(stored, int):
+        raise PluginError(
+            f"stored_parameters is {stored}; hand over the network or the state dict that must be "
+            "stored"
+        )
     return dict(stored.named_parameters() if isinstance(stored, nn.Module) else stored or {})

@@ -153,7 +153,7 @@ def measure_pruned_network(
         "peak_step": planned.peak_step,
         "timeline": tuple(vars(step) for step in planned.timeline),
         "parameters": planned.parameters,
-        "parameters_stored": count_stored(pruned, unpruned, planned.parameters),
+        "parameters_stored": count_stored(pruned, planned.parameters),
         "macs": planned.macs,
         "widths": dict(widths),
         "bottleneck": bottleneck.units if bottleneck else (),
@@ -162,21 +162,9 @@ def measure_pruned_network(
     }
 
 
-def count_stored(pruned: Pruned, unpruned: nn.Module, executed: int) -> int:
-    """Count the parameters that must be stored; at least those that are executed.
-
-    Raises PluginError for a number that is not the count of the unpruned network.
-    """
-    stored = pruned.stored_parameters
-    if isinstance(stored, int):
-        whole = sum(weight.numel() for weight in unpruned.parameters())
-        if stored not in (executed, whole):
-            raise PluginError(
-                f"stored_parameters is {stored}; the network has {executed} and the unpruned one "
-                f"{whole}; hand over the network or the state dict that must be stored"
-            )
-        return stored
-    tensors = stored_tensors(stored).values()
+def count_stored(pruned: Pruned, executed: int) -> int:
+    """Count the parameters that must be stored; at least those that are executed."""
+    tensors = stored_tensors(pruned.stored_parameters).values()
     return max(executed, sum(tensor.numel() for tensor in tensors))
 
 

@@ -100,7 +100,7 @@ def counts_what_it_stores(evidence: MethodEvidence) -> None:
     """`stored_parameters` is what must be stored, a network or a state dict; or it is left out."""
     require(fits_the_budget, evidence)
     for pruned in require_networks(evidence).values():
-        apply_rule(count_stored, pruned, evidence.network, _count_parameters(pruned.model))
+        apply_rule(count_stored, pruned, _count_parameters(pruned.model))
 
 
 def asks_for_a_known_finish(evidence: MethodEvidence) -> None:

@@ -96,9 +96,8 @@ class Slimmable:
         kept = self.channels_at(widths)
         smaller = remove_channels(self.model, kept, self.input_shape, self.analysis.layout)
         estimate_statistics(smaller, trainer)
-        stored = None
-        if finish == "none":  # without further training, all weights of the slimmable network stay
-            stored = sum(weight.numel() for weight in self.model.parameters())
+        # Without further training, all weights of the slimmable network stay.
+        stored = self.model if finish == "none" else None
         return Pruned(smaller, finish, kept, stored_parameters=stored)
 
 

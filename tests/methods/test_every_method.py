@@ -182,8 +182,8 @@ def test_methods_with_a_uniform_share_agree_on_every_width(backbone: str) -> Non
 @pytest.mark.parametrize("name", ["s_net", "us_net"])
 def test_slimmable_networks_must_be_stored_whole(name: str, backbone: str) -> None:
     whole = sum(weight.numel() for weight in network(backbone).parameters())
-    stored = {pruned.stored_parameters for pruned in sweep_results(name, backbone).values()}
-    assert stored == {whole}
+    for pruned in sweep_results(name, backbone).values():
+        assert sum(weight.numel() for weight in pruned.stored_parameters.parameters()) == whole
 
 
 def test_one_fresh_process_loads_everything_that_was_saved(tmp_path: Path) -> None:

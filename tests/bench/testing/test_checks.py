@@ -474,7 +474,7 @@ BROKEN = [
     (OtherActivation, "survives save and load", "'act' is LeakyReLU(negative_slope=0.2, inplace"),
     (OverridesForward, "survives save and load", "has no forward function of its own"),
     (HoardsABuffer, "survives save and load", "it has no buffer cache of shape (1000,)"),
-    (StoresLittle, "counts what it stores", "stored_parameters is 1; the network has"),
+    (StoresLittle, "counts what it stores", "stored_parameters is 1; hand over"),
     (TrainsByItself, "books its training", "the harness saw 3 optimizer steps beyond its booked 0"),
     (DescendsByHand, "books its training", "the harness saw 1 backward passes beyond its booked"),
     (TakesItsTrainingBack, "books its training", "4 optimizer steps beyond its booked 0"),
