@@ -4,8 +4,12 @@ Nothing is traced: autograd says it. A draw in which an activation is flat, or a
 another pixel, hides a dependence, so several draws are joined.
 """
 
+from copy import deepcopy
+
 import torch
 from torch import nn
+
+from bench.tiling.receptive_field import AxisField, receptive_field
 
 Extent = tuple[int, int]
 
@@ -30,3 +34,27 @@ def gradient_extent(
         (int(rows.min()), int(rows.max())),
         (int(columns.min()), int(columns.max())),
     )
+
+
+def assert_field_by_gradients(model: nn.Module, shape: tuple[int, ...], draws: int = 4) -> None:
+    """Compare the receptive field of the pixels around the centre with their gradients."""
+    field = receptive_field(model, shape)
+    model = deepcopy(model).double()
+    with torch.no_grad():
+        height, width = model(torch.zeros(shape, dtype=torch.float64)).shape[-2:]
+    for more in range(3):
+        place = (height // 2 + more, width // 2 + more)
+        expected = tuple(
+            _extent(axis, position, length)
+            for axis, position, length in zip(
+                (field.rows, field.columns), place, shape[2:], strict=True
+            )
+        )
+        assert expected == gradient_extent(model, shape, *place, draws)
+
+
+def _extent(axis: AxisField, position: int, length: int) -> Extent:
+    """Return first and last input pixel behind an output pixel, inside of the image."""
+    period, phase = divmod(position, len(axis.low))
+    low, high = (int(ends[phase]) + period * axis.period for ends in (axis.low, axis.high))
+    return max(low, 0), min(high, length - 1)
