@@ -37,11 +37,8 @@ def refused(walk: Walk, op: Op, given: Given) -> Pixels:
 
 def pair(number: Any) -> tuple[Any, Any]:
     """Return one number for each axis of the image."""
-    return (
-        tuple(number)
-        if isinstance(number, tuple | list) and len(number) > 1
-        else 2 * (number if isinstance(number, tuple | list) else (number,))
-    )
+    numbers = tuple(number) if isinstance(number, tuple | list) else (number,)
+    return numbers[0], numbers[-1]
 
 
 def over_last_two(walk: Walk, op: Op, rows: Window, columns: Window) -> Pixels:

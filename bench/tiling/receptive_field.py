@@ -118,18 +118,13 @@ def receptive_field(model: nn.Module, shape: Shape) -> ReceptiveField:
     if AT_SHAPE not in traced.meta:
         model = traced  # the same at all shapes
     periods = [_period(walk, axis) for axis in (ROWS, COLUMNS)]
-    walks = [
-        _follow(*_trace(model, larger), larger)
-        for larger in ((*shape[:2], *_grow(shape[2:], periods, more)) for more in (1, 2))
-    ]
-    is_whole = [*shape[2:]] == _grow(shape[2:], periods, 0)
-    for first, second, whole in ((walk, walks[0], is_whole), (*walks, True)):
-        _compare(first, second, whole)
-    return ReceptiveField(
-        *map(_axis_field, repeat(walks[0]), (ROWS, COLUMNS), periods),
-        tuple(dict.fromkeys(walk.over_image)),
-        walk.shape(walk.graph.outputs[0]),
-    )
+    larger = [_grow(shape, periods, more) for more in (1, 2)]
+    first, second = (_follow(*_trace(model, other), other) for other in larger)
+    _compare(walk, first, shape == _grow(shape, periods, 0))
+    _compare(first, second, True)
+    rows, columns = map(_axis_field, repeat(first), (ROWS, COLUMNS), periods)
+    output_shape = walk.shape(walk.graph.outputs[0])
+    return ReceptiveField(rows, columns, tuple(dict.fromkeys(walk.over_image)), output_shape)
 
 
 def _period(walk: Walk, axis: int) -> int:
@@ -138,9 +133,12 @@ def _period(walk: Walk, axis: int) -> int:
     return lcm(*(line.period for line in lines if line is not None))
 
 
-def _grow(sizes: Sequence[int], periods: Sequence[int], more: int) -> list[int]:
-    """Return the next whole periods, and more of them."""
-    return [(-(-size // by) + more) * by for size, by in zip(sizes, periods, strict=True)]
+def _grow(shape: Shape, periods: Sequence[int], more: int) -> Shape:
+    """Return the shape with the next whole periods along its axes, and more of them."""
+    height, width = (
+        (-(-size // by) + more) * by for size, by in zip(shape[2:], periods, strict=True)
+    )
+    return *shape[:2], height, width
 
 
 def _trace(model: nn.Module, shape: Shape) -> tuple[GraphModule, Graph]:

@@ -1,6 +1,7 @@
 """What operators that move elements read of the image, one function for each kind."""
 
 from math import prod
+from typing import Any
 
 from bench.graph.ir import Op
 from bench.tiling.compute_rules import Given
@@ -88,7 +89,7 @@ def assign(walk: Walk, op: Op, given: Given) -> Pixels:
     return Pixels(pixels.axes, lines)
 
 
-def _spell_out(index: object, ndim: int) -> list[int | slice | None]:
+def _spell_out(index: Any, ndim: int) -> list[Any]:
     """Return an index with a part for each of the `ndim` axes, and None for each new one."""
     parts = list(index) if isinstance(index, tuple) else [index]
     used = sum(part is not None and part is not Ellipsis for part in parts)

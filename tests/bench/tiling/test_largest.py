@@ -18,7 +18,7 @@ SHAPE = (1, 3, 96, 64)
 
 def test_no_tiles_that_fit_compute_fewer_pixels() -> None:
     """All sizes are tried, each by a trace of its own."""
-    network, shape = UNet(width=8, levels=3), (1, 3, 32, 48)
+    network, shape = UNet(width=8, levels=3), (1, 3, 28, 36)
     budget = Budget(peak_memory(network, shape) * 2 // 3, shape)
     plan = largest_tile(network, budget, halo=4)
     axes = list(zip((plan.field.rows, plan.field.columns), shape[2:], plan.overlap, strict=True))

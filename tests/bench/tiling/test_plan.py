@@ -78,6 +78,12 @@ def test_a_network_or_image_that_has_no_tiles_is_refused(network, shape, message
         plan_tiles(network, shape, (16, 16))
 
 
+def test_a_tile_holds_what_a_padding_mirrors() -> None:
+    network = nn.Sequential(nn.ReflectionPad2d(12), nn.Conv2d(3, 3, 25))
+    with pytest.raises(ConfigError, match="give at least 13, or"):
+        plan_tiles(network, SHAPE, (12, 64), halo=0)
+
+
 def test_a_network_of_several_inputs_or_outputs_is_refused() -> None:
     class Two(nn.Module):
         def forward(self, x):
