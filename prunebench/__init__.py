@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from bench.surgery.width_search import global_ranking_widths, uniform_widths
     from bench.testing.checks import check_method, check_task
     from bench.testing.pytest_suite import MethodContract, TaskContract
+    from bench.tiling.largest import largest_tile
+    from bench.tiling.network import TiledNetwork
+    from bench.tiling.plan import plan_tiles
 
 NAMES_OF_MODULE = {
     "bench.api": ("Result", "prune", "save"),
@@ -66,6 +69,9 @@ NAMES_OF_MODULE = {
     "bench.surgery.width_search": ("global_ranking_widths", "uniform_widths"),
     "bench.testing.checks": ("check_method", "check_task"),
     "bench.testing.pytest_suite": ("MethodContract", "TaskContract"),
+    "bench.tiling.largest": ("largest_tile",),
+    "bench.tiling.network": ("TiledNetwork",),
+    "bench.tiling.plan": ("plan_tiles",),
 }
 MODULE_OF_NAME = {name: module for module, names in NAMES_OF_MODULE.items() for name in names}
 OUR_BENCH = Path(__file__).resolve().parent.parent / "bench" / "__init__.py"
@@ -89,6 +95,7 @@ __all__ = [
     "SweepMethod",
     "Task",
     "TaskContract",
+    "TiledNetwork",
     "TraceStep",
     "Trainer",
     "analyse_network",
@@ -99,9 +106,11 @@ __all__ = [
     "check_task",
     "gate_gradients",
     "global_ranking_widths",
+    "largest_tile",
     "load",
     "method",
     "peak_memory",
+    "plan_tiles",
     "profile",
     "prune",
     "remove_channels",

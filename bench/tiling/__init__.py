@@ -1,0 +1,1 @@
+"""Tiles: run a network on overlapping parts of an image, exactly, at a known peak."""
