@@ -29,8 +29,8 @@ from bench.tiling.receptive_field import AxisField, ReceptiveField, receptive_fi
 from bench.units import format_mib, format_shape
 
 NOT_LINEAR = (
-    "the memory of the network does not grow evenly with the size of its input, so that no tile can "
-    "be computed; choose one yourself (plan_tiles)"
+    "the memory of the network does not grow evenly with its input, so that no tile can be "
+    "computed; choose one yourself (plan_tiles)"
 )
 SAMPLE_PIXELS = 64  # of a traced tile at least: in smaller ones, lengths of 1 are broadcast
 
