@@ -28,6 +28,10 @@ from bench.tiling.plan import (
 from bench.tiling.receptive_field import AxisField, ReceptiveField, receptive_field
 from bench.units import format_mib, format_shape
 
+NOT_LINEAR = (
+    "the memory of the network does not grow evenly with its input, so that no tile can be "
+    "computed; choose one yourself (plan_tiles)"
+)
 SAMPLE_PIXELS = 64  # of a traced tile at least: in smaller ones, lengths of 1 are broadcast
 
 
@@ -99,7 +103,10 @@ def largest_tile(
             int(peaks.min()),
         )
     tile = _choose(rows, columns, peaks <= budget.peak_bytes)
-    return make_plan(model, field, shape, tile, overlap, buffers, convention)
+    plan = make_plan(model, field, shape, tile, overlap, buffers, convention)
+    if plan.peak_bytes > budget.peak_bytes:
+        raise ConfigError(NOT_LINEAR)
+    return plan
 
 
 def _choose(rows: _Sizes, columns: _Sizes, fits: np.ndarray) -> tuple[int, int]:
@@ -122,7 +129,7 @@ def _list_sizes(field: AxisField, length: int, overlap: int, shift: int) -> _Siz
     """
     least = least_tile(field, overlap)
     most = count_tiles(length, least, overlap)
-    sizes = {
+    sizes = {least} | {
         field.align(-(-(length + (count - 1) * overlap) // count)) for count in range(2, most + 1)
     }
     tiles = [length, *sorted((size for size in sizes if least <= size < length), reverse=True)]
@@ -156,10 +163,7 @@ def _peaks(
         for height in rows.samples
     ]
     if len({len(sample) for line in steps for sample in line}) > 1:
-        raise ConfigError(
-            "the network has more time steps at some sizes of its input than at others; "
-            "choose a tile yourself (plan_tiles)"
-        )
+        raise ConfigError(NOT_LINEAR)
     table = np.einsum(
         "hi,ijs,wj->hws", rows.weights, np.array(steps, dtype=np.int64), columns.weights
     )

@@ -5,7 +5,7 @@ applies them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from bench.errors import ConfigError
@@ -50,6 +50,7 @@ class Walk:
         over_image: operators whose result at one pixel depends on all pixels, named for people.
         least: axis of the image -> input pixels that a tile must have, so that what is mirrored at
             its border lies in it.
+        sharing: value -> the values in its storage; the same list for all of them.
         op: whose rule is applied now.
     """
 
@@ -58,6 +59,7 @@ class Walk:
     pixels: dict[str, Pixels] = field(default_factory=dict)
     over_image: list[str] = field(default_factory=list)
     least: dict[int, int] = field(default_factory=lambda: {ROWS: 1, COLUMNS: 1})
+    sharing: dict[str, list[str]] = field(default_factory=dict)
     op: Any = None
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -109,12 +111,28 @@ class Walk:
         """Join two lines; refuse values on different grids."""
         if line is None:
             return other
-        if (line.ratio, line.length) != (other.ratio, other.length):
+        if line.ratio == other.ratio and line.length != other.length:
+            self.refuse(f"'{self.op.name}' writes to a part of the image")
+        if line.ratio != other.ratio:
             self.refuse(
                 f"'{self.op.name}' combines values with a pixel for each {line.ratio} and for each "
                 f"{other.ratio} pixels of the image; give an image of another size"
             )
         return line.join(other)
+
+    def follow_storage(self, op: Op) -> None:
+        """Note in which storage a result lies; what is written there, all values in it read."""
+        mates = (
+            self.sharing.setdefault(op.reads[0], [op.reads[0]]) if op.shares and op.reads else []
+        )
+        mates += op.makes
+        self.sharing |= dict.fromkeys(op.makes, mates)
+        if op.written_in_place:
+            for name in mates:
+                lines = dict(self.pixels[name].lines)
+                for image_axis, line in self.pixels[op.makes[0]].lines.items():
+                    lines[image_axis] = self.combine(lines.get(image_axis), line)
+                self.pixels[name] = replace(self.pixels[name], lines=lines)
 
     def slide(self, op: Op, windows: Mapping[int, Window]) -> Pixels:
         """Return the pixels of what reads windows along some axes of its first operand.

@@ -201,7 +201,7 @@ def plan_tiles(
 
 def least_tile(field: AxisField, overlap: int) -> int:
     """Return the input pixels of the smallest tile along an axis."""
-    return max(overlap + field.period, field.align(field.least))
+    return max(overlap + field.period, field.align(field.least + field.period - 1))
 
 
 def make_plan(

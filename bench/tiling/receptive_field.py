@@ -170,6 +170,7 @@ def _follow(traced: GraphModule, graph: Graph, shape: Shape) -> Walk:
         walk.op = op
         row, given = _find_row(traced, nodes[op.name], op, results)
         walk.pixels |= dict.fromkeys(op.makes, _apply(walk, op, row, given))
+        walk.follow_storage(op)
     return walk
 
 

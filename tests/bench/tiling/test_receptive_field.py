@@ -63,6 +63,21 @@ def test_the_field_of_an_operator_is_that_of_its_gradients(name: str) -> None:
     assert_field_by_gradients(Function(STEPS[name]()).eval(), SHAPE)
 
 
+def test_what_is_written_into_a_part_of_a_value_is_seen_through_the_whole() -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.wide = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(2, 2, 9, padding=4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            whole = self.first(x)
+            part, other = whole[:, :2], whole[:, 2:]
+            part.add_(self.wide(other))
+            return whole * 2
+
+    assert_field_by_gradients(Writes().eval(), SHAPE)
+
+
 def test_the_field_of_the_u_net_of_the_paper_is_known() -> None:
     field = receptive_field(UNet(width=2), (1, 3, 64, 64))
     assert (field.rows.before, field.rows.behind, field.rows.period) == (107, 107, 16)
