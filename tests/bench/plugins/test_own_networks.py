@@ -180,7 +180,7 @@ def test_training_from_scratch_starts_from_the_initial_weights_of_the_layers(
 
     monkeypatch.setattr("tests.fakes.FakeTask.initialise", refuse)
     monkeypatch.setattr(
-        "bench.runner.job.initialise",
+        "bench.runner.job_context.initialise",
         lambda model, generator: (
             initialise(model, generator),
             initial_biases.append(model.out.bias.clone()),
