@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -190,11 +191,17 @@ def _try(folder: Path, uri: str, work: Callable[[], Result]) -> Result | None:
         remove_quoted_folder(uri)
 
 
+_TURN = threading.RLock()
+
+
 @contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Keep temporary files, also MLflow's, in a run folder: a later run clears it after a kill."""
-    before = tempfile.tempdir
-    with atomic.scratch_folder(folder.resolve()) as scratch:
+    """Keep temporary files, also MLflow's, in a run folder: a later run clears it after a kill.
+
+    Their place is that of the whole process, so its threads take turns.
+    """
+    with _TURN, atomic.scratch_folder(folder.resolve()) as scratch:
+        before = tempfile.tempdir
         tempfile.tempdir = str(scratch)
         try:
             yield

@@ -59,7 +59,7 @@ SPATIAL_LAYERS: dict[str, Spatial] = (
     | _rows("Flatten Unflatten", shapes.reshape)
     | _rows("PixelShuffle", compute.shuffle)
     | _rows("PixelUnshuffle", compute.unshuffle)
-    | _rows("Embedding Unfold Fold AvgPool1d", compute.refused)
+    | _rows("Conv1d Conv3d Embedding Unfold Fold AvgPool1d", compute.refused)
 )
 
 # By the name of a function or tensor method, without a trailing underscore.
@@ -118,6 +118,7 @@ SPATIAL_CALLS: dict[str, Spatial] = (
     | _rows("pixel_unshuffle", compute.unshuffle)
     | _rows("conv1d embedding einsum scaled_dot_product_attention", compute.refused)
     | _rows("repeat repeat_interleave index_select tril triu gather", compute.refused)
+    | _rows("[tensor] rand randn rand_like randn_like normal uniform", compute.refused)
     | _rows("grid_sample unfold fold .unfold narrow meshgrid", compute.refused)
     | _rows("arange linspace eye tensor scatter index_add masked_scatter", compute.refused)
 )

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+import tests.fakes  # noqa: F401  a process that is started here registers the fake task
 from bench.files import atomic
 from bench.runner.executors.serial import SerialExecutor
 from bench.runner.progress import Progress
