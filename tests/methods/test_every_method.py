@@ -33,7 +33,7 @@ NAMES = [
     if METHODS.get(name).__module__.startswith("methods.") and name != "unpruned"
 ]
 OPTIONS: dict[str, dict[str, Any]] = {  # for networks this small
-    "autoslim": {"groups": 2, "crops": 2},
+    "autoslim": {"groups": 2, "crops": 2, "epochs": 2},
     "random_search": {"samples": 4},
     "us_net": {"least": 0.1},
 }
