@@ -139,3 +139,12 @@ def test_the_interval_of_tau_covers_what_it_says(items: int) -> None:
     assert -low == high == pytest.approx(1.96 * tau_deviation(high, items), abs=2e-3)
     assert tau_interval(1, items)[1] == 1
     assert all(93 <= tau_coverage(tau, items, count=5_000) <= 98 for tau in (0, 0.4, 0.8, 0.9))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_variance_is_never_below_that_of_seeds_or_scenes_alone(seed: int) -> None:
+    differences = numpy.random.default_rng(seed).normal(size=(3, 17))
+    variance = estimate_mean(differences).error ** 2 * differences.size
+    seed_square = 17 * differences.mean(1).var(ddof=1)
+    scene_square = 3 * differences.mean(0).var(ddof=1)
+    assert variance >= max(seed_square, scene_square) * (1 - 1e-12)
