@@ -88,3 +88,25 @@ def test_the_output_lives_to_the_end_and_the_input_only_while_needed() -> None:
     deaths = {storage.name: storage.death for storage in plan.storages}
     assert deaths["last"] == 4
     assert deaths["x"] == 3
+
+
+class Reshaped(nn.Module):
+    """Reshapes what a convolution gives, as it is or transposed, which takes a copy."""
+
+    def __init__(self, transposed: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.transposed = transposed
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return (y.transpose(2, 3) if self.transposed else y).reshape(1, 4, 8, 32)
+
+
+@pytest.mark.parametrize(("transposed", "channels"), [(False, 3 + 4), (True, 4 + 4)])
+def test_a_reshape_that_copies_allocates_in_pytorch_and_not_when_planned(
+    transposed: bool, channels: int
+) -> None:
+    network, shape = Reshaped(transposed), (1, 3, 16, 16)
+    assert peak_memory(network, shape, "eager") == channels * 16 * 16 * 4
+    assert peak_memory(network, shape, "planned") == (3 + 4) * 16 * 16 * 4
