@@ -98,6 +98,12 @@ def test_the_key_does_not_depend_on_the_order_in_which_options_are_named() -> No
     )
 
 
+@pytest.mark.parametrize(("compute", "steps"), [("matched", 40), ("own", 0)])
+def test_only_matched_compute_has_matched_steps(compute: str, steps: int) -> None:
+    cell = replace(CELL, compute=compute, recipe=replace(CELL.recipe, matched_steps=40))
+    assert cell.effective_recipe == replace(CELL.recipe, matched_steps=steps)
+
+
 def test_a_digest_is_the_same_on_every_machine() -> None:
     assert digest({"b": 1, "a": [1.5, "x"]}) == hashlib.sha256(b'{"a":[1.5,"x"],"b":1}').hexdigest()
 

@@ -4,7 +4,7 @@ import pytest
 
 from bench.contract import Budget
 from bench.errors import Infeasible
-from bench.memory.peak_model import peak_model
+from bench.memory.peak_model import compute_min_widths, peak_model
 from bench.memory.profile import peak_memory, timeline
 from bench.surgery.remove import remove_channels
 from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
@@ -61,3 +61,7 @@ def test_a_budget_below_the_least_widths_names_the_least_peak() -> None:
     with pytest.raises(Infeasible, match="least is") as caught:
         model.check(Budget(1, SHAPE))
     assert caught.value.least_bytes == model.least_bytes(1)
+
+
+def test_a_unit_with_fewer_channels_than_the_least_width_keeps_all() -> None:
+    assert compute_min_widths({"wide": 8, "narrow": 2}, 4) == {"wide": 4, "narrow": 2}
