@@ -65,3 +65,11 @@ def test_a_budget_below_the_least_widths_names_the_least_peak() -> None:
 
 def test_a_unit_with_fewer_channels_than_the_least_width_keeps_all() -> None:
     assert compute_min_widths({"wide": 8, "narrow": 2}, 4) == {"wide": 4, "narrow": 2}
+
+
+def test_a_budget_of_the_least_peak_is_possible_and_a_byte_less_is_not() -> None:
+    model = peak_model(unet(8), SHAPE)
+    least = model.least_bytes()
+    model.check(Budget(least, SHAPE))
+    with pytest.raises(Infeasible):
+        model.check(Budget(least - 1, SHAPE))
