@@ -1,12 +1,14 @@
 """Surgery against masks: two ways to the same network."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, PluginError
 from bench.surgery.masks import mask_channels
-from bench.surgery.remove import compose_removals, remove_channels
+from bench.surgery.remove import compose_removals, cut_copy, remove_channels
 from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
 
 
@@ -103,3 +105,17 @@ def test_two_cuts_compose_to_one() -> None:
         "a": [1, 5],
         "b": [0, 1],
     }
+
+
+def test_a_surgery_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_wrongly(*arguments: Any, **options: Any) -> tuple[nn.Module, bool]:
+        smaller, is_smaller = cut_copy(*arguments, **options)
+        with torch.no_grad():
+            next(smaller.parameters()).mul_(1.01)
+        return smaller, is_smaller
+
+    network = unet(8)
+    (unit, *_) = network_layout(network, SHAPE).units
+    monkeypatch.setattr("bench.surgery.remove.cut_copy", cut_wrongly)
+    with pytest.raises(PluginError, match="surgery went wrong: the smaller network is off by"):
+        remove_channels(network, {unit: [0, 1]}, SHAPE)

@@ -1,5 +1,7 @@
 """Bisection against trying every member of the family."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from bench.contract import Budget
@@ -7,7 +9,7 @@ from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
 from bench.surgery.analysis import analyse_network
 from bench.surgery.remove import remove_channels
-from bench.surgery.width_search import find_largest_position, uniform_widths
+from bench.surgery.width_search import find_largest_position, scale_widths, uniform_widths
 from tests.networks.small import SHAPE, unet
 
 
@@ -38,3 +40,8 @@ def test_a_unit_with_few_channels_does_not_keep_the_others_wide() -> None:
 def test_a_family_whose_least_member_does_not_fit_names_the_least_peak() -> None:
     with pytest.raises(Infeasible, match="the least is"):
         find_largest_position(_family, 8, peak_model(unet(8), SHAPE), Budget(100, SHAPE))
+
+
+def test_a_share_of_the_channels_is_rounded_down() -> None:
+    analysis = SimpleNamespace(widths={"odd": 7, "narrow": 1})
+    assert scale_widths(analysis, 1, 1, parts=2) == {"odd": 3, "narrow": 1}

@@ -195,3 +195,10 @@ def test_with_pairs_the_skip_around_all_blocks_has_its_own_channels_and_survives
     )
     x = torch.rand(SHAPE)
     torch.testing.assert_close(saved.load(tmp_path)(x), pruned.model.eval()(x))
+
+
+def test_an_inner_step_removes_at_most_a_quarter_of_a_unit() -> None:
+    trajectory = _trajectory(unet(8))
+    for unit, width in trajectory.widths.items():
+        assert trajectory._max_removals(unit, 1000) == min(-(-width // 4), width - 1)
+        assert trajectory._max_removals(unit, 1) == min(1, width - 1)
