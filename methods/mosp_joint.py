@@ -30,7 +30,7 @@ from bench.surgery.channel_scores import Importance, score_channels
 from bench.surgery.importance import select_most_important
 from bench.surgery.integer_program import relaxed_prices, solve_cover
 from bench.surgery.narrowed_runs import NarrowedRuns
-from bench.surgery.trajectory import Trajectory, TrajectoryMethod, parse_share
+from bench.surgery.trajectory import Trajectory, TrajectoryMethod
 
 UNIT_PARTS = 2  # a stride removes at most half of a unit, as long as that is enough
 LEAST_COST = 1e-4  # of the mean cost of a channel: solvers take much smaller ones for zero
@@ -52,14 +52,11 @@ class MOSPJoint(TrajectoryMethod):
     """
 
     paper: ClassVar[str] = "none: a method of this project, after MOSP (Shi et al., AAAI 2023)"
-    compactors: bool = True
-    pairs: bool = False
-    outer_stride: str = "1/12"
     importance: Importance = "gradient"
     corrections: int = 2
 
     def __post_init__(self) -> None:
-        parse_share("mosp_joint", "outer_stride", self.outer_stride)
+        super().__post_init__()
         if self.corrections < 0:
             raise ConfigError(f"mosp_joint: corrections = {self.corrections} must be 0 or more")
 
@@ -67,12 +64,11 @@ class MOSPJoint(TrajectoryMethod):
         self, network: nn.Module, budget: Budget, trainer: Trainer, peak_bytes: int
     ) -> "JointTrajectory":
         """Return the start of a trajectory."""
-        outer_bytes = int(parse_share("mosp_joint", "outer_stride", self.outer_stride) * peak_bytes)
         return JointTrajectory(
             network,
             budget,
             trainer,
-            outer_bytes,
+            self.outer_bytes(peak_bytes),
             importance=self.importance,
             corrections=self.corrections,
         )

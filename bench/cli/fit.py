@@ -8,13 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from bench.cli.parser import (
-    BACKBONE_HELP,
-    CONVENTIONS,
-    add_backbone_arguments,
-    add_checkpoint_argument,
+    add_convention_argument,
     add_json_argument,
-    add_plugin_argument,
-    add_set_argument,
+    add_network_arguments,
     add_shape_argument,
 )
 from bench.cli.resolve import resolve_backbone, resolve_network
@@ -50,12 +46,7 @@ def pixels(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
-    add_plugin_argument(parser)
-    network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument("backbone", nargs="?", metavar="BACKBONE", help=BACKBONE_HELP)
-    add_checkpoint_argument(network)
-    add_backbone_arguments(parser)
-    add_set_argument(parser, "an option of the backbone or of its task")
+    add_network_arguments(parser)
     parser.add_argument(
         "--memory",
         type=memory,
@@ -73,12 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="pixels that inexact tiles discard on each side (default: %(default)s)",
     )
-    parser.add_argument(
-        "--convention",
-        choices=CONVENTIONS,
-        default="planned",
-        help="how peak memory is counted (default: %(default)s)",
-    )
+    add_convention_argument(parser)
     add_json_argument(parser)
 
 

@@ -179,6 +179,28 @@ def add_study_arguments(
     add_training_arguments(parser, "a key of the study, such as recipe.finetune_steps=50")
 
 
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a backbone or a checkpoint, and its options."""
+    add_plugin_argument(parser)
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("backbone", nargs="?", metavar="BACKBONE", help=BACKBONE_HELP)
+    add_checkpoint_argument(network)
+    add_backbone_arguments(parser)
+    add_set_argument(parser, "an option of the backbone or of its task")
+
+
+def add_convention_argument(
+    parser: argparse.ArgumentParser, convention: str | None = "planned"
+) -> None:
+    """Add --convention; without a default it is that of the study."""
+    parser.add_argument(
+        "--convention",
+        choices=CONVENTIONS,
+        default=convention,
+        help=f"how peak memory is counted (default: {convention or 'that of the study'})",
+    )
+
+
 def add_training_arguments(
     parser: argparse.ArgumentParser,
     what_to_set: str,
@@ -201,12 +223,7 @@ def add_training_arguments(
         help=f'folder of photographs, or "embedded" (default: {data or "that of the study"})',
     )
     add_set_argument(parser, what_to_set)
-    parser.add_argument(
-        "--convention",
-        choices=CONVENTIONS,
-        default=convention,
-        help=f"how peak memory is counted (default: {convention or 'that of the study'})",
-    )
+    add_convention_argument(parser, convention)
     parser.add_argument(
         "--device",
         default="auto",

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli.parser import (
-    BACKBONE_HELP,
-    CONVENTIONS,
-    add_backbone_arguments,
-    add_checkpoint_argument,
+    add_convention_argument,
     add_json_argument,
-    add_plugin_argument,
-    add_set_argument,
+    add_network_arguments,
     add_shape_argument,
     positive_integer,
 )
@@ -28,23 +24,13 @@ EXAMPLE = "prunebench profile my_net.py:build --shape 1x3x256x256 --plot peak.pn
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of the command."""
-    add_plugin_argument(parser)
-    network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument("backbone", nargs="?", metavar="BACKBONE", help=BACKBONE_HELP)
-    add_checkpoint_argument(network)
-    add_backbone_arguments(parser)
-    add_set_argument(parser, "an option of the backbone or of its task")
+    add_network_arguments(parser)
     add_shape_argument(
         parser,
         "input (N, C, H, W), such as 1x3x1024x2048; several inputs are joined by commas "
         "(default: that of the task)",
     )
-    parser.add_argument(
-        "--convention",
-        choices=CONVENTIONS,
-        default="planned",
-        help="how peak memory is counted (default: %(default)s)",
-    )
+    add_convention_argument(parser)
     parser.add_argument(
         "--compactors",
         action="store_true",

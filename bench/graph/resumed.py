@@ -93,10 +93,10 @@ class ResumedNetwork(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         """Return the output of the version, from the kept values where there are any."""
         kept = self._keep_values(inputs)
-        if kept is None:
-            return self.version(*inputs)
         run = _Run(self.version, self._graph_of(self.version))
-        return run.resume(kept.values, self._move_before_overwrites(self._start))
+        if kept is None:
+            return run.resume(_Values(inputs), 0)
+        return run.resume(kept, self._move_before_overwrites(self._start))
 
     def _graph_of(self, version: nn.Module) -> Graph:
         """Return the graph of a version; surgery keeps the names of its nodes."""
@@ -186,9 +186,10 @@ class _Run(Interpreter):
                 born.setdefault(_storage(each), position)
         return {node.name: value for node, value in self.env.items()}, overwrites
 
-    def resume(self, values: dict[str, Any], start: int) -> Any:
+    def resume(self, kept: _Values, start: int) -> Any:
         """Run from a position on, and return the output."""
-        self._load(values, start)
+        self.args_iter = iter(kept.inputs)
+        self._load(kept.values, start)
         result = None
         for node in self.nodes[start:]:
             self.env[node] = result = self.run_node(node)

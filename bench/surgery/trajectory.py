@@ -115,6 +115,7 @@ class Trajectory(ABC):
         self.layout = self.layout.narrow(kept)
 
 
+@dataclass(frozen=True)
 class TrajectoryMethod(SweepMethod):
     """A method that follows one trajectory for all budgets.
 
@@ -126,9 +127,12 @@ class TrajectoryMethod(SweepMethod):
             fraction.
     """
 
-    compactors: bool
-    pairs: bool
-    outer_stride: str
+    compactors: bool = True
+    pairs: bool = False
+    outer_stride: str = "1/12"
+
+    def __post_init__(self) -> None:
+        parse_share(self.name, "outer_stride", self.outer_stride)
 
     @abstractmethod
     def start(
@@ -142,6 +146,10 @@ class TrajectoryMethod(SweepMethod):
             trainer: the trainer of the sweep.
             peak_bytes: of the unpruned network.
         """
+
+    def outer_bytes(self, peak_bytes: int) -> int:
+        """Return the outer stride in bytes; `peak_bytes` is that of the unpruned network."""
+        return int(parse_share(self.name, "outer_stride", self.outer_stride) * peak_bytes)
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER

@@ -88,15 +88,12 @@ class MOSP(TrajectoryMethod):
             effect="not measured",
         ),
     )
-    compactors: bool = True
-    pairs: bool = False
-    outer_stride: str = "1/12"
     inner_stride: str = CHANNEL
     importance: Importance = "gradient"
     points: int = 3
 
     def __post_init__(self) -> None:
-        parse_share("mosp", "outer_stride", self.outer_stride)
+        super().__post_init__()
         if self.inner_stride != CHANNEL:
             parse_share("mosp", "inner_stride", self.inner_stride)
 
@@ -111,7 +108,7 @@ class MOSP(TrajectoryMethod):
             network,
             budget,
             trainer,
-            int(parse_share("mosp", "outer_stride", self.outer_stride) * peak_bytes),
+            self.outer_bytes(peak_bytes),
             inner_bytes=inner_bytes,
             importance=self.importance,
             points=self.points,
