@@ -14,6 +14,7 @@ from bench.cli.parser import (
     add_shape_argument,
 )
 from bench.cli.resolve import resolve_backbone, resolve_network
+from bench.cli.standard_output import prints_go_to_stderr
 from bench.units import MIB
 
 if TYPE_CHECKING:
@@ -76,9 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
     from bench.units import format_mib, format_shape
 
     backbone = resolve_backbone(arguments)
-    model, shape = resolve_network(arguments)
-    budget = Budget(arguments.memory, shape, arguments.convention)
-    ways = list_ways(model, budget, arguments.halo)
+    with prints_go_to_stderr():
+        model, shape = resolve_network(arguments)
+        budget = Budget(arguments.memory, shape, arguments.convention)
+        ways = list_ways(model, budget, arguments.halo)
     if arguments.json:
         print(json.dumps([asdict(way) for way in ways], indent=1))
         return

@@ -1,6 +1,7 @@
 """prunebench fit: ways to run a network within a budget, without training."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,17 @@ def test_a_size_of_memory_that_is_none_is_a_mistake(
     with pytest.raises(SystemExit, match="2"):
         main([*NETWORK, f"--memory={size}"])
     assert "is not a size above 0; write for example 200MiB" in capsys.readouterr().err
+
+
+def test_what_a_network_prints_is_not_in_the_json(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "loud.py"
+    file.write_text(
+        "from torch import nn\n\n\nclass Loud(nn.Conv2d):\n    def __init__(self):\n"
+        "        super().__init__(3, 3, 3)\n\n    def forward(self, x):\n"
+        "        print('loud')\n        return super().forward(x)\n"
+    )
+    main(["fit", f"{file}:Loud", "--memory", "1MiB", "--shape", "1x3x64x64", "--json"])
+    found = capfd.readouterr()
+    assert json.loads(found.out) and "loud" in found.err
