@@ -101,6 +101,14 @@ def cell_section_key(cell: Cell) -> str:
     return section_key(cell_fields(cell))
 
 
+def competes(row: Row) -> bool:
+    """Return whether a row can be the best of its ratio.
+
+    It is finished, has a PSNR, and its method did no training beyond what was booked.
+    """
+    return row["status"] == "done" and row["psnr_db"] is not None and not row["unbooked"]
+
+
 def question_key(cell: Cell) -> str:
     """Return a key that is equal for cells that differ in nothing but the seed."""
     return digest(cell.to_json(NOT_IN_QUESTION))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from bench.report.captions import NUMERALS, describe_sample
-from bench.report.frame import MAIN_METHOD, Row
+from bench.report.frame import MAIN_METHOD, Row, competes
 from bench.report.ranks import format_rank
 from bench.report.statistics import MIN_SCENES, MIN_SEEDS, is_enough
 
@@ -49,8 +49,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def _describe_answer(ratio: float, rows: Sequence[Row]) -> str:
-    """Return the sentence of one ratio; "" for fewer than two finished rows."""
-    done = [row for row in rows if row["status"] == "done" and row["psnr_db"] is not None]
+    """Return the sentence of one ratio; "" for fewer than two rows that compete."""
+    done = [row for row in rows if competes(row)]
     if len(done) < 2:
         return ""
     best, second = sorted(done, key=lambda row: -row["psnr_db"])[:2]

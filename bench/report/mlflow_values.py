@@ -54,11 +54,11 @@ def describe_run(cell: Cell) -> str:
 
 
 def describe_result(record: Record) -> str:
-    """Return the result in a line: the mean scores and the peak, or why there are none."""
+    """Return the result in a line: mean scores, peak and findings, or why there are none."""
     if record.status != "done":
         return describe_outcome(record.status, record.phase, record.reason)
     means = ", ".join(f"{name} {value:.3f}" for name, value in record.means.items())
-    return f"{means}; peak {format_mib(record.peak_bytes or 0)}"
+    return "; ".join([means, f"peak {format_mib(record.peak_bytes or 0)}", *record.findings])
 
 
 def metric_name(text: str) -> str:

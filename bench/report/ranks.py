@@ -2,8 +2,8 @@
 
 A row's rank is 1 plus the number of rows whose mean PSNR over seeds and scenes is higher. Ranks are
 among the finished pruned rows of a ratio that have the same seeds and photographs
-(`bench.report.scores`); all other rows (failed, infeasible, pending, unpruned) have none and change
-none.
+(`bench.report.scores`); all other rows (failed, infeasible, pending, unpruned, or trained beyond
+the booked steps) have none and change none.
 
 The interval comes from tests, not from a bootstrap: a row is compared with each other row, paired
 by seed and scene, with Holm's correction for these comparisons (`estimate_mean` with the prior of
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.records import Record
-from bench.report.frame import Row
+from bench.report.frame import Row, competes
 from bench.report.scores import find_groups
 from bench.report.statistics import (
     CONFIDENCE,
@@ -113,11 +113,9 @@ def describe_ranks(section: Sequence[Row]) -> list[str]:
 def find_mark(section: Sequence[Row], row: Row) -> str:
     """Return "bold" if a row has the best PSNR of its ratio, "second" for the second best, else "".
 
-    Only finished rows have a mark, by the decimals shown, and only if the ratio has several.
+    Only rows that compete have a mark, by the decimals shown, and only if the ratio has several.
     """
-    done = [
-        other for other in section if other["status"] == "done" and other["psnr_db"] is not None
-    ]
+    done = [other for other in section if competes(other)]
     rivals = [round(other["psnr_db"], 2) for other in done if other["ratio"] == row["ratio"]]
     if len(rivals) < 2 or not any(row is other for other in done):
         return ""

@@ -13,7 +13,7 @@ import numpy as np
 from bench.contract import find_scene
 from bench.files.hashing import digest
 from bench.records import Record
-from bench.report.frame import Row, group_by, question_key, section_key
+from bench.report.frame import Row, competes, group_by, question_key, section_key
 from bench.report.statistics import Values
 
 Photograph = tuple[str, str]  # test set, name
@@ -68,7 +68,7 @@ def _find_scene(photograph: Photograph) -> Photograph:
 def find_groups(rows: Sequence[dict[str, Any]], records: Sequence[Record]) -> list[Group]:
     """Return the pruned rows that may be ranked together, for each ratio.
 
-    They are finished, and have the same seeds and photographs. Where rows differ in these, it is
+    They compete, and have the same seeds and photographs. Where rows differ in these, it is
     the largest such set, at equal size the first.
     """
     scores = collect_scores(records)
@@ -76,7 +76,7 @@ def find_groups(rows: Sequence[dict[str, Any]], records: Sequence[Record]) -> li
     finished = [
         row
         for row in rows
-        if row["status"] == "done" and row["ratio"] < 1 and values.get(row_key(row)) is not None
+        if competes(row) and row["ratio"] < 1 and values.get(row_key(row)) is not None
     ]
     groups = []
     for block in group_by(finished, comparison_key):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from bench.records import Record
 from bench.report.headlines import describe_answers, describe_evidence
+from bench.report.ranks import find_mark
 from bench.report.results import collect_results
 from tests.bench.report.synthetic import cell, record, scored_record, study_records
 
@@ -60,3 +61,13 @@ def test_ratios_with_fewer_than_two_results_have_no_sentence() -> None:
     assert describe_answers(alone) == [] and describe_evidence(alone) == ""
     unfinished = [replace(entry, status="failed", means={}) for entry in study_records()]
     assert describe_answers(collect_results(unfinished).rows) == []
+
+
+def test_a_row_that_trained_beyond_its_booked_steps_is_never_the_best() -> None:
+    honest, other = scored("mosp", 30.0), scored("assl", 29.0)
+    cheat = replace(scored("dhp", 33.0), unbooked={"optimizer steps": 300})
+    rows = collect_results([honest, cheat, other]).rows
+    assert [row["psnr_rank"] for row in rows if row["label"] == "dhp"] == [None]
+    (answer,) = describe_answers(rows)
+    assert "'dhp'" not in answer
+    assert [find_mark(rows, row) for row in rows if row["label"] == "dhp"] == [""]

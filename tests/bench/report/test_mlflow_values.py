@@ -48,6 +48,8 @@ def test_a_record_has_five_metrics_and_an_unfinished_one_has_none() -> None:
 def test_the_description_is_the_result_or_the_reason() -> None:
     assert "peak 96.0 MiB" in describe_result(record(cell()))
     assert describe_result(unfinished(cell(), "failed", "it broke")) == "failed: it broke"
+    marked = record(cell(), findings=("300 optimizer steps beyond the booked ones",))
+    assert describe_result(marked).endswith("; 300 optimizer steps beyond the booked ones")
 
 
 def test_curves_have_a_metric_for_each_phase_with_its_real_steps() -> None:
