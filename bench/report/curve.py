@@ -3,8 +3,8 @@
 The x of a point is the peak of the pruned network in the convention of the budget, not the budget.
 A dashed line is the unpruned network, from which pruning started; a pale line joins the points of
 the Pareto front. Each line has its name at its right end. Over several seeds a point is the mean;
-from three on, its bar is the 95 % interval of the mean over seeds. Each section has one panel
-(task, network, input, convention).
+from three on, its bar is the 95 % interval of the mean over seeds, cut at the ends of the axis.
+Each section has one panel (task, network, input, convention).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.errors import ConfigError
 from bench.records import UNPRUNED
+from bench.report.axes import ROOM_DB, quality_axis
 from bench.report.captions import section_title
 from bench.report.frame import Row, section_key
 from bench.report.results import RunResults
@@ -36,6 +39,8 @@ FRONT_LABEL = "Pareto front"
 MIN_PANEL_INCHES = 3.2
 FRAME_INCHES = 0.75  # budgets, ticks and label of the x axis
 LINE_INCHES = 0.135  # of a name, or of the title
+MARGIN = 0.2  # below the worst row, in positions of the quality axis
+TICKS = 11
 NAMES_AT = 1.03  # share of the axes
 
 
@@ -81,7 +86,7 @@ def _write_title(panel: Sequence[Row], width_inches: float) -> str:
     seeds = max(row["seeds"] for row in panel)
     interval = " and 95 % interval" if seeds >= MIN_SEEDS else ""
     averaged = f"mean{interval} over {seeds} seeds" if seeds > 1 else "one seed"
-    marks = f"Numbers on top: ratios; pale line: {FRONT_LABEL}."
+    marks = f"Numbers on top: ratios; pale line: {FRONT_LABEL}; PSNR is stretched towards the top."
     caption = f"Input {first['measured_at']}; {averaged}. {marks}"
     return wrap_title(section_title(first), caption, inches=width_inches)
 
@@ -151,10 +156,10 @@ def _name_lines(
 
     `gap` is the height of a name, as a share of the axes.
     """
-    axes.autoscale_view()
+    axes.autoscale_view(scaley=False)
     axes.autoscale(enable=False)
-    low, high = axes.get_ylim()
-    heights = spread_apart([(psnr_db - low) / (high - low) for _, psnr_db in ends.values()], gap)
+    to_share = axes.transData + axes.transAxes.inverted()
+    heights = spread_apart([to_share.transform(end)[1] for end in ends.values()], gap)
     for (label, end), height in zip(ends.items(), heights, strict=True):
         colour, marker = styles[label]["color"], styles[label]["marker"]
         place = (NAMES_AT, height)
@@ -196,11 +201,24 @@ def _draw_front(axes: "Axes", front: Sequence[Row]) -> None:
     )
 
 
+def _stretch_quality(axes: "Axes", values_db: Sequence[float]) -> None:
+    """Stretch the y axis towards the best value, and cut intervals at its ends."""
+    axis = quality_axis(values_db)
+    top_db = max(values_db) + ROOM_DB
+    low_db = axis.value(axis.position(min(values_db)) - MARGIN)
+    forward, backward = (np.vectorize(to, [float]) for to in (axis.position, axis.value))
+    axes.set_yscale("function", functions=(forward, backward))
+    axes.set_ylim(low_db, top_db)
+    axes.set_yticks(axis.ticks(low_db, top_db, TICKS))
+    axes.yaxis.set_major_formatter("{x:g}")
+
+
 def _label_axes(axes: "Axes", panel: Sequence[Row]) -> None:
     """Add axis labels and budgets."""
     axes.set_xlabel(f"peak memory ({panel[0]['convention']}), MiB")
     axes.set_ylabel("PSNR, dB")
-    axes.margins(x=0.04, y=0.06)
+    axes.margins(x=0.04)
+    _stretch_quality(axes, [row["psnr_db"] for row in panel])
     axes.grid(visible=False, axis="x")
     budgets = {row["ratio"]: row["budget_bytes"] for row in panel if row["budget_bytes"]}
     for ratio, budget_bytes in budgets.items():

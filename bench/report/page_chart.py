@@ -6,9 +6,9 @@ that its text has the same size on a desk screen and on a phone.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log10
 from typing import Any, NamedTuple
 
+from bench.report.axes import LINEAR, Axis
 from bench.report.captions import shorten_label
 from bench.report.frame import MAIN_METHOD
 from bench.report.statistics import spread_apart
@@ -56,7 +56,7 @@ class Chart:
         x_title, y_title: of the axes.
         lines: at least one, each with a point.
         has_markers: whether points are marked.
-        is_logarithmic: whether the y axis is; all y are then above 0.
+        y_axis: on which y stands; intervals are cut at its ends.
         columns: x of dotted lines -> the text above them.
         level: y of a dashed line.
         front: (x, y) of the pale line.
@@ -67,38 +67,31 @@ class Chart:
     y_title: str
     lines: Sequence[Line]
     has_markers: bool = True
-    is_logarithmic: bool = False
+    y_axis: Axis = LINEAR
     columns: Mapping[float, str] = field(default_factory=dict)
     level: float | None = None
     front: Sequence[tuple[float, float]] = ()
 
 
 class Scale(NamedTuple):
-    """Maps values from `low` to `high` to pixels."""
+    """Maps positions from `low` to `high` to pixels; `axis` gives the position of a value."""
 
     low: float
     high: float
     start: float
     end: float
-    is_logarithmic: bool = False
+    axis: Axis = LINEAR
 
     def place(self, value: float) -> float:
-        """Return the pixel of a value."""
-        position = log10(value) if self.is_logarithmic else value
-        share = (position - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
+        """Return the pixel of a value; one beyond an end has that of the end."""
+        share = (self.axis.position(value) - self.low) / (self.high - self.low)
+        return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return pixel and text of round values."""
-        from matplotlib.ticker import LogLocator, MaxNLocator
-
-        if self.is_logarithmic:
-            low, high = 10**self.low, 10**self.high
-            values = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
-        else:
-            low, high = self.low, self.high
-            count = min(6, int(abs(self.end - self.start) / TICK))
-            values = MaxNLocator(count).tick_values(low, high)
+        low, high = self.axis.value(self.low), self.axis.value(self.high)
+        count = min(6, int(abs(self.end - self.start) / TICK))
+        values = self.axis.ticks(low, high, count)
         return [(self.place(value), f"{value:g}") for value in values if low <= value <= high]
 
 
@@ -113,9 +106,8 @@ def lay_out(chart: Chart, width: int) -> dict[str, Any]:
     right, bottom = width - names, height - BOTTOM
     points = [point for line in chart.lines for point in line.points]
     x_scale = _fit_scale([0.0, *(point.x for point in points), *chart.columns], LEFT, right)
-    y_values = [point.y + sign * point.half for point in points for sign in (-1, 1)]
-    y_values += [] if chart.level is None else [chart.level]
-    y_scale = _fit_scale(y_values, bottom, TOP, chart.is_logarithmic)
+    y_values = [point.y for point in points] + ([] if chart.level is None else [chart.level])
+    y_scale = _fit_scale(y_values, bottom, TOP, chart.y_axis)
     ends = [y_scale.place(line.points[-1].y) for line in chart.lines]
     shares = spread_apart([(end - TOP) / (bottom - TOP) for end in ends], _gap(bottom))
     return {
@@ -163,14 +155,12 @@ def _gap(bottom: float) -> float:
     return NAME_HEIGHT / (bottom - TOP)
 
 
-def _fit_scale(
-    values: Sequence[float], start: float, end: float, is_logarithmic: bool = False
-) -> Scale:
+def _fit_scale(values: Iterable[float], start: float, end: float, axis: Axis = LINEAR) -> Scale:
     """Return a scale on which all values have room."""
-    positions = [log10(value) for value in values] if is_logarithmic else values
+    positions = [axis.position(value) for value in values]
     low, high = min(positions), max(positions)
     room = MARGIN * ((high - low) or 1)
-    return Scale(low - room * (low != 0), high + room, start, end, is_logarithmic)
+    return Scale(low - room * (low != 0), high + room, start, end, axis)
 
 
 def _lay_out_line(

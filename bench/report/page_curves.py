@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.records import UNPRUNED, Record
+from bench.report.axes import LOGARITHMIC, quality_axis
 from bench.report.curve import pareto_front, peak_mib
 from bench.report.frame import Row
 from bench.report.page_chart import NARROW, WIDE, Chart, Line, Point, lay_out
@@ -37,6 +38,7 @@ def trade_off_charts(panel: Sequence[Row], styles: Styles) -> dict[str, Any]:
         columns={
             mib(row["budget_bytes"]): f"{row['ratio']:g}" for row in panel if row["budget_bytes"]
         },
+        y_axis=quality_axis([row["psnr_db"] for row in panel]),
         level=unpruned,
         front=[(peak_mib(row), row["psnr_db"]) for row in pareto_front(panel)],
     )
@@ -94,7 +96,7 @@ def _chart_training(records: Sequence[Record], styles: Styles) -> list[dict[str,
             "training loss",
             _trace_records(records, styles, _loss_points),
             has_markers=False,
-            is_logarithmic=True,
+            y_axis=LOGARITHMIC,
         ),
     ]
     return [lay_out(chart, NARROW) for chart in charts if chart.lines]

@@ -1,10 +1,12 @@
 """The charts of the page: where points and names stand."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from bench.report.axes import LOGARITHMIC, quality_axis
 from bench.report.page_chart import (
     NAME_HEIGHT,
     NARROW,
@@ -37,7 +39,7 @@ def test_points_stand_in_proportion_to_their_values() -> None:
 
 
 def test_equal_factors_are_equal_distances_on_a_logarithmic_axis() -> None:
-    layout = lay_out(make_chart({"dhp": [0.01, 0.1, 1]}, is_logarithmic=True), NARROW)
+    layout = lay_out(make_chart({"dhp": [0.01, 0.1, 1]}, y_axis=LOGARITHMIC), NARROW)
     first, second, third = (point["y"] for point in layout["lines"][0]["points"])
     assert first - second == pytest.approx(second - third, abs=0.2)
     assert {"0.01", "0.1", "1"} <= {text for _, text in layout["y_ticks"]}
@@ -80,3 +82,19 @@ def test_every_marker_has_an_outline() -> None:
     styles = label_styles({"mosp": "mosp", "unpruned": "unpruned"} | plugins)
     paths = marker_paths()
     assert all(paths[marker_id(style["marker"])].startswith("M") for style in styles.values())
+
+
+def test_rows_that_lost_the_picture_do_not_press_the_leading_rows_together() -> None:
+    values = {"mosp": [30.0], "dhp": [29.5], "assl": [16.0]}
+    layout = lay_out(make_chart(values, y_axis=quality_axis([30.0])), NARROW)
+    mosp, dhp, assl = (line["points"][0]["y"] for line in layout["lines"])
+    assert dhp - mosp > 0.15 * (assl - mosp)  # 4 % on a linear axis
+    ticks = [float(text) for _, text in layout["y_ticks"]]
+    assert 30.0 in ticks and ticks == sorted(ticks, reverse=True) and min(ticks) < 20
+
+
+def test_an_interval_is_cut_at_the_ends_of_the_axis() -> None:
+    chart = make_chart({"mosp": [30.0]})
+    point = Point(1, 30.0, half=9.0)
+    layout = lay_out(replace(chart, lines=[replace(chart.lines[0], points=[point])]), NARROW)
+    assert layout["lines"][0]["points"][0]["bar"] == (layout["bottom"], layout["top"])
