@@ -366,6 +366,13 @@ class Task(ABC):
         """Return split -> photographs: the test sets and, if known, "train" and "calibration"."""
         return self.test_sets(data)
 
+    def all_photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """Return what `test_sets` does, and the photographs that `data` has to train on.
+
+        A network that was trained on other data may be tested on all of them.
+        """
+        return self.test_sets(data)
+
     def baseline_image(self, degraded: Tensor) -> Tensor:
         """Return what a viewer would see without a network, (C, H, W), as large as `clean`."""
         return degraded

@@ -199,6 +199,14 @@ class Restoration(Task):
         trained_on = {} if loaded.train else self._embedded_splits(EMBEDDED, embedded.SPLITS[:2])
         return {**trained_on, **loaded.photographs()}
 
+    def all_photographs(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """Return the test sets of a folder, "train", and "calibration" if it differs.
+
+        Raises:
+            ConfigError: the data cannot be used.
+        """
+        return self.test_sets(data) if data in embedded.DATA else self._load(data).photographs()
+
     def fingerprint(self, data: str) -> str:
         """SHA-256, as hex, of the photographs and the version of the split.
 

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from bench.cli import (
     check,
     data,
+    evaluate,
     export,
     fit,
     measure,
@@ -49,6 +50,7 @@ COMMANDS: tuple[Command, ...] = (  # in the order of `prunebench --help`
     table,
     report,
     sync,
+    evaluate,
     measure,
     profile,
     fit,

@@ -54,7 +54,8 @@ def select_network(
         ConfigError: no network matches, several do, or no input is known.
     """
     if holds_network(folder):
-        recorded = _read_measured_at(folder)
+        record = read_record(folder)
+        recorded = None if record is None else record.cell.measured_at
         measured_at = _parse_input(shape) if shape else recorded
         if measured_at is None:
             raise ConfigError(
@@ -102,16 +103,18 @@ def _select_record(
     raise ConfigError(f"{found}; choose one of: {suggestions or 'none'}{more}")
 
 
-def _read_measured_at(folder: Path) -> Inputs | None:
-    """Return the input in the record of a network; None without a record.
+def read_record(folder: Path) -> Record | None:
+    """Return the record of a saved network; None without one.
 
-    The record lies in the folder of the network, or in the run that the folder belongs to.
+    It lies in the folder of the network, or in the run that the folder belongs to.
+
+    Raises:
+        ConfigError: it is damaged.
     """
     if not (folder / "record.json").is_file():
-        record = Store(folder.resolve().parent.parent).read(folder.resolve().name)
-        return None if record is None else record.cell.measured_at
+        return Store(folder.resolve().parent.parent).read(folder.resolve().name)
     try:
-        return Record.from_json(checked_json.read(folder / "record.json", SCHEMA)).cell.measured_at
+        return Record.from_json(checked_json.read(folder / "record.json", SCHEMA))
     except READ_ERRORS as error:
         raise ConfigError(
             f"{folder / 'record.json'} is damaged, or not the record of a network: {error!r}"

@@ -26,6 +26,7 @@ def evaluate(
     device: str = "cpu",
     *,
     on_image: OnImage | None = None,
+    whole: bool = False,
 ) -> TestScores:
     """Return the scores of every restored test photograph.
 
@@ -35,6 +36,7 @@ def evaluate(
         data: where the photographs are.
         device: where they are restored.
         on_image: called with (test set, pair, restored image) for each of them.
+        whole: whether photographs that `data` has to train on are test photographs too.
     """
     to_channels_last(model, device)
 
@@ -42,12 +44,16 @@ def evaluate(
         return restore(model, pair.degraded.to(device), task.size_multiple).cpu()
 
     with eval_mode(model), torch.inference_mode():
-        return _score_photographs(task, data, restore_pair, on_image)
+        return _score_photographs(task, data, restore_pair, on_image, whole)
 
 
-def input_scores(task: Task, data: str) -> TestScores:
+def input_scores(task: Task, data: str, *, whole: bool = False) -> TestScores:
     """Return the scores of the test photographs without a network."""
-    return _score_photographs(task, data, lambda pair: task.baseline_image(pair.degraded))
+
+    def show_pair(pair: Pair) -> Tensor:
+        return task.baseline_image(pair.degraded)
+
+    return _score_photographs(task, data, show_pair, whole=whole)
 
 
 def means(scores: TestScores) -> dict[str, float]:
@@ -94,9 +100,11 @@ def _score_photographs(
     data: str,
     restore_pair: Callable[[Pair], Tensor],
     on_image: OnImage | None = None,
+    whole: bool = False,
 ) -> TestScores:
     scores: dict[str, dict[str, Mapping[str, float]]] = {}
-    for name, pairs in task.test_sets(data).items():
+    sets = task.all_photographs(data) if whole else task.test_sets(data)
+    for name, pairs in sets.items():
         scores[name] = {}
         for pair in pairs:
             image = restore_pair(pair)

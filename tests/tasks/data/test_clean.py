@@ -113,6 +113,15 @@ def test_without_photographs_to_train_on_the_embedded_images_are_trained_on(
     assert "the embedded images are trained on" in task.describe_data(data)
 
 
+def test_a_network_trained_elsewhere_may_be_tested_on_every_photograph_of_a_folder(
+    tmp_path: Path,
+) -> None:
+    flat, test_set = make_folder(tmp_path / "mine", 8), make_folder(tmp_path / "Kodak24")
+    found = Denoising().all_photographs(str(flat))
+    assert {name: len(pairs) for name, pairs in found.items()} == {"train": 7, "test": 1}
+    assert list(Denoising().all_photographs(str(test_set))) == ["kodak24"]  # no embedded image
+
+
 def test_training_crops_get_new_noise_and_test_photographs_always_the_same(tmp_path: Path) -> None:
     task, data = Denoising(sigma=50), str(make_splits(tmp_path))
     generator = torch.Generator().manual_seed(0)
