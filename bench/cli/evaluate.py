@@ -10,7 +10,7 @@ from bench.cli.table import add_wide_argument, print_results
 from bench.errors import ConfigError
 
 NAME = "evaluate"
-HELP = "score stored networks on photographs that they were neither trained nor tested on"
+HELP = "score stored networks on photographs that they have never seen"
 EXAMPLE = "prunebench evaluate results/runs/table1 --data ~/photographs --all"
 
 
