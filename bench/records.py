@@ -7,6 +7,7 @@ result.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from bench.contract import Convention, Recipe, Shape
@@ -68,7 +69,7 @@ class Cell:
     backbone_folder: str = ""
     backbone_source: str = ""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The name of the record in the store: a SHA-256 as hex."""
         return digest({"schema": SCHEMA} | self.to_json(NOT_IN_KEY))
@@ -79,7 +80,8 @@ class Cell:
         Empty fields of a network file and a recipe's averaging of 0 are left out, so that they do
         not change other cells' keys.
         """
-        content = asdict(self)
+        content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        content["recipe"] = dict(vars(self.recipe))
         if not self.recipe.averaging:
             del content["recipe"]["averaging"]
         return {

@@ -12,15 +12,17 @@ MAX_DEPTH: the code that uses the values need not check any of this again.
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 MAX_DEPTH = 24
 MAX_TEXT_LENGTH = 2**20  # characters
 MAX_INTEGER = 2**53  # sums neither overflow nor lose digits
 MAX_FLOAT = 1e30  # squares do not overflow
+JSON_TYPES = (str, bool, int, float, type(None), list, tuple, Mapping)
+Check = Callable[[Any, str, int], None]  # (value, name in messages, depth) raises ValueError
 TYPE_NAMES = {
     str: "text",
     int: "a whole number",
@@ -56,28 +58,30 @@ def check(value: Any, hint: Any, where: str, depth: int = 0) -> None:
     Raises:
         ValueError: the value does not have this type.
     """
-    if depth > MAX_DEPTH:
-        raise ValueError(f"{where[:80]}: nested more than {MAX_DEPTH} deep")
+    _find_check(hint)(value, where, depth)
+
+
+@cache
+def _find_check(hint: Any) -> Check:
+    """Return the function that checks values of a type; it is made once, as records are many."""
     origin = get_origin(hint)
     arguments = get_args(hint)
     if origin is Annotated:
-        _check_annotation(value, arguments, where, depth)
-    elif origin in (types.UnionType, typing.Union):
-        _check_union(value, arguments, where, depth)
-    elif origin is Literal:
-        if not any(value == choice and type(value) is type(choice) for choice in arguments):
-            choices = ", ".join(map(str, arguments))
-            raise ValueError(f"{where}: {_quote(value)} is not one of {choices}")
-    elif hint is Any:
-        check(value, _json_type(value, where), where, depth)
-    elif is_dataclass(hint) or typing.is_typeddict(hint):
-        _check_table(value, hint, where, depth)
-    elif issubclass(origin or hint, Mapping):
-        _check_mapping(value, arguments or (str, Any), where, depth)
-    elif issubclass(origin or hint, (list, tuple)):
-        _check_sequence(value, arguments, origin or hint, where, depth)
-    else:
-        _check_scalar(value, hint, where)
+        return partial(_check_annotation, arguments)
+    if origin in (types.UnionType, typing.Union):
+        return partial(_check_union, [_find_check(kind) for kind in arguments])
+    if origin is Literal:
+        return partial(_check_choice, arguments)
+    if hint is Any:
+        return _check_json
+    if is_dataclass(hint) or typing.is_typeddict(hint):
+        return partial(_check_table, hint)
+    if issubclass(origin or hint, Mapping):
+        check_name, check_entry = map(_find_check, arguments or (str, Any))
+        return partial(_check_mapping, check_name, check_entry)
+    if issubclass(origin or hint, (list, tuple)):
+        return partial(_check_sequence, arguments, origin or hint)
+    return partial(_check_scalar, hint)
 
 
 @cache
@@ -85,16 +89,21 @@ def _type_hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=not typing.is_typeddict(cls))
 
 
-def _json_type(value: Any, where: str) -> Any:
-    """Return the JSON type of a value; raise ValueError if it has none."""
-    kinds = (str, bool, int, float, type(None), list, tuple)
-    kind = Mapping if isinstance(value, Mapping) else type(value)
-    if kind is not Mapping and kind not in kinds:
+def _check_json(value: Any, where: str, depth: int) -> None:
+    """Check any JSON value."""
+    kind: Any = Mapping if isinstance(value, Mapping) else type(value)
+    if kind not in JSON_TYPES:
         raise ValueError(f"{where}: {_quote(value)} is not a JSON value")
-    return kind
+    _find_check(kind)(value, where, depth)
 
 
-def _check_annotation(value: Any, arguments: tuple[Any, ...], where: str, depth: int) -> None:
+def _check_choice(choices: tuple[Any, ...], value: Any, where: str, depth: int) -> None:
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
+        text = ", ".join(map(str, choices))
+        raise ValueError(f"{where}: {_quote(value)} is not one of {text}")
+
+
+def _check_annotation(arguments: tuple[Any, ...], value: Any, where: str, depth: int) -> None:
     check(value, arguments[0], where, depth)
     for limit in arguments[1:]:  # a further type, or the maximum length of a text
         if not isinstance(limit, int):
@@ -103,17 +112,17 @@ def _check_annotation(value: Any, arguments: tuple[Any, ...], where: str, depth:
             raise ValueError(f"{where}: it has {len(value)} characters, more than {limit}")
 
 
-def _check_union(value: Any, kinds: tuple[Any, ...], where: str, depth: int) -> None:
+def _check_union(checks: Sequence[Check], value: Any, where: str, depth: int) -> None:
     errors = []
-    for kind in kinds:
+    for check_kind in checks:
         try:
-            return check(value, kind, where, depth)
+            return check_kind(value, where, depth)
         except ValueError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _check_table(value: Any, cls: Any, where: str, depth: int) -> None:
+def _check_table(cls: Any, value: Any, where: str, depth: int) -> None:
     """Check a mapping against a TypedDict, with its required keys, or a dataclass."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{where}: {_quote(value)} is not a table")
@@ -125,38 +134,54 @@ def _check_table(value: Any, cls: Any, where: str, depth: int) -> None:
             check(value[name], hint, f"{where}.{name}", depth + 1)
 
 
-def _check_mapping(value: Any, kinds: tuple[Any, ...], where: str, depth: int) -> None:
+def _check_mapping(
+    check_name: Check, check_entry: Check, value: Any, where: str, depth: int
+) -> None:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where}: {_quote(value)} is not a table")
+    _check_depth(where, depth + 1)
     for name, entry in value.items():
-        check(name, kinds[0], where, depth + 1)
-        check(entry, kinds[1], f"{where}.{name}", depth + 1)
+        check_name(name, where, depth + 1)
+        check_entry(entry, f"{where}.{name}", depth + 1)
 
 
-def _check_sequence(value: Any, kinds: tuple[Any, ...], kind: type, where: str, depth: int) -> None:
+def _check_sequence(kinds: tuple[Any, ...], kind: type, value: Any, where: str, depth: int) -> None:
     if not isinstance(value, list | tuple):
         raise ValueError(f"{where}: {_quote(value)} is not a list")
-    has_fixed_length = kind is tuple and kinds and kinds[-1] is not Ellipsis
-    if has_fixed_length and len(value) != len(kinds):
-        raise ValueError(f"{where}: {len(value)} entries instead of {len(kinds)}")
-    for index, entry in enumerate(value):
-        entry_kind = kinds[index] if has_fixed_length else kinds[0] if kinds else Any
-        check(entry, entry_kind, where, depth + 1)
+    _check_depth(where, depth + 1)
+    if kind is tuple and kinds and kinds[-1] is not Ellipsis:
+        if len(value) != len(kinds):
+            raise ValueError(f"{where}: {len(value)} entries instead of {len(kinds)}")
+        for entry_kind, entry in zip(kinds, value, strict=True):
+            check(entry, entry_kind, where, depth + 1)
+    else:
+        check_entry = _find_check(kinds[0] if kinds else Any)
+        for entry in value:
+            check_entry(entry, where, depth + 1)
 
 
-def _check_scalar(value: Any, kind: type, where: str) -> None:
-    name = where[:80]
-    if type(value) is not kind and not (kind is float and type(value) is int):
-        raise ValueError(f"{name}: {_quote(value)} is not {TYPE_NAMES.get(kind, kind.__name__)}")
-    if type(value) is float and not math.isfinite(value):
-        raise ValueError(f"{name}: {value} is not a finite number")
-    if type(value) is int and abs(value) > MAX_INTEGER:
-        raise ValueError(f"{name}: a number is above {MAX_INTEGER:,}")
-    if type(value) is float and abs(value) > MAX_FLOAT:
-        raise ValueError(f"{name}: a number is above {MAX_FLOAT:,}")
-    if type(value) is str and (len(value) > MAX_TEXT_LENGTH or not _is_writable(value)):
+def _check_depth(where: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"{where[:80]}: nested more than {MAX_DEPTH} deep")
+
+
+def _check_scalar(kind: type, value: Any, where: str, depth: int) -> None:
+    found = type(value)
+    if found is not kind and not (kind is float and found is int):
+        kind_name = TYPE_NAMES.get(kind, kind.__name__)
+        raise ValueError(f"{where[:80]}: {_quote(value)} is not {kind_name}")
+    if found is float and not -MAX_FLOAT <= value <= MAX_FLOAT:
+        is_finite = math.isfinite(value)
+        problem = (
+            f"a number is above {MAX_FLOAT:,}" if is_finite else f"{value} is not a finite number"
+        )
+        raise ValueError(f"{where[:80]}: {problem}")
+    if found is int and not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise ValueError(f"{where[:80]}: a number is above {MAX_INTEGER:,}")
+    if found is str and (len(value) > MAX_TEXT_LENGTH or not _is_writable(value)):
         raise ValueError(
-            f"{name}: {_quote(value)} is not valid text of at most {MAX_TEXT_LENGTH:,} characters"
+            f"{where[:80]}: {_quote(value)} is not valid text of at most "
+            f"{MAX_TEXT_LENGTH:,} characters"
         )
 
 

@@ -43,6 +43,7 @@ class Store:
         self.folder = Path(folder)
         self.checkpoint_seconds = checkpoint_seconds or CHECKPOINT_SECONDS
         self._has_warned = False  # of records of an older schema
+        self._study: tuple[tuple[int, int], dict[str, Any]] | None = None  # version, content
 
     @property
     def pretrained_folder(self) -> Path:
@@ -73,11 +74,7 @@ class Store:
 
     def version(self, key: str) -> tuple[int, int] | None:
         """Return a value that changes whenever the record of a key is written; None if missing."""
-        path = self._record_path(key)
-        if not atomic.exists(path):
-            return None
-        status = path.stat()
-        return status.st_ino, status.st_mtime_ns
+        return _find_version(self._record_path(key))
 
     def write(self, record: Record) -> None:
         """Write a record; it replaces an older one with the same key."""
@@ -158,7 +155,7 @@ class Store:
 
     def cells(self) -> list[Cell]:
         """Return the cells of the study, in the order of its table; [] if none was written."""
-        return [Cell.from_json(cell) for cell in self._read_study().get("cells", [])]
+        return list(self._read_study().get("cells", []))
 
     def name(self) -> str:
         """Return the name of the study; that of the folder if no study was written."""
@@ -176,16 +173,23 @@ class Store:
         return self.folder / "records" / f"{key}.json"
 
     def _read_study(self) -> dict[str, Any]:
-        """Return the content of study.json, {} if there is none; set a damaged one aside."""
-        if not atomic.exists(self._study_path):
+        """Return the content of study.json, {} if there is none; set a damaged one aside.
+
+        The file is parsed again when it has changed.
+        """
+        version = _find_version(self._study_path)
+        if version is None:
             return {}
+        if self._study and self._study[0] == version:
+            return self._study[1]
         try:
             content = checked_json.read(self._study_path, SCHEMA)
-            [Cell.from_json(cell) for cell in content["cells"]]
+            content["cells"] = [Cell.from_json(cell) for cell in content["cells"]]
         except READ_ERRORS as error:
             atomic.set_aside(self._study_path, str(error), "written anew by the next run")
             return {}
         self._is_outdated(self._study_path, content)  # for its warning
+        self._study = version, content
         return content
 
     def _is_outdated(self, path: Path, content: Mapping[str, Any]) -> bool:
@@ -203,3 +207,11 @@ class Store:
                 SCHEMA,
             )
         return True
+
+
+def _find_version(path: Path) -> tuple[int, int] | None:
+    """Return a value that changes whenever a file is written; None if it is missing."""
+    if not atomic.exists(path):
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
