@@ -1,4 +1,4 @@
-"""The contract between the harness, the methods and the tasks. It needs torch and nothing else.
+"""The contract between the harness, the methods and the tasks.
 
 A *method* turns a pretrained network into a smaller one whose peak memory fits a budget:
 
@@ -22,17 +22,21 @@ pass. Weights are not counted. A *unit* is one independent width of a network: c
 only be removed together (those of two layers whose outputs are added, say) count as one channel.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any, ClassVar, Literal, Protocol
-
-from torch import Generator, Tensor, device, nn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from bench.errors import ConfigError, Infeasible
+
+if TYPE_CHECKING:  # tables are printed without loading torch, which takes a second
+    import torch
+    from torch import Generator, Tensor, nn
 
 Shape = tuple[int, int, int, int]  # (N, C, H, W)
 Inputs = Shape | tuple[Shape, ...]  # one input, or several in the order of the arguments
@@ -40,7 +44,6 @@ Widths = Mapping[str, int]  # unit name -> number of channels kept
 Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of kept channels
 Phase = Literal["pretrain", "adapt", "search", "finetune"]
 Convention = Literal["planned", "eager"]  # how peak memory is counted, see Budget
-Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (network, degraded, clean) -> scalar
 # What the harness does with a pruned network: fine-tune it; nothing; train it from new weights.
 Finish = Literal["finetune", "none", "scratch"]
 Curve = Literal["steps", "cosine"]  # of the learning rate
@@ -140,12 +143,19 @@ class Pair:
     clean: Tensor
 
 
+class Objective(Protocol):
+    """What a training minimises."""
+
+    def __call__(self, network: nn.Module, degraded: Tensor, clean: Tensor, /) -> Tensor:
+        """Return a scalar."""
+
+
 class Trainer(Protocol):
     """A method's only access to a task: training data, and every use is counted as its cost."""
 
     recipe: Recipe
     seed: int
-    device: device
+    device: torch.device
 
     @property
     def calibration(self) -> Sequence[tuple[Tensor, Tensor]]:
@@ -216,7 +226,7 @@ class NoTrainer:
 
     recipe = Recipe()
     seed = 0
-    device = device("cpu")
+    device = "cpu"
 
     def branch(self) -> AbstractContextManager[None]:
         """Do nothing: no random number is drawn and no cost is counted."""
@@ -320,7 +330,7 @@ class Task(ABC):
     name: ClassVar[str]  # set by @task
     size_multiple: ClassVar[int] = 1  # height and width of inputs must be multiples of this
     recipe: ClassVar[Recipe]
-    backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]]  # name -> what builds the network
+    backbones: ClassVar[Mapping[str, Callable[..., Any]]]  # name -> what builds the network
     fixed_options: ClassVar[Mapping[str, Any]] = {}  # backbone arguments that the task decides
     downloads: ClassVar[tuple[Download, ...]] = ()  # data sets that the task reads
 

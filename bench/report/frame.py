@@ -14,7 +14,7 @@ records count. The status is the worst one.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.files.hashing import digest
@@ -93,7 +93,9 @@ def build_frame(records: Iterable[Record], pending: Iterable[Cell] = ()) -> "Dat
 
 def cell_fields(cell: Cell) -> dict[str, Any]:
     """Return the fields of a cell in the form that rows have."""
-    return asdict(cell) | {"measured_at": format_shape(cell.measured_at)}
+    values = {entry.name: getattr(cell, entry.name) for entry in fields(cell)}
+    recipe = dict(vars(cell.recipe))
+    return values | {"recipe": recipe, "measured_at": format_shape(cell.measured_at)}
 
 
 def cell_section_key(cell: Cell) -> str:
@@ -146,7 +148,7 @@ def _record_fields(record: Record) -> dict[str, Any]:
         "reason",
         "phase",
     )
-    fields = {name: getattr(record, name) for name in names}
+    copied = {name: getattr(record, name) for name in names}
     scores = {name: record.means.get(name) for name in ("psnr_db", "ssim")}
     input_scores = {f"input_{name}": record.input_means.get(name) for name in ("psnr_db", "ssim")}
     costs: dict[str, float | None] = {
@@ -165,7 +167,7 @@ def _record_fields(record: Record) -> dict[str, Any]:
         "unbooked": sum(record.unbooked.values()),
         "bottleneck": _describe_bottleneck(record),
     }
-    return fields | _measured_fields(record) | scores | input_scores | costs | notes
+    return copied | _measured_fields(record) | scores | input_scores | costs | notes
 
 
 def _describe_bottleneck(record: Record) -> str:

@@ -20,13 +20,15 @@ again. Nothing is created before there is something to write.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.files import atomic, checked_json
 from bench.files.hashing import digest
 from bench.files.log import LOG
 from bench.records import SCHEMA, Cell, Record
-from bench.training.checkpoints import CHECKPOINT_SECONDS, Checkpoints
+
+if TYPE_CHECKING:
+    from bench.training.checkpoints import Checkpoints
 
 READ_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
 
@@ -41,7 +43,7 @@ class Store:
 
     def __init__(self, folder: str | Path, checkpoint_seconds: float | None = None) -> None:
         self.folder = Path(folder)
-        self.checkpoint_seconds = checkpoint_seconds or CHECKPOINT_SECONDS
+        self._checkpoint_seconds = checkpoint_seconds
         self._has_warned = False  # of records of an older schema
         self._study: tuple[tuple[int, int], dict[str, Any]] | None = None  # version, content
 
@@ -62,10 +64,19 @@ class Store:
         shared = digest([cell.task, cell.task_options, cell.data_fingerprint])
         return self.folder / "patches" / cell.key, self.folder / "patches" / shared
 
-    def checkpoints(self, cell: Cell) -> Checkpoints:
+    @property
+    def checkpoint_seconds(self) -> float:
+        """The time between two checkpoints of a training."""
+        from bench.training.checkpoints import CHECKPOINT_SECONDS  # loads torch
+
+        return self._checkpoint_seconds or CHECKPOINT_SECONDS
+
+    def checkpoints(self, cell: Cell) -> "Checkpoints":
         """Return the checkpoints of a cell's job, the same for all budgets."""
-        job_key = replace(cell, ratio=1.0).key
-        return Checkpoints(self.folder / "work" / job_key, self.checkpoint_seconds)
+        from bench.training.checkpoints import Checkpoints
+
+        folder = self.folder / "work" / replace(cell, ratio=1.0).key
+        return Checkpoints(folder, self.checkpoint_seconds)
 
     @property
     def locks_folder(self) -> Path:

@@ -1,6 +1,8 @@
 """prunebench table: the table of a stored run, or of several."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -86,3 +88,11 @@ def test_what_cannot_be_printed_is_one_line(
     assert main(["table", *words.split()]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and answer in printed.err
+
+
+def test_a_table_is_printed_without_loading_torch() -> None:
+    command = (
+        "import sys; from bench.cli.main import main; "
+        "main(['table', 'here']); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", command], check=True, stdout=subprocess.DEVNULL)

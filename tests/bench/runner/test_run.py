@@ -223,7 +223,7 @@ def test_an_estimate_writes_nothing_and_counts_the_steps(study, store):
 
 def test_a_finished_pretraining_is_not_repeated_by_a_study_that_goes_on_otherwise(study, store):
     scratch = "methods=[{method='narrow', finishing='scratch'}]"
-    store.checkpoint_seconds = 1e-9  # no training is too short to be kept
+    store = Store(store.folder, 1e-9)  # no training is too short to be kept
     first = run_study(study(scratch, "ratios=[0.5]"), store)[-1]
     longer = study(scratch, "ratios=[0.5]", "recipe.finetune_steps=5")
     (forecast,) = forecast_study(longer, store).cells
@@ -270,7 +270,7 @@ def test_several_workers_start_with_the_longest_job(study, store):
 def test_the_checkpoints_of_a_job_are_deleted_when_it_is_done_and_kept_when_a_cell_failed(
     study, store, monkeypatch
 ):
-    store.checkpoint_seconds = 1e-9
+    store = Store(store.folder, 1e-9)
     whole = "{method='narrow', label='whole', train_steps=2}"
     bad = "{method='narrow', label='bad', train_steps=1, fault='shape'}"
     records = run_study(study(f"methods=[{whole}, {bad}]", "ratios=[0.5]"), store)
