@@ -90,3 +90,8 @@ def test_the_linear_model_stays_sparse_as_a_network_grows() -> None:
         )
         entries.append(len(model.column))
     assert [later - before for before, later in pairwise(entries)] == [3 * 20, 3 * 40]
+
+
+def test_running_statistics_are_no_parameters() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4))
+    assert profile(network, (1, 3, 8, 8)).parameters == (4 * 3 * 9 + 4) + (4 + 4)
