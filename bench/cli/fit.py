@@ -202,8 +202,8 @@ def _format(backbone: str, shape: "Shape", found: "Fit", arguments: argparse.Nam
         lines.append("Quality is not known; --data embedded, or a folder, rates the ways.")
     if len(shown) < len(found.ways):
         lines.append(
-            f"{len(found.ways) - len(shown)} ways are not shown, because they do not fit or "
-            "another one is better in memory, time and quality; --all shows them."
+            f"Ways not shown: {len(found.ways) - len(shown)}, which do not fit, or which another "
+            "one beats in memory, time and quality (--all shows them)."
         )
     lines += dict.fromkeys(
         f"{way.name}: {way.obstacle}"

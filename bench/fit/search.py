@@ -117,7 +117,7 @@ def fit(
     if training is None or judge is None:
         return Fit(budget, executor, tuple(ways), note=note)
     found = Fit(budget, executor, tuple(judge.rate(networks, ways)), note=note)
-    return _choose(found, networks, training, judge)
+    return _choose(found, networks, training, judge, halo, seconds)
 
 
 def _limit_seconds(ways: Sequence[Way], seconds: float, budget: Budget) -> list[Way]:
@@ -137,41 +137,36 @@ def _limit_seconds(ways: Sequence[Way], seconds: float, budget: Budget) -> list[
 
 
 def _choose(
-    found: Fit, networks: Mapping[float, nn.Module], training: Training, judge: Judge
+    found: Fit,
+    networks: Mapping[float, nn.Module],
+    training: Training,
+    judge: Judge,
+    halo: int,
+    seconds: float | None,
 ) -> Fit:
     """Return what was found with the best way, its network trained and tested."""
     way = max(
         (way for way in found.ways if not way.obstacle),
         key=lambda way: (round(way.psnr_db or 0, 2), -(way.seconds or 0), -(way.peak_bytes or 0)),
     )
+    budget, executor, shape = found.budget, found.executor, single_shape(found.budget.input_shape)
     network, result, ways = networks[way.ratio], None, found.ways
     if way.ratio < 1:
-        result = training.prune(networks[1.0], way.ratio, found.budget)
-        network = result.model
-        trained = _plan_again(found, way, network, judge)
-        ways = tuple(trained if other is way else other for other in ways)
-        way = trained
-    shape = single_shape(found.budget.input_shape)
-    runner = make_runner(network, way, shape, found.executor)
+        result = training.prune(networks[1.0], way.ratio, budget)
+        network, planned = result.model, way
+        again = {way.ratio: network}  # its channels may be others than those that were planned with
+        anew = list_ways(again, budget, halo, executor, (way.precision,))
+        fitting = [other for other in anew if not other.obstacle][:1]
+        if not fitting:
+            raise explain_misfit(anew, budget)
+        timed = time_ways(again, fitting, budget, executor, seconds)
+        way = replace(judge.rate(again, timed)[0], is_trained=True)
+        ways = tuple(way if other is planned else other for other in ways)
     return replace(
         found,
         ways=ways,
         chosen=way,
         network=cast(network, way.precision),
-        scores=training.test(runner),
+        scores=training.test(make_runner(network, way, shape, executor)),
         result=result,
     )
-
-
-def _plan_again(found: Fit, way: Way, network: nn.Module, judge: Judge) -> Way:
-    """Return the way with the numbers of the trained network, whose channels may be others.
-
-    Raises Infeasible if it fits in no way.
-    """
-    networks = {way.ratio: network}
-    ways = list_ways(networks, found.budget, way.halo or 0, found.executor, (way.precision,))
-    fitting = [again for again in ways if not again.obstacle]
-    if not fitting:
-        raise explain_misfit(ways, found.budget)
-    timed = time_ways(networks, fitting[:1], found.budget, found.executor, None)
-    return replace(judge.rate(networks, timed)[0], is_trained=True)
