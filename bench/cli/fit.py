@@ -228,10 +228,15 @@ def _list_lines(ways: "list[Way]", found: "Fit") -> Iterator[tuple[str, ...]]:
             str(way.count or "-"),
             "-" if way.peak_bytes is None else f"{way.peak_bytes / MIB:.1f}",
             "-" if way.macs is None else f"{way.macs / whole:.2f}",
-            "-" if way.seconds is None else f"{'' if way.is_measured else '~'}{way.seconds:.2g}",
+            "-" if way.seconds is None else _format_seconds(way.seconds, way.is_measured),
             "-" if way.psnr_db is None else f"{'>= ' * needs_training}{way.psnr_db:.2f}",
             "does not fit" if way.obstacle else "chosen" if way is found.chosen else "fits",
         )
+
+
+def _format_seconds(seconds: float, is_measured: bool) -> str:
+    """Return "0.52", "12", or, of an estimate, "~12"."""
+    return ("" if is_measured else "~") + (f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}")
 
 
 def _format_chosen(way: "Way", found: "Fit") -> str:
