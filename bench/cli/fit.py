@@ -17,7 +17,8 @@ from bench.cli.parser import (
 )
 from bench.cli.resolve import RUNS, resolve_backbone, resolve_network
 from bench.cli.standard_output import prints_go_to_stderr
-from bench.units import MIB, format_mib, format_shape
+from bench.errors import ConfigError
+from bench.units import MIB, format_mib, format_shape, parse_size
 
 if TYPE_CHECKING:
     from bench.contract import Shape
@@ -103,17 +104,21 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the front; with data, train the best way, save it and print how to run it.
 
     Raises:
+        ConfigError: an argument cannot be used.
         Infeasible: nothing fits.
     """
     from bench.fit.saving import describe_run, save
     from bench.fit.search import fit
 
+    memory_bytes = parse_size(arguments.memory)  # before anything is trained
+    if not arguments.data and (arguments.out or arguments.steps):
+        raise ConfigError("--out and --steps are for a network that is trained; give --data too")
     backbone = resolve_backbone(arguments)
     with prints_go_to_stderr():
         model, shape, training = (_resolve_training if arguments.data else _resolve)(arguments)
         found = fit(
             model,
-            arguments.memory,
+            memory_bytes,
             shape=shape,
             seconds=arguments.seconds,
             halo=arguments.halo,
