@@ -11,15 +11,33 @@ from typing import Any
 from bench.errors import ConfigError
 
 MIB = 2**20
+BYTES = {"kib": 2**10, "mib": MIB, "gib": 2**30}
 MAX_SIZE = 2**16  # of one dimension of a shape
 MAX_ELEMENTS = 2**32  # of a shape, all dimensions multiplied
 MAX_SHAPE_CHARACTERS = 100
+MAX_SHOWN_CHARACTERS = 40
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def mib(size_bytes: float) -> float:
     """Convert bytes to MiB."""
     return size_bytes / MIB
+
+
+def parse_size(text: str) -> int:
+    """Parse "200MiB" or "1.5GiB" into bytes.
+
+    Raises:
+        ConfigError: the text is not a number above 0 and a unit.
+    """
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([kmg]ib)", text.lower())
+    size_bytes = int(float(found[1]) * BYTES[found[2]]) if found else 0
+    if not size_bytes:
+        raise ConfigError(
+            f"{text[:MAX_SHOWN_CHARACTERS]} is not a size above 0; "
+            "write for example 200MiB or 1.5GiB"
+        )
+    return size_bytes
 
 
 def format_mib(size_bytes: float) -> str:

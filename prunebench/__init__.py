@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from bench.errors import ConfigError, Infeasible, PluginError
     from bench.export.saved import load
+    from bench.fit.search import Fit, fit
     from bench.memory.as_run import as_run_peak_bytes
     from bench.memory.profile import MemoryProfile, peak_memory, profile
     from bench.method_bases import StagedMethod, SweepMethod
@@ -59,6 +60,7 @@ NAMES_OF_MODULE = {
     ),
     "bench.errors": ("ConfigError", "Infeasible", "PluginError"),
     "bench.export.saved": ("load",),
+    "bench.fit.search": ("Fit", "fit"),
     "bench.memory.as_run": ("as_run_peak_bytes",),
     "bench.memory.profile": ("MemoryProfile", "peak_memory", "profile"),
     "bench.method_bases": ("StagedMethod", "SweepMethod"),
@@ -81,6 +83,7 @@ __all__ = [
     "Budget",
     "ConfigError",
     "Departure",
+    "Fit",
     "Infeasible",
     "MemoryProfile",
     "Method",
@@ -104,6 +107,7 @@ __all__ = [
     "channel_norms",
     "check_method",
     "check_task",
+    "fit",
     "gate_gradients",
     "global_ranking_widths",
     "largest_tile",

@@ -35,7 +35,7 @@ FLOORS = (  # lowest first; rooms on one floor may import each other, without a 
     ("bench.training", "bench.study", "bench.tiling"),
     ("bench.export",),
     ("bench.runner", "bench.report"),
-    ("bench.testing", "bench.api"),
+    ("bench.testing", "bench.api", "bench.fit"),
     ("bench.cli",),
 )
 

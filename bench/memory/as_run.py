@@ -28,6 +28,14 @@ from bench.units import as_shapes, format_shape
 def as_run_peak_bytes(model: nn.Module, shape: Inputs) -> int:
     """Return the most bytes that are alive after an operator of a forward pass, in eval mode.
 
+    Arguments and errors are those of `as_run_levels`.
+    """
+    return max(as_run_levels(model, shape), default=0)
+
+
+def as_run_levels(model: nn.Module, shape: Inputs) -> list[int]:
+    """Return the bytes that are alive after each operator of a forward pass, in eval mode.
+
     Args:
         model: left untouched; it need not be traceable.
         shape: of its input (N, C, H, W), or one for each of several inputs.
@@ -52,7 +60,7 @@ def as_run_peak_bytes(model: nn.Module, shape: Inputs) -> int:
             f"{type(model).__name__} does not run without data at {format_shape(shape)}: "
             f"{type(error).__name__}: {first_line(error)}"
         ) from error
-    return living.highest
+    return living.levels
 
 
 class _LivingStorages(TorchDispatchMode):
@@ -60,13 +68,15 @@ class _LivingStorages(TorchDispatchMode):
 
     Attributes:
         known: the living storages that operators have read or made.
-        level, highest: bytes that are alive now, and that were alive at most.
+        level: bytes that are alive now.
+        levels: bytes that were alive after each operator.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.known: WeakSet[UntypedStorage] = WeakSet()
-        self.level = self.highest = 0
+        self.level = 0
+        self.levels: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.known.update(_storages((args, kwargs)))  # a storage that is first read is a weight
@@ -76,7 +86,7 @@ class _LivingStorages(TorchDispatchMode):
                 self.known.add(storage)
                 self._add(storage.nbytes())
                 finalize(storage, self._add, -storage.nbytes())
-        self.highest = max(self.highest, self.level)
+        self.levels.append(self.level)
         return result
 
     def _add(self, size_bytes: int) -> None:

@@ -13,15 +13,16 @@ from torch import nn
 
 from bench.contract import Budget, Convention, Shape
 from bench.errors import ConfigError, Infeasible
-from bench.memory.profile import peak_memory, timeline
 from bench.tiling.plan import (
     Buffers,
+    Executor,
     TilePlan,
     choose_overlap,
     count_buffer_bytes,
     count_tiles,
     lay_out,
     least_tile,
+    list_levels,
     make_plan,
     single_shape,
 )
@@ -55,7 +56,12 @@ class _Sizes:
 
 
 def largest_tile(
-    model: nn.Module, budget: Budget, *, halo: int | None = None, buffers: Buffers = "float"
+    model: nn.Module,
+    budget: Budget,
+    *,
+    halo: int | None = None,
+    buffers: Buffers = "float",
+    executor: Executor = "lean",
 ) -> TilePlan:
     """Return the tiles that fit a budget and compute the fewest pixels.
 
@@ -68,6 +74,8 @@ def largest_tile(
         halo: input pixels that a tile discards on each side, at least; None for as many as make
             tiles exact.
         buffers: "float" or "uint8", what input and output are stored as.
+        executor: what runs the tiles. With "pytorch" a peak is what the network needs as run,
+            whatever the convention.
 
     Raises:
         ConfigError: the network cannot be run in tiles.
@@ -77,8 +85,8 @@ def largest_tile(
     field = receptive_field(model, shape)
     buffer_bytes = count_buffer_bytes(model, field, shape, buffers)
     outside = buffer_bytes if buffers == "uint8" else 0
-    if outside + peak_memory(model, shape, convention) <= budget.peak_bytes:
-        return make_plan(model, field, shape, shape[2:], (0, 0), buffers, convention)
+    if outside + max(list_levels(model, shape, convention, executor)) <= budget.peak_bytes:
+        return make_plan(model, field, shape, shape[2:], (0, 0), buffers, convention, executor)
     if buffer_bytes >= budget.peak_bytes:
         raise Infeasible(
             f"a peak of {format_mib(budget.peak_bytes)} is not possible: input and output alone "
@@ -90,7 +98,7 @@ def largest_tile(
     columns = _list_sizes(field.columns, shape[3], overlap[1], 1)
     if len(rows.tiles) == len(columns.tiles) == 1:
         raise Infeasible(_describe_cover(field, shape, overlap), None)
-    peaks = buffer_bytes + _peaks(model, shape, rows, columns, convention)
+    peaks = buffer_bytes + _peaks(model, shape, rows, columns, convention, executor)
     peaks[0, 0] = max(peaks[0, 0], budget.peak_bytes + 1)  # the whole image, which does not fit
     if peaks.min() > budget.peak_bytes:
         row, column = np.unravel_index(peaks.argmin(), peaks.shape)
@@ -103,7 +111,7 @@ def largest_tile(
             int(peaks.min()),
         )
     tile = _choose(rows, columns, peaks <= budget.peak_bytes)
-    plan = make_plan(model, field, shape, tile, overlap, buffers, convention)
+    plan = make_plan(model, field, shape, tile, overlap, buffers, convention, executor)
     if plan.peak_bytes > budget.peak_bytes:
         raise ConfigError(NOT_LINEAR)
     return plan
@@ -152,12 +160,17 @@ def _list_sizes(field: AxisField, length: int, overlap: int, shift: int) -> _Siz
 
 
 def _peaks(
-    model: nn.Module, shape: Shape, rows: _Sizes, columns: _Sizes, convention: Convention
+    model: nn.Module,
+    shape: Shape,
+    rows: _Sizes,
+    columns: _Sizes,
+    convention: Convention,
+    executor: Executor,
 ) -> np.ndarray:
     """Return the peak of the network on each tile, int64 (heights, widths)."""
     steps = [
         [
-            [step.bytes for step in timeline(model, (*shape[:2], height, width), convention)]
+            list_levels(model, (*shape[:2], height, width), convention, executor)
             for width in columns.samples
         ]
         for height in rows.samples

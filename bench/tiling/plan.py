@@ -19,11 +19,13 @@ from torch import nn
 from bench.contract import Convention, Inputs, Shape
 from bench.errors import ConfigError
 from bench.graph.meta_run import meta_inputs
-from bench.memory.profile import count_macs, peak_memory
+from bench.memory.as_run import as_run_levels
+from bench.memory.profile import count_macs, timeline
 from bench.tiling.receptive_field import AxisField, ReceptiveField, receptive_field
 from bench.units import as_shapes, format_shape
 
 Buffers = Literal["float", "uint8"]  # input and output: as the network computes, or a byte a value
+Executor = Literal["lean", "pytorch"]  # what runs a tile: as planned, or the network as written
 
 
 class Part(NamedTuple):
@@ -165,6 +167,7 @@ def plan_tiles(
     halo: int | None = None,
     buffers: Buffers = "float",
     convention: Convention = "planned",
+    executor: Executor = "lean",
 ) -> TilePlan:
     """Return the plan of tiles of a given size.
 
@@ -176,6 +179,8 @@ def plan_tiles(
             tiles exact.
         buffers: what input and output are stored as.
         convention: how the peak of a tile is counted.
+        executor: what runs the tiles. With "pytorch" a peak is what the network needs as run,
+            whatever the convention.
 
     Raises:
         ConfigError: the network cannot be run in such tiles.
@@ -196,7 +201,7 @@ def plan_tiles(
                 f"tiles {size} pixels {name} were asked for, and the grid of the network repeats "
                 f"every {axis.period}; give {axis.align(size)}"
             )
-    return make_plan(model, field, shape, tile, overlap, buffers, convention)
+    return make_plan(model, field, shape, tile, overlap, buffers, convention, executor)
 
 
 def least_tile(field: AxisField, overlap: int) -> int:
@@ -212,6 +217,7 @@ def make_plan(
     overlap: tuple[int, int],
     buffers: Buffers,
     convention: Convention,
+    executor: Executor = "lean",
 ) -> TilePlan:
     """Return the plan of tiles that are known to fit the network."""
     tile = (min(tile[0], shape[2]), min(tile[1], shape[3]))
@@ -236,9 +242,18 @@ def make_plan(
         field,
         buffers,
         0 if is_whole and buffers == "float" else count_buffer_bytes(model, field, shape, buffers),
-        peak_memory(model, (*shape[:2], *tile), convention),
+        max(list_levels(model, (*shape[:2], *tile), convention, executor)),
         macs,
     )
+
+
+def list_levels(
+    model: nn.Module, shape: Shape, convention: Convention, executor: Executor
+) -> list[int]:
+    """Return the bytes that are alive at each step of a run of the network."""
+    if executor == "pytorch":
+        return as_run_levels(model, shape)
+    return [step.bytes for step in timeline(model, shape, convention)]
 
 
 def count_buffer_bytes(

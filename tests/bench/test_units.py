@@ -12,6 +12,7 @@ from bench.units import (
     parse_duration,
     parse_shape,
     parse_shapes,
+    parse_size,
 )
 
 
@@ -86,3 +87,16 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 def test_a_text_that_is_not_a_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match="write for example 90s, 30m or 2h"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"), [("200MiB", 200 * 2**20), ("1.5 GiB", 3 * 2**29), ("8kib", 2**13)]
+)
+def test_a_size_of_memory_is_read(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["200", "0MiB", "-1MiB", "many", "1e3MiB"])
+def test_a_size_of_memory_without_a_unit_or_not_above_zero_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not a size above 0; write for example 200MiB"):
+        parse_size(text)

@@ -14,7 +14,7 @@ from bench.memory.measured import measured_peak_bytes
 from bench.memory.profile import peak_memory
 from bench.tiling.largest import largest_tile
 from bench.tiling.network import TiledNetwork, measure_tile_error
-from bench.tiling.plan import TilePlan, choose_overlap, make_plan, plan_tiles
+from bench.tiling.plan import Executor, TilePlan, choose_overlap, make_plan, plan_tiles
 from bench.tiling.receptive_field import receptive_field
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
@@ -170,10 +170,18 @@ def test_a_run_in_tiles_needs_its_buffers_and_what_the_network_needs_for_a_tile(
     assert measured == pytest.approx(expected, rel=0.01)
 
 
-def test_the_lean_executor_needs_what_is_planned_for_tiles() -> None:
-    network, shape = UNet(width=16, levels=2).eval(), (1, 3, 384, 384)
-    plan = largest_tile(network, Budget(peak_memory(network, shape) // 2, shape))
-    tiled = TiledNetwork(make_lean(network, (1, 3, *plan.tile)), plan)
+@pytest.mark.parametrize("executor", ["lean", "pytorch"])
+@pytest.mark.parametrize(
+    "make", [lambda: UNet(width=16, levels=2), lambda: EDSR(width=16, blocks=2, scale=2)]
+)
+def test_a_run_in_tiles_needs_what_is_planned(
+    make: Callable[[], nn.Module], executor: Executor
+) -> None:
+    network, shape = make().eval(), (1, 3, 256, 256)
+    budget = Budget(peak_memory(network, shape) * 2 // 3, shape)
+    plan = largest_tile(network, budget, executor=executor)
+    is_lean = executor == "lean"
+    tiled = TiledNetwork(make_lean(network, (1, 3, *plan.tile)) if is_lean else network, plan)
     assert plan.count > 1
     assert measured_peak_bytes(tiled, shape) == pytest.approx(plan.peak_bytes, rel=0.05)
 

@@ -1,0 +1,51 @@
+"""A way is run as it is planned, and its seconds say whether they are measured."""
+
+import pytest
+import torch
+
+from bench.contract import Budget
+from bench.fit.running import InPrecision, make_runner, time_ways
+from bench.fit.ways import list_ways
+from bench.memory.profile import peak_memory
+from tests.fakes import Tiny
+
+SHAPE = (1, 3, 48, 48)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Tiny:
+    return Tiny(16).eval()
+
+
+@pytest.fixture(scope="module")
+def budget(tiny: Tiny) -> Budget:
+    return Budget(peak_memory(tiny, SHAPE) * 3 // 5, SHAPE)
+
+
+@pytest.mark.parametrize("executor", ["lean", "pytorch"])
+def test_every_way_restores_what_the_network_restores(tiny, budget: Budget, executor) -> None:
+    image = torch.rand(SHAPE)
+    with torch.inference_mode():
+        whole = tiny(image)
+        for way in list_ways({1.0: tiny}, budget, 2, executor):
+            if not way.obstacle:
+                restored = InPrecision(make_runner(tiny, way, SHAPE, executor))(image)
+                tolerance = 1e-5 if way.precision == "float32" else 2e-2
+                assert torch.allclose(restored, whole, atol=tolerance), way
+
+
+def test_without_a_limit_seconds_are_estimated_by_the_macs(tiny, budget: Budget) -> None:
+    ways = list_ways({1.0: tiny}, budget, 2, "lean")
+    timed = time_ways({1.0: tiny}, ways, budget, "lean", None)
+    exact, inexact = (way for way in timed[1:3])
+    assert not any(way.is_measured for way in timed)
+    assert exact.seconds / exact.macs == pytest.approx(inexact.seconds / inexact.macs)
+
+
+def test_with_a_limit_the_front_is_measured_but_for_what_takes_long(
+    tiny, budget: Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = list_ways({1.0: tiny}, budget, 2, "lean")
+    assert any(way.is_measured for way in time_ways({1.0: tiny}, ways, budget, "lean", 9.0))
+    monkeypatch.setattr("bench.fit.running.LONGEST_SECONDS", 0.0)
+    assert not any(way.is_measured for way in time_ways({1.0: tiny}, ways, budget, "lean", 9.0))
