@@ -6,8 +6,8 @@ Its output is stored in results/reference/endurance/chaos.md. The study (by defa
 once undisturbed. Then it is run in new folders, with two worker processes, and killed after a
 random time (its whole process group, or the driver alone) and started again, until there were
 enough kills. At the end, every record of a folder must have the same numbers to the last bit
-(except seconds), and every network the same bytes; and no record that was stored before a kill may
-have been written again.
+(except seconds), and every network the same bytes; no record that was stored before a kill may have
+been written again; and MLflow must have each record once.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from bench.report.mlflow_runs import EXPERIMENT, TAG_KEY
+from bench.report.mlflow_state import sqlite_uri
 from bench.study.store import Store
 
 KILLS_PER_FOLDER = 20
@@ -36,6 +38,21 @@ def read_results(folder: Path) -> dict[str, Any]:
         weights = Store(folder).model_folder(record.key) / "weights.safetensors"
         results[record.key] = content, hashlib.sha256(weights.read_bytes()).hexdigest()
     return results
+
+
+def read_copied_keys(folder: Path) -> list[str]:
+    """Return the key of every record that MLflow has of a run folder, sorted."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=mlflow_uri(folder))
+    (experiment,) = [each for each in client.search_experiments() if each.name == EXPERIMENT]
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    return sorted(run.data.tags[TAG_KEY] for run in runs if TAG_KEY in run.data.tags)
+
+
+def mlflow_uri(folder: Path) -> str:
+    """Return the database that MLflow has for one run folder."""
+    return sqlite_uri(folder.with_suffix(".db").resolve())
 
 
 def record_identities(folder: Path) -> dict[str, tuple[int, int]]:
@@ -74,7 +91,10 @@ class KilledRun:
     def attempt(self, kill: bool) -> bool:
         """Start the run, and kill it after a random time if asked; return whether it finished."""
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
-            run = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
+            environment = os.environ | {"MLFLOW_TRACKING_URI": mlflow_uri(self.folder)}
+            run = subprocess.Popen(
+                self.command, stdout=log, stderr=log, start_new_session=True, env=environment
+            )
             try:
                 code = run.wait(self.draws.uniform(*self.seconds_range) if kill else None)
             except subprocess.TimeoutExpired:
@@ -110,7 +130,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True)
 
     def command(folder: Path) -> list[str]:
-        words = ["run", arguments.study, "--out", str(folder), "--no-mlflow"]
+        words = ["run", arguments.study, "--out", str(folder)]
         words += ["--workers", "2", "--checkpoint-every", "2s"]
         return [sys.executable, "-m", "bench.cli.main", *words]
 
@@ -133,6 +153,7 @@ def main() -> None:
         rewritten += run.rewritten
         folders += 1
         is_equal = read_results(folder) == expected
+        is_equal &= read_copied_keys(folder) == sorted(expected)
         equal += is_equal
         print(
             f"{folder.name}: {dict(run.kills)} kills, {run.rewritten} records written twice, "
