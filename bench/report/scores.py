@@ -68,15 +68,18 @@ def _find_scene(photograph: Photograph) -> Photograph:
 def find_groups(rows: Sequence[dict[str, Any]], records: Sequence[Record]) -> list[Group]:
     """Return the pruned rows that may be ranked together, for each ratio.
 
-    They are finished, and have the same seeds and photographs. Where rows differ in these, it is
-    the largest such set, at equal size the first.
+    They run whole and in float32, are finished, and have the same seeds and photographs. Where rows
+    differ in these, it is the largest such set, at equal size the first.
     """
     scores = collect_scores(records)
     values = {key: average_scenes(row_scores) for key, row_scores in scores.items()}
     finished = [
         row
         for row in rows
-        if row["status"] == "done" and row["ratio"] < 1 and values.get(row_key(row)) is not None
+        if row["status"] == "done"
+        and row["ratio"] < 1
+        and not row["run_options"]
+        and values.get(row_key(row)) is not None
     ]
     groups = []
     for block in group_by(finished, comparison_key):
