@@ -16,15 +16,21 @@ from bench.report.statistics import MIN_SCENES, MIN_SEEDS, is_enough
 def describe_answers(section: Sequence[Row]) -> list[str]:
     """Return a sentence for each ratio below 1, on the best row and on MOSP.
 
-    Another one names the best row that runs in tiles or in fewer bits, if there are such rows.
+    A second sentence names the best row that runs in tiles or in fewer bits, if there are any.
     `section` has the rows of one section, ranked and compared with MOSP.
     """
     answers = []
     for ratio, block in groupby(section, key=lambda row: row["ratio"]):
         rows = [row for row in block if ratio < 1]
-        answers.append(_describe_answer(ratio, [row for row in rows if not row["run_options"]]))
-        answers.append(_describe_run(ratio, [row for row in rows if row["run_options"]]))
+        pruned = _describe_answer(ratio, [row for row in rows if not _runs_otherwise(row)])
+        otherwise = _describe_run(ratio, [row for row in rows if _runs_otherwise(row)])
+        answers.append(f"{pruned} {otherwise}".strip())
     return [answer for answer in answers if answer]
+
+
+def _runs_otherwise(row: Row) -> bool:
+    """Return whether a row runs in tiles or in fewer bits; stored tables may be older."""
+    return bool(row.get("run_options"))
 
 
 def describe_evidence(section: Sequence[Row]) -> str:
@@ -35,7 +41,7 @@ def describe_evidence(section: Sequence[Row]) -> str:
     done = [
         row
         for row in section
-        if row["ratio"] < 1 and row["psnr_db"] is not None and not row["run_options"]
+        if row["ratio"] < 1 and row["psnr_db"] is not None and not _runs_otherwise(row)
     ]
     if len(done) < 2:
         return ""
@@ -76,8 +82,8 @@ def _describe_run(ratio: float, rows: Sequence[Row]) -> str:
         return ""
     best = max(done, key=lambda row: row["psnr_db"])
     time = best["relative_time"]
-    slower = f" in {time:.2f} times the unpruned network's time" if time else ""
-    return f"At {ratio:g}, in tiles or in fewer bits, '{best['label']}' has {_psnr(best)}{slower}."
+    slower = f", in {time:.2f} times the time of the unpruned network" if time else ""
+    return f"In tiles or in fewer bits, '{best['label']}' has {_psnr(best)} at {ratio:g}{slower}."
 
 
 def _psnr(row: Row) -> str:

@@ -15,7 +15,7 @@ from bench.report.table import GIGA, MISSING
 from bench.units import mib
 
 TIMES: Mapping[str, tuple[str, float]] = {  # field -> title of the axis, unit
-    "relative_time": ("time of an image / that of the unpruned network", 1),
+    "relative_time": ("time of an image, unpruned = 1", 1),
     "macs": ("MACs of an image, 10^9", GIGA),
 }
 Styles = Mapping[str, Mapping[str, Any]]  # of `bench.report.style.label_styles`
