@@ -7,8 +7,6 @@ image as a share of the unpruned network's; MACs stand in where a row has none.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from bench.report.frame import Row, budgeted_peak_bytes, group_by, section_key
 
 
@@ -18,10 +16,12 @@ def find_front(points: Sequence[Sequence[float]]) -> list[bool]:
     Args:
         points: with as many values each; less is better.
     """
-    values = np.array(points, dtype=float)
-    ours, others = values[:, None], values[None]
-    is_dominated = ((others <= ours).all(-1) & (others < ours).any(-1)).any(1)
-    return [not dominated for dominated in is_dominated]
+    return [not any(_dominates(other, point) for other in points) for point in points]
+
+
+def _dominates(point: Sequence[float], other: Sequence[float]) -> bool:
+    pairs = list(zip(point, other, strict=True))
+    return all(ours <= theirs for ours, theirs in pairs) and any(a < b for a, b in pairs)
 
 
 def time_field(rows: Sequence[Row]) -> str:
@@ -41,8 +41,9 @@ def add_front(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         ]
         time = time_field(done)
         points = [
-            (budgeted_peak_bytes(row), row[time] if time else 0.0, -row["psnr_db"]) for row in done
+            (budgeted_peak_bytes(row) or 0, row[time] if time else 0.0, -row["psnr_db"])
+            for row in done
         ]
-        for row, is_on_front in zip(done, find_front(points) if done else [], strict=True):
+        for row, is_on_front in zip(done, find_front(points), strict=True):
             row["on_front"] = is_on_front
     return result

@@ -49,8 +49,8 @@ def choose_part(shape: Shape, multiple: int) -> Shape:
 
     Halved sides are multiples of what the task wants, so that its networks accept them.
     """
-    sides = list(shape[2:])
+    batch, channels, *sides = shape
     while prod(sides) > TIMED_PIXELS and max(sides) >= 2 * multiple:
         longer = sides.index(max(sides))
         sides[longer] = sides[longer] // 2 // multiple * multiple
-    return (*shape[:2], *sides)
+    return batch, channels, sides[0], sides[1]

@@ -80,6 +80,7 @@ class RunForm:
         return as_run | {
             "peak_bytes": planned.peak_bytes + buffer_bytes,
             "peak_bytes_eager": peak_memory(network, self.largest_input, "eager") + buffer_bytes,
+            "peak_step": planned.peak_step,
             "timeline": tuple(
                 vars(step) | {"bytes": step.bytes + buffer_bytes, "live": step.live | buffers}
                 for step in planned.timeline

@@ -22,7 +22,8 @@ def take_run_options(method: str, options: dict[str, Any], label: str) -> dict[s
     Raises:
         ConfigError: an option has another type, is out of range, or lacks another option.
     """
-    methods_own = {entry.name for entry in fields(METHODS.get(method))}
+    method_class: Any = METHODS.get(method)
+    methods_own = {entry.name for entry in fields(method_class)}
     given = {
         entry.name: options.pop(entry.name)
         for entry in fields(RunOptions)
