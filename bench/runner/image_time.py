@@ -1,7 +1,7 @@
 """Seconds that an image takes on the machine at hand, beside those of the unpruned network.
 
 One protocol for every row: the row's network, as the row runs it, and the unpruned network run in
-turn, one untimed and three timed passes each, in channels_last and without gradients; the median
+turn, one untimed and PASSES timed passes each, in channels_last and without gradients; the median
 counts. So that a cell takes a second, a pass is on a part of the image, or of a tile, of at most
 TIMED_PIXELS pixels, and its time is scaled by the MACs of the whole image, in which tiles count
 what they compute twice.
@@ -19,6 +19,7 @@ from bench.runner.job_context import JobContext
 from bench.runner.run_form import RunForm
 
 TIMED_PIXELS = 2**17
+PASSES = 5
 
 
 def time_image(form: RunForm, model: nn.Module, macs: int, context: JobContext) -> dict[str, float]:
@@ -35,7 +36,7 @@ def time_image(form: RunForm, model: nn.Module, macs: int, context: JobContext) 
         choose_part(shape, context.task.size_multiple) for shape in (form.shape, form.largest_input)
     )
     seconds, unpruned_seconds = seconds_in_turn(
-        [(form.cast(model), part), (unpruned, whole)], context.device
+        [(form.cast(model), part), (unpruned, whole)], context.device, PASSES
     )
     unpruned_parts = count_macs(unpruned, form.shape) / count_macs(unpruned, whole)
     return {
