@@ -139,8 +139,7 @@ def _finish_and_evaluate(
             method=cell.method,
             min_width=cell.recipe.min_width,
         )
-        budget = context.find_budget(cell)
-        form = choose_form(model, cell, budget)
+        form = choose_form(model, cell, context.find_budget(cell))
         kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
     with enter_phase("evaluate"), finisher.branch():
         calibration_loss = finisher.loss(model)
@@ -152,7 +151,7 @@ def _finish_and_evaluate(
         stored = saved.load(folder)
         check_stored(model, stored, fields, cell.measured_at, context.probes)
     with enter_phase("measure"):
-        fields |= {"budget_bytes": budget.peak_bytes} | form.measure_memory(stored)
+        fields |= form.measure_memory(stored)
         fields |= time_image(form, stored, fields["macs"], context)
     with enter_phase("evaluate"), finisher.meter.enter_phase("evaluate"):
         write_crops = crop_writer(context.task, *context.store.crop_folders(cell))
@@ -175,7 +174,7 @@ def _finish_and_evaluate(
         trace=tuple(map(_describe_step, pruned.trace)),
         environment=describe_environment(context.device) | {"note": note, "finish": pruned.finish},
         calibration_psnr=tuple(curve),
-        **fields,
+        **(fields | {"budget_bytes": context.find_budget(cell).peak_bytes}),
         **_cost_fields(outcome.spent + finisher.meter.cost()),
     )
 
