@@ -22,12 +22,45 @@ UNPRUNED = "unpruned"  # the reference method of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data", "backbone_folder")
 MAX_LABEL_LENGTH = 300  # characters
-NETWORK_FILE_FIELDS = ("backbone_folder", "backbone_source")  # only of cells with a network file
+OPTIONAL_FIELDS = ("backbone_folder", "backbone_source", "run_options")  # left out if empty
+PRECISION_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}  # of one value
 
 
 def describe_outcome(status: str, phase: str, reason: str) -> str:
     """Describe why a cell has no result: "failed in finetune: the loss is nan"."""
     return f"{status} in {phase}: {reason}" if phase else f"{status}: {reason}"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a row runs its network, where not whole and in float32: options of the harness.
+
+    Args:
+        tiles: in the largest tiles that fit the budget (`bench.tiling.largest`).
+        halo: input pixels that a tile discards on each side, at least; None for as many as make
+            tiles exact.
+        precision: of weights, activations, input and output. Training is in float32.
+        prune_ratio: share of the unpruned peak that the network is pruned to, if its cell's ratio
+            does not allow more; tiles do the rest.
+
+    Raises:
+        ValueError: a value is out of range, or has no effect without another option.
+    """
+
+    tiles: bool = False
+    halo: int | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    prune_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ("halo", "prune_ratio"):
+            if getattr(self, name) is not None and not self.tiles:
+                raise ValueError(f"{name} is for tiles; add tiles = true, or leave it out")
+        if self.halo is not None and self.halo < 0:
+            raise ValueError(f"a halo of {self.halo} pixels was asked for; give 0 or more")
+        if self.prune_ratio is not None and not 0 < self.prune_ratio <= 1:
+            raise ValueError(f"prune_ratio {self.prune_ratio} is outside (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -48,6 +81,7 @@ class Cell:
         recipe: how networks are trained.
         backbone_folder, backbone_source: for a network file of the user, its folder and the hash of
             its code and weights; else "".
+        run_options: those of RunOptions that are not the default.
     """
 
     task: str
@@ -68,6 +102,7 @@ class Cell:
     recipe: Recipe
     backbone_folder: str = ""
     backbone_source: str = ""
+    run_options: Annotated[Mapping[str, Any], RunOptions] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -77,8 +112,8 @@ class Cell:
     def to_json(self, exclude: Sequence[str] = ()) -> dict[str, Any]:
         """Return the fields as JSON values, without those in `exclude`.
 
-        Empty fields of a network file and a recipe's averaging of 0 are left out, so that they do
-        not change other cells' keys.
+        Fields that came later are left out where they are empty, and a recipe's averaging of 0, so
+        that they do not change other cells' keys.
         """
         content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         content["recipe"] = dict(vars(self.recipe))
@@ -87,7 +122,7 @@ class Cell:
         return {
             name: value
             for name, value in content.items()
-            if name not in exclude and (value or name not in NETWORK_FILE_FIELDS)
+            if name not in exclude and (value or name not in OPTIONAL_FIELDS)
         }
 
     @property
@@ -101,6 +136,23 @@ class Cell:
         }
 
     @property
+    def is_reference(self) -> bool:
+        """Whether it is the unpruned network, run whole and in float32."""
+        return self.method == UNPRUNED and not self.run_options
+
+    @property
+    def pruning_ratio(self) -> float:
+        """The share of the unpruned peak, whole and in float32, that the method prunes to.
+
+        Values of fewer bytes allow a larger network, and so does `prune_ratio` in tiles.
+        """
+        if self.method == UNPRUNED and self.run_options:
+            return 1.0
+        options = RunOptions(**self.run_options)
+        allowed = self.ratio * PRECISION_BYTES["fp32"] / PRECISION_BYTES[options.precision]
+        return min(1.0, max(allowed, options.prune_ratio or 0.0))
+
+    @property
     def effective_recipe(self) -> Recipe:
         """The recipe that methods get: `matched_steps` is 0 unless compute is "matched"."""
         return self.recipe if self.compute == "matched" else replace(self.recipe, matched_steps=0)
@@ -112,6 +164,7 @@ class Cell:
         Raises ValueError, KeyError or TypeError if the content is not a cell.
         """
         check_fields(cls, content)
+        RunOptions(**content.get("run_options", {}))
         values = dict(content) | {
             "recipe": Recipe(**content["recipe"]),
             "measured_at": tuple(content["measured_at"]),
@@ -145,6 +198,19 @@ class Measurement(TypedDict):
     on: str
 
 
+class Tiling(TypedDict, total=False):
+    """How an image is cut into tiles.
+
+    tile: input pixels (height, width), overlap included; count: of tiles; is_exact: whether they
+    give what the whole image gives; buffer_bytes: of input and output, part of the peak.
+    """
+
+    tile: list[int]
+    count: int
+    is_exact: bool
+    buffer_bytes: int
+
+
 class EnvironmentTable(TypedDict, total=False):
     """The parts of an environment that reports read."""
 
@@ -165,14 +231,18 @@ class Record:
             "finetune", "evaluate", ... (`bench.runner.job`); phase is "" if unknown.
         budget_bytes: ratio x unpruned peak, in the cell's convention.
         peak_bytes, peak_bytes_eager: peak memory of the pruned network at `measured_at`, in the
-            conventions "planned" and "eager".
+            conventions "planned" and "eager"; in tiles, that of a tile with input and output.
+        as_run_peak_bytes: the same as PyTorch runs it (`bench.memory.as_run`), None if unknown.
+        tiling: of a row in tiles.
+        image_seconds, unpruned_image_seconds: for one image of `measured_at`, of the network as the
+            row runs it and of the unpruned one, timed in turn (`bench.runner.image_time`).
         measured: executor -> peak_bytes that a real run allocated, image_seconds of one pass, and
             on: machine and protocol (`prunebench measure`).
         peak_step, timeline: name of the time step with the planned peak; every planned time step:
             step, op, bytes, live.
         parameters, parameters_stored: parameters that the network executes; parameters that must be
             stored, if more.
-        macs: multiply-accumulates at `measured_at`.
+        macs: multiply-accumulates at `measured_at`, with what tiles compute twice.
         scores: test set -> photograph -> metric -> value.
         means: metric -> mean over the photographs of all test sets.
         input_means: the same for the degraded photographs, without a network.
@@ -201,6 +271,10 @@ class Record:
     budget_bytes: int | None = None
     peak_bytes: int | None = None
     peak_bytes_eager: int | None = None
+    as_run_peak_bytes: int | None = None
+    tiling: Annotated[Mapping[str, Any], Tiling] = field(default_factory=dict)
+    image_seconds: float | None = None
+    unpruned_image_seconds: float | None = None
     measured: Mapping[str, Annotated[Mapping[str, Any], Measurement]] = field(default_factory=dict)
     peak_step: str | None = None
     timeline: tuple[Annotated[Mapping[str, Any], TimelineEntry], ...] = ()

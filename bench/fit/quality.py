@@ -8,8 +8,9 @@ from torch import Generator, Tensor, nn
 
 from bench.contract import Shape
 from bench.errors import ConfigError
-from bench.fit.running import InPrecision, make_runner
+from bench.fit.running import make_runner
 from bench.fit.ways import Way, cast
+from bench.tiling.network import InPrecision
 from bench.tiling.plan import choose_overlap, least_tile
 from bench.tiling.receptive_field import receptive_field
 from bench.training.trainer import TaskTrainer

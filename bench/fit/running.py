@@ -3,33 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import nn
 
 from bench.contract import Budget, Shape
 from bench.fit.ways import WHOLE, Way, cast, find_front
 from bench.lean.pipeline import make_lean
 from bench.memory.measured import image_seconds
 from bench.memory.profile import count_macs
-from bench.tiling.network import TiledNetwork
+from bench.tiling.network import InPrecision, TiledNetwork
 from bench.tiling.plan import Executor, plan_tiles, single_shape
 
 SAMPLE_PIXELS = 128  # height and width of the image on which the seconds of a MAC are measured
 PASSES = 3  # of which the median is taken, after one that is not timed
 LONGEST_SECONDS = 2.0  # of a way that is measured; a longer one is estimated
-
-
-class InPrecision(nn.Module):
-    """Runs a network in its own precision on images in float32: (N, C, H, W) -> the same."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Restore images."""
-        weight = next(self.network.parameters(), x)
-        restored: Tensor = self.network(x.to(weight.dtype))
-        return restored.float()
 
 
 def make_runner(network: nn.Module, way: Way, shape: Shape, executor: Executor) -> nn.Module:

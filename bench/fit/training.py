@@ -10,12 +10,12 @@ from torch import Generator, nn
 from bench import api
 from bench.contract import Budget, Method, Recipe, Task
 from bench.fit.quality import Judge
-from bench.fit.running import InPrecision
 from bench.memory.profile import peak_memory
 from bench.plugins.options import configure
 from bench.plugins.registry import TASKS
 from bench.runner.referee import check_fits
 from bench.study.study_file import parse_recipe
+from bench.tiling.network import InPrecision
 from bench.training.evaluation import evaluate, means
 from bench.training.trainer import OnStep, TaskTrainer
 

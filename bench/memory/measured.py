@@ -8,8 +8,8 @@ the model, values that a Python frame still holds and the indices of a pooling c
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from time import perf_counter
 
@@ -45,16 +45,33 @@ def image_seconds(model: nn.Module, shape: Inputs, device: str = "cpu", passes: 
     The timed passes are separate from the one that measures memory, and follow one untimed pass at
     full size.
     """
-    seconds = []
-    with _warm_up(model, shape, device):
+    return seconds_in_turn([(model, shape)], device, passes)[0]
+
+
+def seconds_in_turn(
+    runs: Sequence[tuple[nn.Module, Inputs]], device: str = "cpu", passes: int = 3
+) -> list[float]:
+    """Return the median time of a forward pass of each network at its input.
+
+    The networks run in turn, so that a busy machine is equally busy for all.
+    """
+    seconds: list[list[float]] = [[] for _ in runs]
+    with ExitStack() as stack:
+        for model, shape in runs:
+            stack.enter_context(_warm_up(model, shape, device))
         for _ in range(1 + passes):
-            inputs = _random_inputs(as_shapes(shape), device)
-            start = perf_counter()
-            _run(model, inputs)
-            if device.startswith("cuda"):
-                torch.cuda.synchronize(device)
-            seconds.append(perf_counter() - start)
-    return median(seconds[1:])
+            for (model, shape), times in zip(runs, seconds, strict=True):
+                times.append(_time_pass(model, shape, device))
+    return [median(times[1:]) for times in seconds]
+
+
+def _time_pass(model: nn.Module, shape: Inputs, device: str) -> float:
+    inputs = _random_inputs(as_shapes(shape), device, _dtype(model))
+    start = perf_counter()
+    _run(model, inputs)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return perf_counter() - start
 
 
 def describe_protocol(device: str = "cpu") -> str:
@@ -77,7 +94,7 @@ def _warm_up(model: nn.Module, shape: Inputs, device: str) -> Iterator[None]:
         (1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS) for _, channels, _, _ in as_shapes(shape)
     ]
     with eval_mode(model), torch.inference_mode():
-        model(*_random_inputs(small_shapes, device))
+        model(*_random_inputs(small_shapes, device, _dtype(model)))
         yield
 
 
@@ -87,7 +104,7 @@ def _cpu_peak_bytes(model: nn.Module, shape: Inputs) -> int:
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        _run(model, _random_inputs(as_shapes(shape), "cpu"))
+        _run(model, _random_inputs(as_shapes(shape), "cpu", _dtype(model)))
     events = [
         event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"
     ]
@@ -102,7 +119,7 @@ def _cuda_peak_bytes(model: nn.Module, shape: Inputs, device: str) -> int:
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    _run(model, _random_inputs(as_shapes(shape), device))
+    _run(model, _random_inputs(as_shapes(shape), device, _dtype(model)))
     return torch.cuda.max_memory_allocated(device) - before
 
 
@@ -119,7 +136,15 @@ def _run(model: nn.Module, inputs: list[torch.Tensor]) -> None:
         consume(inputs)
 
 
-def _random_inputs(shapes: Iterable[Shape], device: str) -> list[torch.Tensor]:
+def _dtype(model: nn.Module) -> torch.dtype:
+    """Return the type of a network's weights, which its inputs have too."""
+    return next((weight.dtype for weight in model.parameters()), torch.float32)
+
+
+def _random_inputs(shapes: Iterable[Shape], device: str, dtype: torch.dtype) -> list[torch.Tensor]:
     # Made in channels_last at once: a conversion would hold the input twice while it is measured.
     layout = torch.channels_last
-    return [torch.empty(shape, device=device, memory_format=layout).uniform_() for shape in shapes]
+    return [
+        torch.empty(shape, device=device, dtype=dtype, memory_format=layout).uniform_()
+        for shape in shapes
+    ]

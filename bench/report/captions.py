@@ -99,6 +99,7 @@ def section_caption(section: Sequence[Row]) -> list[str]:
             "Parameters are those that are executed; stored: where more must be stored, because "
             "several widths share them"
         )
+    sentences += _describe_runs(section)
     machines = dict.fromkeys(row["measured_on"] for row in section if row["measured_on"])
     if machines:
         sentences.append(
@@ -124,6 +125,25 @@ def section_caption(section: Sequence[Row]) -> list[str]:
         sentences.append(
             "Bold: the best PSNR of a ratio among finished rows; italic or underlined: "
             "the second best"
+        )
+    return sentences
+
+
+def _describe_runs(section: Sequence[Row]) -> list[str]:
+    """Return sentences, without full stop, on rows that run otherwise and on the time of images."""
+    sentences = []
+    if any(row["run_options"] for row in section):
+        sentences.append(
+            "Rows in tiles or in fewer bits: the network is run so after its training; their peak "
+            "is that of a tile with input and output, or that of values of fewer bytes; they have "
+            "no rank"
+        )
+    if any(row["relative_time"] for row in section):
+        sentences.append(
+            f"s/image: seconds for {section[0]['measured_at']} on the machine of the run, scaled "
+            "from parts; time: the same as a share of the unpruned network's, timed in turn, tiles "
+            "with what they compute twice; front: rows that no other row equals in peak, time and "
+            "PSNR and beats in one"
         )
     return sentences
 

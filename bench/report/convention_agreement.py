@@ -16,7 +16,7 @@ def describe_agreement(rows: Sequence[Row]) -> list[str]:
     """Return a sentence, without full stop, for each ratio and pair of conventions to compare."""
     scores: dict[tuple[str, str, float], dict[str, dict[str, float]]] = {}
     for row in rows:
-        if row["status"] == "done" and row["ratio"] < 1:
+        if row["status"] == "done" and row["ratio"] < 1 and not row["run_options"]:
             key = (
                 section_key(dict(row) | {"convention": ""}),
                 f"{row['task']} with {row['backbone']}",

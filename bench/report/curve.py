@@ -8,17 +8,17 @@ Each section has one panel (task, network, input, convention).
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import compress, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.errors import ConfigError
-from bench.records import UNPRUNED
 from bench.report.axes import ROOM_DB, quality_axis
 from bench.report.captions import section_title
-from bench.report.frame import Row, section_key
+from bench.report.frame import Row, budgeted_peak_bytes, is_reference, section_key
+from bench.report.front import find_front
 from bench.report.results import RunResults
 from bench.report.statistics import MIN_SEEDS, spread_apart
 from bench.report.style import (
@@ -101,22 +101,10 @@ def select_panels(results: RunResults) -> list[list[Row]]:
     return [list(rows) for _, rows in groupby(measured, key=section_key)]
 
 
-def budgeted_peak_bytes(row: Row) -> int | None:
-    """Return the peak of a row in the convention of its budget."""
-    peak: int | None = row["peak_bytes_eager" if row["convention"] == "eager" else "peak_bytes"]
-    return peak
-
-
 def pareto_front(panel: Sequence[Row]) -> list[Row]:
-    """Return the rows on the Pareto front, by rising peak.
-
-    No other row of the panel has a peak that is not larger and a PSNR that is higher.
-    """
-    front: list[Row] = []
-    for row in sorted(panel, key=lambda row: (budgeted_peak_bytes(row) or 0, -row["psnr_db"])):
-        if not front or row["psnr_db"] > front[-1]["psnr_db"]:
-            front.append(row)
-    return front
+    """Return the rows on the Pareto front of peak and PSNR, by rising peak."""
+    is_on_front = find_front([(peak_mib(row), -row["psnr_db"]) for row in panel])
+    return sorted(compress(panel, is_on_front), key=peak_mib)
 
 
 def _draw_panel(
@@ -132,7 +120,7 @@ def _draw_panel(
         rows = [row for row in panel if row["label"] == label]
         rows.sort(key=peak_mib)
         style = dict(styles[label])
-        if rows[0]["method"] == UNPRUNED:
+        if is_reference(rows[0]):
             axes.axhline(rows[0]["psnr_db"], color=NEUTRAL, ls="--", lw=0.8, zorder=1)
             style |= {"markersize": 9, "linestyle": "none"}
         draw_line(axes, label, [peak_mib(row) for row in rows], rows, style)

@@ -70,7 +70,7 @@ def forecast_differences(cells: Sequence[Cell], records: Sequence[Record]) -> li
         cells: of the study.
         records: of an earlier run, if there are any; they say how much rows scatter.
     """
-    pruned = [cell for cell in cells if cell.ratio < 1]
+    pruned = [cell for cell in cells if cell.ratio < 1 and not cell.run_options]
     return [_forecast(section, records) for section in group_by(pruned, cell_section_key)]
 
 

@@ -18,9 +18,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.files.hashing import digest
-from bench.records import NOT_IN_KEY, Cell, Record
+from bench.records import NOT_IN_KEY, UNPRUNED, Cell, Record
 from bench.report.statistics import half_width_over_seeds
-from bench.units import format_shape
+from bench.units import format_mib, format_shape
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,7 +35,14 @@ WORST_FIRST = ("failed", "infeasible", "pending", "done")
 EXECUTOR_OF_PREFIX = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}
 MEMORY_FIELDS = tuple(f"{prefix}_bytes" for prefix in EXECUTOR_OF_PREFIX)
 TIME_FIELDS = tuple(f"{prefix}_image_seconds" for prefix in EXECUTOR_OF_PREFIX)
-MAX_FIELDS = ("budget_bytes", "peak_bytes", "peak_bytes_eager", *MEMORY_FIELDS)
+MAX_FIELDS = (
+    "budget_bytes",
+    "peak_bytes",
+    "peak_bytes_eager",
+    "as_run_peak_bytes",
+    "buffer_bytes",
+    *MEMORY_FIELDS,
+)
 # Of the cost after the shared pretraining.
 COST_FIELDS = ("steps", "rate_sum", "samples", "forward_passes", "seconds")
 COUNT_FIELDS = (
@@ -49,7 +56,16 @@ COUNT_FIELDS = (
 )
 INTEGER_FIELDS = (*MAX_FIELDS, *COUNT_FIELDS)
 SCORE_FIELDS = ("psnr_db", "ssim", "input_psnr_db", "input_ssim")
-MEAN_FIELDS = (*SCORE_FIELDS, "seconds", "rate_sum", "tuning_rate_sum", *TIME_FIELDS, *COUNT_FIELDS)
+MEAN_FIELDS = (
+    *SCORE_FIELDS,
+    "image_seconds",
+    "relative_time",
+    "seconds",
+    "rate_sum",
+    "tuning_rate_sum",
+    *TIME_FIELDS,
+    *COUNT_FIELDS,
+)
 SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FIELDS)
 INTERVAL_FIELDS = ("psnr_db", "ssim")
 EQUAL_FIELDS = (  # of all records of a question
@@ -65,7 +81,7 @@ EQUAL_FIELDS = (  # of all records of a question
     "data",
     "data_fingerprint",
 )
-EQUAL_OPTIONS = ("task_options", "backbone_options", "method_options", "recipe")
+EQUAL_OPTIONS = ("task_options", "backbone_options", "method_options", "run_options", "recipe")
 SECTION_FIELDS = (  # of rows that may be compared
     "task",
     "task_options",
@@ -104,11 +120,17 @@ def cell_section_key(cell: Cell) -> str:
 
 
 def competes(row: Row) -> bool:
-    """Return whether a row can be the best of its ratio.
+    """Return whether a row can be the best way of pruning at its ratio.
 
-    It is finished, has a PSNR, and its method did no training beyond what was booked.
+    It is finished, has a PSNR, is run whole and in float32, and its method did no training beyond
+    what was booked.
     """
-    return row["status"] == "done" and row["psnr_db"] is not None and not row["unbooked"]
+    return (
+        row["status"] == "done"
+        and row["psnr_db"] is not None
+        and not row.get("run_options")  # stored tables may be older
+        and not row.get("unbooked")
+    )
 
 
 def question_key(cell: Cell) -> str:
@@ -141,6 +163,8 @@ def _record_fields(record: Record) -> dict[str, Any]:
         "budget_bytes",
         "peak_bytes",
         "peak_bytes_eager",
+        "as_run_peak_bytes",
+        "image_seconds",
         "parameters",
         "parameters_stored",
         "macs",
@@ -149,6 +173,12 @@ def _record_fields(record: Record) -> dict[str, Any]:
         "phase",
     )
     copied = {name: getattr(record, name) for name in names}
+    copied["buffer_bytes"] = record.tiling.get("buffer_bytes")
+    copied["relative_time"] = (
+        record.image_seconds / record.unpruned_image_seconds
+        if record.image_seconds and record.unpruned_image_seconds
+        else None
+    )
     scores = {name: record.means.get(name) for name in ("psnr_db", "ssim")}
     input_scores = {f"input_{name}": record.input_means.get(name) for name in ("psnr_db", "ssim")}
     costs: dict[str, float | None] = {
@@ -162,12 +192,24 @@ def _record_fields(record: Record) -> dict[str, Any]:
     if record.status != "done":
         costs = dict.fromkeys(costs)
     notes = {
-        "note": str(record.environment.get("note", "")),
+        "note": _join_distinct([record.environment.get("note", ""), _describe_tiles(record)]),
         "findings": _join_distinct(record.findings),
         "unbooked": sum(record.unbooked.values()),
         "bottleneck": _describe_bottleneck(record),
     }
     return copied | _measured_fields(record) | scores | input_scores | costs | notes
+
+
+def _describe_tiles(record: Record) -> str:
+    """Say in which tiles a network was run; "" for the whole image."""
+    tiling = record.tiling
+    if tiling.get("count", 1) == 1:
+        return ""
+    kind = "exact tiles" if tiling["is_exact"] else "tiles"
+    return (
+        f"run in {tiling['count']} {kind} of {format_shape(tiling['tile'])} pixels; input and "
+        f"output take {format_mib(tiling['buffer_bytes'])} of the peak"
+    )
 
 
 def _describe_bottleneck(record: Record) -> str:
@@ -281,6 +323,17 @@ def _to_python(value: Any) -> Any:
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return None
     return value.item() if hasattr(value, "item") else value
+
+
+def budgeted_peak_bytes(row: Row) -> int | None:
+    """Return the peak of a row in the convention of its budget."""
+    peak: int | None = row["peak_bytes_eager" if row["convention"] == "eager" else "peak_bytes"]
+    return peak
+
+
+def is_reference(row: Row) -> bool:
+    """Return whether a row is the unpruned network, run whole and in float32."""
+    return row["method"] == UNPRUNED and not row["run_options"]
 
 
 def row_name(label: str, ratio: float | None) -> str:

@@ -16,13 +16,21 @@ from bench.report.statistics import MIN_SCENES, MIN_SEEDS, is_enough
 def describe_answers(section: Sequence[Row]) -> list[str]:
     """Return a sentence for each ratio below 1, on the best row and on MOSP.
 
+    A second sentence names the best row that runs in tiles or in fewer bits, if there are any.
     `section` has the rows of one section, ranked and compared with MOSP.
     """
-    return [
-        answer
-        for ratio, block in groupby(section, key=lambda row: row["ratio"])
-        if ratio < 1 and (answer := _describe_answer(ratio, list(block)))
-    ]
+    answers = []
+    for ratio, block in groupby(section, key=lambda row: row["ratio"]):
+        rows = [row for row in block if ratio < 1]
+        pruned = _describe_answer(ratio, [row for row in rows if not _runs_otherwise(row)])
+        otherwise = _describe_run(ratio, [row for row in rows if _runs_otherwise(row)])
+        answers.append(f"{pruned} {otherwise}".strip())
+    return [answer for answer in answers if answer]
+
+
+def _runs_otherwise(row: Row) -> bool:
+    """Return whether a row runs in tiles or in fewer bits; stored tables may be older."""
+    return bool(row.get("run_options"))
 
 
 def describe_evidence(section: Sequence[Row]) -> str:
@@ -30,7 +38,11 @@ def describe_evidence(section: Sequence[Row]) -> str:
 
     Scenes are counted in the comparison with MOSP, so they are left out where there is none.
     """
-    done = [row for row in section if row["ratio"] < 1 and row["psnr_db"] is not None]
+    done = [
+        row
+        for row in section
+        if row["ratio"] < 1 and row["psnr_db"] is not None and not _runs_otherwise(row)
+    ]
     if len(done) < 2:
         return ""
     scenes = max(row["scenes"] or 0 for row in done)
@@ -61,6 +73,17 @@ def _describe_answer(ratio: float, rows: Sequence[Row]) -> str:
     if main is best:
         return f"{first}; '{second['label']}' follows with {_psnr(second)}, {_compare(second)}."
     return f"{first}, {_compare(best)}; '{main['label']}' has {_psnr(main)}, rank {_place(main)}."
+
+
+def _describe_run(ratio: float, rows: Sequence[Row]) -> str:
+    """Return the sentence on rows that run in tiles or in fewer bits; "" if none is finished."""
+    done = [row for row in rows if row["status"] == "done" and row["psnr_db"] is not None]
+    if not done:
+        return ""
+    best = max(done, key=lambda row: row["psnr_db"])
+    time = best["relative_time"]
+    slower = f", in {time:.2f} times the time of the unpruned network" if time else ""
+    return f"In tiles or in fewer bits, '{best['label']}' has {_psnr(best)} at {ratio:g}{slower}."
 
 
 def _psnr(row: Row) -> str:

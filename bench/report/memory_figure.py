@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bench.errors import ConfigError
 from bench.memory.profile import MemoryProfile, TimeStep
-from bench.records import UNPRUNED, Record
+from bench.records import Record
 from bench.report.captions import section_title
 from bench.report.frame import (
     MAIN_METHOD,
@@ -62,11 +62,7 @@ def find_pairs(results: RunResults) -> list[Pair]:
     pairs = []
     finished = [record for record in results.records if record.status == "done" and record.timeline]
     for section in group_by(finished, lambda record: cell_section_key(record.cell)):
-        before = [
-            record
-            for record in section
-            if record.cell.method == UNPRUNED and record.cell.ratio == 1
-        ]
+        before = [record for record in section if record.cell.is_reference]
         after = [record for record in section if record.cell.ratio < 1]
         if before and after:
             of_main_method = [record for record in after if record.cell.method == MAIN_METHOD]

@@ -40,8 +40,11 @@ const paintRows = () => {
       const button = element.matches("[role=button]") ? element : element.querySelector(".pin");
       button?.setAttribute("aria-pressed", pinned.has(row));
     }
-    const texts = all("svg.wide .line", part).filter(line => chosen.has(line.dataset.row));
-    for (const output of all(".readout", part)) output.textContent = texts.map(line => line.dataset.text).join("; ") || "\u00a0";
+    for (const output of all(".readout", part)) {
+      const chart = output.matches(".time") ? "svg.wide.time" : "svg.wide:not(.time)";
+      const texts = all(`${chart} .line`, part).filter(line => chosen.has(line.dataset.row));
+      output.textContent = texts.map(line => line.dataset.text).join("; ") || "\u00a0";
+    }
   }
 };
 const point = row => { if (row !== pointed) { pointed = row; paintRows(); } };

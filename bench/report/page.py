@@ -140,6 +140,7 @@ def _build_section(
         "trade_off": page_curves.trade_off_charts(curve_panels[0], styles)
         if curve_panels
         else None,
+        "time": page_curves.time_charts(curve_panels[0], styles) if curve_panels else None,
         "views": page_crops.encode_views(page_crops.select_views(store, first_seeds), room),
         "unpruned": pivot.unpruned,
         "pivot": page_table.pivot_lines(pivot),

@@ -1,18 +1,24 @@
 """The charts of the page: the trade-off, what skips are worth, and how rows were trained."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
-from bench.records import UNPRUNED, Record
+from bench.records import Record
 from bench.report.axes import LOGARITHMIC, quality_axis
 from bench.report.curve import pareto_front, peak_mib
-from bench.report.frame import Row
+from bench.report.frame import Row, is_reference
+from bench.report.front import find_front, time_field
 from bench.report.page_chart import NARROW, WIDE, Chart, Line, Point, lay_out
 from bench.report.skips import SkipsPanel, kept_share
 from bench.report.style import label_styles
-from bench.report.table import MISSING
+from bench.report.table import GIGA, MISSING
 from bench.units import mib
 
+TIMES: Mapping[str, tuple[str, float]] = {  # field -> title of the axis, unit
+    "relative_time": ("time of an image, unpruned = 1", 1),
+    "macs": ("MACs of an image, 10^9", GIGA),
+}
 Styles = Mapping[str, Mapping[str, Any]]  # of `bench.report.style.label_styles`
 
 
@@ -26,7 +32,7 @@ def trade_off_charts(panel: Sequence[Row], styles: Styles) -> dict[str, Any]:
         label: sorted((row for row in panel if row["label"] == label), key=peak_mib)
         for label in labels
     }
-    unpruned = next((row["psnr_db"] for row in panel if row["method"] == UNPRUNED), None)
+    unpruned = next((row["psnr_db"] for row in panel if is_reference(row)), None)
     chart = Chart(
         "PSNR against peak memory, a line for each row",
         f"peak memory ({panel[0]['convention']}), MiB",
@@ -41,6 +47,41 @@ def trade_off_charts(panel: Sequence[Row], styles: Styles) -> dict[str, Any]:
         y_axis=quality_axis([row["psnr_db"] for row in panel]),
         level=unpruned,
         front=[(peak_mib(row), row["psnr_db"]) for row in pareto_front(panel)],
+    )
+    return {"wide": lay_out(chart, WIDE), "narrow": lay_out(chart, NARROW)}
+
+
+def time_charts(panel: Sequence[Row], styles: Styles) -> dict[str, Any] | None:
+    """Return PSNR against the time of an image, or its MACs, as `trade_off_charts` does.
+
+    None where some rows have neither.
+    """
+    name = time_field(panel)
+    if not name:
+        return None
+    title, unit = TIMES[name]
+
+    def place(row: Row) -> float:
+        return float(row[name] / unit)
+
+    labels = dict.fromkeys(row["label"] for row in panel)
+    is_on_front = find_front([(place(row), -row["psnr_db"]) for row in panel])
+    chart = Chart(
+        f"PSNR against {title}, a line for each row",
+        title,
+        "PSNR, dB",
+        [
+            _draw_rows(
+                label,
+                sorted((row for row in panel if row["label"] == label), key=place),
+                place,
+                styles[label],
+                lambda row: f"{row['ratio']:g} in {place(row):.2f}",
+            )
+            for label in labels
+        ],
+        level=next((row["psnr_db"] for row in panel if is_reference(row)), None),
+        front=sorted((place(row), row["psnr_db"]) for row in compress(panel, is_on_front)),
     )
     return {"wide": lay_out(chart, WIDE), "narrow": lay_out(chart, NARROW)}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from bench.records import UNPRUNED, Record
+from bench.records import Record
 from bench.report.page_crops import format_ratio
 from bench.report.pattern import format_unit
 from bench.units import format_mib, mib
@@ -23,7 +23,7 @@ def compare_memory(records: Sequence[Record]) -> list[dict[str, Any]]:
     There are none without an unpruned record.
     """
     timed = [record for record in records if record.timeline]
-    unpruned = next((record for record in timed if record.cell.method == UNPRUNED), None)
+    unpruned = next((record for record in timed if record.cell.is_reference), None)
     if unpruned is None:
         return []
     return [
@@ -35,7 +35,7 @@ def compare_memory(records: Sequence[Record]) -> list[dict[str, Any]]:
             f"Peak of {record.cell.label}: {_describe_peak(record)}.",
         }
         for record in timed
-        if record.cell.method != UNPRUNED
+        if not record.cell.is_reference
     ]
 
 

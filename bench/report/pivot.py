@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from bench.records import UNPRUNED
 from bench.report.captions import section_title
-from bench.report.frame import Row
+from bench.report.frame import Row, is_reference
 from bench.report.ranks import find_mark
 from bench.report.results import RunResults
 from bench.report.table import LATEX, MISSING, format_mean, latex_line
@@ -32,7 +31,7 @@ class Pivot(NamedTuple):
 
 def build_pivot(section: Sequence[Row]) -> Pivot:
     """Arrange the rows of one section."""
-    pruned = [row for row in section if row["ratio"] < 1 and row["method"] != UNPRUNED]
+    pruned = [row for row in section if row["ratio"] < 1 and not is_reference(row)]
     ratios = sorted({row["ratio"] for row in pruned}, reverse=True)
     lines: dict[str, list[Row | None]] = {
         label: [

@@ -2,8 +2,8 @@
 
 A row's rank is 1 plus the number of rows whose mean PSNR over seeds and scenes is higher. Ranks are
 among the finished pruned rows of a ratio that have the same seeds and photographs
-(`bench.report.scores`); all other rows (failed, infeasible, pending, unpruned, or trained beyond
-the booked steps) have none and change none.
+(`bench.report.scores`); all other rows (failed, infeasible, pending, unpruned, in tiles or in fewer
+bits, or trained beyond the booked steps) have none and change none.
 
 The interval comes from tests, not from a bootstrap: a row is compared with each other row, paired
 by seed and scene, with Holm's correction for these comparisons (`estimate_mean` with the prior of
@@ -113,7 +113,8 @@ def describe_ranks(section: Sequence[Row]) -> list[str]:
 def find_mark(section: Sequence[Row], row: Row) -> str:
     """Return "bold" if a row has the best PSNR of its ratio, "second" for the second best, else "".
 
-    Only rows that compete have a mark, by the decimals shown, and only if the ratio has several.
+    Only rows that compete have a mark, by the decimals shown, and only if the ratio has several:
+    the marks compare ways of pruning.
     """
     done = [other for other in section if competes(other)]
     rivals = [round(other["psnr_db"], 2) for other in done if other["ratio"] == row["ratio"]]

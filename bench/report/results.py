@@ -8,6 +8,7 @@ from typing import Any
 from bench.records import Cell, Record
 from bench.report.comparison import compare_with_main
 from bench.report.frame import cell_section_key, merge_rows, section_key
+from bench.report.front import add_front
 from bench.report.ranks import add_ranks
 from bench.study.store import Store
 
@@ -19,8 +20,8 @@ class RunResults:
     Args:
         records: in the order of the study.
         cells: of the study; empty if none is stored.
-        rows: of the table, one per question (`bench.report.frame.merge_rows`), with ranks and
-            the comparison with the first row of MOSP.
+        rows: of the table, one per question (`bench.report.frame.merge_rows`), with ranks, the
+            comparison with the first row of MOSP, and whether they are on the Pareto front.
     """
 
     records: Sequence[Record]
@@ -47,7 +48,7 @@ class RunResults:
 def collect_results(records: Sequence[Record], cells: Sequence[Cell] = ()) -> RunResults:
     """Merge records into rows, rank and compare them; cells without a record become pending."""
     rows = add_ranks(merge_rows(records, cells), records)
-    return RunResults(records, cells, compare_with_main(rows, records))
+    return RunResults(records, cells, add_front(compare_with_main(rows, records)))
 
 
 def read_results(store: Store) -> RunResults:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.errors import ConfigError
-from bench.records import UNPRUNED
 from bench.report.captions import section_title
-from bench.report.frame import Row, section_key
+from bench.report.frame import Row, is_reference, section_key
 from bench.report.results import RunResults
 from bench.report.style import FULL_INCHES, NEUTRAL, draw_line, label_styles, open_figure
 
@@ -75,7 +74,7 @@ def build_panels(results: RunResults) -> list[SkipsPanel]:
             continue
         largest_ratio = max(row["ratio"] for row in probes)
         probes = sorted((row for row in probes if row["ratio"] == largest_ratio), key=kept_share)
-        whole = [row for row in done if row["method"] == UNPRUNED]
+        whole = [row for row in done if is_reference(row)]
         skips = sorted({row["method_options"]["skip"] for row in probes})
         panels.append(
             SkipsPanel(

@@ -25,13 +25,14 @@ from bench.report.captions import (
 from bench.report.columns import format_columns
 from bench.report.components import describe_components
 from bench.report.convention_agreement import describe_agreement
-from bench.report.frame import MEMORY_FIELDS, TIME_FIELDS, Row, section_key
+from bench.report.frame import MAX_FIELDS, MEMORY_FIELDS, TIME_FIELDS, Row, section_key
 from bench.report.ranks import find_mark, format_rank
 from bench.report.results import RunResults
 from bench.units import mib
 
 FORMATS = ("md", "csv", "tex", "json")
 MISSING = "-"
+GIGA = 10**9
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run what begins so
 COST_COLUMNS = {  # header -> field, format
     "steps": ("steps", ",d"),
@@ -44,9 +45,14 @@ MEASUREMENT_HEADERS = {
     "budget MiB": "budget_bytes",
     "peak MiB": "peak_bytes",
     "eager MiB": "peak_bytes_eager",
+    "as run MiB": "as_run_peak_bytes",
     **dict(zip(("measured MiB", "lean MiB", "ONNX MiB"), MEMORY_FIELDS, strict=True)),
-    **dict(zip(("s/image", "lean s/image", "ONNX s/image"), TIME_FIELDS, strict=True)),
+    "GMACs": "macs",
+    "s/image": "image_seconds",
+    "time": "relative_time",
+    **dict(zip(("measured s/image", "lean s/image", "ONNX s/image"), TIME_FIELDS, strict=True)),
 }
+ALWAYS_SHOWN = ("budget_bytes", "peak_bytes", "peak_bytes_eager", "macs")
 
 
 @dataclass(frozen=True)
@@ -233,29 +239,33 @@ def _split_sections(rows: Sequence[Row]) -> list[list[Row]]:
 def measurement_columns(rows: Sequence[Row]) -> dict[str, str]:
     """Return header -> field of the memory and time columns.
 
-    Columns of real runs are included only if a row has such a measurement.
+    Columns of runs are included only if a row has such a measurement.
     """
     return {
         header: name
         for header, name in MEASUREMENT_HEADERS.items()
-        if name not in (*MEMORY_FIELDS, *TIME_FIELDS) or any(row[name] for row in rows)
+        if name in ALWAYS_SHOWN or any(row[name] for row in rows)
     }
 
 
 def format_measurement(row: Row, name: str) -> str:
-    """Format one field of `measurement_columns`: in MiB, or in seconds."""
+    """Format one field of `measurement_columns`: in MiB, seconds, 10^9 MACs, or as a share."""
     if row[name] is None:
         return MISSING
-    return f"{row[name]:.2f}" if name in TIME_FIELDS else f"{mib(row[name]):.1f}"
+    if name in MAX_FIELDS:
+        return f"{mib(row[name]):.1f}"
+    return f"{row[name] / (GIGA if name == 'macs' else 1):.2f}"
 
 
 def standing_columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
-    """Return header -> text of a row, for rank and verdict, if there is one."""
+    """Return header -> text of a row, for rank, verdict and Pareto front, if there is one."""
     columns: dict[str, Callable[[Row], str]] = {}
     if any(row["psnr_rank"] for row in rows):
         columns["rank"] = format_rank
     if any(row["verdict"] for row in rows):
         columns["verdict"] = format_verdict
+    if any(row["relative_time"] for row in rows):
+        columns["front"] = lambda row: "yes" if row["on_front"] else MISSING
     return columns
 
 

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.export import saved
 from bench.export.selection import holds_network, read_record
 from bench.files.hashing import digest
 from bench.plugins.options import build_task
 from bench.records import Record
+from bench.runner.run_form import choose_form
 from bench.study.store import Store
 from bench.training.evaluation import evaluate, input_scores, means
 
@@ -37,7 +39,10 @@ def evaluate_stored(
         fingerprint = task.fingerprint(data)
         if fingerprint not in inputs:
             inputs[fingerprint] = means(input_scores(task, data, whole=whole))
-        scores = evaluate(task, saved.load(network), data, device, whole=whole)
+        budget = Budget(record.budget_bytes or 0, record.cell.measured_at, record.cell.convention)
+        model = saved.load(network)
+        restorer = choose_form(model, record.cell, budget).apply(model)
+        scores = evaluate(task, restorer, data, device, whole=whole)
         tested = digest([record.cell.data_fingerprint, fingerprint, whole])
         yield replace(
             record,

@@ -20,7 +20,7 @@ from bench.plugins.options import build_task, configure
 from bench.plugins.registry import METHODS
 from bench.records import Cell, Record
 from bench.study.store import Store
-from bench.study.study import NETWORK_FIELDS
+from bench.study.study import METHOD_FIELDS, NETWORK_FIELDS
 from bench.training.pretrained import (
     PACKAGED_NETWORKS,
     find_weights,
@@ -32,7 +32,6 @@ from bench.training.trainer import TaskTrainer
 TIMED_STEPS = 4
 FIXED_SHARE = 0.3
 TIMING_RATE = 1e-6  # a learning rate at which no network diverges
-METHOD_FIELDS = ("method", "method_options")
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def _step_kind(cell: Cell, more_fields: tuple[str, ...] = ()) -> str:
 
 def _relative_step_time(cell: Cell) -> float:
     """Return the time of a step as a share of that of the unpruned network."""
-    return FIXED_SHARE + (1 - FIXED_SHARE) * cell.ratio
+    return FIXED_SHARE + (1 - FIXED_SHARE) * cell.pruning_ratio
 
 
 def _recorded_step_seconds(records: Iterable[Record], device: str) -> dict[str, float]:

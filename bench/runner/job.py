@@ -2,8 +2,9 @@
 
     for each budget, pruned of method.sweep(copy of model, budgets, trainer):   bench.runner.sweep
         rebuild the network from what is stored of it; peak <= budget           the referee
+        choose tiles and precision, if the row has them          bench.runner.run_form
         finish as the method asks
-        save; load; evaluate what was loaded; Record
+        save; load; time and evaluate what was loaded, as the row runs it; Record
 
 The referee measures; the method never reports its own score. An error in a method becomes a row
 (status `failed` or `infeasible`) and the other cells continue. A disk that accepts no more data is
@@ -19,7 +20,7 @@ from typing import Any
 
 import torch
 
-from bench.contract import Budget, Pruned, Task
+from bench.contract import Budget, Pruned, Task, TraceStep
 from bench.errors import DiskError, Infeasible, PluginError, one_line
 from bench.export import saved
 from bench.files.schema import MAX_FLOAT
@@ -29,9 +30,11 @@ from bench.runner.environment import describe_environment
 from bench.runner.failures import failed_record
 from bench.runner.finish import finish
 from bench.runner.global_state import preserve_global_state
+from bench.runner.image_time import time_image
 from bench.runner.job_context import JobContext, prepare_job
 from bench.runner.plain_network import check_stored, measure_pruned_network
 from bench.runner.progress import Progress
+from bench.runner.run_form import choose_form
 from bench.runner.sweep import Outcome, sweep
 from bench.study.store import Store
 from bench.study.study import Job
@@ -90,16 +93,16 @@ def _records(context: JobContext, outcome: Outcome) -> Iterator[Record]:
 
 
 def _make_record(context: JobContext, cell: Cell, outcome: Outcome) -> Record:
-    budget, answer = outcome.budget, outcome.answer
+    budget, answer = context.find_budget(cell), outcome.answer
     try:
-        if isinstance(answer, Infeasible):
-            return _check_readable(_infeasible_record(context, cell, budget, answer))
         if isinstance(answer, BaseException):
             raise answer
         if not isinstance(answer, Pruned):
             raise PluginError(f"{cell.method} gave back a {type(answer).__name__}, not a Pruned")
         with context.deadline.enforce(cell):
             return _check_readable(_finish_and_evaluate(context, cell, outcome, answer))
+    except Infeasible as infeasible:
+        return _check_readable(_infeasible_record(context, cell, budget, infeasible))
     except (DiskError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a method may call sys.exit
@@ -136,6 +139,7 @@ def _finish_and_evaluate(
             method=cell.method,
             min_width=cell.recipe.min_width,
         )
+        form = choose_form(model, cell, context.find_budget(cell))
         kept = {unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()}
     with enter_phase("evaluate"), finisher.branch():
         calibration_loss = finisher.loss(model)
@@ -145,10 +149,14 @@ def _finish_and_evaluate(
         folder = context.store.model_folder(cell.key)
         saved.save(folder, model, **cell.network_origin, kept=kept, inserted=pruned.inserted)
         stored = saved.load(folder)
-        check_stored(model, stored, fields, outcome.budget.input_shape, context.probes)
+        check_stored(model, stored, fields, cell.measured_at, context.probes)
+    with enter_phase("measure"):
+        fields |= form.measure_memory(stored)
+        fields |= time_image(form, stored, fields["macs"], context)
     with enter_phase("evaluate"), finisher.meter.enter_phase("evaluate"):
         write_crops = crop_writer(context.task, *context.store.crop_folders(cell))
-        scores = evaluate(context.task, stored, cell.data, context.device, on_image=write_crops)
+        restorer = form.apply(stored)
+        scores = evaluate(context.task, restorer, cell.data, context.device, on_image=write_crops)
         _check_numbers(means(scores))
     # Before its finish a network may have any loss.
     has_loss = abs(calibration_loss) <= MAX_FLOAT
@@ -163,15 +171,16 @@ def _finish_and_evaluate(
         calibration_loss=calibration_loss if has_loss else None,
         kept=kept,
         inserted=tuple(pruned.inserted),
-        trace=tuple(
-            {"peak_bytes": step.peak_bytes, "widths": dict(step.widths), "note": step.note}
-            for step in pruned.trace
-        ),
+        trace=tuple(map(_describe_step, pruned.trace)),
         environment=describe_environment(context.device) | {"note": note, "finish": pruned.finish},
         calibration_psnr=tuple(curve),
-        **fields,
+        **(fields | {"budget_bytes": context.find_budget(cell).peak_bytes}),
         **_cost_fields(outcome.spent + finisher.meter.cost()),
     )
+
+
+def _describe_step(step: TraceStep) -> dict[str, Any]:
+    return {"peak_bytes": step.peak_bytes, "widths": dict(step.widths), "note": step.note}
 
 
 def _check_numbers(scores: Mapping[str, float]) -> None:
@@ -195,12 +204,11 @@ def _infeasible_record(
 ) -> Record:
     """Return the record of a cell for which no network fits; its reason names the least peak."""
     least_bytes = error.least_bytes
-    if least_bytes is None:
+    if least_bytes is None and not cell.run_options:
         model = peak_model(context.model, budget.input_shape, budget.convention)
         least_bytes = model.least_bytes(cell.recipe.min_width)
-    least = format_mib(least_bytes)
     reason = str(error)
-    if least not in reason:
+    if least_bytes is not None and (least := format_mib(least_bytes)) not in reason:
         reason = f"{reason}; the least peak that is possible is {least}"
     return Record(
         cell,

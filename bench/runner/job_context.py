@@ -31,7 +31,8 @@ class JobContext:
         task, method: configured.
         model: the unpruned network, on the CPU.
         probes: inputs on which networks are compared.
-        cells: budget -> its cells.
+        cells: budget of the method -> the cells that its result answers.
+        peak_bytes: of the unpruned network.
         store: where networks and checkpoints are.
         device: where networks are trained.
         progress, phases, deadline, search: told what is done.
@@ -42,6 +43,7 @@ class JobContext:
     model: nn.Module
     probes: list[Tensor]
     cells: dict[Budget, list[Cell]]
+    peak_bytes: int
     store: Store
     device: str
     progress: Progress
@@ -53,6 +55,10 @@ class JobContext:
     def first_cell(self) -> Cell:
         """One cell; all share their method, network and seed."""
         return next(iter(self.cells.values()))[0]
+
+    def find_budget(self, cell: Cell) -> Budget:
+        """Return the budget of a cell, within which its row runs the network."""
+        return Budget(int(cell.ratio * self.peak_bytes), cell.measured_at, cell.convention)
 
     def make_trainer(self, stream: str, tuned: int = 0) -> TaskTrainer:
         """Return a trainer with its own random streams and meter, after `tuned` steps of tuning."""
@@ -99,7 +105,7 @@ def prepare_job(
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
     for cell in job.cells:
-        budget = Budget(int(cell.ratio * peak_bytes), cell.measured_at, cell.convention)
+        budget = Budget(int(cell.pruning_ratio * peak_bytes), cell.measured_at, cell.convention)
         cells.setdefault(budget, []).append(cell)
     return JobContext(
         task=task,
@@ -107,6 +113,7 @@ def prepare_job(
         model=model,
         probes=make_probes(task, crops[0]),
         cells=cells,
+        peak_bytes=peak_bytes,
         store=store,
         device=device,
         progress=progress,

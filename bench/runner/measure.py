@@ -30,8 +30,8 @@ def measure_run(
 ) -> Iterator[tuple[Record, str]]:
     """Measure every finished record that has no measurement by this protocol yet.
 
-    Records whose network is not stored are left out. Each result is written to the store and
-    yielded with its executor.
+    Records whose network is not stored are left out, and those of rows that run it in tiles or in
+    fewer bits. Each result is written to the store and yielded with its executor.
 
     Raises:
         ConfigError: the executor does not run on the device.
@@ -39,7 +39,7 @@ def measure_run(
     protocols = {executor: measurement_protocol(executor, device) for executor in executors}
     for record in store.records():
         folder = store.model_folder(record.key)
-        if record.status != "done" or not folder.is_dir():
+        if record.status != "done" or record.cell.run_options or not folder.is_dir():
             continue
         # All executors on one network in turn, so that a busy machine is equally busy for all.
         for executor, protocol in protocols.items():

@@ -33,7 +33,8 @@ from bench.study.study_file import (
 
 PACKAGED_STUDIES = Path(__file__).parent.parent / "studies"
 NETWORK_FIELDS = ("task", "task_options", "backbone", "backbone_options", "backbone_source")
-JOB_FIELDS = (*NETWORK_FIELDS, "convention", "method", "method_options", "label", "seed")
+METHOD_FIELDS = ("method", "method_options", "run_options")
+JOB_FIELDS = (*NETWORK_FIELDS, "convention", *METHOD_FIELDS, "label", "seed")
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Study:
                     row_fields: dict[str, Any] = {
                         "method": row.method,
                         "method_options": dict(row.options),
+                        "run_options": dict(row.run_options),
                         "label": row.label,
                         "method_source": sources[row.method],
                     }
@@ -147,7 +149,7 @@ class Study:
         }
 
     def _ratios(self, row: StudyRow) -> tuple[float, ...]:
-        return (1.0,) if row.method == UNPRUNED else self.ratios
+        return (1.0,) if row.method == UNPRUNED and not row.run_options else self.ratios
 
 
 def load_study(

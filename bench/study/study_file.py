@@ -6,7 +6,7 @@ line.
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +22,7 @@ from bench.plugins.network_file import file_path, is_network_file, is_user_netwo
 from bench.plugins.options import check_options, configure, option_values, parse_toml_value
 from bench.plugins.registry import METHODS, TASKS
 from bench.records import MAX_LABEL_LENGTH
+from bench.study.run_options import take_run_options
 from bench.units import parse_shape
 
 KEYS = (
@@ -74,11 +75,18 @@ MAY_BE_ZERO = (
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A row of the table: a method with its options, and the label of the row."""
+    """A row of the table.
+
+    Args:
+        method, options: the method with its options.
+        label: the name of the row.
+        run_options: how the network is run, see `bench.records.Cell`.
+    """
 
     method: str
     options: Mapping[str, Any]
     label: str
+    run_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse_toml(raw: bytes, where: str) -> dict[str, Any]:
@@ -283,7 +291,7 @@ def _check_distinct(rows: Sequence[StudyRow]) -> None:
         if row.label in labels:
             raise ConfigError(f"two rows are called '{row.label}'; give one of them another label")
         labels.add(row.label)
-        twin = twins.setdefault(digest([row.method, row.options]), row)
+        twin = twins.setdefault(digest([row.method, row.options, row.run_options]), row)
         if twin is not row:
             raise ConfigError(
                 f"rows '{twin.label}' and '{row.label}' are the same: "
@@ -300,8 +308,9 @@ def _parse_row(name: str, defaults: Mapping[str, Any], options: dict[str, Any]) 
             f"label = {label!r} of method {name} cannot be used; give text in quotes, at most "
             f"{MAX_LABEL_LENGTH} characters, without control characters"
         )
+    run_options = take_run_options(name, options, label)
     method = configure(METHODS.get(name), {**defaults, **options}, f"method {name}")
-    return StudyRow(name, option_values(method), label)
+    return StudyRow(name, option_values(method), label, run_options)
 
 
 def _parse_conventions(content: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -14,6 +14,20 @@ from bench.units import format_shape
 WHITE = 255  # of an image of bytes
 
 
+class InPrecision(nn.Module):
+    """Runs a network in its own precision on images in float32: (N, C, H, W) -> the same."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restore images."""
+        weight = next(self.network.parameters(), x)
+        restored: Tensor = self.network(x.to(weight.dtype))
+        return restored.float()
+
+
 class TiledNetwork(nn.Module):
     """A network that runs in tiles, for inference: (N, C, H, W) -> (N, C', scale H, scale W).
 

@@ -42,6 +42,7 @@ RECORD = Record(
     inserted=("c12",),
     trace=({"peak_bytes": 96, "widths": {"c11": 2}, "note": "first"},),
     steps={"finetune": 10},
+    tiling={"tile": [64, 80], "count": 6, "is_exact": False, "buffer_bytes": 48},
 )
 CHANGED = {
     "task": "other",
@@ -59,6 +60,7 @@ CHANGED = {
     "seed": 1,
     "recipe": Recipe(patch=32),
     "backbone_source": "ffff",
+    "run_options": {"tiles": True},
 }
 
 
@@ -85,11 +87,34 @@ def test_entries_that_came_later_are_not_in_the_key_of_cells_without_them() -> N
     old = {
         name: value
         for name, value in asdict(CELL).items()
-        if not name.startswith(("label", "backbone_f", "backbone_s"))
+        if not name.startswith(("label", "backbone_f", "backbone_s", "run_options"))
     }
     del old["data"], old["recipe"]["averaging"]
     assert digest({"schema": SCHEMA} | old) == CELL.key
     assert "backbone_source" not in RECORD.to_json()["cell"]
+
+
+@pytest.mark.parametrize(
+    ("run_options", "ratio"),
+    [
+        ({}, 0.5),
+        ({"precision": "bf16"}, 1.0),
+        ({"tiles": True, "prune_ratio": 0.75}, 0.75),
+        ({"tiles": True, "prune_ratio": 0.25}, 0.5),
+        ({"tiles": True, "prune_ratio": 0.75, "precision": "fp16"}, 1.0),
+    ],
+)
+def test_a_network_is_pruned_less_if_tiles_or_precision_do_the_rest(run_options, ratio) -> None:
+    cell = replace(CELL, run_options=run_options)
+    assert cell.pruning_ratio == ratio and not cell.is_reference
+    assert replace(cell, method="unpruned").is_reference == (not run_options)
+    assert replace(cell, method="unpruned").pruning_ratio == (1.0 if run_options else 0.5)
+
+
+@pytest.mark.parametrize("run_options", [{"tile": True}, {"precision": "int3"}, {"halo": 8}])
+def test_a_stored_cell_with_other_run_options_is_refused(run_options) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Cell.from_json(CELL.to_json() | {"run_options": run_options})
 
 
 def test_the_key_does_not_depend_on_the_order_in_which_options_are_named() -> None:
@@ -115,7 +140,7 @@ def test_a_label_that_is_read_cannot_command_a_terminal() -> None:
 
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe(averaging=0.9)])
 def test_a_cell_survives_json(recipe: Recipe) -> None:
-    cell = replace(CELL, recipe=recipe)
+    cell = replace(CELL, recipe=recipe, run_options={"tiles": True, "halo": 8})
     again = Cell.from_json(json.loads(json.dumps(cell.to_json())))
     assert (again, again.key) == (cell, cell.key)
 

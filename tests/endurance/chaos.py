@@ -34,7 +34,8 @@ def read_results(folder: Path) -> dict[str, Any]:
     results = {}
     for record in Store(folder).records():
         content = record.to_json()
-        del content["seconds"]
+        for name in ("seconds", "image_seconds", "unpruned_image_seconds"):
+            del content[name]
         weights = Store(folder).model_folder(record.key) / "weights.safetensors"
         results[record.key] = content, hashlib.sha256(weights.read_bytes()).hexdigest()
     return results

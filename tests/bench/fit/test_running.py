@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from bench.contract import Budget
-from bench.fit.running import InPrecision, make_runner, time_ways
+from bench.fit.running import make_runner, time_ways
 from bench.fit.ways import list_ways
 from bench.memory.profile import peak_memory
+from bench.tiling.network import InPrecision
 from tests.fakes import Tiny
 
 SHAPE = (1, 3, 48, 48)

@@ -84,8 +84,8 @@ def column(page: Any, number: int) -> list[str]:
     return [cell.inner_text().strip() for cell in cells.all() if cell.is_visible()]
 
 
-def line(page: Any, label: str) -> Any:
-    return page.locator(f'.line[role=button][data-row="{label}"]:visible')
+def line(page: Any, label: str, chart: str = ":not(.time)") -> Any:
+    return page.locator(f'.chart{chart} .line[role=button][data-row="{label}"]:visible')
 
 
 def opacity(element: Any) -> float:
@@ -107,7 +107,10 @@ def test_pointing_at_a_line_mutes_all_others_but_mosp(page: Any) -> None:
         for name in ("mosp", "uniform, sliced", "uniform, from scratch")
     }
     assert opacities == {"mosp": 1, "uniform, sliced": 1, "uniform, from scratch": 0.22}
-    assert page.locator(".readout").inner_text().startswith("uniform, sliced: 28.55 dB at 0.75")
+    assert opacity(line(page, "uniform, from scratch", ".time")) == 0.22
+    for readout, text in ((":not(.time)", "28.55 dB at 0.75,"), (".time", "28.55 dB at 0.75 in ")):
+        shown = page.locator(f".readout{readout}").inner_text()
+        assert shown.startswith(f"uniform, sliced: {text}")
     page.locator("h1").hover()
     assert opacity(line(page, "uniform, from scratch")) == 1
 
@@ -125,7 +128,7 @@ def test_a_row_is_pinned_by_its_name_or_by_the_keyboard(page: Any) -> None:
 
 def test_names_at_the_ends_of_lines_do_not_cover_each_other(page: Any) -> None:
     boxes = sorted(
-        (text.bounding_box() for text in page.locator(".line[role=button] text:visible").all()),
+        (text.bounding_box() for text in page.locator(".time .line text:visible").all()),
         key=lambda box: box["y"],
     )
     assert len(boxes) == 4 and all(box["x"] + box["width"] <= 1280 for box in boxes)

@@ -70,7 +70,7 @@ def test_the_second_best_is_italic_and_costs_are_columns() -> None:
     italic = [line for line in render(records).splitlines() if " *2" in line]
     assert ["from scratch" in line for line in italic] == [True]
     assert "\\underline{28.43}" in render(records, "tex")
-    assert [part.strip() for part in italic[0].split("|")[10:15]] == [
+    assert [part.strip() for part in italic[0].split("|")[11:16]] == [
         "8,700",
         "0.450",
         "10,800",

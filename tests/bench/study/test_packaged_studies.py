@@ -3,6 +3,7 @@
 from bench.records import Cell
 from bench.study.study import load_study
 from bench.training.learning_rates import learning_rates
+from tasks.data.embedded import TEST_PIXELS
 
 EPOCH = 3000  # steps
 
@@ -32,3 +33,12 @@ def test_table1_paper_has_the_published_forms_of_the_methods():
     assert options["global L2"]["importance"] == "l2"
     assert options["DHP"]["pace"] == 1 and options["DHP"]["start"] == "scratch"
     assert not options["ASSL"]["decoupled"] and not options["ASSL"]["centred"]
+
+
+def test_tiles_or_pruning_cuts_test_photographs_and_the_tables_have_the_neutral_rows():
+    rows = {cell.label: cell for cell in cells("tiles_or_pruning")}
+    assert max(rows["tiled, halo 8"].measured_at) == TEST_PIXELS
+    assert rows["uniform, gradient, tiled"].pruning_ratio == 0.6
+    for study in ("table1", "table1_embedded"):
+        options = [row.run_options for row in load_study(study).rows if row.run_options]
+        assert options == [{"tiles": True}, {"precision": "bf16"}]

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 
 from bench.errors import ConfigError
+from bench.plugins.registry import METHODS
 from bench.report.paper_comparison import read_paper_table
 from bench.study.study import (
     load_study,
@@ -97,6 +98,22 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
             "unknown option of method narrow 'train_step'; did you mean 'train_steps'",
         ),
         (
+            "methods=[{method='unpruned', precision='int3'}]",
+            "option precision = 'int3' cannot be used; give 'fp32' or 'bf16' or 'fp16'",
+        ),
+        ("methods=[{method='unpruned', tiles=1}]", "tiles = 1 cannot be used; give true or false"),
+        ("methods=[{method='unpruned', tiles=true, halo=-1}]", "halo of -1 pixels .* 0 or more"),
+        ("methods=[{method='unpruned', halo=8}]", "halo is for tiles; add tiles = true"),
+        ("methods=[{method='narrow', tiles=true}]", "runs in tiles; say with prune_ratio"),
+        (
+            "methods=[{method='narrow', tiles=true, prune_ratio=2.0}]",
+            r"prune_ratio 2\.0 is outside \(0, 1\]",
+        ),
+        (
+            "methods=[{method='unpruned', tiles=true, prune_ratio=0.5}]",
+            "nothing is pruned; leave prune_ratio out",
+        ),
+        (
             "methods=[{method='narrow', train_steps=1.5}]",
             "train_steps = 1.5 cannot be used; give a whole number",
         ),
@@ -163,6 +180,25 @@ def test_the_error_for_an_unknown_study_has_the_nearest_one(tmp_path):
         load_study("tabel1")
     with pytest.raises(ConfigError, match="there is no study file"):
         load_study(tmp_path / "absent.toml")
+
+
+def test_a_row_that_runs_otherwise_is_another_row(study):
+    rows = "methods=['narrow', {method='narrow', label='half', precision='bf16', tiles=false}]"
+    plain, half = study(rows, "ratios=[0.5]").cells()
+    assert half.run_options == {"precision": "bf16"} and "run_options" not in plain.to_json()
+    assert half.key != plain.key and half.method_options == plain.method_options
+
+
+def test_a_method_keeps_an_option_of_its_own_that_is_called_like_one_of_the_harness(
+    study, monkeypatch
+):
+    @dataclass(frozen=True)
+    class Wide(Narrow):
+        halo: int = 0
+
+    monkeypatch.setitem(METHODS._known, "wide", Wide)
+    row = study("methods=[{method='wide', halo=2}]").rows[0]
+    assert row.options["halo"] == 2 and row.run_options == {}
 
 
 @pytest.mark.parametrize("name", packaged_studies())
@@ -245,8 +281,6 @@ def test_a_changed_source_makes_new_cells(tmp_path, monkeypatch, study):
 
 
 def test_an_option_that_a_method_rejects_raises_config_error(study):
-    from bench.plugins.registry import METHODS
-
     @dataclass(frozen=True)
     class Picky(Narrow):
         paper: ClassVar[str] = "none"
