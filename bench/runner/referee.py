@@ -117,9 +117,10 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
         try:
             found = _describe_output(name, model, probe)
             if found != expected:
+                advice = "" if found[0].isdigit() else ", so wrap it in a module that returns that"
                 raise ConfigError(
                     f"{name} gives {found} for an input of {format_shape(probe.shape)}; "
-                    f"task {task.name} wants {expected}"
+                    f"task {task.name} wants {expected}{advice}"
                 )
             _check_graph(name, model, probe)
         except ConfigError as error:

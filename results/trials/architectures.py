@@ -14,6 +14,7 @@ minutes; all stages take longer. Linux only.
 import argparse
 import json
 import multiprocessing
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,16 +29,17 @@ from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from bench.api import prune
 from bench.channels.units import channel_layout
 from bench.channels.written_form import write_out
-from bench.contract import Budget, Inputs, Shape
-from bench.errors import BenchError
+from bench.contract import Budget, Crops, Inputs, Method, Pair, Recipe, Shape, Task
+from bench.errors import BenchError, ConfigError
 from bench.export import saved
 from bench.export.onnx_file import to_onnx_bytes
 from bench.files import atomic
@@ -53,7 +55,20 @@ from bench.plugins.registry import METHODS
 from bench.units import as_shapes, mib
 
 LIST = Path(__file__).with_suffix(".toml")
-STAGES = ("build", "trace", "equal", "least", "prune", "reload", "onnx", "lean")
+NEEDS = {  # stage -> the one before it
+    "build": "",
+    "trace": "build",
+    "equal": "trace",
+    "least": "equal",
+    "uniform": "least",
+    "global_l2": "least",
+    "mosp": "least",
+    "reload": "uniform",
+    "lean": "uniform",
+    "onnx": "uniform",
+}
+STAGES = tuple(NEEDS)
+SHOWN = STAGES[1:]
 TOLERANCE = 1e-4  # of the largest output: sums are taken in another order
 LEAST_SCALE = 0.02  # standard deviation of weights that a network starts with at zero
 REASON_LENGTH = 160
@@ -99,8 +114,8 @@ class Network:
             import_module(f"{self.package}.architectures.{self.architecture}"), self.class_name
         )
         torch.manual_seed(0)
-        model: nn.Module = cls(**self.arguments).eval()
-        with torch.no_grad():
+        with torch.no_grad():  # some run once and keep what they computed
+            model: nn.Module = cls(**self.arguments).eval()
             for weight in model.parameters():
                 if not weight.any():
                     weight.normal_(std=LEAST_SCALE)
@@ -109,17 +124,93 @@ class Network:
 
 @dataclass
 class Row:
-    """What the survey found for a network; `failed` names the first stage that was not passed."""
+    """What the survey found for a network: stage -> "" if it was passed, else the reason.
+
+    A stage is missing if it was not tried, or needs one that was not passed.
+    """
 
     network: str
     package: str
     architecture: str
     shape: str
-    passed: list[str] = field(default_factory=list)
-    failed: str = ""
-    reason: str = ""
-    seconds: float = 0.0
+    outcomes: dict[str, str] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
+
+    def passed(self, stage: str) -> bool:
+        """Return whether a stage was passed."""
+        return self.outcomes.get(stage) == ""
+
+    def next_stage(self, stages: Sequence[str]) -> str | None:
+        """Return the first of these stages that is still to be tried; None if there is none."""
+        return next(
+            (
+                stage
+                for stage in stages
+                if stage not in self.outcomes and (not NEEDS[stage] or self.passed(NEEDS[stage]))
+            ),
+            None,
+        )
+
+
+@dataclass(frozen=True)
+class RandomImages(Task):
+    """Images of random numbers, on which a network is trained for a step.
+
+    Args:
+        measured_at: shape (1, C, H, W) of the degraded images.
+        clean: shape of the others.
+    """
+
+    name: ClassVar[str] = "random_images"
+    size_multiple: ClassVar[int] = 32
+    recipe: ClassVar[Recipe] = Recipe(
+        batch=1, adapt_steps=1, finetune_steps=1, steps_per_epoch=1, calibration_crops=1
+    )
+    backbones: ClassVar[Mapping[str, Any]] = {}
+    measured_at: Shape = (1, 3, 64, 64)
+    clean: Shape = (1, 3, 64, 64)
+
+    def build(self, backbone: str, **options: Any) -> nn.Module:
+        """Refuse: the task has no backbones."""
+        raise NotImplementedError(backbone)
+
+    def initialise(self, model: nn.Module, generator: Generator) -> None:
+        """Leave the weights as they are: nothing starts from scratch."""
+
+    def sample(self, count: int, patch: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw images of the two shapes, whatever the patch."""
+        shapes = ((count, *self.measured_at[1:]), (count, *self.clean[1:]))
+        degraded, clean = (torch.rand(shape, generator=generator) for shape in shapes)
+        return degraded, clean
+
+    def training_pairs(self, data: str) -> Crops:
+        """Return the images to train on."""
+        return self
+
+    def calibration_pairs(self, data: str) -> Crops:
+        """Return the images on which layers are judged."""
+        return self
+
+    def test_sets(self, data: str) -> Mapping[str, Sequence[Pair]]:
+        """Return one pair."""
+        degraded, clean = self.sample(1, 0, Generator().manual_seed(1))
+        return {"random": [Pair("random", degraded[0], clean[0])]}
+
+    def fingerprint(self, data: str) -> str:
+        """Return a constant."""
+        return self.name
+
+    def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
+        """Return the mean absolute difference."""
+        return (restored - clean).abs().mean()
+
+    def score(self, restored: Tensor, clean: Tensor) -> Mapping[str, float]:
+        """Return constants."""
+        return {"psnr_db": 0.0, "ssim": 0.0}
+
+
+class StageTimeout(BaseException):
+    """A stage takes too long. No Exception: the code under test must not handle it."""
 
 
 def read_list() -> tuple[list[Network], dict[str, str]]:
@@ -166,16 +257,26 @@ class Survey:
         self.network, self.shape, self.found = network, network.shape, row.found
         self.row = row
 
-    def pass_stages(self, last: str) -> None:
-        """Run the stages up to the last, and fill the row."""
-        for stage in STAGES[: STAGES.index(last) + 1]:
-            self.row.failed = stage
+    def try_stages(self, stages: Sequence[str], seconds: int, report: Callable[[], None]) -> None:
+        """Try these stages, each for at most so many seconds, and report after each."""
+        signal.signal(signal.SIGALRM, _raise_timeout)
+        while stage := self.row.next_stage(stages):
             start = perf_counter()
             check: Callable[[], None] = getattr(self, stage)
-            check()
+            signal.alarm(seconds)
+            try:
+                check()
+                reason = ""
+            except StageTimeout:
+                reason = f"took more than {seconds} s"
+            except Exception as error:
+                kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+                reason = f"{kind}{first_line(error)}"
+            finally:
+                signal.alarm(0)
+            self.row.outcomes[stage] = reason
             self.found[f"{stage}_seconds"] = round(perf_counter() - start, 2)
-            self.row.passed.append(stage)
-        self.row.failed = ""
+            report()
 
     def build(self) -> None:
         """Build the network."""
@@ -209,13 +310,29 @@ class Survey:
         self.found["units"] = len(layout.units)
         self.found["least_ratio"] = model.least_bytes() / self.peak_bytes
 
-    def prune(self) -> None:
+    def uniform(self) -> None:
         """Cut the network to half of its peak; surgery compares it with the masked one."""
-        method = METHODS.get("uniform")(start="slice")
-        budget = Budget(self.peak_bytes // 2, self.shape)
-        self.pruned = method.prune(self.written, budget).model
-        self.found["pruned_ratio"] = peak_memory(self.pruned, self.shape) / self.peak_bytes
+        self.pruned = self._prune(METHODS.get("uniform")(start="slice"))
         self.pruned_outputs = run(self.pruned, self.inputs)
+
+    def global_l2(self) -> None:
+        """Remove the channels with the smallest norms."""
+        self._prune(METHODS.get("global_l2")())
+
+    def mosp(self) -> None:
+        """Prune as a user does, from Python, with as little training as that takes."""
+        if len(self.inputs) > 1:
+            raise ConfigError("networks with several inputs are not trained")
+        clean = tuple(run(self.model, self.inputs)[0].shape)
+        task = RandomImages(measured_at=self.inputs[0].shape, clean=clean)  # type: ignore[arg-type]
+        method = METHODS.get("mosp")(outer_stride="1/2", inner_stride="1/2", points=1)
+        result = prune(self.model, method, 0.5, task=task)
+        self.found["mosp_ratio"] = result.peak_bytes / result.unpruned_peak_bytes
+
+    def _prune(self, method: Method) -> nn.Module:
+        pruned = method.prune(self.written, Budget(self.peak_bytes // 2, self.shape)).model
+        self.found[f"{method.name}_ratio"] = peak_memory(pruned, self.shape) / self.peak_bytes
+        return pruned
 
     def reload(self) -> None:
         """Save the pruned network, and load and run it in a fresh process."""
@@ -250,48 +367,50 @@ class Survey:
         return difference
 
 
-def survey(network: Network, last: str, seconds: float) -> Row:
-    """Run the stages for one network in a process of its own, at most so many seconds."""
+def _raise_timeout(*_: Any) -> None:
+    raise StageTimeout
+
+
+def survey(network: Network, stages: Sequence[str], seconds: int) -> Row:
+    """Try stages for one network in a process of its own, each for at most so many seconds."""
     fork = multiprocessing.get_context("fork")  # so that the packages are imported once
     receiver, sender = fork.Pipe(duplex=False)
-    process = fork.Process(target=_survey_in_process, args=(network, last, sender))
-    start = perf_counter()
+    process = fork.Process(target=_survey_in_process, args=(network, stages, seconds, sender))
     process.start()
     row = _new_row(network)
-    wait([receiver, process.sentinel], seconds)
-    if receiver.poll():
-        row = receiver.recv()
-    elif process.is_alive():
-        row.reason = f"took more than {seconds:.0f} s"
-    else:
-        row.reason = f"the process ended with exit code {process.exitcode}"
+    while stage := row.next_stage(stages):
+        wait([receiver, process.sentinel], 2 * seconds)
+        if receiver.poll():
+            row = receiver.recv()
+            continue
+        if process.is_alive():
+            row.outcomes[stage] = f"took more than {2 * seconds} s"
+        else:
+            row.outcomes[stage] = f"the process ended with exit code {process.exitcode}"
+        break
     process.kill()
     process.join()
-    row.seconds = round(perf_counter() - start, 1)
     return row
 
 
-def _survey_in_process(network: Network, last: str, sender: Connection) -> None:
+def _survey_in_process(
+    network: Network, stages: Sequence[str], seconds: int, sender: Connection
+) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of the packages
     row = _new_row(network)
-    try:
-        Survey(network, row).pass_stages(last)
-    except Exception as error:
-        kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
-        row.reason = f"{kind}{first_line(error)}"
-    sender.send(row)
+    Survey(network, row).try_stages(stages, seconds, lambda: sender.send(row))
 
 
 def _new_row(network: Network) -> Row:
     shape = ",".join("x".join(map(str, shape)) for shape in as_shapes(network.shape))
-    return Row(network.name, network.package, network.architecture, shape, failed=STAGES[0])
+    return Row(network.name, network.package, network.architecture, shape)
 
 
-def to_markdown(rows: Sequence[Row], excluded: Mapping[str, str], last: str) -> str:
-    """Return the page: counts, one table row for each network, and the reasons by number."""
-    stages = STAGES[: STAGES.index(last) + 1]
-    counts = Counter(stage for row in rows for stage in row.passed)
+def to_markdown(rows: Sequence[Row], excluded: Mapping[str, str]) -> str:
+    """Return the page: counts, one table row for each network, and the reasons."""
+    tried = Counter(stage for row in rows for stage in row.outcomes)
+    passed = Counter(stage for row in rows for stage in row.outcomes if row.passed(stage))
     lines = [
         "# Architectures of others",
         "",
@@ -302,15 +421,19 @@ def to_markdown(rows: Sequence[Row], excluded: Mapping[str, str], last: str) -> 
         "",
         f"Versions: {', '.join(_versions())}.",
         "",
-        f"{len(rows)} networks of {len({row.architecture for row in rows})} architectures. Passed: "
-        + ", ".join(f"{stage} {counts[stage]}" for stage in stages)
-        + ".",
+        f"{len(rows)} networks of {len({row.architecture for row in rows})} architectures:",
         "",
-        "| network | input | parameters | peak MiB | least peak | passed | first reason |",
-        "| --- | --- | ---: | ---: | ---: | --- | --- |",
-        *(_markdown_row(row, len(stages)) for row in rows),
+        f"| stage | {' | '.join(STAGES)} |",
+        f"| --- |{' ---: |' * len(STAGES)}",
+        f"| passed | {' | '.join(str(passed[stage]) for stage in STAGES)} |",
+        f"| tried | {' | '.join(str(tried[stage]) for stage in STAGES)} |",
+        "",
+        f"| network | input | parameters | peak MiB | least peak | {' | '.join(SHOWN)} | reason |",
+        f"| --- | --- | ---: | ---: | ---: |{' --- |' * len(SHOWN)} --- |",
+        *map(_markdown_row, rows),
         "",
         "The least peak is the share of the peak that is left if every unit keeps one channel.",
+        "Methods prune to half of the peak. `-`: not tried, or not reached.",
         *(["", "Left out:", ""] if excluded else []),
         *(f"- {name}: {reason}" for name, reason in excluded.items()),
     ]
@@ -327,50 +450,79 @@ def _versions() -> list[str]:
     return found
 
 
-def _markdown_row(row: Row, stages: int) -> str:
+def _markdown_row(row: Row) -> str:
     numbers = (
         f"{row.found['parameters']:,}" if "parameters" in row.found else "",
         f"{row.found['peak_mib']:.2f}" if "peak_mib" in row.found else "",
         f"{row.found['least_ratio']:.2f}" if "least_ratio" in row.found else "",
     )
-    passed = "all" if len(row.passed) == stages else row.passed[-1] if row.passed else "none"
-    reason = f"{row.failed}: {row.reason}"[:REASON_LENGTH] if row.failed else ""
-    reason = reason.replace("|", "\\|").replace("<", "&lt;")
-    cells = (row.network, row.shape, *numbers, passed, reason)
-    return "| " + " | ".join(cells) + " |"
+    verdicts = ({None: "-", "": "yes"}.get(row.outcomes.get(stage), "no") for stage in SHOWN)
+    stages_of: dict[str, list[str]] = {}
+    for stage, reason in row.outcomes.items():
+        if reason:
+            stages_of.setdefault(reason[:REASON_LENGTH], []).append(stage)
+    reasons = "; ".join(f"{', '.join(stages)}: {why}" for why, stages in stages_of.items())
+    reasons = reasons.replace("|", "\\|").replace("<", "&lt;")
+    return "| " + " | ".join((row.network, row.shape, *numbers, *verdicts, reasons)) + " |"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", default="", help="parts of names, with commas between")
+    parser.add_argument("--stages", default=",".join(STAGES), help="with commas between")
+    parser.add_argument("--out", type=Path, help="Markdown file; rows are kept in --rows")
+    parser.add_argument("--rows", type=Path, help="JSON file to continue")
+    parser.add_argument("--jobs", type=int, default=2, help="networks at a time")
+    parser.add_argument("--seconds", type=int, default=300, help="time limit of a stage")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Survey the networks, print a line for each, and write the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", default="", help="parts of names, with commas between")
-    parser.add_argument("--stage", choices=STAGES, default=STAGES[-1], help="the last stage")
-    parser.add_argument("--out", type=Path, help="Markdown file; the JSON is written beside it")
-    parser.add_argument("--jobs", type=int, default=2, help="networks at a time")
-    parser.add_argument("--seconds", type=float, default=900.0, help="time limit of a network")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
+    stages = _with_needs(arguments.stages.split(","))
     networks, excluded = read_list()
+    rows: dict[str, Row] = {}
+    if arguments.rows and arguments.rows.exists():
+        rows = {row["network"]: Row(**row) for row in json.loads(arguments.rows.read_text())}
     asked = arguments.only.lower().split(",")
     chosen = [
         network
         for network in networks
-        if any(name in f"{network.architecture} {network.name}".lower() for name in asked)
+        if any(part in f"{network.architecture} {network.name}".lower() for part in asked)
+        and rows.get(network.name, _new_row(network)).next_stage(stages)
     ]
-    for package in sorted({network.package for network in chosen}):
+    chosen.sort(key=lambda each: _operators(rows.get(each.name)))
+    for package in sorted({network.package for network in networks}):
         import_module(package)
     METHODS.names()  # imports the methods once, before the forks
-    rows = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for row in pool.map(lambda n: survey(n, arguments.stage, arguments.seconds), chosen):
-            rows.append(row)
-            outcome = f"{row.failed}: {row.reason}" if row.failed else "passed"
-            print(f"{row.network}: {outcome} ({row.seconds} s)", flush=True)
-    page = to_markdown(rows, excluded, arguments.stage)
-    print(next(line for line in page.splitlines() if "Passed:" in line))
+        for row in pool.map(lambda n: survey(n, stages, arguments.seconds), chosen):
+            known = rows.setdefault(row.network, row)
+            known.outcomes |= row.outcomes
+            known.found |= row.found
+            failed = {stage: reason for stage, reason in row.outcomes.items() if reason}
+            print(f"{row.network}: {failed or 'passed'}", flush=True)
+            if arguments.rows:
+                content = json.dumps([vars(each) for each in rows.values()], indent=1)
+                atomic.write(arguments.rows, content.encode())
     if arguments.out:
-        atomic.write(arguments.out, page.encode())
-        content = json.dumps([vars(row) for row in rows], indent=1)
-        atomic.write(arguments.out.with_suffix(".json"), content.encode())
+        ordered = [rows[network.name] for network in networks if network.name in rows]
+        atomic.write(arguments.out, to_markdown(ordered, excluded).encode())
+
+
+def _with_needs(stages: Sequence[str]) -> list[str]:
+    """Return the stages with those that they need, in order."""
+    wanted = set(stages)
+    for stage in reversed(STAGES):
+        if stage in wanted:
+            wanted.add(NEEDS[stage])
+    return [stage for stage in STAGES if stage in wanted]
+
+
+def _operators(row: Row | None) -> int:
+    return row.found.get("operators", 0) if row else 0
 
 
 if __name__ == "__main__":
