@@ -141,10 +141,12 @@ def _run(traced: GraphModule, shapes: tuple[Shape, ...]) -> dict[str, Any]:
     Raises:
         ConfigError: the network does not accept the shapes.
     """
-    expected = sum(node.op == "placeholder" for node in traced.graph.nodes)
-    if len(shapes) > expected:
+    inputs = traced.graph.find_nodes(op="placeholder")
+    required = sum(not node.args for node in inputs)  # those without a default
+    if not required <= len(shapes) <= len(inputs):
         raise ConfigError(
-            f"the network takes {expected} inputs, "
+            f"the network takes {required if len(shapes) < required else len(inputs)} inputs "
+            f"({', '.join(str(node.target) for node in inputs)}), "
             f"and {len(shapes)} shapes were given: {format_shape(shapes)}"
         )
     shadow = copy_to_meta(traced)

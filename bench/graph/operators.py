@@ -108,6 +108,7 @@ CALLS: dict[str, Operator] = (
     | _rows("fft_rfft2 fft_irfft2 fft_fft2 fft_ifft2", "allocate", "move_last", "input s dim")
     | _rows("fft_rfftn fft_irfftn fft_fftn fft_ifftn", "allocate", "move", "input s dim")
     | _rows("complex", "allocate", "keep")
+    | _rows("view_as_real view_as_complex", "view", "move_last")
     | _rows("softmax log_softmax", "allocate", "normalise", "input dim")
     | _rows("normalize", "allocate", "normalise", "input p dim")
     | _rows("instance_norm group_norm", "allocate", "opaque")

@@ -170,6 +170,7 @@ class CallsFunctions(_Around):
         bias = torch.cat((self.bias, torch.zeros_like(self.bias)))
         tokens = F.linear(input=x.permute(0, 2, 3, 1), weight=self.widen.weight, bias=bias)
         tokens = F.layer_norm(tokens, (2 * WIDTH,), self.scale, eps=1e-3)
+        tokens = F.layer_norm(tokens, [tokens.size(-1)])
         return x + F.conv2d(tokens.permute(0, 3, 1, 2), self.weight, padding=1)
 
 
