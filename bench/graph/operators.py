@@ -118,6 +118,7 @@ CALLS: dict[str, Operator] = (
     | _rows("[tensor]", "allocate", "take", "input index")
     | _rows("roll", "allocate", "move", "input shifts dims")
     | _rows("flip", "allocate", "move", "input dims")
+    | _rows("rot90", "allocate", "move", "input k dims")
     | _rows("stack", "allocate", "stack", "tensors dim")
     | _rows("grid_sample", "allocate", "sample")
     | _rows("unfold", "allocate", "unfold", "input kernel_size")

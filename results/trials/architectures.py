@@ -44,6 +44,16 @@ from results.trials.architecture_stages import NEEDS, STAGES, Network, Row, Surv
 LIST = Path(__file__).with_suffix(".toml")
 SHOWN = STAGES[1:]
 REASON_LENGTH = 160
+NOTES = """
+The least peak is the share of the peak that is left if every unit keeps one channel. Methods prune
+to half of the peak. `-` stands for what was not tried, or not reached.
+
+Before networks were traced at a shape, 25 of 94 were traced. Of those that are not traced now,
+SeemoRe chooses layers by the values of an image, HVI-CIDNet chooses pixels, and DDColor reads what
+forward hooks keep. `torch.export` (torch 2.13) follows HVI-CIDNet alone of these, so it is no other
+way to a memory profile; `prunebench profile` tells what such networks need as run. AuraSR and
+GFPGAN draw random numbers: no two runs agree.
+"""
 
 
 def read_list() -> tuple[list[Network], dict[str, str]]:
@@ -131,9 +141,7 @@ def to_markdown(rows: Sequence[Row], excluded: Mapping[str, str]) -> str:
         f"| network | input | parameters | peak MiB | least peak | {' | '.join(SHOWN)} | reason |",
         f"| --- | --- | ---: | ---: | ---: |{' --- |' * len(SHOWN)} --- |",
         *map(_markdown_row, rows),
-        "",
-        "The least peak is the share of the peak that is left if every unit keeps one channel.",
-        "Methods prune to half of the peak. `-`: not tried, or not reached.",
+        NOTES.rstrip(),
         *(["", "Left out:", ""] if excluded else []),
         *(f"- {name}: {reason}" for name, reason in excluded.items()),
     ]
