@@ -101,6 +101,21 @@ def test_a_traced_network_can_be_trained_and_shares_the_weights_of_the_network()
     assert all(weight.grad is not None for weight in network.parameters())
 
 
+def test_a_part_that_is_read_and_then_replaced_can_be_trained() -> None:
+    class ReplacesAPart(PadsToAWindow):
+        def middle(self, x: Tensor) -> Tensor:
+            x[:, :4] = x[:, :4] ** 2
+            return x
+
+    network = ReplacesAPart().eval()
+    traced = trace_at_shape(network, (SHAPE,))
+    example = random_input(*SHAPE)
+    output = traced(example)
+    output.sum().backward()
+    with torch.no_grad():
+        assert torch.equal(output, network(example))
+
+
 def test_shapes_at_which_no_check_fails_are_not_run() -> None:
     network = PadsToAWindow().eval()
     shapes = []
