@@ -83,14 +83,40 @@ def write_out_if(
     is_plain = AT_SHAPE not in traced.meta
     if is_plain and not wants(_GraphBuilder(model, traced, results).build()):
         return model
+    shapes = list(shapes)
     try:
         if is_plain:
             traced = trace_at_shape(model, as_shapes(shape))
         relax_checks(traced, model, examples, shapes)
-    except ConfigError:
+    except ConfigError as refused:
         if is_plain:  # as it is, it works at all sizes; less of it can be pruned
             return model
-        raise
+        return _trace_at_example(model, as_shapes(shape), examples, shapes, refused)
+    return traced
+
+
+def _trace_at_example(
+    model: nn.Module,
+    at: tuple[Shape, ...],
+    examples: Sequence[Tensor],
+    shapes: list[Shape],
+    refused: ConfigError,
+) -> GraphModule:
+    """Return a network that is traced at an example, and works where memory is counted too.
+
+    Networks may keep a mask for one size and compute that of any other.
+
+    Raises:
+        ConfigError: the refusal that is given, if it does not work there.
+    """
+    if not examples or len(at) > 1:
+        raise refused
+    try:
+        traced = trace_at_shape(model, ((*examples[-1].shape,),))  # type: ignore[arg-type]
+        relax_checks(traced, model, examples, [*shapes, *at])
+    except ConfigError:
+        raise refused from None
+    traced.meta[AT_SHAPE] = at
     return traced
 
 

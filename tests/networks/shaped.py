@@ -42,6 +42,13 @@ class CountsWindows(_Around):
         return torch.cat(rows, dim=2)
 
 
+class DecidesOnTheHeight(_Around):
+    """Is another network at each height."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        return x.relu() if x.shape[2] == SHAPE[2] else x.sigmoid()
+
+
 class HasOptions(_Around):
     """Has a mask that nobody gives."""
 

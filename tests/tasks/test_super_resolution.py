@@ -19,7 +19,7 @@ from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.trainer import TaskTrainer
 from tasks.denoising import Denoising
 from tasks.super_resolution import SuperResolution
-from tests.networks.shaped import CountsWindows
+from tests.networks.shaped import DecidesOnTheHeight
 from tests.tasks.test_metrics import make_images
 
 ROWS_OF_Y = numpy.array([65.738, 129.057, 25.064]) / 256
@@ -82,7 +82,7 @@ def test_a_network_that_decides_on_sizes_is_told_of_the_option_too() -> None:
     message = "another network at 1x3x28x24 .* set pad_to_multiple of the task and patch"
     with pytest.raises(ConfigError, match=message):
         write_out_for_task(
-            CountsWindows().eval(),
+            DecidesOnTheHeight().eval(),
             (1, 3, 20, 24),
             SuperResolution(),
             "embedded",
