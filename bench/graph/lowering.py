@@ -112,7 +112,7 @@ def _trace_at_example(
     if not examples or len(at) > 1:
         raise refused
     try:
-        traced = trace_at_shape(model, ((*examples[-1].shape,),))  # type: ignore[arg-type]
+        traced = trace_at_shape(model, ((*examples[-1].shape,),))
         relax_checks(traced, model, examples, [*shapes, *at])
     except ConfigError:
         raise refused from None
