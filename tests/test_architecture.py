@@ -61,7 +61,7 @@ ADAPTERS = {
         "bench/lean/",
         "bench/tiling/receptive_field.py",
     ),
-    "torch.export": ("bench/graph/tracing.py",),
+    "torch.export": ("bench/export/onnx_file.py",),
     "torch_pruning": ("bench/surgery/remove.py", "bench/surgery/torch_pruning_importance.py"),
     "safetensors": ("bench/files/tensors.py",),
     "filelock": ("bench/files/lock.py",),

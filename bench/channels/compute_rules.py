@@ -317,7 +317,7 @@ def pin_operands(flow: Flow, op: Op) -> None:
 def _function(flow: Flow, op: Op) -> None:
     """Pin what a function reads that could be a layer, if the network were written out."""
     pin_operands(flow, op)
-    if any(name in flow.graph.weights for name in op.reads):
+    if len(op.reads) == 1 or any(name in flow.graph.weights for name in op.reads):
         flow.may_rewrite()
 
 

@@ -191,7 +191,10 @@ def _keep_axis(flow: Flow, op: Op, row: ChannelRow) -> ChannelRow | None:
         for axis, size in enumerate(after)
         if size == before[row.axis] and elements_after[axis] == elements_before
     ]
-    return ChannelRow(axes[0], row.atoms) if axes else None
+    if not axes:
+        return None
+    # Several have one element: the batch may, beside a single channel.
+    return ChannelRow(row.axis if row.axis in axes else axes[0], row.atoms)
 
 
 def _regroup_axis(flow: Flow, op: Op, row: ChannelRow) -> ChannelRow | None:

@@ -62,12 +62,11 @@ def to_onnx_bytes(model: nn.Module, shape: Inputs, dynamic: bool = True) -> tupl
     shapes = as_shapes(shape)
     _check_size(plain)
     if not dynamic:
-        return _export_and_check(plain, shapes, shapes, ())
+        return _export_and_check(plain, shapes, shapes, False)
     try:
-        axes = (AXES,) * len(shapes)
-        return _export_and_check(plain, _open_shapes(shapes), _other_shapes(plain, shapes), axes)
+        return _export_and_check(plain, _open_shapes(shapes), _other_shapes(shapes), True)
     except ConfigError as error:
-        result = _export_and_check(plain, shapes, shapes, ())
+        result = _export_and_check(plain, shapes, shapes, False)
         LOG.warning(
             "the ONNX file takes inputs of %s only; with open sizes, %s",
             format_shape(shapes),
@@ -103,7 +102,7 @@ def _export_and_check(
     model: nn.Module,
     export_shapes: tuple[Shape, ...],
     check_shapes: tuple[Shape, ...],
-    axes: tuple[Any, ...],
+    is_open: bool,
 ) -> tuple[bytes, float]:
     """Return the file of a network and its largest difference from PyTorch.
 
@@ -111,7 +110,7 @@ def _export_and_check(
         model: in float32 and eval mode, on the CPU.
         export_shapes: of the inputs at which it is exported.
         check_shapes: of the inputs at which ONNX Runtime and PyTorch are compared.
-        axes: that stay open, for each input.
+        is_open: whether batch, height and width stay open.
 
     Raises:
         ConfigError: the network cannot be exported or computes something else as ONNX.
@@ -126,7 +125,7 @@ def _export_and_check(
             f"the network does not accept an input of {format_shape(check_shapes)}: "
             f"{first_line(error)}"
         ) from error
-    proto = _export(model, export_shapes, axes, len(expected))
+    proto = _export(model, export_shapes, is_open, len(expected))
     try:
         onnx.checker.check_model(proto, full_check=True)
         content = proto.SerializeToString()
@@ -138,20 +137,22 @@ def _export_and_check(
     return content, _compare_outputs(type(model).__name__, expected, actual)
 
 
-def _export(
-    model: nn.Module, shapes: tuple[Shape, ...], axes: tuple[Any, ...], outputs: int
-) -> Any:
+def _export(model: nn.Module, shapes: tuple[Shape, ...], is_open: bool, outputs: int) -> Any:
     """Return the ModelProto of a network with this number of outputs. Raises ConfigError."""
     names = ["output"] if outputs == 1 else [f"output_{index}" for index in range(outputs)]
+    axes = [dict.fromkeys(AXES, torch.export.Dim.DYNAMIC) for _ in shapes] if is_open else None
     try:
         with silence_exporters(), torch.no_grad():
+            # Exported here: torch.onnx would try what fails a second time, in a slower way.
+            graph = torch.export.export(
+                model, _random_inputs(shapes), dynamic_shapes=axes, strict=False
+            )
             program = torch.onnx.export(
-                model,
-                _random_inputs(shapes),
+                graph,
                 dynamo=True,
                 verbose=False,
                 output_names=names,
-                dynamic_shapes=axes or None,
+                dynamic_shapes=(AXES,) * len(shapes) if is_open else None,
             )
     except Exception as error:
         raise ConfigError(
@@ -226,18 +227,11 @@ def _open_shapes(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
     return tuple((max(n, 2), c, h, w) for n, c, h, w in shapes)
 
 
-def _other_shapes(model: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """Return smaller shapes that the network accepts too, to be fast; else the same ones."""
+def _other_shapes(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """Return other shapes that suit a network that is not made for one size; small, to be fast."""
     height_factor = _halving_factor(min(h for _, _, h, _ in shapes))
     width_factor = _halving_factor(min(w for _, _, _, w in shapes))
-    other = tuple((n, c, 2 * h // height_factor, w // width_factor) for n, c, h, w in shapes)
-    try:
-        with silence_exporters(), torch.no_grad():
-            model(*_random_inputs(other))
-    except Exception as error:
-        LOG.debug("not at %s: %s", format_shape(other), error)
-        return shapes
-    return other
+    return tuple((n, c, 2 * h // height_factor, w // width_factor) for n, c, h, w in shapes)
 
 
 def _random_inputs(shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:

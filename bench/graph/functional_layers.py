@@ -1,14 +1,16 @@
 """Functions that read a weight of the network, as layers that hold the weight.
 
 Code that calls `F.linear(x, self.weight)` does what a layer does. Pruning knows layers, so the call
-becomes the call of one.
+becomes the call of one. So does `F.layer_norm(x, [x.shape[-1]])`, which has no weight.
 """
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 from torch.nn import functional as F
 
 PARAMETERS: dict[Any, tuple[str, ...]] = {
@@ -19,10 +21,14 @@ PARAMETERS: dict[Any, tuple[str, ...]] = {
 SETTINGS = ("stride", "padding", "dilation", "groups", "eps")
 
 
-def call_layers(traced: GraphModule) -> bool:
+def call_layers(traced: GraphModule, values: Mapping[Node, Any]) -> bool:
     """Let a network call layers, not functions that read a weight of it; return whether it does.
 
     The layers share the weights. A bias that is computed is added in place to what a layer gives.
+
+    Args:
+        traced: changed.
+        values: node -> what it gives, for sizes that the code computes.
     """
     made: dict[str, nn.Module] = {}
     is_changed = False
@@ -33,8 +39,15 @@ def call_layers(traced: GraphModule) -> bool:
         given = dict(zip(names, node.args, strict=False)) | node.kwargs
         weight = _find_parameter(traced, given.get("weight"))
         settings = {name: given[name] for name in SETTINGS if name in given}
-        if weight is not None and not any(isinstance(value, Node) for value in settings.values()):
+        if any(isinstance(value, Node) for value in settings.values()):
+            continue
+        if weight is not None:
             _call_layer(traced, node, given, settings, made)
+            is_changed = True
+        elif node.target is F.layer_norm and not (given.get("weight") or given.get("bias")):
+            shape = map_arg(given["normalized_shape"], values.__getitem__)
+            layer = nn.LayerNorm(shape, **settings, elementwise_affine=False)
+            _replace(traced, node, f"{node.name}_layer", layer, given["input"])
             is_changed = True
     return is_changed
 
@@ -55,13 +68,19 @@ def _call_layer(
     path = f"{owner}.{node.target.__name__}".lstrip(".")  # type: ignore[union-attr]
     if path not in made:
         made[path] = _make_layer(node.target, traced, given, settings, bool(bias and kept))
-        traced.add_submodule(path, made[path])
+    _replace(traced, node, path, made[path], given["input"], None if kept else bias)
+
+
+def _replace(
+    traced: GraphModule, node: Node, path: str, layer: nn.Module, x: Any, bias: Any = None
+) -> None:
+    """Replace a node by the call of a layer at `x`, and the sum with a bias."""
+    traced.add_submodule(path, layer)
     with traced.graph.inserting_before(node):
-        call = traced.graph.call_module(path, (given["input"],))
-        call.meta = dict(node.meta)
-        result = call
-        if not kept:
-            result = traced.graph.call_function(operator.iadd, (call, bias))
+        result = traced.graph.call_module(path, (x,))
+        result.meta = dict(node.meta)
+        if bias is not None:
+            result = traced.graph.call_function(operator.iadd, (result, bias))
             result.meta = dict(node.meta)
     node.replace_all_uses_with(result)
     traced.graph.erase_node(node)

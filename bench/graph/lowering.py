@@ -83,14 +83,40 @@ def write_out_if(
     is_plain = AT_SHAPE not in traced.meta
     if is_plain and not wants(_GraphBuilder(model, traced, results).build()):
         return model
+    shapes = list(shapes)
     try:
         if is_plain:
             traced = trace_at_shape(model, as_shapes(shape))
         relax_checks(traced, model, examples, shapes)
-    except ConfigError:
+    except ConfigError as refused:
         if is_plain:  # as it is, it works at all sizes; less of it can be pruned
             return model
-        raise
+        return _trace_at_example(model, as_shapes(shape), examples, shapes, refused)
+    return traced
+
+
+def _trace_at_example(
+    model: nn.Module,
+    at: tuple[Shape, ...],
+    examples: Sequence[Tensor],
+    shapes: list[Shape],
+    refused: ConfigError,
+) -> GraphModule:
+    """Return a network that is traced at an example, and works where memory is counted too.
+
+    Networks may keep a mask for one size and compute that of any other.
+
+    Raises:
+        ConfigError: the refusal that is given, if it does not work there.
+    """
+    if not examples or len(at) > 1:
+        raise refused
+    try:
+        traced = trace_at_shape(model, ((*examples[-1].shape,),))
+        relax_checks(traced, model, examples, [*shapes, *at])
+    except ConfigError:
+        raise refused from None
+    traced.meta[AT_SHAPE] = at
     return traced
 
 
@@ -141,10 +167,12 @@ def _run(traced: GraphModule, shapes: tuple[Shape, ...]) -> dict[str, Any]:
     Raises:
         ConfigError: the network does not accept the shapes.
     """
-    expected = sum(node.op == "placeholder" for node in traced.graph.nodes)
-    if len(shapes) > expected:
+    inputs = traced.graph.find_nodes(op="placeholder")
+    required = sum(not node.args for node in inputs)  # those without a default
+    if not required <= len(shapes) <= len(inputs):
         raise ConfigError(
-            f"the network takes {expected} inputs, "
+            f"the network takes {required if len(shapes) < required else len(inputs)} inputs "
+            f"({', '.join(str(node.target) for node in inputs)}), "
             f"and {len(shapes)} shapes were given: {format_shape(shapes)}"
         )
     shadow = copy_to_meta(traced)

@@ -67,7 +67,9 @@ def trace_at_shape(model: nn.Module, shapes: tuple[Shape, ...]) -> GraphModule:
     try:
         graph = tracer.trace(shadow)
         tracer.drop_unread_numbers()
-        traced = _with_layers(GraphModule(model, graph, type(model).__name__))
+        traced = GraphModule(model, graph, type(model).__name__)
+        if call_layers(traced, tracer.values):
+            traced = _without_unread_weights(traced)
     except Exception as error:
         raise ConfigError(
             f"{type(model).__name__} cannot be traced at an input of {format_shape(shapes)}"
@@ -77,10 +79,8 @@ def trace_at_shape(model: nn.Module, shapes: tuple[Shape, ...]) -> GraphModule:
     return traced
 
 
-def _with_layers(traced: GraphModule) -> GraphModule:
+def _without_unread_weights(traced: GraphModule) -> GraphModule:
     """Return the network without weights that nothing reads, as layers read them now."""
-    if not call_layers(traced):
-        return traced
     for node in reversed(list(traced.graph.find_nodes(op="get_attr"))):
         if not node.users:
             traced.graph.erase_node(node)

@@ -117,17 +117,16 @@ def check_fits(name: str, model: nn.Module, task: Task, degraded: Tensor, clean:
         try:
             found = _describe_output(name, model, probe)
             if found != expected:
+                advice = "" if found[0].isdigit() else ", so wrap it in a module that returns that"
                 raise ConfigError(
                     f"{name} gives {found} for an input of {format_shape(probe.shape)}; "
-                    f"task {task.name} wants {expected}"
+                    f"task {task.name} wants {expected}{advice}"
                 )
             _check_graph(name, model, probe)
         except ConfigError as error:
-            if probe is degraded or not hasattr(task, "pad_to_multiple"):
+            if probe is degraded:
                 raise
-            raise ConfigError(
-                f"{error}; if it needs sizes of a certain multiple, set pad_to_multiple of the task"
-            ) from error
+            raise _advise_padding(error, task) from error
     try:
         task.loss(model.train()(degraded), clean).backward()
     except Exception as error:
@@ -160,7 +159,21 @@ def write_out_for_task(
     Raises:
         ConfigError: as `write_out`.
     """
-    return write_out(model, shape, example_inputs(task, degraded), photograph_shapes(task, data))
+    examples, shapes = example_inputs(task, degraded), photograph_shapes(task, data)
+    try:
+        return write_out(model, shape, examples, shapes)
+    except ConfigError as error:
+        raise _advise_padding(error, task) from error
+
+
+def _advise_padding(error: ConfigError, task: Task) -> ConfigError:
+    """Return the error about a size of a network's input, with what may help at this task."""
+    if not hasattr(task, "pad_to_multiple"):
+        return error
+    return ConfigError(
+        f"{error}; if it needs sizes of a certain multiple, set pad_to_multiple of the task "
+        "and patch of the recipe to one"
+    )
 
 
 def _check_graph(name: str, model: nn.Module, probe: Tensor) -> None:

@@ -118,6 +118,7 @@ SPATIAL_CALLS: dict[str, Spatial] = (
     | _rows("pixel_unshuffle", compute.unshuffle)
     | _rows("conv1d embedding einsum scaled_dot_product_attention", compute.refused)
     | _rows("repeat repeat_interleave index_select tril triu gather", compute.refused)
+    | _rows("rot90 view_as_real view_as_complex", compute.refused)
     | _rows("[tensor] rand randn rand_like randn_like normal uniform", compute.refused)
     | _rows("grid_sample unfold fold .unfold narrow meshgrid", compute.refused)
     | _rows("arange linspace eye tensor scatter index_add masked_scatter", compute.refused)

@@ -1,125 +1,59 @@
 """How far does each architecture of the packages spandrel and spandrel_extra_arches come?
 
     pip install -c constraints.txt -e '.[spandrel-extra,onnx]'
-    python -m results.trials.architectures --out docs/architectures.md
+    python -m results.trials.architectures --rows rows.json --out docs/architectures.md
 
-builds the networks of architectures.toml with random weights; nothing is downloaded. Each is
-traced, compared with its graph, cut to half of its peak by `uniform` (sliced, no training), saved
-and loaded in a fresh process, and run as ONNX and by the lean executor, until a stage fails. Each
-runs in a process of its own with a time limit, so that a crash or a hang is one row. The table goes
-to --out, and the same as JSON beside it. `--stage trace` stops after tracing and takes three
-minutes; all stages take longer. Linux only.
+builds the networks of architectures.toml with random weights; nothing is downloaded.
+
+    trace       by this package; every operator must be known
+    equal       the graph gives what the network gives
+    least       there is something to prune
+    uniform     half of the peak, the same share of every unit, sliced without training
+    global_l2   half of the peak, by one ranking of all channels
+    mosp        half of the peak by `prunebench.prune`, trained for a step between long strides
+    reload      the network of `uniform`, saved, gives the same in a fresh process
+    lean        it gives the same by the lean executor
+    onnx        it gives the same in ONNX Runtime
+
+Each network runs in a process of its own, and each stage has a limit of processor time. What is
+known is kept in --rows: the same command continues there, and tries small graphs first. `--stages
+trace` takes three minutes, all stages take hours. Linux only.
 """
 
 import argparse
 import json
 import multiprocessing
-import subprocess
-import sys
-import tempfile
 import tomllib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from bench.channels.units import channel_layout
-from bench.channels.written_form import write_out
-from bench.contract import Budget, Inputs, Shape
-from bench.errors import BenchError
-from bench.export import saved
-from bench.export.onnx_file import to_onnx_bytes
+from bench.contract import Shape
 from bench.files import atomic
-from bench.files.tensors import tensors_to_bytes
-from bench.graph.lowering import trace
-from bench.graph.source_location import first_line
-from bench.graph.tracing import trace_module
-from bench.lean.pipeline import make_lean
-from bench.memory.liveness import liveness
-from bench.memory.peak_model import peak_model_of_graph
-from bench.memory.profile import peak_memory
 from bench.plugins.registry import METHODS
-from bench.units import as_shapes, mib
+from bench.units import as_shapes
+from results.trials.architecture_stages import NEEDS, STAGES, Network, Row, Survey
 
 LIST = Path(__file__).with_suffix(".toml")
-STAGES = ("build", "trace", "equal", "least", "prune", "reload", "onnx", "lean")
-TOLERANCE = 1e-4  # of the largest output: sums are taken in another order
-LEAST_SCALE = 0.02  # standard deviation of weights that a network starts with at zero
+SHOWN = STAGES[1:]
 REASON_LENGTH = 160
-RELOAD = """
-import sys, torch
-from bench.export import saved
-from bench.files.tensors import tensors_from_bytes
-from results.trials.architectures import run, worst_difference
-given = tensors_from_bytes(open(sys.argv[2], "rb").read())
-inputs = [given[name] for name in sorted(given) if name.startswith("input")]
-outputs = [given[name] for name in sorted(given) if name.startswith("output")]
-print(worst_difference(outputs, run(saved.load(sys.argv[1]), inputs)))
+NOTES = """
+The least peak is the share of the peak that is left if every unit keeps one channel. Methods prune
+to half of the peak. `-` stands for what was not tried, or not reached.
+
+Before networks were traced at a shape, 25 of 94 were traced. Of those that are not traced now,
+SeemoRe chooses layers by the values of an image, HVI-CIDNet chooses pixels, and DDColor reads what
+forward hooks keep. `torch.export` (torch 2.13) follows HVI-CIDNet alone of these, so it is no other
+way to a memory profile; `prunebench profile` tells what such networks need as run. AuraSR and
+GFPGAN draw random numbers: no two runs agree.
 """
-
-
-@dataclass(frozen=True)
-class Network:
-    """One row of the survey: a class of a package with arguments, and the input that it is run at.
-
-    Args:
-        name: of the row.
-        package: that holds the class.
-        architecture: the module of the class below `PACKAGE.architectures`.
-        class_name: of the class in that module.
-        arguments: of the class.
-        shape: (N, C, H, W), or several for several inputs.
-    """
-
-    name: str
-    package: str
-    architecture: str
-    class_name: str
-    arguments: Mapping[str, Any]
-    shape: Inputs
-
-    def build(self) -> nn.Module:
-        """Build the network in eval mode with random weights, the same at each call.
-
-        Weights that start at zero are drawn too: a branch that is multiplied by zero would hide
-        that it is computed wrongly.
-        """
-        cls = getattr(
-            import_module(f"{self.package}.architectures.{self.architecture}"), self.class_name
-        )
-        torch.manual_seed(0)
-        model: nn.Module = cls(**self.arguments).eval()
-        with torch.no_grad():
-            for weight in model.parameters():
-                if not weight.any():
-                    weight.normal_(std=LEAST_SCALE)
-        return model.requires_grad_(True)
-
-
-@dataclass
-class Row:
-    """What the survey found for a network; `failed` names the first stage that was not passed."""
-
-    network: str
-    package: str
-    architecture: str
-    shape: str
-    passed: list[str] = field(default_factory=list)
-    failed: str = ""
-    reason: str = ""
-    seconds: float = 0.0
-    found: dict[str, Any] = field(default_factory=dict)
 
 
 def read_list() -> tuple[list[Network], dict[str, str]]:
@@ -144,154 +78,49 @@ def _parse_shape(text: str) -> Shape:
     return n, c, h, w
 
 
-def run(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return all tensors that a network gives, without gradients; the inputs stay as they are."""
-    with torch.no_grad():
-        parts = tree_leaves(model(*(tensor.clone() for tensor in inputs)))
-    return [part for part in parts if isinstance(part, Tensor)]
+def survey(network: Network, stages: Sequence[str], seconds: int) -> Row:
+    """Try stages for one network in a process of its own.
 
-
-def worst_difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
-    """Return the largest difference of outputs, as a share of the largest value of each."""
-    return max(
-        float((one - other).abs().max() / one.abs().max().clamp_min(1e-12))
-        for one, other in zip(expected, actual, strict=True)
-    )
-
-
-class Survey:
-    """The stages for one network, in order; each raises an exception where it is not passed."""
-
-    def __init__(self, network: Network, row: Row) -> None:
-        self.network, self.shape, self.found = network, network.shape, row.found
-        self.row = row
-
-    def pass_stages(self, last: str) -> None:
-        """Run the stages up to the last, and fill the row."""
-        for stage in STAGES[: STAGES.index(last) + 1]:
-            self.row.failed = stage
-            start = perf_counter()
-            check: Callable[[], None] = getattr(self, stage)
-            check()
-            self.found[f"{stage}_seconds"] = round(perf_counter() - start, 2)
-            self.row.passed.append(stage)
-        self.row.failed = ""
-
-    def build(self) -> None:
-        """Build the network."""
-        self.model = self.network.build()
-        self.found["parameters"] = sum(weight.numel() for weight in self.model.parameters())
-
-    def trace(self) -> None:
-        """Trace the network; every operator must be known."""
-        self.written = write_out(self.model, self.shape)
-        self.graph = trace(self.written, self.shape)
-        self.peak_bytes = max(
-            sum(storage.size_bytes for storage in alive)
-            for alive in liveness(self.graph, "planned").live_storages()
-        )
-        self.found |= {"operators": len(self.graph.ops), "peak_mib": mib(self.peak_bytes)}
-
-    def equal(self) -> None:
-        """Compare the traced network with the module, which must give the same at each run."""
-        generator = torch.Generator().manual_seed(0)
-        self.inputs = [torch.rand(s, generator=generator) for s in as_shapes(self.shape)]
-        outputs = run(self.model, self.inputs)
-        self._compare("another run", outputs, run(self.model, self.inputs))
-        traced = run(trace_module(self.written), self.inputs)
-        self.found["difference"] = self._compare("the graph", outputs, traced)
-
-    def least(self) -> None:
-        """Find the least peak: every unit keeps one channel."""
-        layout = channel_layout(self.graph)
-        layout.check_prunable()
-        model = peak_model_of_graph(self.graph, layout, "planned")
-        self.found["units"] = len(layout.units)
-        self.found["least_ratio"] = model.least_bytes() / self.peak_bytes
-
-    def prune(self) -> None:
-        """Cut the network to half of its peak; surgery compares it with the masked one."""
-        method = METHODS.get("uniform")(start="slice")
-        budget = Budget(self.peak_bytes // 2, self.shape)
-        self.pruned = method.prune(self.written, budget).model
-        self.found["pruned_ratio"] = peak_memory(self.pruned, self.shape) / self.peak_bytes
-        self.pruned_outputs = run(self.pruned, self.inputs)
-
-    def reload(self) -> None:
-        """Save the pruned network, and load and run it in a fresh process."""
-        with tempfile.TemporaryDirectory() as folder:
-            saved.save_graph(folder, self.pruned)
-            tensors = {f"input{i:02}": tensor for i, tensor in enumerate(self.inputs)}
-            tensors |= {f"output{i:02}": part for i, part in enumerate(self.pruned_outputs)}
-            file = Path(folder) / "tensors"
-            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            file.write_bytes(tensors_to_bytes(contiguous))
-            command = [sys.executable, "-c", RELOAD, folder, str(file)]
-            done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip().splitlines()[-1])
-        self.found["reload_difference"] = float(done.stdout)
-        if not float(done.stdout) <= TOLERANCE:
-            raise RuntimeError(f"reloaded, it differs by {float(done.stdout):.1e}")
-
-    def onnx(self) -> None:
-        """Export the pruned network to ONNX, which compares ONNX Runtime with PyTorch."""
-        self.found["onnx_difference"] = to_onnx_bytes(self.pruned, self.shape)[1]
-
-    def lean(self) -> None:
-        """Run the pruned network by the lean executor."""
-        lean = run(make_lean(self.pruned, self.shape), self.inputs)
-        self.found["lean_difference"] = self._compare("the lean form", self.pruned_outputs, lean)
-
-    def _compare(self, what: str, expected: list[Tensor], actual: list[Tensor]) -> float:
-        difference = worst_difference(expected, actual)
-        if not difference <= TOLERANCE:
-            raise RuntimeError(f"{what} differs by {difference:.1e} of the largest output")
-        return difference
-
-
-def survey(network: Network, last: str, seconds: float) -> Row:
-    """Run the stages for one network in a process of its own, at most so many seconds."""
+    Each has so many seconds of processor time, and ten times as many on the clock.
+    """
     fork = multiprocessing.get_context("fork")  # so that the packages are imported once
     receiver, sender = fork.Pipe(duplex=False)
-    process = fork.Process(target=_survey_in_process, args=(network, last, sender))
-    start = perf_counter()
+    process = fork.Process(target=_survey_in_process, args=(network, stages, seconds, sender))
     process.start()
     row = _new_row(network)
-    wait([receiver, process.sentinel], seconds)
-    if receiver.poll():
-        row = receiver.recv()
-    elif process.is_alive():
-        row.reason = f"took more than {seconds:.0f} s"
-    else:
-        row.reason = f"the process ended with exit code {process.exitcode}"
+    while stage := row.next_stage(stages):
+        wait([receiver, process.sentinel], 10 * seconds)
+        if receiver.poll():
+            row = receiver.recv()
+            continue
+        if process.is_alive():
+            row.outcomes[stage] = f"took more than {10 * seconds} s"
+        else:
+            row.outcomes[stage] = f"the process ended with exit code {process.exitcode}"
+        break
     process.kill()
     process.join()
-    row.seconds = round(perf_counter() - start, 1)
     return row
 
 
-def _survey_in_process(network: Network, last: str, sender: Connection) -> None:
+def _survey_in_process(
+    network: Network, stages: Sequence[str], seconds: int, sender: Connection
+) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of the packages
     row = _new_row(network)
-    try:
-        Survey(network, row).pass_stages(last)
-    except Exception as error:
-        kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
-        row.reason = f"{kind}{first_line(error)}"
-    sender.send(row)
+    Survey(network, row).try_stages(stages, seconds, lambda: sender.send(row))
 
 
 def _new_row(network: Network) -> Row:
     shape = ",".join("x".join(map(str, shape)) for shape in as_shapes(network.shape))
-    return Row(network.name, network.package, network.architecture, shape, failed=STAGES[0])
+    return Row(network.name, network.package, network.architecture, shape)
 
 
-def to_markdown(rows: Sequence[Row], excluded: Mapping[str, str], last: str) -> str:
-    """Return the page: counts, one table row for each network, and the reasons by number."""
-    stages = STAGES[: STAGES.index(last) + 1]
-    counts = Counter(stage for row in rows for stage in row.passed)
+def to_markdown(rows: Sequence[Row], excluded: Mapping[str, str]) -> str:
+    """Return the page: counts, one table row for each network, and the reasons."""
+    tried = Counter(stage for row in rows for stage in row.outcomes)
+    passed = Counter(stage for row in rows for stage in row.outcomes if row.passed(stage))
     lines = [
         "# Architectures of others",
         "",
@@ -302,15 +131,17 @@ def to_markdown(rows: Sequence[Row], excluded: Mapping[str, str], last: str) -> 
         "",
         f"Versions: {', '.join(_versions())}.",
         "",
-        f"{len(rows)} networks of {len({row.architecture for row in rows})} architectures. Passed: "
-        + ", ".join(f"{stage} {counts[stage]}" for stage in stages)
-        + ".",
+        f"{len(rows)} networks of {len({row.architecture for row in rows})} architectures:",
         "",
-        "| network | input | parameters | peak MiB | least peak | passed | first reason |",
-        "| --- | --- | ---: | ---: | ---: | --- | --- |",
-        *(_markdown_row(row, len(stages)) for row in rows),
+        f"| stage | {' | '.join(STAGES)} |",
+        f"| --- |{' ---: |' * len(STAGES)}",
+        f"| passed | {' | '.join(str(passed[stage]) for stage in STAGES)} |",
+        f"| tried | {' | '.join(str(tried[stage]) for stage in STAGES)} |",
         "",
-        "The least peak is the share of the peak that is left if every unit keeps one channel.",
+        f"| network | input | parameters | peak MiB | least peak | {' | '.join(SHOWN)} | reason |",
+        f"| --- | --- | ---: | ---: | ---: |{' --- |' * len(SHOWN)} --- |",
+        *map(_markdown_row, rows),
+        NOTES.rstrip(),
         *(["", "Left out:", ""] if excluded else []),
         *(f"- {name}: {reason}" for name, reason in excluded.items()),
     ]
@@ -327,50 +158,79 @@ def _versions() -> list[str]:
     return found
 
 
-def _markdown_row(row: Row, stages: int) -> str:
+def _markdown_row(row: Row) -> str:
     numbers = (
         f"{row.found['parameters']:,}" if "parameters" in row.found else "",
         f"{row.found['peak_mib']:.2f}" if "peak_mib" in row.found else "",
         f"{row.found['least_ratio']:.2f}" if "least_ratio" in row.found else "",
     )
-    passed = "all" if len(row.passed) == stages else row.passed[-1] if row.passed else "none"
-    reason = f"{row.failed}: {row.reason}"[:REASON_LENGTH] if row.failed else ""
-    reason = reason.replace("|", "\\|").replace("<", "&lt;")
-    cells = (row.network, row.shape, *numbers, passed, reason)
-    return "| " + " | ".join(cells) + " |"
+    verdicts = ({None: "-", "": "yes"}.get(row.outcomes.get(stage), "no") for stage in SHOWN)
+    stages_of: dict[str, list[str]] = {}
+    for stage, reason in row.outcomes.items():
+        if reason:
+            stages_of.setdefault(reason[:REASON_LENGTH], []).append(stage)
+    reasons = "; ".join(f"{', '.join(stages)}: {why}" for why, stages in stages_of.items())
+    reasons = reasons.replace("|", "\\|").replace("<", "&lt;")
+    return "| " + " | ".join((row.network, row.shape, *numbers, *verdicts, reasons)) + " |"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", default="", help="parts of names, with commas between")
+    parser.add_argument("--stages", default=",".join(STAGES), help="with commas between")
+    parser.add_argument("--out", type=Path, help="Markdown file; rows are kept in --rows")
+    parser.add_argument("--rows", type=Path, help="JSON file to continue")
+    parser.add_argument("--jobs", type=int, default=2, help="networks at a time")
+    parser.add_argument("--seconds", type=int, default=300, help="processor time limit of a stage")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Survey the networks, print a line for each, and write the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", default="", help="parts of names, with commas between")
-    parser.add_argument("--stage", choices=STAGES, default=STAGES[-1], help="the last stage")
-    parser.add_argument("--out", type=Path, help="Markdown file; the JSON is written beside it")
-    parser.add_argument("--jobs", type=int, default=2, help="networks at a time")
-    parser.add_argument("--seconds", type=float, default=900.0, help="time limit of a network")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
+    stages = _with_needs(arguments.stages.split(","))
     networks, excluded = read_list()
+    rows: dict[str, Row] = {}
+    if arguments.rows and arguments.rows.exists():
+        rows = {row["network"]: Row(**row) for row in json.loads(arguments.rows.read_text())}
     asked = arguments.only.lower().split(",")
     chosen = [
         network
         for network in networks
-        if any(name in f"{network.architecture} {network.name}".lower() for name in asked)
+        if any(part in f"{network.architecture} {network.name}".lower() for part in asked)
+        and rows.get(network.name, _new_row(network)).next_stage(stages)
     ]
-    for package in sorted({network.package for network in chosen}):
+    chosen.sort(key=lambda each: _operators(rows.get(each.name)))
+    for package in sorted({network.package for network in networks}):
         import_module(package)
     METHODS.names()  # imports the methods once, before the forks
-    rows = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for row in pool.map(lambda n: survey(n, arguments.stage, arguments.seconds), chosen):
-            rows.append(row)
-            outcome = f"{row.failed}: {row.reason}" if row.failed else "passed"
-            print(f"{row.network}: {outcome} ({row.seconds} s)", flush=True)
-    page = to_markdown(rows, excluded, arguments.stage)
-    print(next(line for line in page.splitlines() if "Passed:" in line))
+        for row in pool.map(lambda n: survey(n, stages, arguments.seconds), chosen):
+            known = rows.setdefault(row.network, row)
+            known.outcomes |= row.outcomes
+            known.found |= row.found
+            failed = {stage: reason for stage, reason in row.outcomes.items() if reason}
+            print(f"{row.network}: {failed or 'passed'}", flush=True)
+            if arguments.rows:
+                content = json.dumps([vars(each) for each in rows.values()], indent=1)
+                atomic.write(arguments.rows, content.encode())
     if arguments.out:
-        atomic.write(arguments.out, page.encode())
-        content = json.dumps([vars(row) for row in rows], indent=1)
-        atomic.write(arguments.out.with_suffix(".json"), content.encode())
+        ordered = [rows[network.name] for network in networks if network.name in rows]
+        atomic.write(arguments.out, to_markdown(ordered, excluded).encode())
+
+
+def _with_needs(stages: Sequence[str]) -> list[str]:
+    """Return the stages with those that they need, in order."""
+    wanted = set(stages)
+    for stage in reversed(STAGES):
+        if stage in wanted:
+            wanted.add(NEEDS[stage])
+    return [stage for stage in STAGES if stage in wanted]
+
+
+def _operators(row: Row | None) -> int:
+    return row.found.get("operators", 0) if row else 0
 
 
 if __name__ == "__main__":

@@ -176,7 +176,10 @@ class Constant(nn.Module):
             "nets.py:Constant --shape 1x3x64x64",
             "nets.py:21: it creates a constant tensor; register it as a buffer",
         ),
-        ("nets.py:build --shape 1x3x64x64,1x3x8x8", "takes 1 inputs, and 2 shapes were given"),
+        (
+            "nets.py:build --shape 1x3x64x64,1x3x8x8",
+            "takes 1 inputs (input), and 2 shapes were given",
+        ),
         ("nets.py --shape 1x3x64x64", "it offers Constant, Nothing, Sorted, broken, build"),
         ("nest.py:build --shape 1x3x64x64", "there is no file nest.py"),
     ],

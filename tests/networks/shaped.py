@@ -42,6 +42,13 @@ class CountsWindows(_Around):
         return torch.cat(rows, dim=2)
 
 
+class DecidesOnTheHeight(_Around):
+    """Is another network at each height."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        return x.relu() if x.shape[2] == SHAPE[2] else x.sigmoid()
+
+
 class HasOptions(_Around):
     """Has a mask that nobody gives."""
 
@@ -170,6 +177,7 @@ class CallsFunctions(_Around):
         bias = torch.cat((self.bias, torch.zeros_like(self.bias)))
         tokens = F.linear(input=x.permute(0, 2, 3, 1), weight=self.widen.weight, bias=bias)
         tokens = F.layer_norm(tokens, (2 * WIDTH,), self.scale, eps=1e-3)
+        tokens = F.layer_norm(tokens, [tokens.size(-1)])
         return x + F.conv2d(tokens.permute(0, 3, 1, 2), self.weight, padding=1)
 
 

@@ -14,11 +14,12 @@ from bench.errors import ConfigError
 from bench.memory.profile import profile
 from bench.plugins.options import set_option_values
 from bench.plugins.registry import TASKS
-from bench.runner.referee import check_fits
+from bench.runner.referee import check_fits, write_out_for_task
 from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.trainer import TaskTrainer
 from tasks.denoising import Denoising
 from tasks.super_resolution import SuperResolution
+from tests.networks.shaped import DecidesOnTheHeight
 from tests.tasks.test_metrics import make_images
 
 ROWS_OF_Y = numpy.array([65.738, 129.057, 25.064]) / 256
@@ -75,6 +76,18 @@ def test_a_network_that_needs_even_sizes_is_told_of_the_option() -> None:
     with pytest.raises(ConfigError, match="set pad_to_multiple of the task"):
         check_fits("net", NeedsEvenSizes(), SuperResolution(2), *crops)
     check_fits("net", NeedsEvenSizes(), SuperResolution(2, pad_to_multiple=2), *crops)
+
+
+def test_a_network_that_decides_on_sizes_is_told_of_the_option_too() -> None:
+    message = "another network at 1x3x28x24 .* set pad_to_multiple of the task and patch"
+    with pytest.raises(ConfigError, match=message):
+        write_out_for_task(
+            DecidesOnTheHeight().eval(),
+            (1, 3, 20, 24),
+            SuperResolution(),
+            "embedded",
+            torch.rand(1, 3, 28, 24),
+        )
 
 
 @pytest.mark.parametrize("multiple", [0, -2, 2000])

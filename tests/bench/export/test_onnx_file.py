@@ -92,13 +92,35 @@ def test_a_network_that_writes_into_its_input_is_compared_with_the_same_input(tm
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_sizes_that_cannot_stay_open_are_fixed_with_a_warning_and_nothing_else_is_said(
-    tmp_path, caplog, capfd
+class DecidesBySize(nn.Module):
+    """A network that is another one at each height."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x * (2 if x.shape[2] == 8 else 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "exports", "reason"),
+    [
+        (FixedSize, [False], "the network does not accept an input of 1x3x16x8"),
+        (DecidesBySize, [True, False], "DecidesBySize cannot be exported"),
+    ],
+)
+def test_sizes_that_cannot_stay_open_are_fixed_with_a_warning_and_nothing_else_is_tried_or_said(
+    network: type, exports: list, reason: str, tmp_path, caplog, capfd, monkeypatch
 ) -> None:
-    assert write_onnx(FixedSize(), (1, 3, 8, 8), tmp_path / "net.onnx") < 1e-6
-    assert (
-        "takes inputs of 1x3x8x8 only; with open sizes, FixedSize cannot be exported" in caplog.text
+    tried, export = [], torch.export.export
+    monkeypatch.setattr(
+        torch.export,
+        "export",
+        lambda *given, **named: (
+            tried.append(bool(named["dynamic_shapes"])) or export(*given, **named)
+        ),
     )
+    assert write_onnx(network(), (1, 3, 8, 8), tmp_path / "net.onnx") < 1e-6
+    assert tried == exports
+    assert f"takes inputs of 1x3x8x8 only; with open sizes, {reason}" in caplog.text
     assert "\x1b" not in caplog.text and len(messages(caplog)) == 1
     assert capfd.readouterr() == ("", "")
     x = torch.rand(1, 3, 8, 8)

@@ -57,6 +57,17 @@ def test_macs_agree_with_counting_by_hand() -> None:
     assert count_macs(upsampling, (1, 4, 8, 8)) == 4 * 2 * 4 * 64
 
 
+class _WantsALevel(nn.Module):
+    def forward(self, x: Tensor, sigma: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x * sigma
+
+
+def test_an_input_that_has_no_shape_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"takes 2 inputs \(x, sigma, mask\), and 1 shapes were"):
+        trace(_WantsALevel(), SHAPE)
+    assert trace(_WantsALevel(), (SHAPE, SHAPE)).ops[0].name == "mul"
+
+
 class _Remembers(nn.Module):
     """Assigns attributes and fills a list in its forward function, as published networks do."""
 

@@ -14,7 +14,13 @@ from bench.errors import ConfigError
 from bench.graph.lowering import trace
 from bench.graph.tracing_at_shape import trace_at_shape
 from bench.graph.values import ValueProxy
-from tests.networks.shaped import SHAPE, SHAPED, CountsWindows, PadsToAWindow
+from tests.networks.shaped import (
+    SHAPE,
+    SHAPED,
+    CountsWindows,
+    DecidesOnTheHeight,
+    PadsToAWindow,
+)
 
 
 def random_input(*shape: int) -> Tensor:
@@ -66,9 +72,27 @@ def test_a_decision_that_changes_nothing_at_an_example_is_dropped() -> None:
         assert torch.allclose(traced(example), network(example))
 
 
+def test_a_network_that_keeps_a_mask_for_the_size_where_memory_is_counted_works_elsewhere() -> None:
+    class KeepsAMask(PadsToAWindow):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mask = nn.Buffer(torch.full(SHAPE[2:], 0.5))
+
+        def middle(self, x: Tensor) -> Tensor:
+            h, w = x.shape[2:]
+            return x * (self.mask if (h, w) == SHAPE[2:] else torch.full((h, w), 0.5))
+
+    network = KeepsAMask().eval()
+    traced = write_out(network, SHAPE, [random_input(1, 3, 28, 24)])
+    for shape in (SHAPE, (1, 3, 28, 24)):
+        example = random_input(*shape)
+        with torch.no_grad():
+            assert torch.equal(traced(example), network(example))
+
+
 def test_a_network_that_is_another_one_at_an_example_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError, match="is another network at 1x3x28x24 than at 1x3x20x24"):
-        write_out(CountsWindows().eval(), SHAPE, [random_input(1, 3, 28, 24)])
+        write_out(DecidesOnTheHeight().eval(), SHAPE, [random_input(1, 3, 28, 24)])
 
 
 def test_a_decision_about_the_values_of_an_image_is_refused_with_its_line() -> None:
@@ -99,6 +123,21 @@ def test_a_traced_network_can_be_trained_and_shares_the_weights_of_the_network()
     network = SHAPED["Windows"]()
     trace_at_shape(network, (SHAPE,))(random_input(*SHAPE)).sum().backward()
     assert all(weight.grad is not None for weight in network.parameters())
+
+
+def test_a_part_that_is_read_and_then_replaced_can_be_trained() -> None:
+    class ReplacesAPart(PadsToAWindow):
+        def middle(self, x: Tensor) -> Tensor:
+            x[:, :4] = x[:, :4] ** 2
+            return x
+
+    network = ReplacesAPart().eval()
+    traced = trace_at_shape(network, (SHAPE,))
+    example = random_input(*SHAPE)
+    output = traced(example)
+    output.sum().backward()
+    with torch.no_grad():
+        assert torch.equal(output, network(example))
 
 
 def test_shapes_at_which_no_check_fails_are_not_run() -> None:

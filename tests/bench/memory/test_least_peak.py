@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.memory.least_peak import find_least_peak
 from bench.memory.profile import peak_memory
 from bench.surgery.remove import remove_channels
+from tests.networks.refused import Around
 from tests.networks.shaped import SHAPE, SHAPED
 from tests.networks.small import network_layout, unet
 
@@ -44,4 +46,27 @@ def test_what_stays_at_full_width_is_explained_with_the_line_of_the_code() -> No
 @pytest.mark.parametrize("habit", ["Windows", "OneHead", "TorchAttention", "Transposed"])
 def test_attention_does_not_keep_the_peak_up(habit: str) -> None:
     least = find_least_peak(SHAPED[habit](), SHAPE)
+    assert least.bytes < 0.6 * least.unpruned_bytes
+
+
+class NormalisesWithoutWeights(Around):
+    width = 8
+
+    def middle(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.permute(0, 2, 3, 1), [x.shape[1]]).permute(0, 3, 1, 2)
+
+
+class LooksAtFrequencies(Around):
+    width = 8
+
+    def middle(self, x: Tensor) -> Tensor:
+        parts = torch.view_as_real(torch.fft.rfft2(x)).relu()
+        return torch.fft.irfft2(torch.view_as_complex(parts), s=x.shape[-2:])
+
+
+@pytest.mark.parametrize("network", [NormalisesWithoutWeights, LooksAtFrequencies])
+def test_what_keeps_channels_apart_or_counts_them_by_size_does_not_keep_the_peak_up(
+    network: type,
+) -> None:
+    least = find_least_peak(network(), SHAPE)
     assert least.bytes < 0.6 * least.unpruned_bytes

@@ -200,7 +200,8 @@ def test_training_from_scratch_starts_from_the_initial_weights_of_the_layers(
         ("my net.py:raises", "raises ValueError in line 46 of my net.py: two"),
         (
             "my net.py:Listing",
-            "my net.py:Listing gives a list for an input of 2x3x16x16; task fake wants 2x3x16x16",
+            "my net.py:Listing gives a list for an input of 2x3x16x16; task fake wants 2x3x16x16, "
+            "so wrap it in a module that returns that",
         ),
         ("my net.py:frozen", "has no weight that can be trained"),
         ("my net.py:hooked", "has a hook or a parametrisation on 'first'"),

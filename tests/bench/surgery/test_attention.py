@@ -2,14 +2,16 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.channels.units import channel_layout
 from bench.channels.written_form import write_out
 from bench.graph.lowering import trace
+from bench.graph.tracing_at_shape import trace_at_shape
 from bench.memory.profile import peak_memory
 from bench.surgery.masks import mask_channels
 from bench.surgery.remove import remove_channels
+from tests.networks.refused import Around
 from tests.networks.shaped import ATTENTION, SHAPE, SHAPED, WIDTH
 from tests.networks.small import draw_kept
 
@@ -33,6 +35,21 @@ def test_a_pruned_network_runs_at_another_size_and_can_be_pruned_again(habit: st
     other = torch.rand(2, 3, 28, SHAPE[3])
     assert again(other).shape == smaller(other).shape == other.shape
     assert peak_memory(again, SHAPE) <= peak_memory(smaller, SHAPE) < peak_memory(network, SHAPE)
+
+
+def test_a_single_channel_is_not_taken_for_the_batch_of_one_image() -> None:
+    class GatesByAMap(Around):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = nn.Conv2d(self.width, 1, 1)
+
+        def middle(self, x: Tensor) -> Tensor:
+            b, c, h, w = x.shape
+            gate = self.gate(x).view(b, 1, h * w)
+            return (x.view(b, c, h * w) * gate).view(b, c, h, w)
+
+    smaller = halve(trace_at_shape(GatesByAMap().eval(), (SHAPE,)))
+    assert smaller(torch.rand(2, *SHAPE[1:])).shape == (2, *SHAPE[1:])
 
 
 @pytest.mark.parametrize(
