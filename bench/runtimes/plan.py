@@ -1,0 +1,61 @@
+"""The memory plan of a runtime: which buffers it lays into its arena, and how large that gets.
+
+A runtime that plans before it runs decides three things: which tensors need a buffer, from which
+instruction to which each is alive, and at which offset it lies. The first two depend on the
+structure of a network alone. So a plan of one network can be made again for other widths, by the
+planner of the runtime itself, from the sizes of the tensors: `replay`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench.contract import Inputs
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """A tensor that a runtime lays into its arena.
+
+    Args:
+        name: in the program of the runtime.
+        size_bytes: without the padding of an alignment.
+        birth, death: first and last instruction at which it is alive.
+        place: the same for tensors that lie in one buffer at the same time.
+    """
+
+    name: str
+    size_bytes: int
+    birth: int
+    death: int
+    place: Hashable
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a runtime plans for one network at one input.
+
+    Args:
+        peak_bytes: size of the arena. Inputs and outputs count, weights do not.
+        tensors: in the order of the program.
+        replay: sizes of all tensors in bytes, in this order -> size of the arena that the planner
+            of the runtime then needs.
+    """
+
+    peak_bytes: int
+    tensors: tuple[PlannedTensor, ...]
+    replay: Callable[[Sequence[int]], int]
+
+
+class Planner(ABC):
+    """A runtime that plans the memory of a network without running it."""
+
+    @abstractmethod
+    def plan(self, model: nn.Module, shape: Inputs) -> MemoryPlan:
+        """Return the plan of a network, in float32, at an input of (N, C, H, W), or at several.
+
+        Raises:
+            ConfigError: the runtime does not take the network.
+        """
