@@ -98,7 +98,8 @@ def select_panels(results: RunResults) -> list[list[Row]]:
 
 def budgeted_peak_bytes(row: Row) -> int | None:
     """Return the peak of a row in the convention of its budget."""
-    peak: int | None = row["peak_bytes_eager" if row["convention"] == "eager" else "peak_bytes"]
+    own = {"planned": "peak_bytes", "eager": "peak_bytes_eager"}
+    peak: int | None = row[own.get(row["convention"], f"{row['convention']}_bytes")]
     return peak
 
 

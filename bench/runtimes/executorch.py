@@ -10,21 +10,40 @@ them with `pip install --no-deps`, see docs/memory-model.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.contract import Inputs
+from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
 from bench.graph.source_location import first_line
+from bench.runtimes.child_run import ChildRunner
 from bench.runtimes.onnx_form import plain_copy, random_inputs, root_cause, silence_exporters
-from bench.runtimes.plan import MemoryPlan, PlannedTensor, Planner
+from bench.runtimes.runtime import MemoryPlan, PlannedTensor, Planner
 from bench.units import as_shapes
 
+LOAD = """
+import torch
+from executorch.runtime import Runtime
+def load(path, inputs, threads):
+    method = Runtime.get().load_program(path).load_method("forward")
+    return lambda inputs: method.execute([*map(torch.from_numpy, inputs)]), None
+"""
+SMALL = 32  # pixels of the side of an image on which outputs are compared
 
-class ExecuTorchPlanner(Planner):
+
+class ExecuTorch(Planner):
     """Plans as `to_executorch` does."""
+
+    protocol = "its memory plan without delegates; its portable kernels are not timed"
+
+    def measure(self, model: nn.Module, shape: Inputs) -> tuple[int, float | None]:
+        """Return the planned peak. The outputs are compared on a small image."""
+        small = tuple((n, c, min(h, SMALL), min(w, SMALL)) for n, c, h, w in as_shapes(shape))
+        ChildRunner("ExecuTorch", LOAD, _write_program).run(model, small)
+        return self.plan(model, shape).peak_bytes, None
 
     def plan(self, model: nn.Module, shape: Inputs) -> MemoryPlan:
         """Return the plan of a program without delegates."""
@@ -35,7 +54,11 @@ class ExecuTorchPlanner(Planner):
         return MemoryPlan(peak_bytes, algorithm.tensors, algorithm.replay)
 
 
-PLANNER = ExecuTorchPlanner()
+RUNTIME = ExecuTorch()
+
+
+def _write_program(model: nn.Module, shapes: tuple[Shape, ...], path: Path) -> None:
+    path.write_bytes(to_program(model, shapes).buffer)
 
 
 def to_program(model: nn.Module, shape: Inputs, algorithm: Any = None) -> Any:

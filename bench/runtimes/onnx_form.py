@@ -23,10 +23,18 @@ from bench.units import as_shapes
 REQUIRED_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
+def has_onnx() -> bool:
+    """Return whether the extra `onnx` is installed."""
+    return not _missing_packages()
+
+
+def _missing_packages() -> list[str]:
+    return [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
+
+
 def require_onnx() -> None:
     """Raise ConfigError if the extra `onnx` is not installed."""
-    missing = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
-    if missing:
+    if missing := _missing_packages():
         raise ConfigError(
             f"ONNX needs {' and '.join(missing)}, which is not installed: "
             "pip install 'prunebench[onnx]'"

@@ -13,11 +13,17 @@ from torch import nn
 from bench.contract import Inputs
 from bench.errors import ConfigError
 from bench.runtimes.onnx_form import to_static_onnx
-from bench.runtimes.plan import MemoryPlan, PlannedTensor, Planner
+from bench.runtimes.runtime import MemoryPlan, PlannedTensor, Planner
 
 
-class OnnxsimPlanner(Planner):
+class Onnxsim(Planner):
     """Plans as `onnxsim.plan_activation_memory` does."""
+
+    protocol = "its activation plan; it runs no network"
+
+    def measure(self, model: nn.Module, shape: Inputs) -> tuple[int, float | None]:
+        """Return the planned peak."""
+        return self.plan(model, shape).peak_bytes, None
 
     def plan(self, model: nn.Module, shape: Inputs) -> MemoryPlan:
         """Return the plan of the network as ONNX."""
@@ -34,7 +40,7 @@ class OnnxsimPlanner(Planner):
         return MemoryPlan(plan.arena_bytes, tensors, _Replay(proto.graph, tensors))
 
 
-PLANNER = OnnxsimPlanner()
+RUNTIME = Onnxsim()
 
 
 def _planned_tensors(graph: Any, offsets: dict[str, tuple[int, int]]) -> Iterator[PlannedTensor]:

@@ -4,15 +4,17 @@ An adapter is imported when its runtime is first used. A runtime whose name is a
 memory model (`bench.contract.Convention`) plans before it runs.
 """
 
+import platform
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
+
+import torch
 
 from bench.errors import ConfigError, describe_unknown
-from bench.runtimes.plan import Planner
+from bench.runtimes.runtime import Planner, Runtime
 
 
 @dataclass(frozen=True)
@@ -32,28 +34,16 @@ class RuntimePackage:
 
 ONNX = ("onnx", "onnxscript")
 RUNTIMES = {
-    "executorch": RuntimePackage("ExecuTorch", "executorch", ("executorch", "torchao")),
+    "executorch": RuntimePackage("ExecuTorch", "executorch", ("executorch", "torchao", "ruamel")),
     "onnxsim": RuntimePackage("onnxsim", "onnxsim", ("onnxsim", *ONNX)),
     "mnn": RuntimePackage("MNN", "mnn", ("MNN", *ONNX)),
     "openvino": RuntimePackage("OpenVINO", "openvino", ("openvino", *ONNX)),
-    "ncnn": RuntimePackage("ncnn", "ncnn", ("ncnn", "pnnx")),
-    "tvm": RuntimePackage("TVM", "apache-tvm", ("tvm",)),
 }
-PLANNERS = ("executorch", "onnxsim")
+PLANNERS = ("executorch", "onnxsim")  # those that are conventions
 
 
-def load_planner(name: str) -> Planner:
-    """Return the planner of a runtime that is a convention.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    planner: Planner = load_runtime(name).PLANNER
-    return planner
-
-
-def load_runtime(name: str) -> Any:
-    """Return the adapter of a runtime, a module of this room.
+def load_runtime(name: str) -> Runtime:
+    """Return a runtime.
 
     Raises:
         ConfigError: there is no such runtime, or it is not installed.
@@ -65,7 +55,19 @@ def load_runtime(name: str) -> Any:
             f"{RUNTIMES[name].title} needs {' and '.join(missing)}, which is not installed: "
             f"pip install 'prunebench[{name}]'"
         )
-    return import_module(f"bench.runtimes.{name}")
+    runtime: Runtime = import_module(f"bench.runtimes.{name}").RUNTIME
+    return runtime
+
+
+def load_planner(name: str) -> Planner:
+    """Return a runtime that is a convention. Raises ConfigError if it is not installed."""
+    runtime = load_runtime(name)
+    if not isinstance(runtime, Planner):
+        raise ConfigError(
+            f"{RUNTIMES[name].title} does not plan a network that it does not run, so it is no "
+            f"convention; take one of {', '.join(PLANNERS)}"
+        )
+    return runtime
 
 
 def installed_runtimes() -> list[str]:
@@ -80,6 +82,20 @@ def describe_runtime(name: str) -> str:
         return f"{package.title} {version(package.distribution)}"
     except PackageNotFoundError:  # built from source
         return package.title
+
+
+def describe_protocol_of(name: str) -> str:
+    """Return a runtime, its version, the machine, and how its peak is found.
+
+    Raises:
+        ConfigError: as `load_runtime`.
+    """
+    protocol = load_runtime(name).protocol
+    threads = torch.get_num_threads()
+    return (
+        f"cpu {platform.machine()} with {threads} thread{'s' * (threads > 1)}, float32, "
+        f"{describe_runtime(name)}: {protocol}"
+    )
 
 
 @cache

@@ -21,8 +21,8 @@ from bench.errors import ConfigError
 from bench.graph.ir import Graph
 from bench.memory.liveness import Storage
 from bench.memory.peak_model import PeakModel, StorageCosts
-from bench.runtimes.plan import MemoryPlan
 from bench.runtimes.registry import describe_runtime, load_planner
+from bench.runtimes.runtime import MemoryPlan
 from bench.surgery.remove import cut_copy
 
 DRAWS = 200  # of widths, of which the most telling are planned
@@ -72,7 +72,8 @@ def runtime_peak_model(
 
     Args:
         model: left untouched.
-        graph, layout: of the network at the input of the budget.
+        graph: of the network at the input of the budget.
+        layout: of the graph.
         budget: gives the input and the runtime.
 
     Raises:
@@ -181,9 +182,7 @@ def _time_steps(
     A step is an instruction at which a tensor is born, named after the value that it has. Tensors
     in one place are one buffer.
     """
-    births = {
-        tensor.birth: name for tensor, name in zip(plan.tensors, names, strict=True)
-    }
+    births = {tensor.birth: name for tensor, name in zip(plan.tensors, names, strict=True)}
     rows = []
     for position in sorted(births):
         alive = {

@@ -1,9 +1,9 @@
-"""The memory plan of a runtime: which buffers it lays into its arena, and how large that gets.
+"""A runtime that executes networks, and the memory plan of one that plans before it runs.
 
-A runtime that plans before it runs decides three things: which tensors need a buffer, from which
-instruction to which each is alive, and at which offset it lies. The first two depend on the
-structure of a network alone. So a plan of one network can be made again for other widths, by the
-planner of the runtime itself, from the sizes of the tensors: `replay`.
+A plan decides three things: which tensors need a buffer, from which instruction to which each is
+alive, and at which offset it lies. The first two depend on the structure of a network alone. So the
+plan of one network can be made again for other widths, by the planner of the runtime itself, from
+the sizes of its tensors: `replay`.
 """
 
 from abc import ABC, abstractmethod
@@ -49,12 +49,36 @@ class MemoryPlan:
     replay: Callable[[Sequence[int]], int]
 
 
-class Planner(ABC):
+class Runtime(ABC):
+    """A runtime; networks are given to it in float32 and eval mode, for one input size.
+
+    Attributes:
+        protocol: how its peak is found, in words.
+    """
+
+    protocol: str
+
+    @abstractmethod
+    def measure(self, model: nn.Module, shape: Inputs) -> tuple[int, float | None]:
+        """Return the peak of the activations in bytes, and the seconds of an image.
+
+        The seconds are None where a run says nothing about the speed of the runtime.
+
+        Args:
+            model: left untouched.
+            shape: of its input (N, C, H, W), or several.
+
+        Raises:
+            ConfigError: the runtime does not take the network, or computes something else.
+        """
+
+
+class Planner(Runtime):
     """A runtime that plans the memory of a network without running it."""
 
     @abstractmethod
     def plan(self, model: nn.Module, shape: Inputs) -> MemoryPlan:
-        """Return the plan of a network, in float32, at an input of (N, C, H, W), or at several.
+        """Return the plan of a network at an input of (N, C, H, W), or at several.
 
         Raises:
             ConfigError: the runtime does not take the network.
