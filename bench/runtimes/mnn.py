@@ -34,7 +34,7 @@ def load(path, inputs, threads):
             host = numpy.zeros(place.getShape(), numpy.float32)
             tensor = MNN.Tensor(place.getShape(), kind, host, layout)
             place.copyToHostTensor(tensor)
-            yield tensor.getNumpyData()
+            yield numpy.array(tensor.getNumpyData())
     return lambda inputs: list(run(inputs)), lambda: network.getSessionInfo(session, 0) * 2**20
 """
 

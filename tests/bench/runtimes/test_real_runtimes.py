@@ -1,0 +1,117 @@
+"""Every runtime that is installed, on real networks: outputs, plans, and the plans as an oracle.
+
+The foreign oracle knows nothing of our graph. Where its plan differs from ours, a rule says why:
+
+    no overwriting       ExecuTorch overwrites nothing; onnxsim only what one operator reads
+    copied concat        both copy it, as "eager" does
+    gaps                 buffers at fixed offsets leave gaps, and sizes are rounded up
+    other operators      an exporter splits, joins and drops operators (norms, padding, dead code)
+"""
+
+from collections import Counter
+
+import pytest
+
+from bench.contract import Budget
+from bench.errors import ConfigError
+from bench.memory.profile import peak_memory
+from bench.runner.measure import measure_network
+from bench.runtimes.registry import PLANNERS, RUNTIMES, installed_runtimes, load_planner
+from bench.runtimes.runtime import MemoryPlan
+from bench.surgery.analysis import analyse_network
+from bench.surgery.remove import remove_channels
+from tasks.models.edsr import EDSR
+from tasks.models.nafnet import NAFNet
+from tasks.models.res_unet import ResUNet
+from tasks.models.restormer import Restormer
+from tests.networks.generated import generate_network
+from tests.networks.small import draw_kept, network_layout, unet
+
+pytestmark = pytest.mark.slow
+BACKBONES = {
+    "unet": lambda: unet(16),
+    "unet with compactors": lambda: unet(16, compactors=True),
+    "res_unet": lambda: ResUNet(8),
+    "edsr": lambda: EDSR(),
+    "nafnet": lambda: NAFNet(),
+    "restormer": lambda: Restormer(),
+}
+LARGER = (1, 3, 64, 64)
+DRAWS = 20
+NETWORKS = 200
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> str:
+    if request.param not in installed_runtimes():
+        pytest.skip(f"needs pip install 'prunebench[{request.param}]'")
+    return request.param
+
+
+@pytest.fixture(params=PLANNERS)
+def planner(request: pytest.FixtureRequest) -> str:
+    if request.param not in installed_runtimes():
+        pytest.skip(f"needs pip install 'prunebench[{request.param}]'")
+    return request.param
+
+
+def test_a_runtime_computes_the_same_and_needs_at_least_what_is_planned(runtime: str) -> None:
+    measured = measure_network(unet(8), LARGER, runtime)
+    assert measured["peak_bytes"] >= 0.95 * peak_memory(unet(8), LARGER)
+    assert RUNTIMES[runtime].title in measured["on"]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_widths_foretell_the_plan_of_every_backbone(name: str, planner: str) -> None:
+    network = BACKBONES[name]().eval()
+    model = analyse_network(network, Budget(1, LARGER, planner)).peak_model
+    layout = network_layout(network)
+    for seed in range(DRAWS):
+        kept = draw_kept(layout, seed)
+        smaller = remove_channels(network, kept, LARGER)
+        planned = peak_memory(smaller, LARGER, planner)
+        widths = {unit: len(indices) for unit, indices in kept.items()}
+        assert planned <= model.peak_bytes(widths) <= 1.02 * planned
+
+
+def live_bytes(plan: MemoryPlan) -> int:
+    """Return the largest sum of live tensors of a plan, without gaps."""
+    return max(
+        sum(
+            {
+                tensor.place: tensor.size_bytes
+                for tensor in plan.tensors
+                if tensor.birth <= position <= tensor.death
+            }.values()
+        )
+        for position in {tensor.birth for tensor in plan.tensors}
+    )
+
+
+def test_a_foreign_planner_differs_from_ours_for_known_reasons(planner: str) -> None:
+    causes: Counter[str] = Counter()
+    for seed in range(NETWORKS):
+        network = generate_network(seed)
+        try:
+            plan = load_planner(planner).plan(network, network.shape)
+        except ConfigError:
+            causes["not taken"] += 1
+            continue
+        planned, eager = (
+            peak_memory(network, network.shape, convention) for convention in ("planned", "eager")
+        )
+        live = live_bytes(plan)
+        assert live <= plan.peak_bytes
+        causes["gaps"] += plan.peak_bytes > live
+        kind = (
+            "as planned"
+            if live == planned
+            else "as eager"
+            if live == eager
+            else "between"
+            if planned < live < eager
+            else "other operators"
+        )
+        causes[kind] += 1
+    print(planner, dict(causes))
+    assert causes["not taken"] + causes["other operators"] < NETWORKS / 4
