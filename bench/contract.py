@@ -39,7 +39,8 @@ Inputs = Shape | tuple[Shape, ...]  # one input, or several in the order of the 
 Widths = Mapping[str, int]  # unit name -> number of channels kept
 Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of kept channels
 Phase = Literal["pretrain", "adapt", "search", "finetune"]
-Convention = Literal["planned", "eager", "executorch", "onnxsim"]  # see Budget
+# How peak memory is counted, see Budget.
+Convention = Literal["planned", "eager", "executorch", "onnxsim"]
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (network, degraded, clean) -> scalar
 # What the harness does with a pruned network: fine-tune it; nothing; train it from new weights.
 Finish = Literal["finetune", "none", "scratch"]

@@ -59,15 +59,17 @@ def run(arguments: argparse.Namespace) -> None:
     rows: list[Row] = []
     for folder in arguments.folders:
         if holds_network(folder):
-            rows += _measure_saved_network(folder, arguments.shape, executors, device)
+            measured = _measure_saved_network(folder, arguments.shape, executors, device)
         elif arguments.shape:
             raise ConfigError(
                 f"{folder} is a run, whose networks are measured at the input of their "
                 "budgets; leave --shape out"
             )
         else:
-            rows += _measure_run(folder, executors, device)
-    if len(rows) > 1:
+            measured = _measure_run(folder, executors, device)
+        prefix = f"{folder.name}: " if len(arguments.folders) > 1 else ""
+        rows += [(f"{prefix}{name}", executor, text) for name, executor, text in measured]
+    if len(executors) > 1 or len(arguments.folders) > 1:
         print(f"\n{_format_rows(rows)}")
 
 

@@ -18,6 +18,7 @@ from bench.errors import ConfigError
 from bench.export import saved
 from bench.export.onnx_file import write_onnx
 from bench.export.onnx_runtime import describe_onnx_setup, onnx_image_seconds, onnx_peak_bytes
+from bench.files.log import LOG
 from bench.lean.pipeline import make_lean
 from bench.memory.measured import describe_protocol, image_seconds, measured_peak_bytes
 from bench.records import Record
@@ -45,10 +46,10 @@ def measure_run(
     """Measure every finished record that has no measurement by this protocol yet.
 
     Records whose network is not stored are left out. Each result is written to the store and
-    yielded with its executor.
+    yielded with its executor. Of several executors, one that cannot run a network is warned of.
 
     Raises:
-        ConfigError: the executor does not run on the device.
+        ConfigError: an executor does not run on the device, or the only one not the network.
     """
     protocols = {executor: measurement_protocol(executor, device) for executor in executors}
     for record in store.records():
@@ -60,7 +61,13 @@ def measure_run(
             if record.measured.get(executor, {}).get("on") == protocol:
                 continue
             model = saved.load(folder)
-            measurement = measure_network(model, record.cell.measured_at, executor, device)
+            try:
+                measurement = measure_network(model, record.cell.measured_at, executor, device)
+            except ConfigError as error:
+                if len(executors) == 1:
+                    raise
+                LOG.warning("'%s', ratio %g: %s", record.cell.label, record.cell.ratio, error)
+                continue
             record = replace(record, measured={**record.measured, executor: measurement})
             store.write(record)
             yield record, executor
