@@ -1,11 +1,13 @@
 """Every runtime that is installed, on real networks: outputs, plans, and the plans as an oracle.
 
-The foreign oracle knows nothing of our graph. Where its plan differs from ours, a rule says why:
+The foreign oracle knows nothing of our graph. Where the most bytes that are alive in its plan
+differ from ours, a rule says why:
 
-    no overwriting       ExecuTorch overwrites nothing; onnxsim only what one operator reads
-    copied concat        both copy it, as "eager" does
-    gaps                 buffers at fixed offsets leave gaps, and sizes are rounded up
-    other operators      an exporter splits, joins and drops operators (norms, padding, dead code)
+    as eager             a concat is copied, and nothing is overwritten that the code does not
+    between              onnxsim overwrites where only one operator reads, and copies a concat
+    written out          exporters know no operators in place, so there is more than in "eager"
+    dead code            exporters drop what no output needs; PyTorch, and we, run it
+    gaps                 beside these: buffers at fixed offsets leave gaps, and sizes are rounded up
 """
 
 from collections import Counter
@@ -14,6 +16,8 @@ import pytest
 
 from bench.contract import Budget
 from bench.errors import ConfigError
+from bench.graph.ir import Graph
+from bench.graph.lowering import trace
 from bench.memory.profile import peak_memory
 from bench.runner.measure import measure_network
 from bench.runtimes.registry import PLANNERS, RUNTIMES, installed_runtimes, load_planner
@@ -25,6 +29,7 @@ from tasks.models.nafnet import NAFNet
 from tasks.models.res_unet import ResUNet
 from tasks.models.restormer import Restormer
 from tests.networks.generated import generate_network
+from tests.networks.programs import Program
 from tests.networks.small import draw_kept, network_layout, unet
 
 pytestmark = pytest.mark.slow
@@ -88,6 +93,27 @@ def live_bytes(plan: MemoryPlan) -> int:
     )
 
 
+def explain(network: Program, live: int, planned: int, eager: int) -> str:
+    """Return the rule by which the live bytes of a foreign plan differ from ours."""
+    if live in (planned, eager):
+        return "as planned" if live == planned else "as eager"
+    if has_dead_code(trace(network, network.shape)):
+        return "dead code"
+    if live > planned:
+        return "between" if live < eager else "written out"
+    return "not explained"
+
+
+def has_dead_code(graph: Graph) -> bool:
+    """Return whether no output needs the result of an operator."""
+    needed = set(graph.outputs)
+    for op in reversed(graph.ops):
+        if not needed & set(op.makes) and not op.written_in_place:
+            return True
+        needed |= set(op.reads)
+    return False
+
+
 def test_a_foreign_planner_differs_from_ours_for_known_reasons(planner: str) -> None:
     causes: Counter[str] = Counter()
     for seed in range(NETWORKS):
@@ -103,15 +129,7 @@ def test_a_foreign_planner_differs_from_ours_for_known_reasons(planner: str) -> 
         live = live_bytes(plan)
         assert live <= plan.peak_bytes
         causes["gaps"] += plan.peak_bytes > live
-        kind = (
-            "as planned"
-            if live == planned
-            else "as eager"
-            if live == eager
-            else "between"
-            if planned < live < eager
-            else "other operators"
-        )
-        causes[kind] += 1
+        causes[explain(network, live, planned, eager)] += 1
     print(planner, dict(causes))
-    assert causes["not taken"] + causes["other operators"] < NETWORKS / 4
+    assert causes["not taken"] < NETWORKS / 4
+    assert causes["not explained"] < NETWORKS / 20
