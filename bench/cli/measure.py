@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         prefix = f"{folder.name}: " if len(arguments.folders) > 1 else ""
         rows += [(f"{prefix}{name}", executor, text) for name, executor, text in measured]
     if len(executors) > 1 or len(arguments.folders) > 1:
-        print(f"\n{_format_rows(rows)}")
+        print(f"\n{_format_rows(rows, executors)}")
 
 
 def _measure_saved_network(
@@ -125,11 +125,10 @@ def _print_measurement(
     return name, executor, f"{peak}, x{ratio:.2f}, {time}"
 
 
-def _format_rows(rows: list[Row]) -> str:
+def _format_rows(rows: list[Row], executors: list[str]) -> str:
     """Return a table with one row for each network and one column for each executor."""
     from bench.report.columns import format_columns
 
-    executors = list(dict.fromkeys(executor for _, executor, _ in rows))
     cells = {(name, executor): text for name, executor, text in rows}
     names = dict.fromkeys(name for name, _, _ in rows)
     return format_columns(

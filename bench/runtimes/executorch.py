@@ -100,7 +100,7 @@ class _WatchedAlgorithm:
 
         self.alignment, self.arguments = alignment, arguments
         self.tensors = tuple(
-            PlannedTensor(str(index), spec.nbytes(), *spec.lifetime, place=index)
+            PlannedTensor(str(index), spec.nbytes(), spec.lifetime[0], spec.lifetime[1], index)
             for index, spec in enumerate(specs)
         )
         sizes: list[int] = MemoryPlanningAlgorithmSuite()(alignment, specs, *arguments)
