@@ -108,7 +108,7 @@ def has_dead_code(graph: Graph) -> bool:
     """Return whether no output needs the result of an operator."""
     needed = set(graph.outputs)
     for op in reversed(graph.ops):
-        if not needed & set(op.makes) and not op.written_in_place:
+        if not needed & set(op.makes):
             return True
         needed |= set(op.reads)
     return False
