@@ -40,7 +40,11 @@ from bench.plugins.options import configure
 from bench.plugins.registry import METHODS, TASKS
 from bench.runner.finish import finish
 from bench.runner.method_call import Findings, call_method, detach_result
-from bench.runner.plain_network import make_probes, measure_pruned_network
+from bench.runner.plain_network import (
+    budgeted_peak_bytes,
+    make_probes,
+    measure_pruned_network,
+)
 from bench.runner.referee import check_fits, write_out_for_task
 from bench.study.study_file import parse_recipe
 from bench.training.evaluation import evaluate, means
@@ -106,7 +110,7 @@ def prune(
         options: options of a method that is given by name.
         recipe: differences from the task's own recipe: {"finetune_steps": 50}.
         measured_at: the input at which memory is counted, by default the task's.
-        convention: "planned" or "eager".
+        convention: "planned", "eager", or a runtime whose memory plan counts ("executorch").
         seed: all random streams are derived from it.
         device: where networks are trained: "auto", "cpu", "cuda" or "mps".
         progress: called with (phase, steps done, steps, training loss).
@@ -278,7 +282,7 @@ def _finish_and_evaluate(
     return Result(
         model=model.cpu().to(memory_format=contiguous).eval(),  # type: ignore[call-overload]
         budget=budget,
-        peak_bytes=fields["peak_bytes" if budget.convention == "planned" else "peak_bytes_eager"],
+        peak_bytes=budgeted_peak_bytes(fields, budget.convention),
         unpruned_peak_bytes=peak_memory(unpruned, budget.input_shape, budget.convention),
         parameters=fields["parameters"],
         kept={unit: [int(index) for index in indices] for unit, indices in pruned.kept.items()},

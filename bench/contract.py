@@ -43,7 +43,7 @@ Inputs = Shape | tuple[Shape, ...]  # one input, or several in the order of the 
 Widths = Mapping[str, int]  # unit name -> number of channels kept
 Kept = Mapping[str, Sequence[int]]  # unit name -> sorted indices of kept channels
 Phase = Literal["pretrain", "adapt", "search", "finetune"]
-Convention = Literal["planned", "eager"]  # how peak memory is counted, see Budget
+Convention = Literal["planned", "eager", "executorch", "onnxsim"]  # of memory, see Budget
 # What the harness does with a pruned network: fine-tune it; nothing; train it from new weights.
 Finish = Literal["finetune", "none", "scratch"]
 Curve = Literal["steps", "cosine"]  # of the learning rate
@@ -54,7 +54,8 @@ class Budget:
     """The peak memory that a network may have.
 
     Convention "planned" counts the memory that a good executor needs, which overwrites values and
-    lets views share memory; "eager" counts what PyTorch allocates for the operators as written.
+    lets views share memory; "eager" counts what PyTorch allocates for the operators as written;
+    any other is the name of a runtime, and counts what that runtime plans (`bench.runtimes`).
     """
 
     peak_bytes: int

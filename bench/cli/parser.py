@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 from bench.errors import describe_unknown, one_line
 
 CONVENTIONS = ("planned", "eager")
+RUNTIME_CONVENTIONS = ("executorch", "onnxsim")  # of budgets alone: they have no time steps
 EXIT_MISTAKE = 2
 MAX_NUMBER = 1e12
 MAX_DIGITS = 18
@@ -190,14 +191,17 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_convention_argument(
-    parser: argparse.ArgumentParser, convention: str | None = "planned"
+    parser: argparse.ArgumentParser,
+    convention: str | None = "planned",
+    choices: Sequence[str] = CONVENTIONS,
 ) -> None:
     """Add --convention; without a default it is that of the study."""
+    runtimes = ", or the runtime whose plan counts" if len(choices) > len(CONVENTIONS) else ""
     parser.add_argument(
         "--convention",
-        choices=CONVENTIONS,
+        choices=choices,
         default=convention,
-        help=f"how peak memory is counted (default: {convention or 'that of the study'})",
+        help=f"how peak memory is counted{runtimes} (default: {convention or 'that of the study'})",
     )
 
 
@@ -223,7 +227,7 @@ def add_training_arguments(
         help=f'folder of photographs, or "embedded" (default: {data or "that of the study"})',
     )
     add_set_argument(parser, what_to_set)
-    add_convention_argument(parser, convention)
+    add_convention_argument(parser, convention, CONVENTIONS + RUNTIME_CONVENTIONS)
     parser.add_argument(
         "--device",
         default="auto",

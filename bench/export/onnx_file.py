@@ -5,13 +5,6 @@ their height and their width stay open where the network allows it. The file hol
 no path or other trace of the machine that wrote it. Needs the extra `onnx`.
 """
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from copy import deepcopy
-from importlib.util import find_spec
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +16,19 @@ from bench.errors import ConfigError
 from bench.files import atomic
 from bench.files.log import LOG
 from bench.graph.source_location import first_line
+from bench.runtimes.onnx_form import (
+    plain_copy,
+    random_inputs,
+    require_onnx,
+    silence_exporters,
+    to_onnx_proto,
+)
 from bench.units import as_shapes, format_mib, format_shape
 
 TOLERANCE = 1e-4  # of the largest output
 MAX_BYTES = 2**31 - 2**20  # of one file, a limit of the format
 SMALL_PIXELS = 64
 AXES = {0: "batch", 2: "height", 3: "width"}
-REQUIRED_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 def write_onnx(model: nn.Module, shape: Inputs, path: str | Path, dynamic: bool = True) -> float:
@@ -58,7 +57,7 @@ def write_onnx(model: nn.Module, shape: Inputs, path: str | Path, dynamic: bool 
 def to_onnx_bytes(model: nn.Module, shape: Inputs, dynamic: bool = True) -> tuple[bytes, float]:
     """Return the content of the file that `write_onnx` writes, and the difference."""
     require_onnx()
-    plain = deepcopy(model).cpu().float().eval()
+    plain = plain_copy(model)
     shapes = as_shapes(shape)
     _check_size(plain)
     if not dynamic:
@@ -73,29 +72,6 @@ def to_onnx_bytes(model: nn.Module, shape: Inputs, dynamic: bool = True) -> tupl
             error,
         )
         return result
-
-
-def require_onnx() -> None:
-    """Raise ConfigError if the extra `onnx` is not installed."""
-    missing = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"ONNX needs {' and '.join(missing)}, which is not installed: "
-            "pip install 'prunebench[onnx]'"
-        )
-
-
-@contextmanager
-def silence_exporters() -> Iterator[None]:
-    """Keep the log, warnings and output of exporters off the terminal; errors are still raised."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _export_and_check(
@@ -119,17 +95,18 @@ def _export_and_check(
 
     try:
         with silence_exporters(), torch.no_grad():
-            expected = flatten_outputs(model(*_random_inputs(check_shapes)))
+            expected = flatten_outputs(model(*random_inputs(check_shapes)))
     except Exception as error:
         raise ConfigError(
             f"the network does not accept an input of {format_shape(check_shapes)}: "
             f"{first_line(error)}"
         ) from error
-    proto = _export(model, export_shapes, is_open, len(expected))
+    axes = (AXES,) * len(export_shapes) if is_open else ()
+    proto = to_onnx_proto(model, export_shapes, _output_names(len(expected)), axes)
     try:
         onnx.checker.check_model(proto, full_check=True)
         content = proto.SerializeToString()
-        actual = _run_onnx(content, _random_inputs(check_shapes))
+        actual = _run_onnx(content, random_inputs(check_shapes))
     except Exception as error:
         raise ConfigError(
             f"the ONNX form of {type(model).__name__} is not valid: {first_line(error)}"
@@ -137,45 +114,8 @@ def _export_and_check(
     return content, _compare_outputs(type(model).__name__, expected, actual)
 
 
-def _export(model: nn.Module, shapes: tuple[Shape, ...], is_open: bool, outputs: int) -> Any:
-    """Return the ModelProto of a network with this number of outputs. Raises ConfigError."""
-    names = ["output"] if outputs == 1 else [f"output_{index}" for index in range(outputs)]
-    axes = [dict.fromkeys(AXES, torch.export.Dim.DYNAMIC) for _ in shapes] if is_open else None
-    try:
-        with silence_exporters(), torch.no_grad():
-            # Exported here: torch.onnx would try what fails a second time, in a slower way.
-            graph = torch.export.export(
-                model, _random_inputs(shapes), dynamic_shapes=axes, strict=False
-            )
-            program = torch.onnx.export(
-                graph,
-                dynamo=True,
-                verbose=False,
-                output_names=names,
-                dynamic_shapes=(AXES,) * len(shapes) if is_open else None,
-            )
-    except Exception as error:
-        raise ConfigError(
-            f"{type(model).__name__} cannot be exported to ONNX: {first_line(_root_cause(error))}"
-        ) from error
-    proto = program.model_proto  # type: ignore[union-attr]
-    for part in (
-        proto,
-        proto.graph,
-        *proto.graph.node,
-        *proto.graph.value_info,
-        *proto.graph.input,
-        *proto.graph.output,
-    ):
-        del part.metadata_props[:]  # stack traces, with paths of this machine
-    return proto
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """Return the first exception of a chain, because torch.onnx wraps it in pages of advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _output_names(count: int) -> tuple[str, ...]:
+    return ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
 
 
 def _run_onnx(content: bytes, inputs: tuple[Tensor, ...]) -> list[Tensor]:
@@ -232,12 +172,6 @@ def _other_shapes(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
     height_factor = _halving_factor(min(h for _, _, h, _ in shapes))
     width_factor = _halving_factor(min(w for _, _, _, w in shapes))
     return tuple((n, c, 2 * h // height_factor, w // width_factor) for n, c, h, w in shapes)
-
-
-def _random_inputs(shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
-    """Return new tensors with the same values at each call: a network may write into its input."""
-    generator = torch.Generator().manual_seed(0)
-    return tuple(torch.rand(shape, generator=generator) for shape in shapes)
 
 
 def _halving_factor(size: int) -> int:

@@ -23,7 +23,8 @@ from torch import nn
 
 from bench.contract import Inputs
 from bench.errors import ConfigError
-from bench.export.onnx_file import require_onnx, write_onnx
+from bench.export.onnx_file import write_onnx
+from bench.runtimes.onnx_form import require_onnx
 from bench.units import as_shapes, format_shape
 
 CLEAR_REFS = Path("/proc/self/clear_refs")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from bench.contract import Convention
+from bench.errors import ConfigError
 from bench.graph.ir import Graph, Op, Value
 
 
@@ -176,7 +177,12 @@ def _padded_bytes(op: Op, value: Value) -> int:
 
 
 def liveness(graph: Graph, convention: Convention) -> Liveness:
-    """Return the storages and time steps of a graph under a convention."""
+    """Return the storages and time steps of a graph under the convention planned or eager."""
+    if convention not in ("planned", "eager"):
+        raise ConfigError(
+            f"convention '{convention}' is the plan of a runtime, which has a peak and no time "
+            "steps of ours; take planned or eager"
+        )
     last_read = {read: position for position, op in enumerate(graph.ops) for read in op.reads}
     last_read |= dict.fromkeys(graph.outputs, len(graph.ops))
     walk = _Walk(graph, convention, last_read)

@@ -109,7 +109,7 @@ def peak_model(model: nn.Module, shape: Inputs, convention: Convention = "planne
 def peak_model_of_graph(graph: Graph, layout: Layout, convention: Convention) -> PeakModel:
     """Return the linear model of a graph with its channel layout."""
     plan = liveness(graph, convention)
-    costs = _StorageCosts(graph, layout)
+    costs = StorageCosts(graph, layout)
     first: list[int] = []
     column: list[int] = []
     bytes_each: list[int] = []
@@ -128,7 +128,7 @@ def peak_model_of_graph(graph: Graph, layout: Layout, convention: Convention) ->
     )
 
 
-class _StorageCosts:
+class StorageCosts:
     """The cost of each storage: column of a unit -> bytes per channel.
 
     The column after the last unit holds the bytes that cannot be pruned.

@@ -18,6 +18,7 @@ from bench.errors import ConfigError
 from bench.graph.lowering import trace
 from bench.graph.meta_run import copy_to_meta, meta_inputs
 from bench.memory.liveness import liveness
+from bench.runtimes.registry import PLANNERS, load_planner
 from bench.units import as_shapes, format_shape, mib
 
 
@@ -125,5 +126,11 @@ def timeline(
 
 
 def peak_memory(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> int:
-    """Return the peak bytes of a network at an input of (N, C, H, W)."""
+    """Return the peak bytes of a network at an input of (N, C, H, W).
+
+    Raises:
+        ConfigError: as `profile`, or the runtime that the convention names does not take it.
+    """
+    if convention in PLANNERS:
+        return load_planner(convention).plan(model, shape).peak_bytes
     return max(step.bytes for step in timeline(model, shape, convention))

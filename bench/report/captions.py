@@ -104,7 +104,7 @@ def section_caption(section: Sequence[Row]) -> list[str]:
     if machines:
         sentences.append(
             "Measured: what one forward pass of PyTorch, of the lean executor, of ONNX Runtime "
-            f"allocated, on {'; '.join(machines)}"
+            f"allocated, or what a runtime plans, on {'; '.join(machines)}"
         )
     scored = [row for row in section if row["input_psnr_db"] is not None]
     if scored:

@@ -10,6 +10,7 @@ from itertools import combinations
 from bench.report.captions import describe_tau
 from bench.report.frame import Row, section_key
 from bench.report.statistics import compare_orders
+from bench.runtimes.registry import RUNTIMES
 
 
 def describe_agreement(rows: Sequence[Row]) -> list[str]:
@@ -30,6 +31,24 @@ def describe_agreement(rows: Sequence[Row]) -> list[str]:
         for first, second in combinations(by_convention, 2)
         if len(by_convention[first].keys() & by_convention[second].keys()) > 1
     ]
+
+
+def describe_runtime_orders(section: Sequence[Row]) -> list[str]:
+    """Say for each runtime that measured a section how it orders the networks by memory.
+
+    The sentence, without full stop, has Kendall's tau with the order by planned memory.
+    """
+    sentences = []
+    for name, package in RUNTIMES.items():
+        rows = [row for row in section if row[f"{name}_bytes"] and row["peak_bytes"]]
+        planned = [row["peak_bytes"] for row in rows]
+        agreement = compare_orders([row[f"{name}_bytes"] for row in rows], planned)
+        if agreement:
+            tau = describe_tau(agreement, len(rows))
+            sentences.append(
+                f"{package.title} and planned memory order the networks with Kendall's tau {tau}"
+            )
+    return sentences
 
 
 def _compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]]) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench.files.hashing import digest
 from bench.records import NOT_IN_KEY, UNPRUNED, Cell, Record
 from bench.report.statistics import half_width_over_seeds
+from bench.runtimes.registry import RUNTIMES
 from bench.units import format_mib, format_shape
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ MAIN_METHOD = "mosp"  # the page and Fig. 3a compare the other methods with it
 NOT_IN_QUESTION = ("seed", *NOT_IN_KEY)
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
 # Prefix of a column -> the executor that ran the network (bench.runner.measure).
-EXECUTOR_OF_PREFIX = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"}
+EXECUTOR_OF_PREFIX = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"} | {
+    name: name for name in RUNTIMES
+}
 MEMORY_FIELDS = tuple(f"{prefix}_bytes" for prefix in EXECUTOR_OF_PREFIX)
 TIME_FIELDS = tuple(f"{prefix}_image_seconds" for prefix in EXECUTOR_OF_PREFIX)
 MAX_FIELDS = (
@@ -327,7 +330,8 @@ def _to_python(value: Any) -> Any:
 
 def budgeted_peak_bytes(row: Row) -> int | None:
     """Return the peak of a row in the convention of its budget."""
-    peak: int | None = row["peak_bytes_eager" if row["convention"] == "eager" else "peak_bytes"]
+    own = {"planned": "peak_bytes", "eager": "peak_bytes_eager"}
+    peak: int | None = row[own.get(row["convention"], f"{row['convention']}_bytes")]
     return peak
 
 

@@ -24,10 +24,11 @@ from bench.report.captions import (
 )
 from bench.report.columns import format_columns
 from bench.report.components import describe_components
-from bench.report.convention_agreement import describe_agreement
+from bench.report.convention_agreement import describe_agreement, describe_runtime_orders
 from bench.report.frame import MAX_FIELDS, MEMORY_FIELDS, TIME_FIELDS, Row, section_key
 from bench.report.ranks import find_mark, format_rank
 from bench.report.results import RunResults
+from bench.runtimes.registry import RUNTIMES
 from bench.units import mib
 
 FORMATS = ("md", "csv", "tex", "json")
@@ -41,16 +42,17 @@ COST_COLUMNS = {  # header -> field, format
     "passes": ("forward_passes", ",d"),
     "seconds": ("seconds", ",.0f"),
 }
+_EXECUTORS = ("measured", "lean", "ONNX", *(package.title for package in RUNTIMES.values()))
 MEASUREMENT_HEADERS = {
     "budget MiB": "budget_bytes",
     "peak MiB": "peak_bytes",
     "eager MiB": "peak_bytes_eager",
     "as run MiB": "as_run_peak_bytes",
-    **dict(zip(("measured MiB", "lean MiB", "ONNX MiB"), MEMORY_FIELDS, strict=True)),
+    **dict(zip((f"{name} MiB" for name in _EXECUTORS), MEMORY_FIELDS, strict=True)),
     "GMACs": "macs",
     "s/image": "image_seconds",
     "time": "relative_time",
-    **dict(zip(("measured s/image", "lean s/image", "ONNX s/image"), TIME_FIELDS, strict=True)),
+    **dict(zip((f"{name} s/image" for name in _EXECUTORS), TIME_FIELDS, strict=True)),
 }
 ALWAYS_SHOWN = ("budget_bytes", "peak_bytes", "peak_bytes_eager", "macs")
 
@@ -108,7 +110,11 @@ def full_layout(results: RunResults) -> TableLayout:
         lambda section, row, markup: _format_row(
             section, row, markup, measurements.values(), standing.values()
         ),
-        lambda section: section_caption(section) + describe_components(section, results.records),
+        lambda section: [
+            *section_caption(section),
+            *describe_runtime_orders(section),
+            *describe_components(section, results.records),
+        ],
     )
 
 

@@ -24,7 +24,6 @@ from bench.contract import Budget, Pruned, Task, TraceStep
 from bench.errors import DiskError, Infeasible, PluginError, one_line
 from bench.export import saved
 from bench.files.schema import MAX_FLOAT
-from bench.memory.peak_model import peak_model
 from bench.records import Cell, Record
 from bench.runner.environment import describe_environment
 from bench.runner.failures import failed_record
@@ -38,6 +37,7 @@ from bench.runner.run_form import choose_form
 from bench.runner.sweep import Outcome, sweep
 from bench.study.store import Store
 from bench.study.study import Job
+from bench.surgery.analysis import analyse_network
 from bench.training.curves import Curve, thin_losses
 from bench.training.evaluation import evaluate, input_scores, means
 from bench.training.meter import Cost
@@ -205,8 +205,8 @@ def _infeasible_record(
     """Return the record of a cell for which no network fits; its reason names the least peak."""
     least_bytes = error.least_bytes
     if least_bytes is None and not cell.run_options:
-        model = peak_model(context.model, budget.input_shape, budget.convention)
-        least_bytes = model.least_bytes(cell.recipe.min_width)
+        peaks = analyse_network(context.model, budget).peak_model
+        least_bytes = peaks.least_bytes(cell.recipe.min_width)
     reason = str(error)
     if least_bytes is not None and (least := format_mib(least_bytes)) not in reason:
         reason = f"{reason}; the least peak that is possible is {least}"

@@ -15,13 +15,14 @@ from torch import Generator, Tensor, nn
 
 from bench.channels.bottleneck import find_bottleneck
 from bench.channels.units import channel_layout
-from bench.contract import Budget, Inputs, Pruned, Task
+from bench.contract import Budget, Convention, Inputs, Pruned, Task
 from bench.errors import PluginError
 from bench.export import saved
 from bench.graph.lowering import trace
 from bench.memory.profile import peak_memory
 from bench.runner.method_call import stored_tensors
 from bench.runner.referee import check_output, check_plain, example_inputs, referee
+from bench.runtimes.registry import PLANNERS, describe_protocol_of
 from bench.torch_state import eval_mode, to_channels_last
 from bench.units import format_shape
 
@@ -150,6 +151,7 @@ def measure_pruned_network(
         "budget_bytes": budget.peak_bytes,
         "peak_bytes": planned.peak_bytes,
         "peak_bytes_eager": eager.peak_bytes,
+        "measured": _runtime_peak(model, budget),
         "peak_step": planned.peak_step,
         "timeline": tuple(vars(step) for step in planned.timeline),
         "parameters": planned.parameters,
@@ -160,6 +162,22 @@ def measure_pruned_network(
         "bottleneck_channels": bottleneck.channels if bottleneck else None,
         "units_at_floor": sum(width <= min_width for width in widths.values()),
     }
+
+
+def _runtime_peak(model: nn.Module, budget: Budget) -> dict[str, dict[str, Any]]:
+    """Return the peak by the plan of the runtime that is the budget's convention, if one is."""
+    runtime = budget.convention
+    if runtime not in PLANNERS:
+        return {}
+    peak_bytes = peak_memory(model, budget.input_shape, runtime)
+    return {runtime: {"peak_bytes": peak_bytes, "on": describe_protocol_of(runtime)}}
+
+
+def budgeted_peak_bytes(fields: Mapping[str, Any], convention: Convention) -> int:
+    """Return the peak in the convention of the budget, from the fields of a Record."""
+    if convention in PLANNERS:
+        return int(fields["measured"][convention]["peak_bytes"])
+    return int(fields["peak_bytes_eager" if convention == "eager" else "peak_bytes"])
 
 
 def count_stored(pruned: Pruned, executed: int) -> int:

@@ -11,6 +11,7 @@ from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.runner.progress import Progress
+from bench.runtimes.registry import PLANNERS
 
 
 class SearchProgress:
@@ -34,7 +35,7 @@ class SearchProgress:
     def note_network(self, model: nn.Module) -> None:
         """Tell the peak of a network that the search trains, unless it cannot be traced."""
         budget = self._budget
-        if budget is None:
+        if budget is None or budget.convention in PLANNERS:  # whose plan takes seconds
             return
         try:
             peak_bytes = peak_memory(model, budget.input_shape, budget.convention)

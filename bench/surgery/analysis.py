@@ -8,7 +8,9 @@ from bench.channels.units import Layout, channel_layout
 from bench.contract import Budget, Kept, Widths
 from bench.graph.lowering import trace
 from bench.memory.peak_model import PeakModel, peak_model_of_graph
+from bench.runtimes.registry import PLANNERS
 from bench.surgery.importance import select_most_important
+from bench.surgery.runtime_peak_model import runtime_peak_model
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,12 @@ def analyse_network(model: nn.Module, budget: Budget) -> NetworkAnalysis:
     """Analyze a network at the input shape and under the memory convention of a budget.
 
     Raises:
-        ConfigError: no channel of the network can be removed.
+        ConfigError: no channel of the network can be removed, or the runtime that the convention
+            names does not take the network.
     """
     graph = trace(model, budget.input_shape)
     layout = channel_layout(graph)
     layout.check_prunable()
+    if budget.convention in PLANNERS:
+        return NetworkAnalysis(layout, runtime_peak_model(model, graph, layout, budget))
     return NetworkAnalysis(layout, peak_model_of_graph(graph, layout, budget.convention))

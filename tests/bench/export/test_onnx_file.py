@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bench.errors import ConfigError
 from bench.export import onnx_file
 from bench.export.onnx_file import write_onnx
+from bench.runtimes import onnx_form
 from bench.surgery.remove import remove_channels
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
@@ -159,7 +160,7 @@ def test_a_missing_library_and_too_many_weights_are_told(tmp_path, monkeypatch) 
     monkeypatch.setattr(onnx_file, "MAX_BYTES", 100)
     with pytest.raises(ConfigError, match="do not fit into one ONNX file"):
         write_onnx(FixedSize(), (1, 3, 8, 8), tmp_path / "net.onnx")
-    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
+    monkeypatch.setattr(onnx_form, "find_spec", lambda name: None)
     with pytest.raises(
         ConfigError,
         match=r"ONNX needs onnx and onnxruntime and onnxscript.*pip install 'prunebench\[onnx\]'",

@@ -77,3 +77,13 @@ def test_the_command_measures_one_saved_network(study, store, capsys):
     assert "lean measured" in out and "onnx measured" in out and "s an image" in out
     assert main(["measure", str(store.folder), "--shape", "1x3x32x32"]) == 2
     assert "leave --shape out" in capsys.readouterr().err
+
+
+def test_several_executors_make_a_table(study, store, capsys, monkeypatch):
+    record = run(study(), store, SerialExecutor())[0]
+    folder = str(store.model_folder(record.key))
+    monkeypatch.setattr("bench.runner.measure.has_onnx", lambda: False)
+    monkeypatch.setattr("bench.runner.measure.installed_runtimes", lambda: ["mnn"])
+    assert main(["measure", folder, folder, "--executor", "all"]) == 0
+    table = capsys.readouterr().out.partition("\n\n")[2]
+    assert table.split()[:4] == ["network", "pytorch", "lean", "mnn"] and ", x" in table

@@ -1,0 +1,1 @@
+"""Runtimes that execute networks on devices: what they plan, what they take, and how fast."""

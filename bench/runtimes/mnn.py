@@ -1,0 +1,52 @@
+"""MNN on the CPU, converted from ONNX: the memory that a session reports after it was resized.
+
+Its figure includes the weights, which the slope over the sizes of the image leaves out. Channels
+lie in packs of four, so a width of 5 costs as much as 8.
+
+Only the converter's own extension module is called: the package MNN.tools around it installs
+another package by itself and reports conversions to a server.
+"""
+
+from torch import nn
+
+from bench.contract import Inputs
+from bench.runtimes.child_run import ChildRunner
+from bench.runtimes.openvino import write_static_onnx
+from bench.runtimes.runtime import Runtime
+
+LOAD = """
+import _tools, MNN
+def load(path, inputs, threads):
+    _tools.mnnconvert(["mnnconvert", "-f", "ONNX", "--modelFile", path,
+                       "--MNNModel", path + ".mnn", "--bizCode", "none"])
+    network = MNN.Interpreter(path + ".mnn")
+    session = network.createSession({"backend": "CPU", "numThread": threads})
+    places = list(network.getSessionInputAll(session).values())
+    for place, given in zip(places, inputs):
+        network.resizeTensor(place, given.shape)
+    network.resizeSession(session)
+    kind, layout = MNN.Halide_Type_Float, MNN.Tensor_DimensionType_Caffe
+    def run(inputs):
+        for place, given in zip(places, inputs):
+            place.copyFrom(MNN.Tensor(given.shape, kind, given, layout))
+        network.runSession(session)
+        for place in network.getSessionOutputAll(session).values():
+            host = numpy.zeros(place.getShape(), numpy.float32)
+            tensor = MNN.Tensor(place.getShape(), kind, host, layout)
+            place.copyToHostTensor(tensor)
+            yield numpy.array(tensor.getNumpyData())
+    return lambda inputs: list(run(inputs)), lambda: network.getSessionInfo(session, 0) * 2**20
+"""
+
+
+class MNN(Runtime):
+    """Measured by what a session reports."""
+
+    protocol = "what its session reports, of which the slope at 256x256, 512x512 and 768x768"
+
+    def measure(self, model: nn.Module, shape: Inputs) -> tuple[int, float | None]:
+        """Return the peak that the session reports, without weights, and seconds of an image."""
+        return ChildRunner("MNN", LOAD, write_static_onnx).measure(model, shape)
+
+
+RUNTIME = MNN()
