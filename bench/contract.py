@@ -57,6 +57,8 @@ class Budget:
     peak_bytes: int
     input_shape: Inputs  # the input at which the peak is measured
     convention: Convention = "planned"
+    # Above 1, `analyse_network` ties channels into blocks, which methods take for channels.
+    channel_multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Recipe:
     averaging: float = 0.0  # decay of the moving average of the weights that `fit` leaves; 0: none
     calibration_crops: int = 16  # on which a method judges layers
     min_width: int = 1  # of a unit, in channels
+    channel_multiple: int = 1  # of the widths of what is pruned: 1, 2, 4, 8 or 16
     threads: int = 1  # of PyTorch on the CPU
 
     @property
