@@ -59,7 +59,7 @@ from bench.training.trainer import TaskTrainer
 RATIOS = (0.7, 0.9, 0.6)
 OTHER_RATIO = 0.8
 MIDDLE, LEAST = 0, 2  # indices of RATIOS
-MULTIPLE = 2  # of channels
+MULTIPLE = 4  # of channels
 MAX_OUTCOMES = 10  # of a sweep that does not end
 SEED = 0
 DATA = "embedded"
