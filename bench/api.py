@@ -38,8 +38,9 @@ from bench.memory.profile import peak_memory
 from bench.plugins.backbones import initialise
 from bench.plugins.options import configure
 from bench.plugins.registry import METHODS, TASKS
+from bench.records import in_blocks
 from bench.runner.finish import finish
-from bench.runner.method_call import Findings, call_method, detach_result
+from bench.runner.method_call import Findings, call_method, detach_result, number_channels
 from bench.runner.plain_network import (
     budgeted_peak_bytes,
     make_probes,
@@ -139,7 +140,7 @@ def prune(
         experiment = _Experiment(
             model=model,
             method=method,
-            budget=_make_budget(model, budget, shape, convention),
+            budget=_make_budget(model, budget, shape, convention, full_recipe.channel_multiple),
             task=task,
             data=str(data),
             recipe=full_recipe,
@@ -182,7 +183,7 @@ class _Experiment:
         return TaskTrainer(
             self.task,
             self.data,
-            self.recipe,
+            in_blocks(self.recipe),
             self.seed,
             device=self.device,
             progress=self.progress,
@@ -216,7 +217,11 @@ def _configure_method(method: str | Method, options: Mapping[str, Any] | None) -
 
 
 def _make_budget(
-    model: nn.Module, budget: float | int | Budget, shape: Inputs, convention: Convention
+    model: nn.Module,
+    budget: float | int | Budget,
+    shape: Inputs,
+    convention: Convention,
+    channel_multiple: int,
 ) -> Budget:
     if isinstance(budget, Budget):
         return budget
@@ -229,7 +234,7 @@ def _make_budget(
             f"a budget of {budget_bytes} bytes is outside (0, {peak_bytes}], "
             "the peak of the unpruned network"
         )
-    return Budget(budget_bytes, shape, convention)
+    return Budget(budget_bytes, shape, convention, channel_multiple)
 
 
 def _prune(experiment: _Experiment) -> tuple[Pruned, Cost, Findings]:
@@ -255,7 +260,8 @@ def _prune(experiment: _Experiment) -> tuple[Pruned, Cost, Findings]:
         raise PluginError(
             f"{experiment.method_name} gave back a {type(pruned).__name__}, not a Pruned"
         )
-    return detach_result(pruned, trainer), spent, findings
+    pruned = detach_result(pruned, trainer)
+    return number_channels(pruned, experiment.model, experiment.budget), spent, findings
 
 
 def _finish_and_evaluate(

@@ -33,6 +33,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from bench.errors import ConfigError, Infeasible
+from bench.files.remote_files import Download
 
 if TYPE_CHECKING:  # tables are printed without loading torch, which takes a second
     import torch
@@ -61,6 +62,8 @@ class Budget:
     peak_bytes: int
     input_shape: Inputs  # the input at which the peak is measured
     convention: Convention = "planned"
+    # Above 1, `analyse_network` ties channels into blocks, which methods take for channels.
+    channel_multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class Recipe:
     averaging: float = 0.0  # decay of the moving average of the weights that `fit` leaves; 0: none
     calibration_crops: int = 16  # on which a method judges layers
     min_width: int = 1  # of a unit, in channels
+    channel_multiple: int = 1  # of the widths of what is pruned: 1, 2, 4, 8 or 16
     threads: int = 1  # of PyTorch on the CPU
 
     @property
@@ -298,28 +302,6 @@ class Method(ABC):
 def largest_first(budgets: Sequence[Budget]) -> list[Budget]:
     """Return the budgets in the order of a sweep: largest first."""
     return sorted(budgets, key=lambda budget: -budget.peak_bytes)
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a data set that can be downloaded; zip and tar archives are unpacked."""
-
-    url: str
-    size_bytes: int  # as published, perhaps rounded
-    checksum: str = ""  # "sha256:HEX" or "md5:HEX"; "" if none is published
-    inside: str = ""  # the folder of the archive that is taken; "" for all
-    folder: str = ""  # where it goes, below the folder of the data set
-
-
-@dataclass(frozen=True)
-class Download:
-    """A data set that `prunebench data get` downloads, or whose source it names."""
-
-    name: str  # also of the folder that it is put into
-    content: str
-    terms: str  # its licence, or what its authors allow
-    source: str  # the page that it comes from
-    files: tuple[RemoteFile, ...] = ()  # none: it is to be downloaded by hand
 
 
 class Task(ABC):

@@ -112,13 +112,14 @@ class Cell:
     def to_json(self, exclude: Sequence[str] = ()) -> dict[str, Any]:
         """Return the fields as JSON values, without those in `exclude`.
 
-        Fields that came later are left out where they are empty, and a recipe's averaging of 0, so
-        that they do not change other cells' keys.
+        Fields that came later are left out where they are empty, and what a recipe gained later at
+        its default, so that they do not change other cells' keys.
         """
         content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         content["recipe"] = dict(vars(self.recipe))
-        if not self.recipe.averaging:
-            del content["recipe"]["averaging"]
+        for name in ("averaging", "channel_multiple"):
+            if content["recipe"][name] == getattr(Recipe, name):
+                del content["recipe"][name]
         return {
             name: value
             for name, value in content.items()
@@ -154,8 +155,14 @@ class Cell:
 
     @property
     def effective_recipe(self) -> Recipe:
-        """The recipe that methods get: `matched_steps` is 0 unless compute is "matched"."""
-        return self.recipe if self.compute == "matched" else replace(self.recipe, matched_steps=0)
+        """The recipe that methods get.
+
+        `matched_steps` is 0 unless compute is "matched"; `min_width` counts blocks of channels.
+        """
+        return replace(
+            in_blocks(self.recipe),
+            matched_steps=self.recipe.matched_steps if self.compute == "matched" else 0,
+        )
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Cell":
@@ -171,6 +178,11 @@ class Cell:
             "label": printable(content["label"]),
         }
         return cls(**values)
+
+
+def in_blocks(recipe: Recipe) -> Recipe:
+    """Return a recipe whose `min_width` counts the blocks that methods take for channels."""
+    return replace(recipe, min_width=-(-recipe.min_width // recipe.channel_multiple))
 
 
 class TimelineEntry(TypedDict):

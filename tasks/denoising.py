@@ -9,8 +9,8 @@ as in the MOSP paper's Table 1.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.contract import Download
 from bench.errors import ConfigError
+from bench.files.remote_files import Download
 from bench.plugins.registry import task
 from tasks.data.degrade import CameraNoise, GaussianNoise
 from tasks.data.downloads import CLEAN, SIDD_MEDIUM

@@ -9,7 +9,7 @@ Budgets are counted at 2048 x 1024, as in denoising.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.contract import Download
+from bench.files.remote_files import Download
 from bench.plugins.registry import task
 from tasks.data.degrade import Darkness
 from tasks.data.downloads import CLEAN, LOL_PAIRS, SID_SONY

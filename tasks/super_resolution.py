@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 from torch import Generator, Tensor, nn
 
-from bench.contract import Download, Recipe, Shape
+from bench.contract import Recipe, Shape
+from bench.files.remote_files import Download
 from bench.plugins.registry import task
 from tasks.data.downloads import B100, DIV2K, SET5, SET14, URBAN100
 from tasks.data.scaling import BicubicDownscaling, resize

@@ -10,7 +10,7 @@ from bench.cli.parser import add_json_argument, add_plugin_argument, add_set_arg
 from bench.cli.standard_output import prints_go_to_stderr
 
 if TYPE_CHECKING:
-    from bench.contract import Download
+    from bench.files.remote_files import Download
 
 NAME = "data"
 HELP = "check that a data folder matches a task; download data sets"

@@ -53,6 +53,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="draw the timeline into a .png, .svg or .pdf file",
     )
+    parser.add_argument(
+        "--arena",
+        type=Path,
+        metavar="FILE",
+        help="place every value in one block of memory, and write the offsets into a .json file",
+    )
+    parser.add_argument(
+        "--alignment",
+        type=positive_integer,
+        default=64,
+        metavar="BYTES",
+        help="offsets in the arena are multiples of this (default: %(default)s)",
+    )
     add_json_argument(parser)
 
 
@@ -84,10 +97,11 @@ def run(arguments: argparse.Namespace) -> None:
                 raise
             raise ConfigError(f"{error}; as run the network needs {as_run}") from error
         least = find_least_peak(model, shape, arguments.convention) if arguments.why else None
+        arena_bytes = _write_arena(arguments, backbone, model, measured)
     if arguments.plot:
         draw_timeline(backbone, measured, arguments.plot)
     if arguments.json:
-        figures = measured.to_json() | {"as_run_bytes": as_run_bytes}
+        figures = measured.to_json() | {"as_run_bytes": as_run_bytes, "arena_bytes": arena_bytes}
         if least is not None:
             figures["least_peak"] = asdict(least)
         print(json.dumps({"backbone": backbone} | figures, indent=1))
@@ -95,6 +109,48 @@ def run(arguments: argparse.Namespace) -> None:
         print(format_timeline(backbone, measured, arguments.top, as_run))
         if least is not None:
             print("\n" + format_least_peak(least))
+        _print_arena(arena_bytes, measured)
+
+
+def _write_arena(
+    arguments: argparse.Namespace, backbone: str, model: Any, profile: Any
+) -> dict[str, int]:
+    """Write the arena plans of a network; return strategy -> bytes; {} if none is asked for."""
+    from bench.files import checked_json
+    from bench.memory.arena import STRATEGIES, plan_arena
+    from bench.units import format_shape
+
+    if not arguments.arena:
+        return {}
+    plans = [
+        plan_arena(
+            model,
+            profile.shape,
+            profile.convention,
+            strategy=strategy,
+            alignment=arguments.alignment,
+        )
+        for strategy in STRATEGIES
+    ]
+    content = {
+        "backbone": backbone,
+        "shape": format_shape(profile.shape),
+        "convention": profile.convention,
+        "peak_bytes": profile.peak_bytes,
+        "arenas": [asdict(plan) for plan in plans],
+    }
+    checked_json.write(arguments.arena, content)
+    return {plan.strategy: plan.bytes for plan in plans}
+
+
+def _print_arena(arena_bytes: dict[str, int], profile: Any) -> None:
+    from bench.units import format_mib
+
+    for strategy, size_bytes in arena_bytes.items():
+        print(
+            f"arena, {strategy}: {format_mib(size_bytes)} ({size_bytes:,} bytes), "
+            f"{size_bytes / profile.peak_bytes - 1:.1%} above the {profile.convention} peak"
+        )
 
 
 def _measure_as_run(model: Any, shape: Any) -> tuple[int | None, str]:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from bench.contract import Download, RemoteFile
 from bench.errors import BenchError, ConfigError, DiskError
 from bench.files.atomic import NO_SPACE, disk_errors
+from bench.files.remote_files import Download, RemoteFile
 from bench.files.unpack import is_archive, unpack
 from bench.units import format_mib
 

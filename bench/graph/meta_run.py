@@ -25,26 +25,38 @@ def copy_to_meta(model: nn.Module) -> nn.Module:
     return deepcopy(model, memo).eval()
 
 
-def meta_inputs(model: nn.Module, shapes: tuple[Shape, ...]) -> list[Tensor]:
+def meta_inputs(
+    model: nn.Module,
+    shapes: tuple[Shape, ...],
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> list[Tensor]:
     """Return inputs on the meta device, in the dtype of the network."""
     dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
-    return [torch.empty(shape, device="meta", dtype=dtype) for shape in shapes]
+    return [
+        torch.empty(shape, device="meta", dtype=dtype, memory_format=memory_format)
+        for shape in shapes
+    ]
 
 
 @torch.no_grad()
-def run_nodes(shadow: nn.Module, shapes: tuple[Shape, ...]) -> dict[str, Any]:
+def run_nodes(
+    shadow: nn.Module,
+    shapes: tuple[Shape, ...],
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> dict[str, Any]:
     """Run a traced network node by node.
 
     Args:
         shadow: a GraphModule with meta weights, made by `copy_to_meta`.
         shapes: of the inputs.
+        memory_format: of the inputs.
 
     Returns:
         Node name -> its result on meta tensors.
     """
     interpreter = _RecordingInterpreter(shadow)  # type: ignore[arg-type]
     with torch.device("meta"):  # of the tensors that forward creates
-        interpreter.run(*meta_inputs(shadow, shapes))
+        interpreter.run(*meta_inputs(shadow, shapes, memory_format))
     return interpreter.results
 
 

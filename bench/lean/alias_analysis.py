@@ -42,6 +42,11 @@ class AliasAnalysis:
         result = self.results.get(node.name) if isinstance(node, Node) else None
         return result if isinstance(result, Tensor) else None
 
+    def is_plain(self, node: Node) -> bool:
+        """Return whether the result of a node is a number or the like, without any tensor."""
+        result = self.results[node.name]
+        return result is not None and not tensors_in(result)
+
     def aliases(self, node: Node) -> set[Node]:
         """Return all other nodes that may share memory with a node."""
         return {
@@ -59,7 +64,7 @@ class AliasAnalysis:
         return self.tensor(node) is not None and node_operators.writes_in_place(self.traced, node)
 
     def _find_roots(self, node: Node) -> frozenset[Node]:
-        if node.op == "output" or not _has_tensors(self.results[node.name]):
+        if node.op == "output" or not tensors_in(self.results[node.name]):
             return frozenset()
         if node.op in ("placeholder", "get_attr"):
             return frozenset({node})
@@ -80,6 +85,7 @@ def is_part(node: Node) -> bool:
     return node.target is operator.getitem and isinstance(node.args[1], int)
 
 
-def _has_tensors(result: Any) -> bool:
+def tensors_in(result: Any) -> list[Tensor]:
+    """Return the tensors among the results of a call."""
     parts = result if isinstance(result, tuple | list) else (result,)
-    return any(isinstance(part, Tensor) for part in parts)
+    return [part for part in parts if isinstance(part, Tensor)]

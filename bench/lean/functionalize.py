@@ -8,11 +8,11 @@ from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
-from bench.graph.node_operators import called_layer, operator_name
+from bench.graph.node_operators import CALL_NODES, called_layer, operator_name
 from bench.lean.alias_analysis import AliasAnalysis
 
 OUT_OF_PLACE: dict[str, Any] = {
@@ -21,11 +21,23 @@ OUT_OF_PLACE: dict[str, Any] = {
     "imul": torch.mul,
     "itruediv": torch.div,
 }
+POOLING_ARGUMENTS = (
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "ceil_mode",
+    "return_indices",
+)
 IDENTITIES = ("Identity", "Dropout", "Dropout2d", "AlphaDropout", "dropout", "dropout2d")
 
 
 def simplify_calls(traced: GraphModule) -> None:
-    """Remove operators that change nothing in eval mode, and pass `inplace` by name; in place."""
+    """Bring the calls of a traced network, in place, into the form that the rewrites know.
+
+    Operators that change nothing in eval mode are removed, `inplace` is passed by name, and
+    F.max_pool2d becomes a layer.
+    """
     for node in list(traced.graph.nodes):
         is_in_eval_mode = node.kwargs.get("training", True) is False or node.op == "call_module"
         if (
@@ -35,12 +47,26 @@ def simplify_calls(traced: GraphModule) -> None:
         ):
             node.replace_all_uses_with(node.all_input_nodes[0])
             traced.graph.erase_node(node)
+        elif operator_name(traced, node) == "max_pool2d" and len(node.all_input_nodes) == 1:
+            _call_pooling_layer(traced, node)
         elif (
             node.op == "call_function"
             and getattr(F, getattr(node.target, "__name__", ""), None) is node.target
             and len(node.args) > 1
         ):
             _pass_inplace_by_name(node)
+
+
+def read_sizes_early(analysis: AliasAnalysis) -> None:
+    """Move what reads no data (x.shape, and what is computed from it) behind what it reads.
+
+    A value whose size is read late, to pad another value to it, would live that long.
+    """
+    for node in list(analysis.traced.graph.nodes):
+        reads = node.all_input_nodes
+        if reads and node.op in CALL_NODES and analysis.is_plain(node):
+            max(reads).append(node)
+    analysis.update()
 
 
 def functionalize(analysis: AliasAnalysis) -> bool:
@@ -91,6 +117,15 @@ def _make_out_of_place(traced: GraphModule, node: Node) -> bool:
         node.target = function or node.target
         return function is not None
     return True
+
+
+def _call_pooling_layer(traced: GraphModule, node: Node) -> None:
+    """Rewrite F.max_pool2d(x, 2) as nn.MaxPool2d(2)(x)."""
+    given = dict(zip(("input", *POOLING_ARGUMENTS), node.args, strict=False)) | node.kwargs
+    layer = nn.MaxPool2d(**{name: given[name] for name in POOLING_ARGUMENTS if name in given})  # type: ignore[arg-type]
+    node.op, node.target = "call_module", f"{node.name}_layer"
+    node.args, node.kwargs = (given["input"],), {}
+    traced.add_submodule(node.target, layer)
 
 
 def _pass_inplace_by_name(node: Node) -> None:

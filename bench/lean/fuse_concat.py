@@ -4,7 +4,7 @@ The plan takes concat and PixelShuffle as free, PyTorch copies for them; and som
 large buffer beside their output. The rewrites:
 
     conv(cat(a, b))            a layer in strips, which reads the parts
-    conv(act(cat(a, b)))       first the activation of each part, then the same
+    conv(act(cat(a, b)))       first the activation of each part, then the same; a padding likewise
     pixel_shuffle(conv(a))     a layer in strips, which writes its output shuffled
     transposed conv, max-pool  a layer in strips, whose buffer (the second output, the indices) has
                                the size of a strip only
@@ -13,7 +13,7 @@ large buffer beside their output. The rewrites:
 import sys
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import Node
 
 from bench.graph.node_operators import called_layer, find_operator, operator_name
@@ -23,6 +23,7 @@ from bench.lean.strips import StripwiseLayer, strip_obstacle
 
 CONCATS = ("cat", "concat", "concatenate")
 SHUFFLES = ("PixelShuffle", "pixel_shuffle")
+PADDINGS = ("pad", "ZeroPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d")
 PER_CHANNEL = ("PReLU", "BatchNorm1d", "BatchNorm2d", "prelu")  # have weights for each channel
 
 
@@ -83,7 +84,7 @@ class ConcatFusion:
         return (
             self._can_run_in_strips(user)
             or self._is_concat(user)
-            or (self._is_unary(user) and all(map(self._can_read_parts, user.users)))
+            or (self._treats_alike(user) and all(map(self._can_read_parts, user.users)))
         )
 
     def _can_run_in_strips(self, node: Node) -> bool:
@@ -118,6 +119,21 @@ class ConcatFusion:
             result.dtype,
         )
 
+    def _treats_alike(self, node: Node) -> bool:
+        """Return whether a node does the same to every channel, and only that: also a padding."""
+        operand, result = (
+            self.analysis.tensor(read) for read in (next(iter(node.all_input_nodes), None), node)
+        )
+        is_padding = (
+            operator_name(self.traced, node) in PADDINGS
+            and len(node.all_input_nodes) == 1
+            and operand is not None
+            and result is not None
+            and result.ndim == 4
+            and operand.shape[:2] == result.shape[:2]
+        )
+        return is_padding or self._is_unary(node)
+
     def _flatten(self, node: Node) -> None:
         """Rewrite cat(cat(a, b), c) as cat(a, b, c)."""
         if not self._is_concat(node):
@@ -134,17 +150,18 @@ class ConcatFusion:
 
     def _activate_parts(self, node: Node) -> None:
         """Rewrite act(cat(a, b)) as cat(act(a), act(b)) where its readers can read parts."""
-        if not self._is_unary(node) or not all(map(self._can_read_parts, node.users)):
+        if not self._treats_alike(node) or not all(map(self._can_read_parts, node.users)):
             return
         concat = node.all_input_nodes[0]
         parts = self.concat_parts(concat)
-        if parts is None:
+        result = self.analysis.tensor(node)
+        if parts is None or result is None:
             return
         with self.traced.graph.inserting_before(node):
             acts = []
             for part in parts:
                 act = self.traced.graph.node_copy(node, {concat: part}.__getitem__)
-                self._set_result(act, self.analysis.tensor(part))
+                self._set_result(act, self._resize(self.analysis.tensor(part), result))
                 acts.append(act)
             replacement = self.traced.graph.call_function(
                 concat.target,  # type: ignore[arg-type]
@@ -214,6 +231,10 @@ class ConcatFusion:
             else node.kwargs.get("upscale_factor", node.args[-1])
         )
         return int(factor)  # type: ignore[arg-type]
+
+    def _resize(self, part: Tensor | None, like: Tensor) -> Tensor | None:
+        """Return a part with the height and width of the result of an operator that pads it."""
+        return None if part is None else part.new_empty(*part.shape[:2], *like.shape[2:])
 
     def _replace(self, node: Node, replacement: Node) -> None:
         self._set_result(replacement, self.analysis.tensor(node))

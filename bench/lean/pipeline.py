@@ -1,9 +1,9 @@
 """Rewrite a network so that its measured peak on the CPU is the planned one, with equal outputs.
 
-The rewrites work on the traced network. First, writes in place are removed
-(`bench.lean.functionalize`); then concats, shuffles and layers with large buffers are computed in
-strips (`bench.lean.fuse_concat`), and instance normalisations without a copy of their input
-(`bench.lean.norms`); then elementwise operators overwrite an operand
+The rewrites work on the traced network. First, sizes are read as early as they can be, and writes
+in place are removed (`bench.lean.functionalize`); then concats, shuffles and layers with large
+buffers are computed in strips (`bench.lean.fuse_concat`), and instance normalisations without a
+copy of their input (`bench.lean.norms`); then elementwise operators overwrite an operand
 (`bench.lean.reinplace`). The generated code drops every value after its last use.
 """
 
@@ -19,7 +19,7 @@ from bench.contract import Inputs
 from bench.errors import ConfigError
 from bench.graph.tracing import trace_module
 from bench.lean.alias_analysis import AliasAnalysis
-from bench.lean.functionalize import functionalize, simplify_calls
+from bench.lean.functionalize import functionalize, read_sizes_early, simplify_calls
 from bench.lean.fuse_concat import ConcatFusion
 from bench.lean.headroom import Excess, Headroom, find_excess
 from bench.lean.norms import replace_instance_norms
@@ -70,12 +70,13 @@ def make_lean(model: nn.Module, shape: Inputs) -> LeanNetwork:
     headroom = Headroom(model, traced, shape)
     simplify_calls(traced)
     analysis = AliasAnalysis(traced, shape)
+    read_sizes_early(analysis)
     if functionalize(analysis):
         scratch_bytes = min(MAX_SCRATCH_BYTES, headroom.peak // SCRATCH_SHARE)
         replace_instance_norms(analysis, headroom)
         ConcatFusion(analysis, headroom, scratch_bytes).apply()
-    analysis = AliasAnalysis(traced, shape)
-    excess = find_excess(analysis, headroom, overwrite_operands(analysis))
+    overwrite_operands(AliasAnalysis(traced, shape))
+    excess = find_excess(traced, shape, headroom)
     _take_inputs_from_list(traced)
     traced.delete_all_unused_submodules()
     traced.recompile()

@@ -33,17 +33,13 @@ ROW_AXIS = -2  # along which pieces are cut
 PIECES = 64
 
 
-def overwrite_operands(analysis: AliasAnalysis) -> list[Node]:
-    """Change the traced network; return the elementwise operators that still allocate."""
-    allocating = []
+def overwrite_operands(analysis: AliasAnalysis) -> None:
+    """Change the traced network so that elementwise operators allocate nothing, where they may."""
     for node in list(analysis.traced.graph.nodes):
         target = find_overwritable(analysis, node)
         if target is not None:
             _write_into(analysis.traced, node, target)
-        elif is_elementwise(analysis, node):
-            allocating.append(node)
     analysis.traced.graph.lint()
-    return allocating
 
 
 def is_elementwise(analysis: AliasAnalysis, node: Node) -> bool:

@@ -88,8 +88,13 @@ class PeakModel:
 
 def infeasible_budget(budget: Budget, least_bytes: int) -> Infeasible:
     """Return the error to raise if even the smallest network of a family exceeds the budget."""
+    multiples = (
+        f" with multiples of {budget.channel_multiple} channels"
+        if budget.channel_multiple > 1
+        else ""
+    )
     return Infeasible(
-        f"a peak of {format_mib(budget.peak_bytes)} is not possible; "
+        f"a peak of {format_mib(budget.peak_bytes)} is not possible{multiples}; "
         f"the least is {format_mib(least_bytes)}",
         least_bytes,
     )

@@ -105,7 +105,12 @@ def prepare_job(
     peak_bytes = peak_memory(model, cell.measured_at, cell.convention)
     cells: dict[Budget, list[Cell]] = {}
     for cell in job.cells:
-        budget = Budget(int(cell.pruning_ratio * peak_bytes), cell.measured_at, cell.convention)
+        budget = Budget(
+            int(cell.pruning_ratio * peak_bytes),
+            cell.measured_at,
+            cell.convention,
+            cell.recipe.channel_multiple,
+        )
         cells.setdefault(budget, []).append(cell)
     return JobContext(
         task=task,

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Pruned
+from bench.contract import Budget, Pruned
 from bench.errors import PluginError
 from bench.runner.global_state import GlobalState, preserve_global_state
+from bench.surgery.analysis import analyse_network
+from bench.surgery.compactors import insert_compactors
 from bench.training.observer import OPTIMIZER_STEPS
 from bench.training.trainer import TaskTrainer
 
@@ -106,6 +108,47 @@ def detach_result(pruned: Pruned, trainer: TaskTrainer) -> Pruned:
     if not isinstance(stored, int):  # which is refused where it is counted
         stored = {name: tensor.to("meta") for name, tensor in stored_tensors(stored).items()}
     return replace(pruned, model=model, stored_parameters=stored)
+
+
+def number_channels(pruned: Pruned, unpruned: nn.Module, budget: Budget) -> Pruned:
+    """Return a result with channels in place of the blocks that a method took for channels.
+
+    Args:
+        pruned: a result under a budget that may ask for multiples of channels.
+        unpruned: the network that it was made from.
+        budget: that it was made for.
+
+    Raises:
+        PluginError: it keeps a block that does not exist.
+    """
+    if budget.channel_multiple == 1 or not pruned.kept:
+        return pruned
+    network = unpruned
+    if pruned.inserted:
+        network = insert_compactors(unpruned, pruned.inserted, budget.input_shape)
+    blocks = analyse_network(network, budget).blocks
+    for unit, indices in pruned.kept.items():
+        if not set(indices) <= set(range(len(blocks.get(unit, ())))):
+            raise PluginError(
+                f"kept names blocks {list(indices)[:8]} of '{unit}', which has "
+                f"{len(blocks.get(unit, ()))} of {budget.channel_multiple} channels; number them "
+                "as `analyse_network` does"
+            )
+    kept = {
+        unit: sorted(channel for index in indices for channel in blocks[unit][index])
+        for unit, indices in pruned.kept.items()
+    }
+    trace = tuple(
+        replace(
+            step,
+            widths={
+                unit: width * len(blocks[unit][0]) if unit in blocks else width
+                for unit, width in step.widths.items()
+            },
+        )
+        for step in pruned.trace
+    )
+    return replace(pruned, kept=kept, trace=trace)
 
 
 def stored_tensors(stored: nn.Module | Mapping[str, Tensor] | None) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from bench.export import saved
 from bench.graph.lowering import trace
 from bench.memory.profile import peak_memory
 from bench.runner.method_call import stored_tensors
-from bench.runner.referee import check_output, check_plain, example_inputs, referee
+from bench.runner.referee import check_multiples, check_output, check_plain, example_inputs, referee
 from bench.runtimes.registry import PLANNERS, describe_protocol_of
 from bench.torch_state import eval_mode, to_channels_last
 from bench.units import format_shape
@@ -142,11 +142,13 @@ def measure_pruned_network(
     check_plain(pruned.model, method)
     check_output(pruned.model, unpruned, budget, method)
     model = rebuild_plain(pruned, unpruned, probes)
+    check_multiples(pruned, model, budget)
     planned, eager = referee(model, unpruned, budget, method)
     graph = trace(model, budget.input_shape)
     layout = channel_layout(graph)
     widths = layout.widths
     bottleneck = find_bottleneck(graph, layout)
+    floor = max(min_width, budget.channel_multiple)
     return model, {
         "budget_bytes": budget.peak_bytes,
         "peak_bytes": planned.peak_bytes,
@@ -160,7 +162,7 @@ def measure_pruned_network(
         "widths": dict(widths),
         "bottleneck": bottleneck.units if bottleneck else (),
         "bottleneck_channels": bottleneck.channels if bottleneck else None,
-        "units_at_floor": sum(width <= min_width for width in widths.values()),
+        "units_at_floor": sum(width <= floor for width in widths.values()),
     }
 
 

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from bench.channels.multiples import block_sizes
+from bench.channels.units import channel_layout
 from bench.channels.written_form import write_out
-from bench.contract import Budget, Inputs, Task
+from bench.contract import Budget, Inputs, Pruned, Task
 from bench.errors import ConfigError, PluginError
+from bench.graph.lowering import trace
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
 from bench.graph.tracing_at_shape import TOLERANCES
@@ -52,6 +55,26 @@ def check_plain(model: nn.Module, method: str) -> None:
         raise PluginError(
             f"{method} left a hook or a parametrisation on '{path}'; give back a plain network"
         )
+
+
+def check_multiples(pruned: Pruned, model: nn.Module, budget: Budget) -> None:
+    """Raise PluginError if a unit that lost channels has no multiple of those asked for.
+
+    Args:
+        pruned: the result of a method.
+        model: its network, or one with the same widths.
+        budget: that it was made for.
+    """
+    if budget.channel_multiple == 1:
+        return
+    layout = channel_layout(trace(model, budget.input_shape))
+    sizes = block_sizes(layout, budget.channel_multiple)
+    for unit, indices in pruned.kept.items():
+        if len(indices) % sizes[unit]:
+            raise PluginError(
+                f"'{unit}' keeps {len(indices)} channels, and the recipe asks for multiples of "
+                f"{sizes[unit]}; remove the slots of `analyse_network`, which are blocks"
+            )
 
 
 def check_output(model: nn.Module, unpruned: nn.Module, budget: Budget, method: str) -> None:

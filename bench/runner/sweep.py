@@ -15,7 +15,13 @@ import torch
 from bench.contract import Budget, Pruned, Task, largest_first
 from bench.errors import DiskError, PluginError
 from bench.runner.job_context import JobContext
-from bench.runner.method_call import Findings, WatchedCall, call_method, detach_result
+from bench.runner.method_call import (
+    Findings,
+    WatchedCall,
+    call_method,
+    detach_result,
+    number_channels,
+)
 from bench.training.meter import Cost
 from bench.training.trainer import TaskTrainer, derive_seed
 
@@ -87,6 +93,7 @@ def _next_outcome(
         if isinstance(answer, Pruned):
             try:
                 answer = detach_result(answer, call.trainer)
+                answer = number_channels(answer, context.model, budget)
             except Exception as error:  # of this budget alone
                 answer = error
     if budget not in waiting:

@@ -8,8 +8,9 @@ from typing import Any, get_type_hints
 
 from torch import nn
 
-from bench.contract import Download, Shape, Task
+from bench.contract import Shape, Task
 from bench.errors import ConfigError, describe_unknown, match_name
+from bench.files.remote_files import Download
 from bench.plugins.backbones import available_options, backbone_names, build, has_backbone
 from bench.plugins.network_file import is_user_network
 from bench.plugins.options import configure

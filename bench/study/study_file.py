@@ -46,6 +46,7 @@ MAX_LINE_BYTES = 2**12  # the time to parse a dotted key grows with the square o
 MAX_CELLS = 20_000
 SEED_LIMIT = 2**32
 MAX_STEPS = 10**8
+CHANNEL_MULTIPLES = (1, 2, 4, 8, 16)
 MAX_RECIPE_VALUES: dict[str, float] = {  # for all others, MAX_STEPS
     "patch": 4096,
     "batch": 4096,
@@ -375,5 +376,10 @@ def parse_recipe(table: Any) -> dict[str, Any]:
         raise ConfigError(
             f"recipe: patch = {recipe['patch']} must be a multiple of {PATCH_MULTIPLE}: "
             "networks halve it four times"
+        )
+    if (multiple := recipe.get("channel_multiple", 1)) not in CHANNEL_MULTIPLES:
+        raise ConfigError(
+            f"recipe: channel_multiple = {multiple}; it must be one of "
+            f"{', '.join(map(str, CHANNEL_MULTIPLES))}"
         )
     return recipe

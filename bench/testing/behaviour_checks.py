@@ -7,8 +7,8 @@ from bench.contract import Budget, Pruned, largest_first
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
 from bench.plugins.options import option_values
-from bench.runner.referee import check_peak
-from bench.testing.check_runner import CheckFailed, describe_exception, require
+from bench.runner.referee import check_multiples, check_peak
+from bench.testing.check_runner import CheckFailed, CheckSkipped, describe_exception, require
 from bench.testing.class_checks import options_are_typed
 from bench.testing.fixtures import RECIPE, SHAPE
 from bench.testing.method_runs import MIDDLE, RATIOS, MethodCall, MethodEvidence, have_same_weights
@@ -84,6 +84,18 @@ def heeds_the_convention(evidence: MethodEvidence) -> None:
     require(is_deterministic, evidence)
     pruned = _single_result(evidence.eager_call, evidence)
     apply_rule(check_peak, pruned.model, evidence.eager_budget, evidence.name)
+
+
+def keeps_channel_multiples(evidence: MethodEvidence) -> None:
+    """Under a budget that asks for multiples of channels, all widths are, and the peak fits."""
+    require(fits_the_budget, evidence)
+    require(is_deterministic, evidence)
+    call, budget = evidence.multiple_call, evidence.multiple_budget
+    if isinstance(call.error, Infeasible):
+        raise CheckSkipped(f"its family has no such network: {call.error}")
+    pruned = _single_result(call, evidence)
+    apply_rule(check_peak, pruned.model, budget, evidence.name)
+    apply_rule(check_multiples, pruned, evidence.rebuild(pruned), budget)
 
 
 def prune_equals_its_item_in_a_sweep(evidence: MethodEvidence) -> None:

@@ -36,6 +36,7 @@ METHOD_CHECKS: tuple[Check, ...] = (
     behaviour_checks.is_deterministic,
     behaviour_checks.ends_the_same_after_a_kill,
     behaviour_checks.heeds_the_convention,
+    behaviour_checks.keeps_channel_multiples,
     behaviour_checks.refuses_the_impossible,
     behaviour_checks.prune_equals_its_item_in_a_sweep,
     behaviour_checks.trains_on_the_one_curve,

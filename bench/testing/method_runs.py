@@ -6,6 +6,7 @@
     resumed_call      the sweep over the three budgets, after prune() for the middle one was killed
                       in the middle of its training
     eager_call        prune(), for a budget of the other convention
+    multiple_call     prune(), for a budget that asks for multiples of channels
     other_sweep_call  a sweep over the least of them, another one, and one that is not possible
     impossible_call   prune(), for the budget that is not possible
 
@@ -35,7 +36,7 @@ from bench.memory.profile import peak_memory
 from bench.plugins.options import configure, option_values
 from bench.runner.finish import finish
 from bench.runner.global_state import preserve_global_state
-from bench.runner.method_call import Findings, call_method, detach_result
+from bench.runner.method_call import Findings, call_method, detach_result, number_channels
 from bench.runner.plain_network import make_probes
 from bench.runner.referee import HOOKS
 from bench.surgery.compactors import insert_compactors
@@ -58,6 +59,7 @@ from bench.training.trainer import TaskTrainer
 RATIOS = (0.7, 0.9, 0.6)
 OTHER_RATIO = 0.8
 MIDDLE, LEAST = 0, 2  # indices of RATIOS
+MULTIPLE = 4  # of channels
 MAX_OUTCOMES = 10  # of a sweep that does not end
 SEED = 0
 DATA = "embedded"
@@ -137,6 +139,11 @@ class MethodEvidence:
         return Budget(int(RATIOS[MIDDLE] * peak_bytes), SHAPE, "eager")
 
     @cached_property
+    def multiple_budget(self) -> Budget:
+        """A budget that asks for multiples of channels."""
+        return replace(self.budgets[MIDDLE], channel_multiple=MULTIPLE)
+
+    @cached_property
     def sweep_call(self) -> MethodCall:
         """One sweep over the three budgets."""
         return self._run(self._sweep(self.budgets), self._make_trainer(), is_sweep=True)
@@ -189,6 +196,11 @@ class MethodEvidence:
     def eager_call(self) -> MethodCall:
         """prune() for a budget of the other convention."""
         return self._run(self._prune(self.eager_budget), self._make_trainer())
+
+    @cached_property
+    def multiple_call(self) -> MethodCall:
+        """prune() for a budget that asks for multiples of channels."""
+        return self._run(self._prune(self.multiple_budget), self._make_trainer())
 
     @cached_property
     def probes(self) -> list[Tensor]:
@@ -262,6 +274,7 @@ class MethodEvidence:
                     for budget, outcome in islice(call(watch.network, watched), MAX_OUTCOMES):
                         if isinstance(outcome, Pruned) and isinstance(outcome.model, nn.Module):
                             outcome = detach_result(outcome, trainer)
+                            outcome = number_channels(outcome, self.network, budget)
                         outcomes.append((budget, outcome))
                         costs.append(trainer.meter.cost())
                         self._note(watch.find(), is_sweep)

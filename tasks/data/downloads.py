@@ -4,7 +4,7 @@ Addresses, sizes and checksums are those that others have published; the comment
 who. No checksum is of our own making: where none is published, what arrived is printed.
 """
 
-from bench.contract import Download, RemoteFile
+from bench.files.remote_files import Download, RemoteFile
 
 HUGGING_FACE = "https://huggingface.co/datasets"
 ETH = "https://data.vision.ee.ethz.ch/cvl/DIV2K"

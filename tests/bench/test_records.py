@@ -89,7 +89,7 @@ def test_entries_that_came_later_are_not_in_the_key_of_cells_without_them() -> N
         for name, value in asdict(CELL).items()
         if not name.startswith(("label", "backbone_f", "backbone_s", "run_options"))
     }
-    del old["data"], old["recipe"]["averaging"]
+    del old["data"], old["recipe"]["averaging"], old["recipe"]["channel_multiple"]
     assert digest({"schema": SCHEMA} | old) == CELL.key
     assert "backbone_source" not in RECORD.to_json()["cell"]
 
@@ -129,6 +129,12 @@ def test_only_matched_compute_has_matched_steps(compute: str, steps: int) -> Non
     assert cell.effective_recipe == replace(CELL.recipe, matched_steps=steps)
 
 
+def test_methods_count_the_least_width_in_blocks() -> None:
+    cell = replace(CELL, recipe=replace(CELL.recipe, channel_multiple=4, min_width=6))
+    assert cell.effective_recipe.min_width == 2
+    assert cell.key != replace(CELL, recipe=replace(cell.recipe, channel_multiple=1)).key
+
+
 def test_a_digest_is_the_same_on_every_machine() -> None:
     assert digest({"b": 1, "a": [1.5, "x"]}) == hashlib.sha256(b'{"a":[1.5,"x"],"b":1}').hexdigest()
 
@@ -138,7 +144,7 @@ def test_a_label_that_is_read_cannot_command_a_terminal() -> None:
     assert Cell.from_json(stored).label == "a?[2J?b"
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe(averaging=0.9)])
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(averaging=0.9), Recipe(channel_multiple=4)])
 def test_a_cell_survives_json(recipe: Recipe) -> None:
     cell = replace(CELL, recipe=recipe, run_options={"tiles": True, "halo": 8})
     again = Cell.from_json(json.loads(json.dumps(cell.to_json())))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.contract import Download, RemoteFile
 from bench.files.download import Arrived
+from bench.files.remote_files import Download, RemoteFile
 from bench.plugins.registry import TASKS
 
 CHECK = ["data", "check", "embedded", "--task", "fake"]

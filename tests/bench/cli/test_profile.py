@@ -150,3 +150,17 @@ def test_profile_shows_nafnet_with_its_gates(capsys: pytest.CaptureFixture[str])
     # convolution of the first block of a level of 8 channels.
     assert profile["peak_bytes"] == (8 + 2 * 16 + 3) * 4 * 64 * 64
     assert "spatial.2" in profile["peak_step"]
+
+
+def test_the_offsets_of_an_arena_are_written_and_its_bytes_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.json"
+    words = ["profile", "unet", "--width", "4", "--shape", "1x3x64x64", "--top", "1"]
+    assert main([*words, "--arena", str(plan), "--alignment", "256"]) == 0
+    written = json.loads(plan.read_text())
+    greedy, best = written["arenas"]
+    assert (greedy["strategy"], best["strategy"]) == ("greedy_by_size", "best_fit")
+    assert all(place["offset"] % 256 == 0 for place in greedy["placements"])
+    printed = capsys.readouterr().out
+    assert f"arena, greedy_by_size: 0.2 MiB ({greedy['bytes']:,} bytes), 0.0% above the" in printed

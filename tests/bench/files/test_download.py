@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.contract import Download, RemoteFile
 from bench.errors import ConfigError, DiskError
 from bench.files.download import Arrived, download
+from bench.files.remote_files import Download, RemoteFile
 from tests.bench.files.test_unpack import FILES, make_archive, read_folder
 
 

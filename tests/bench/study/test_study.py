@@ -152,6 +152,7 @@ def test_a_label_does_not_change_the_key_and_an_option_does(study):
         ("recipe.pretrain_rate=1e31", "above"),
         ("recipe.pretrain_halvings=1001", "at most 1,000"),
         ("recipe.averaging=1.0", "too large"),
+        ("recipe.channel_multiple=3", "channel_multiple = 3; it must be one of 1, 2, 4, 8, 16"),
         ("seeds=[4294967296]", "not a whole number from 0 to 4294967295"),
         ("seeds=[99999999999999999999]", "a number is above"),
         ("measured_at=1x3x65537x8", "is too large"),

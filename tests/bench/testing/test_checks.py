@@ -42,7 +42,7 @@ class Right(Method):
         widths = uniform_widths(analysis, budget, trainer.recipe.min_width)
         kept = analysis.select_kept(channel_norms(model, analysis.layout), widths)
         return Pruned(
-            remove_channels(model, kept, budget.input_shape),
+            remove_channels(model, kept, budget.input_shape, analysis.layout),
             kept=kept,
             trace=(TraceStep(analysis.peak_model.peak_bytes(widths), widths),),
         )
@@ -202,6 +202,12 @@ class TooLarge(Right):
         return super().prune(
             model, replace(budget, peak_bytes=int(1.1 * budget.peak_bytes)), trainer
         )
+
+
+@dataclass(frozen=True)
+class IgnoresMultiples(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        return super().prune(model, replace(budget, channel_multiple=1), trainer)
 
 
 @dataclass(frozen=True)
@@ -468,6 +474,7 @@ BROKEN = [
         "output (1, 3, 62, 62); the unpruned one gives (1, 3, 64, 64)",
     ),
     (TooLarge, "fits the budget", "missed its budget: the planned peak is"),
+    (IgnoresMultiples, "keeps channel multiples", "number them as `analyse_network` does"),
     (PlansAlways, "heeds the convention", "missed its budget: the eager peak is"),
     (NamesOthers, "names what it kept", "kept must say what was removed"),
     (Hoards, "is really smaller", "it has 1"),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.contract import Download
 from bench.files.download import file_name
+from bench.files.remote_files import Download
 from bench.files.unpack import is_archive
 from bench.study.catalogue import list_downloads
 from tasks.data.clean import TEST_SETS
