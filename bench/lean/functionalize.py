@@ -121,11 +121,11 @@ def _make_out_of_place(traced: GraphModule, node: Node) -> bool:
 
 def _call_pooling_layer(traced: GraphModule, node: Node) -> None:
     """Rewrite F.max_pool2d(x, 2) as nn.MaxPool2d(2)(x)."""
-    given = dict(zip(("input", *POOLING_ARGUMENTS), node.args, strict=False)) | node.kwargs
-    layer = nn.MaxPool2d(**{name: given[name] for name in POOLING_ARGUMENTS if name in given})  # type: ignore[arg-type]
+    given: dict[str, Any] = dict(node.kwargs)
+    given |= dict(zip(("input", *POOLING_ARGUMENTS), node.args, strict=False))
+    node.args, node.kwargs = (given.pop("input"),), {}
     node.op, node.target = "call_module", f"{node.name}_layer"
-    node.args, node.kwargs = (given["input"],), {}
-    traced.add_submodule(node.target, layer)
+    traced.add_submodule(node.target, nn.MaxPool2d(**given))
 
 
 def _pass_inplace_by_name(node: Node) -> None:

@@ -205,3 +205,18 @@ def test_a_network_with_attention_is_pruned_saved_and_loaded(method: str, tmp_pa
     with torch.inference_mode():
         assert torch.equal(saved.load(tmp_path / "small")(photo), result.model(photo))
         assert network(photo).shape == photo.shape
+
+
+def test_a_recipe_may_ask_for_multiples_of_channels(network: nn.Module) -> None:
+    kept = [
+        prune_on_fake_task(network, "uniform", 0.8, recipe={"channel_multiple": multiple}).kept
+        for multiple in (1, 4)
+    ]
+    assert [len(each["first"]) for each in kept] == [5, 4]
+
+
+def test_a_method_that_passes_over_the_blocks_is_told_how_to_number_them(
+    network: nn.Module,
+) -> None:
+    with pytest.raises(PluginError, match=r"blocks \[0, 1, 2, 3\] of 'first', which has 2 of 4"):
+        prune_on_fake_task(network, Halves(), 0.9, recipe={"channel_multiple": 4})
