@@ -89,6 +89,8 @@ def test_the_sentences_below_the_table_are_those_of_the_records() -> None:
 
 
 def _format_psnr(row: dict[str, str]) -> str:
+    if not row["psnr_db"]:
+        return row["status"]
     half_width = f" ± {float(row['psnr_db_half95']):.2f}" if row["psnr_db_half95"] else ""
     return f"{float(row['psnr_db']):.2f}{half_width}"
 

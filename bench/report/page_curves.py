@@ -80,6 +80,7 @@ def time_charts(panel: Sequence[Row], styles: Styles) -> dict[str, Any] | None:
             )
             for label in labels
         ],
+        y_axis=quality_axis([row["psnr_db"] for row in panel]),
         level=next((row["psnr_db"] for row in panel if is_reference(row)), None),
         front=sorted((place(row), row["psnr_db"]) for row in compress(panel, is_on_front)),
     )

@@ -3,9 +3,6 @@
 The plan is what `to_edge(...).to_executorch()` writes into a program without delegates: greedy by
 size, in shared objects (executorch.exir.memory_planning). Of the operators nothing works in place,
 and a concat is copied; static views need no memory. Inputs and outputs are in the arena.
-
-The package pins other versions of torch's companions than prunebench needs; it is installed beside
-them with `pip install --no-deps`, see docs/memory-model.md.
 """
 
 from collections.abc import Sequence
