@@ -25,7 +25,7 @@ from bench.runtimes.onnx_form import plain_copy, random_inputs
 from bench.units import as_shapes, format_shape
 
 SIDES = (256, 512, 768)  # pixels of the square images of a slope
-TOLERANCE = 1e-4  # of the largest output
+TOLERANCE = 1e-3  # of the largest output: convolutions by Winograd round more than direct ones
 LINEAR = 0.02  # share of the largest peak by which the slope may miss a size, without a warning
 PASSES = 3  # that are timed
 BLOCK_BYTES = "65536"  # the allocator gives back blocks of this size
