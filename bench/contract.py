@@ -231,7 +231,13 @@ class NoTrainer:
 
     recipe = Recipe()
     seed = 0
-    device = "cpu"
+
+    @property
+    def device(self) -> torch.device:
+        """Where methods compute."""
+        from torch import device
+
+        return device("cpu")
 
     def branch(self) -> AbstractContextManager[None]:
         """Do nothing: no random number is drawn and no cost is counted."""

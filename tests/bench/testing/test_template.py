@@ -35,7 +35,7 @@ def test_the_written_test_passes_in_an_empty_folder(tmp_path: Path) -> None:
     assert (method, test) == (tmp_path / "new/my_own.py", tmp_path / "new/test_my_own.py")
     done = run_pytest(test)
     assert done.returncode == 0, done.stdout
-    assert "27 passed" in done.stdout
+    assert "28 passed" in done.stdout
 
 
 def test_the_written_files_are_tidy_and_import_the_front_door_only(tmp_path: Path) -> None:
