@@ -18,7 +18,7 @@ from bench.memory.profile import count_macs, peak_memory
 from bench.surgery.analysis import analyse_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.least_squares import layer_outputs, update_weights
-from bench.surgery.remove import remove_channels
+from bench.surgery.remove import cut_copy
 from bench.surgery.width_search import uniform_widths
 from bench.tiling.largest import largest_tile
 from bench.tiling.plan import Executor, list_levels, single_shape
@@ -119,7 +119,7 @@ def prune_uniformly(model: nn.Module, budget: Budget, crops: Tensor | None = Non
     analysis = analyse_network(model, budget)
     widths = uniform_widths(analysis, budget, min_width=1)
     kept = analysis.select_kept(channel_norms(model, analysis.layout), widths)
-    smaller = remove_channels(model, kept, budget.input_shape, analysis.layout)
+    smaller, _ = cut_copy(model, analysis.layout, kept)  # the chosen one is pruned anew, and verified
     if crops is not None:
         update_weights(smaller, kept, analysis.layout, layer_outputs(model, crops), crops)
     return smaller
