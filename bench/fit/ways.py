@@ -119,7 +119,8 @@ def prune_uniformly(model: nn.Module, budget: Budget, crops: Tensor | None = Non
     analysis = analyse_network(model, budget)
     widths = uniform_widths(analysis, budget, min_width=1)
     kept = analysis.select_kept(channel_norms(model, analysis.layout), widths)
-    smaller, _ = cut_copy(model, analysis.layout, kept)  # the chosen one is pruned anew, and verified
+    # Not verified: the chosen network is pruned anew.
+    smaller, _ = cut_copy(model, analysis.layout, kept)
     if crops is not None:
         update_weights(smaller, kept, analysis.layout, layer_outputs(model, crops), crops)
     return smaller
