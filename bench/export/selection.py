@@ -64,8 +64,7 @@ def select_network(
             )
         return SelectedNetwork(folder.name, saved.load(folder), measured_at)
     store = Store(folder)
-    records = [record for record in store.records() if store.model_folder(record.key).is_dir()]
-    record = _select_record(records, folder, row, ratio, seed)
+    record = _select_record([record for record, _ in store.networks()], folder, row, ratio, seed)
     name = f"{record.cell.label}, ratio {record.cell.ratio:g}, seed {record.cell.seed}"
     return SelectedNetwork(
         name,

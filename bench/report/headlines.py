@@ -22,7 +22,7 @@ def describe_answers(section: Sequence[Row]) -> list[str]:
     answers = []
     for ratio, block in groupby(section, key=lambda row: row["ratio"]):
         rows = [row for row in block if ratio < 1]
-        pruned = _describe_answer(ratio, [row for row in rows if not _runs_otherwise(row)])
+        pruned = _describe_answer(ratio, rows)
         otherwise = _describe_run(ratio, [row for row in rows if _runs_otherwise(row)])
         answers.append(f"{pruned} {otherwise}".strip())
     return [answer for answer in answers if answer]

@@ -64,13 +64,10 @@ def _find_networks(folder: Path) -> list[tuple[Record, Path]]:
             )
         return [(record, folder)]
     store = Store(folder)
-    networks = [(record, store.model_folder(record.key)) for record in store.records()]
-    found = [
-        (record, path) for record, path in networks if record.status == "done" and path.is_dir()
-    ]
+    found = [(record, path) for record, path in store.networks() if record.status == "done"]
     if not found:
         raise ConfigError(
-            f"{folder} holds {len(networks)} records and no network; give the folder of a run on "
-            "this machine, by default results/runs/STUDY"
+            f"{folder} holds {len(store.records())} records and no network; give the folder of a "
+            "run on this machine, by default results/runs/STUDY"
         )
     return found

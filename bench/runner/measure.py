@@ -53,9 +53,8 @@ def measure_run(
         ConfigError: an executor does not run on the device, or the only one not the network.
     """
     protocols = {executor: measurement_protocol(executor, device) for executor in executors}
-    for record in store.records():
-        folder = store.model_folder(record.key)
-        if record.status != "done" or record.cell.run_options or not folder.is_dir():
+    for record, folder in store.networks():
+        if record.status != "done" or record.cell.run_options:
             continue
         # All executors on one network in turn, so that a busy machine is equally busy for all.
         for executor, protocol in protocols.items():

@@ -123,6 +123,11 @@ class Store:
             return [replace(record, cell=cell) for cell, record in pairs if record is not None]
         return self._read_all(self._stored_keys())
 
+    def networks(self) -> list[tuple[Record, Path]]:
+        """Return the records whose network is stored, each with the folder of its network."""
+        pairs = [(record, self.model_folder(record.key)) for record in self.records()]
+        return [(record, folder) for record, folder in pairs if folder.is_dir()]
+
     def other_records(self) -> list[Record]:
         """Return the whole records of cells that the study does not have, sorted as by `records`.
 
