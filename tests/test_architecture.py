@@ -63,8 +63,7 @@ ADAPTERS = {
     ),
     "torch.export": (
         "bench/graph/tracing.py",
-        "bench/runtimes/executorch.py",
-        "bench/runtimes/onnx_form.py",
+        "bench/runtimes/",
     ),
     "torch_pruning": ("bench/surgery/remove.py", "bench/surgery/torch_pruning_importance.py"),
     "safetensors": ("bench/files/tensors.py",),

@@ -23,6 +23,7 @@ DISTRIBUTION = {
     "sklearn": "scikit-learn",
     "PIL": "pillow",
     "torch_pruning": "torch-pruning",
+    "tvm": "apache-tvm",
 }
 
 

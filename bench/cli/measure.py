@@ -13,7 +13,18 @@ from bench.errors import ConfigError
 NAME = "measure"
 HELP = "run saved networks; print their memory and seconds per image"
 EXAMPLE = "prunebench measure results/runs/table1 --executor pytorch --executor mnn"
-EXECUTORS = ("pytorch", "lean", "onnx", "executorch", "onnxsim", "mnn", "openvino")
+EXECUTORS = (
+    "pytorch",
+    "lean",
+    "onnx",
+    "executorch",
+    "onnxsim",
+    "mnn",
+    "iree",
+    "ncnn",
+    "openvino",
+    "tvm",
+)
 ALL = "all"
 Row = tuple[str, str, str]  # network, executor, what was measured
 

@@ -24,6 +24,7 @@ from bench.files.log import LOG
 from bench.runtimes.onnx_form import plain_copy, random_inputs
 from bench.units import as_shapes, format_shape
 
+SMALL = 32  # pixels of the side of an image on which outputs are compared where no time is taken
 SIDES = (256, 512, 768)  # pixels of the square images of a slope
 TOLERANCE = 1e-3  # of the largest output: convolutions by Winograd round more than direct ones
 LINEAR = 0.02  # share of the largest peak by which the slope may miss a size, without a warning
@@ -53,6 +54,11 @@ with open(folder + "/result.json", "w") as result:
     json.dump([int(peak_bytes), statistics.median(seconds) if seconds else None], result)
 """
 Write = Callable[[nn.Module, tuple[Shape, ...], Path], None]  # a network as a file of the runtime
+
+
+def crop_shapes(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """Return (N, C, H, W) of small images, for a runtime whose kernels are slow."""
+    return tuple((n, c, min(h, SMALL), min(w, SMALL)) for n, c, h, w in shapes)
 
 
 @dataclass(frozen=True)

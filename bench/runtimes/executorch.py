@@ -16,7 +16,7 @@ from torch import nn
 from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
 from bench.graph.source_location import first_line
-from bench.runtimes.child_run import ChildRunner
+from bench.runtimes.child_run import ChildRunner, crop_shapes
 from bench.runtimes.onnx_form import plain_copy, random_inputs, root_cause, silence_exporters
 from bench.runtimes.runtime import MemoryPlan, PlannedTensor, Planner
 from bench.units import as_shapes
@@ -28,7 +28,6 @@ def load(path, inputs, threads):
     method = Runtime.get().load_program(path).load_method("forward")
     return lambda inputs: method.execute([*map(torch.from_numpy, inputs)]), None
 """
-SMALL = 32  # pixels of the side of an image on which outputs are compared
 
 
 class ExecuTorch(Planner):
@@ -38,8 +37,7 @@ class ExecuTorch(Planner):
 
     def measure(self, model: nn.Module, shape: Inputs) -> tuple[int, float | None]:
         """Return the planned peak. The outputs are compared on a small image."""
-        small = tuple((n, c, min(h, SMALL), min(w, SMALL)) for n, c, h, w in as_shapes(shape))
-        ChildRunner("ExecuTorch", LOAD, _write_program).run(model, small)
+        ChildRunner("ExecuTorch", LOAD, _write_program).run(model, crop_shapes(as_shapes(shape)))
         return self.plan(model, shape).peak_bytes, None
 
     def plan(self, model: nn.Module, shape: Inputs) -> MemoryPlan:

@@ -35,7 +35,10 @@ RUNTIMES = {
     "executorch": RuntimePackage("ExecuTorch", "executorch", ("executorch", "torchao", "ruamel")),
     "onnxsim": RuntimePackage("onnxsim", "onnxsim", ("onnxsim", *ONNX)),
     "mnn": RuntimePackage("MNN", "mnn", ("MNN", *ONNX)),
+    "iree": RuntimePackage("IREE", "iree-base-compiler", ("iree", *ONNX)),
+    "ncnn": RuntimePackage("ncnn", "ncnn", ("ncnn", "pnnx")),
     "openvino": RuntimePackage("OpenVINO", "openvino", ("openvino", *ONNX)),
+    "tvm": RuntimePackage("TVM", "apache-tvm", ("tvm",)),
 }
 PLANNERS = ("executorch", "onnxsim")  # those that are conventions
 
