@@ -1,7 +1,8 @@
 """MNN on the CPU, converted from ONNX: the memory that a session reports after it was resized.
 
 Its figure includes the weights, which the slope over the sizes of the image leaves out. Channels
-lie in packs of four, so a width of 5 costs as much as 8.
+lie in packs of what a vector register holds: eight with AVX2, four on ARM. So a width of 5 costs as
+much as 8.
 
 Only the converter's own extension module is called: the package MNN.tools around it installs
 another package by itself and reports conversions to a server.

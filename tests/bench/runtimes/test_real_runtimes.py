@@ -13,6 +13,7 @@ differ from ours, a rule says why:
 from collections import Counter
 
 import pytest
+from torch import nn
 
 from bench.contract import Budget
 from bench.errors import ConfigError
@@ -64,6 +65,20 @@ def test_a_runtime_computes_the_same_and_needs_at_least_what_is_planned(runtime:
     measured = measure_network(unet(8), LARGER, runtime)
     assert measured["peak_bytes"] >= 0.95 * peak_memory(unet(8), LARGER)
     assert RUNTIMES[runtime].title in measured["on"]
+
+
+def test_mnn_takes_what_is_planned_for_multiples_of_eight_and_no_less_for_widths_between() -> None:
+    if "mnn" not in installed_runtimes():
+        pytest.skip("needs pip install 'prunebench[mnn]'")
+    peaks = {}
+    for width in (5, 8, 16):
+        ends = ((3, width), (width, width), (width, 3))
+        chain = nn.Sequential(*(nn.Conv2d(*each, 3, padding=1) for each in ends))
+        peaks[width] = measure_network(chain, LARGER, "mnn")["peak_bytes"]
+    image_bytes = 4 * 64 * 64
+    assert peaks[16] == pytest.approx(2 * 16 * image_bytes, rel=0.02)
+    assert peaks[8] == pytest.approx(2 * 8 * image_bytes, rel=0.02)
+    assert peaks[5] == pytest.approx(peaks[8], rel=0.02)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
