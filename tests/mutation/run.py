@@ -4,24 +4,29 @@
 
 Each change of mutants.toml is made in a copy of the tracked files, and its tests run until the
 first one fails. A change that no test notices has survived: either a test is missing, or the code
-that it breaks is not needed.
+that it breaks is not needed. The table names the test that failed; it runs first the next time.
 """
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("mutants.toml")
+RECORD = ROOT / "results/reference/mutation/mutants.md"
 PYTEST_FAILED = 1  # exit status; others say that no test ran
 TIMEOUT_SECONDS = 900
+FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.*?)(?: - .*)?$", re.MULTILINE)
+ROW = re.compile(r"^\| killed \| `(.*)` \| `(tests/.*)` \|", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -79,28 +84,60 @@ def copy_repository(target: Path) -> None:
         shutil.copy2(ROOT / name, target / name)
 
 
-def run_tests(root: Path, tests: tuple[str, ...]) -> int:
-    """Run tests in a copy of the repository until one fails; return pytest's exit status."""
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests]
+def run_tests(root: Path, tests: Iterable[str]) -> tuple[int, str]:
+    """Run tests in a copy of the repository until one fails.
+
+    Returns:
+        pytest's exit status; the test that failed, "" if none did or its name is not known.
+    """
+    command = [sys.executable, "-m", "pytest", "-x", "-rfE", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
-            command, cwd=root, env=environment, capture_output=True, timeout=TIMEOUT_SECONDS
+            command,
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return PYTEST_FAILED  # a change that never ends is noticed
-    return done.returncode
+        return PYTEST_FAILED, ""  # a change that never ends is noticed
+    failed = FAILED.search(done.stdout)
+    return done.returncode, failed[1] if failed else ""
 
 
-def describe_result(mutant: Mutant, status: int, seconds: float) -> str:
+def find_noticing(mutant: Mutant, root: Path, known: Iterable[str]) -> tuple[int, str]:
+    """Run the tests that noticed the change before, and all if these do not; see `run_tests`."""
+    for test in known:
+        status, failed = run_tests(root, [test])
+        if status == PYTEST_FAILED and failed:
+            return status, failed
+    return run_tests(root, mutant.tests)
+
+
+def describe_result(mutant: Mutant, status: int, failed: str, seconds: float) -> str:
     """Return a row of the table."""
     results = {PYTEST_FAILED: "killed", 0: "**survived**"}
     result = results.get(status, f"no result: pytest ended with status {status}")
-    name = mutant.name.replace("|", "\\|")
-    return f"| {result} | `{name}` | {seconds:.0f} |"
+    test = f"`{_escape(failed)}`" if failed else "-"
+    return f"| {result} | `{_escape(mutant.name)}` | {test} | {seconds:.0f} |"
 
 
-def run_all(mutants: list[Mutant]) -> list[str]:
+def read_noticing(table: Path) -> dict[str, list[str]]:
+    """Return change -> tests that noticed it, from a table that an earlier run has written."""
+    noticing: dict[str, list[str]] = {}
+    for name, test in ROW.findall(table.read_text("utf-8") if table.exists() else ""):
+        noticing.setdefault(name.replace("\\|", "|"), []).append(test.replace("\\|", "|"))
+    return noticing
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def run_all(mutants: list[Mutant], known: Mapping[str, list[str]]) -> list[str]:
     """Try all mutants, print a line for each, and return the lines of a table."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -109,13 +146,14 @@ def run_all(mutants: list[Mutant]) -> list[str]:
         for mutant in mutants:
             before = mutant.apply(root)
             start = perf_counter()
-            status = run_tests(root, mutant.tests)
+            status, failed = find_noticing(mutant, root, known.get(mutant.name, ()))
             (root / mutant.file).write_text(before)
-            rows.append(describe_result(mutant, status, perf_counter() - start))
+            rows.append(describe_result(mutant, status, failed, perf_counter() - start))
             print(rows[-1], flush=True)
     killed = sum(row.startswith("| killed") for row in rows)
     score = f"{killed} of {len(rows)} mutants are killed: {killed / len(rows):.0%}"
-    return [score, "", "| result | change | seconds |", "| --- | --- | ---: |", *rows]
+    head = ["| result | change | noticed by | seconds |", "| --- | --- | --- | ---: |"]
+    return [score, "", *head, *rows]
 
 
 def main() -> None:
@@ -125,7 +163,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table to this Markdown file")
     arguments = parser.parse_args()
     mutants = [mutant for mutant in read_mutants() if arguments.only in mutant.file]
-    lines = run_all(mutants)
+    lines = run_all(mutants, read_noticing(arguments.out or RECORD))
     print(lines[0])
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.run import ROOT, Mutant, describe_result, read_mutants
+from tests.mutation.run import (
+    ROOT,
+    Mutant,
+    describe_result,
+    find_noticing,
+    read_mutants,
+    read_noticing,
+)
 
 MUTANTS = read_mutants()
 
@@ -36,5 +43,30 @@ def test_a_text_that_stands_twice_is_refused(tmp_path: Path) -> None:
     ("status", "result"), [(1, "killed"), (0, r"\*\*survived\*\*"), (4, "no result: .* status 4")]
 )
 def test_the_result_is_that_of_pytest(status: int, result: str) -> None:
-    row = describe_result(Mutant("code.py", "a", "b", ()), status, 1.0)
-    assert re.fullmatch(rf"\| {result} \| `code.py: b` \| 1 \|", row)
+    row = describe_result(Mutant("code.py", "a", "b", ()), status, "", 1.0)
+    assert re.fullmatch(rf"\| {result} \| `code.py: b` \| - \| 1 \|", row)
+
+
+TESTS = """from code_of import add
+
+def test_zero():
+    assert add(0, 0) == 0
+
+def test_two():
+    assert add(1, 1) == 2
+"""
+
+
+def test_the_test_that_notices_a_change_is_named_and_tried_first_the_next_time(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "code_of.py").write_text("def add(a, b):\n    return a | b\n")
+    (tmp_path / "tests/test_code.py").write_text(TESTS)
+    mutant = Mutant("code_of.py", "a + b", "a | b", ("tests",))
+    status, failed = find_noticing(mutant, tmp_path, ["tests/test_code.py::test_zero"])
+    assert (status, failed) == (1, "tests/test_code.py::test_two")
+    table = tmp_path / "table.md"
+    table.write_text(describe_result(mutant, status, failed, 1.0))
+    assert read_noticing(table) == {"code_of.py: a | b": [failed]}
+    assert find_noticing(mutant, tmp_path, [failed]) == (1, failed)
