@@ -1,5 +1,7 @@
 """The pass over a graph that applies the channel rule of every operator."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from bench.channels.compute_rules import COMPUTE_RULES
@@ -70,12 +72,24 @@ def _propagate(graph: Graph, whole_heads: frozenset[str], single_heads: frozense
         flow.pin("it is an output of the network", flow.rows[name])
     for name in graph.shared:
         flow.pin(
-            f"'{name}' shares a weight with another layer",
+            _describe_sharing(name, graph.shared),
             flow.makes.get(name),
             flow.reads.get(name),
             flow.followers.get(name),
         )
     return flow
+
+
+def _describe_sharing(name: str, shared: Collection[str]) -> str:
+    """Return why a layer or weight stays whole, of those that share a weight."""
+    parent = name.rpartition(".")[0]
+    layer = parent if parent in shared else name
+    if layer != name or any(other.startswith(f"{name}.") for other in shared):
+        return (
+            f"the code of a forward uses a weight of '{layer}' beside the layer itself, as it does "
+            "where it merges branches for inference"
+        )
+    return f"'{name}' shares a weight with another layer"
 
 
 def _handle_sizes(flow: Flow, op: Op) -> None:

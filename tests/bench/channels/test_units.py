@@ -46,3 +46,19 @@ def test_a_unit_that_is_added_to_the_input_is_fixed() -> None:
 def test_a_layer_that_is_called_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="'conv' is called twice"):
         network_layout(_Shared()).check_prunable()
+
+
+class _ReadsWeight(nn.Module):
+    """Computes with the weight of a layer, as code does that merges branches for inference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x)) + self.first.weight.sum()
+
+
+def test_a_layer_whose_weight_the_code_uses_as_well_is_fixed_and_tells_so() -> None:
+    reasons = network_layout(_ReadsWeight()).fixed
+    assert "uses a weight of 'first' beside the layer itself" in reasons["first"]
