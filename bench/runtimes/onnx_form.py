@@ -55,8 +55,12 @@ def silence_exporters() -> Iterator[None]:
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
-    """Return a copy on the CPU, in float32 and eval mode."""
-    return deepcopy(model).cpu().float().eval()
+    """Return a copy on the CPU, in float32, contiguous and in eval mode.
+
+    A network that was trained or measured is in channels_last, which ExecuTorch's kernels refuse.
+    """
+    copy = deepcopy(model).cpu().float().eval()
+    return copy.to(memory_format=torch.contiguous_format)
 
 
 def to_static_onnx(model: nn.Module, shape: Inputs) -> Any:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from bench.contract import Shape
 from bench.errors import ConfigError
 from bench.runtimes import child_run
 from bench.runtimes.child_run import ChildRunner
+from bench.runtimes.onnx_form import plain_copy
 
 SHAPE = (1, 3, 8, 12)
 DOUBLES = """
@@ -48,3 +50,10 @@ def test_a_runtime_that_fails_says_why_in_one_line() -> None:
     fails = DOUBLES.replace("    factor", "    raise ValueError('no such operator')\n    factor")
     with pytest.raises(ConfigError, match=r"does not run Double at 1x3x8x12: .*no such operator"):
         ChildRunner("Numpy", fails, write).run(Double(), SHAPE)
+
+
+def test_a_runtime_gets_contiguous_weights_of_a_network_in_channels_last() -> None:
+    network = nn.Conv2d(3, 4, 3).double().to(memory_format=torch.channels_last).train()
+    plain = plain_copy(network)
+    assert next(plain.parameters()).is_contiguous() and not network.weight.is_contiguous()
+    assert next(plain.parameters()).dtype == torch.float32 and not plain.training
