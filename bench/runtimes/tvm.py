@@ -52,7 +52,8 @@ RUNTIME = TVM()
 
 
 def _write_exported(model: nn.Module, shapes: tuple[Shape, ...], path: Path) -> None:
-    torch.export.save(torch.export.export(model, random_inputs(shapes)), f"{path}.pt2")
+    with silence_exporters():
+        torch.export.save(torch.export.export(model, random_inputs(shapes)), f"{path}.pt2")
 
 
 def plan_storages(model: nn.Module, shape: Inputs) -> int:
