@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.errors import ConfigError
 from bench.files.checked_json import read_json_limited, read_limited
+from bench.records import Record
 from bench.report.frame import EQUAL_FIELDS, EQUAL_OPTIONS, competes, group_by
 from bench.report.note import parse_note
 from bench.report.records_file import read_records
@@ -97,6 +98,21 @@ def find_reference(what: str, study: str) -> Path:
         f"there are no results of study '{study}' in {' or '.join(map(str, folders))}; give "
         "--against a run folder of it or a .parquet file of the results page"
     )
+
+
+def load_records(path: Path) -> list[Record]:
+    """Return the records of a stored study, for a comparison photograph by photograph.
+
+    Raises:
+        ConfigError: they are damaged, or were not kept.
+    """
+    records = read_records(path).records if path.suffix == PARQUET else Store(path).records()
+    if not records:
+        raise ConfigError(
+            f"{path} has no records, only a table: it can be shown but not compared with; give "
+            "--against a run folder or a .parquet file of records"
+        )
+    return records
 
 
 def list_studies(folder: Path) -> list[Path]:
