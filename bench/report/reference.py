@@ -142,7 +142,7 @@ def open_reference(path: Path) -> Reference:
     note = _read_note(path / NOTE)
     if (path / "study.json").is_file() or (path / "records").is_dir():
         return Reference(Store(path), read_results(Store(path)), note)
-    rows = _read_rows(path / "table.json") if (path / "table.json").is_file() else []
+    rows = read_rows(path / "table.json") if (path / "table.json").is_file() else []
     return Reference(NamedStore(path, path.resolve().name), RunResults([], [], rows), note)
 
 
@@ -150,7 +150,7 @@ def _read_note(path: Path) -> str:
     return read_limited(path, MAX_NOTE_BYTES).decode(errors="replace") if path.is_file() else ""
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a table; those of older programs get their ranks, without intervals."""
     try:
         content = read_json_limited(path)
