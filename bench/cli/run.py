@@ -146,9 +146,8 @@ def _print_comparison(results: Any, fairness: list[str], new: list[Any]) -> None
     """Print each row beside each new one, photograph by photograph, and what is not equal."""
     from bench.report.significance import render_reference_comparison
 
-    keys = {record.key for record in new if not record.cell.is_reference}
-    labels = {record.cell.label: None for record in results.records if record.key in keys}
-    for label in labels:
+    count = sum(not record.cell.is_reference for record in new)  # they come last
+    for label in dict.fromkeys(record.cell.label for record in results.records[-count:]):
         print_lines(f"\n{render_reference_comparison(results, label)}")
     print_lines("\nIs the comparison fair?\n" + "\n".join(f"- {line}." for line in fairness))
 

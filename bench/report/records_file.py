@@ -88,6 +88,9 @@ def read_records(path: Path) -> StoredRecords:
         source = pa.BufferReader(read_limited(path, MAX_JSON_BYTES))
         file = pq.ParquetFile(source)
         about = json.loads((file.metadata.metadata or {})[METADATA])
+        sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)]
+        if sum(sizes) > MAX_JSON_BYTES:
+            raise ValueError(f"it unpacks to more than the {MAX_JSON_BYTES:,} bytes that are read")
         if about["schema"] != SCHEMA:
             raise ValueError(f"it is of schema {about['schema']}, and this program's is {SCHEMA}")
         texts = file.read([COLUMN])[COLUMN].to_pylist()
