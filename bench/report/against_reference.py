@@ -60,14 +60,15 @@ def _values(rows: Iterable[Mapping[str, Any]], name: str) -> set[str]:
 
 
 def join_reference(new: Sequence[Record], reference: Sequence[Record]) -> RunResults:
-    """Return the rows of the reference, at the seeds of the new records, and the new rows.
+    """Return the rows of the reference, at the seeds and ratios of the new ones, and the new rows.
 
     A new row whose label the reference has gets "(new)" behind it. The unpruned network is that of
     the reference.
     """
     pruned = [record for record in new if not record.cell.is_reference]
-    seeds = {record.cell.seed for record in pruned}
-    kept = [record for record in reference if record.cell.seed in seeds]
+    places = {(record.cell.ratio, record.cell.seed) for record in pruned}
+    places |= {(1.0, seed) for _, seed in places}
+    kept = [entry for entry in reference if (entry.cell.ratio, entry.cell.seed) in places]
     taken = {record.cell.label for record in kept}
     return collect_results([*kept, *(_relabel(record, taken) for record in pruned)])
 

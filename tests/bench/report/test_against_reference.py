@@ -39,9 +39,11 @@ def test_the_joint_rows_are_those_of_one_run_of_all() -> None:
     assert verdicts == [None, "worse", "worse", None]
 
 
-def test_only_the_seeds_of_the_new_row_are_compared() -> None:
-    joined = join_reference([entry for entry in NEW if entry.cell.seed == 1], STORED)
-    assert {row["seeds"] for row in joined.rows} == {1}
+def test_only_the_seeds_and_ratios_of_the_new_row_are_compared() -> None:
+    elsewhere = [scored_record("mosp", GAINS, seed, ratio=0.25) for seed in SEEDS]
+    new = [entry for entry in NEW if entry.cell.seed == 1]
+    joined = join_reference(new, [*STORED, *elsewhere])
+    assert {(row["ratio"], row["seeds"]) for row in joined.rows} == {(1.0, 1), (0.5, 1)}
 
 
 def test_a_label_of_the_reference_is_marked_as_new() -> None:
