@@ -84,6 +84,7 @@ ADAPTERS = {
     "skimage": ("tasks/metrics.py", "tasks/data/embedded.py"),
     "sklearn": ("tasks/metrics.py", "tasks/data/embedded.py"),
     "pandas": ("bench/report/frame.py",),
+    "pyarrow": ("bench/report/records_file.py",),
     "seaborn": ("bench/report/",),
     "matplotlib": ("bench/report/",),
     "jinja2": ("bench/report/page.py",),

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 
 from bench.cli.parser import add_json_argument, add_study_arguments, positive_integers
-from bench.cli.resolve import resolve_device, resolve_run_folder, resolve_study
+from bench.cli.resolve import narrow_study, resolve_device, resolve_run_folder, resolve_study
 from bench.cli.standard_output import prints_go_to_stderr
 
 NAME = "plan"
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     store = Store(resolve_run_folder(arguments))
     device = resolve_device(arguments)
     with prints_go_to_stderr():
-        study = resolve_study(arguments)
+        study = narrow_study(resolve_study(arguments), arguments)
         forecast = forecast_study(study, store, device=device, retry_failed=arguments.retry_failed)
     plan = make_plan(study, forecast, arguments.devices)
     tables = forecast_differences(study.cells(), store.records())

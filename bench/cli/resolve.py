@@ -44,6 +44,22 @@ def resolve_study(arguments: argparse.Namespace) -> Any:
     return study
 
 
+def narrow_study(study: Any, arguments: argparse.Namespace) -> Any:
+    """Return the study of the rows that --add names and of the unpruned network, with --against.
+
+    Without --against it is the study as it is.
+    """
+    if getattr(arguments, "against", None) is None:
+        return study
+    added = [row for text in arguments.add for row in parse_rows(text)]
+    if not added:
+        raise ConfigError(
+            "--against compares a new row with stored ones, and there is none; "
+            "name it, for example --add my_method.py"
+        )
+    return study.select_last_rows(len(added))
+
+
 def load_classes(path: str) -> list[tuple[str, Any]]:
     """Return the methods and tasks of a Python file, each with its kind.
 
@@ -117,11 +133,15 @@ def resolve_seconds(duration: str | None) -> float | None:
 
 
 def resolve_run_folder(arguments: argparse.Namespace) -> Path:
-    """Return the folder of --out, or results/runs/STUDY."""
+    """Return the folder of --out, or results/runs/STUDY; with --against one beside it.
+
+    New rows alone are another study: in the folder of the whole one they would replace it.
+    """
     from bench.study.study import study_path
 
     out: Path | None = arguments.out
-    return out or RUNS / study_path(arguments.study).stem
+    suffix = "_against" if getattr(arguments, "against", None) else ""
+    return out or RUNS / f"{study_path(arguments.study).stem}{suffix}"
 
 
 def resolve_progress(arguments: argparse.Namespace) -> Any:

@@ -13,6 +13,7 @@ from bench.cli.parser import (
     positive_number,
 )
 from bench.cli.resolve import (
+    narrow_study,
     resolve_device,
     resolve_progress,
     resolve_run_folder,
@@ -21,7 +22,7 @@ from bench.cli.resolve import (
 )
 from bench.cli.standard_output import prints_go_to_stderr
 from bench.cli.sync import copy_to_mlflow
-from bench.cli.table import add_wide_argument, print_results
+from bench.cli.table import add_wide_argument, print_lines, print_results
 from bench.errors import ConfigError
 
 NAME = "run"
@@ -55,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print what would run and for how long, and stop",
     )
+    parser.add_argument(
+        "--against",
+        metavar="reference|PATH",
+        help="train only the rows of --add, and compare them with stored results of the study: "
+        "those of results/reference, a run folder, or a .parquet file of records",
+    )
     add_time_limit_argument(parser)
     parser.add_argument(
         "--checkpoint-every",
@@ -74,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a study, print its table and write its page; return 1 if cells failed, else 0."""
+    from bench.report.against_reference import describe_fairness, join_reference
     from bench.report.page import write_page
     from bench.report.results import collect_results
     from bench.report.write_report import PAGE
@@ -87,7 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
     time_limit_seconds = resolve_seconds(arguments.time_limit)
     checkpoint_seconds = resolve_seconds(arguments.checkpoint_every)
     with prints_go_to_stderr():
-        study = resolve_study(arguments)
+        whole = resolve_study(arguments)
+        study = narrow_study(whole, arguments)
+        reference = _load_reference(arguments, study)
     store = Store(resolve_run_folder(arguments), checkpoint_seconds)
     # With Ray the nodes train; this machine checks the inputs and estimates the time.
     device = "auto" if arguments.executor == "ray" else arguments.device
@@ -102,9 +112,13 @@ def run(arguments: argparse.Namespace) -> int:
             progress=_add_tracker(progress, arguments, store),
             command=arguments.command_line,
         )
-    results = collect_results(records, store.cells())
+    results = (
+        join_reference(records, reference) if reference else collect_results(records, store.cells())
+    )
     print()
     print_results(results, [store], arguments.wide)
+    if reference:
+        _print_comparison(results, describe_fairness(records, reference, whole.cells()), records)
     print(f"\nPage: {write_page(store, results, store.folder / PAGE)}")
     print(f"Records and networks: {store.folder}")
     print(f"Tables and figures as files: prunebench report {store.folder}")
@@ -114,6 +128,28 @@ def run(arguments: argparse.Namespace) -> int:
     if failures:
         print(f"\nprunebench: {failures}; run them again with --retry-failed", file=sys.stderr)
     return int(bool(failures))
+
+
+def _load_reference(arguments: argparse.Namespace, study: Any) -> list[Any]:
+    """Return the stored records that --against names; [] without it. Nothing has been run yet."""
+    if arguments.against is None:
+        return []
+    from bench.report.against_reference import check_comparable
+    from bench.report.reference import find_reference, load_records
+
+    records = load_records(find_reference(arguments.against, study.name))
+    check_comparable(study.cells(), records)
+    return records
+
+
+def _print_comparison(results: Any, fairness: list[str], new: list[Any]) -> None:
+    """Print each row beside each new one, photograph by photograph, and what is not equal."""
+    from bench.report.significance import render_reference_comparison
+
+    count = sum(not record.cell.is_reference for record in new)  # they come last
+    for label in dict.fromkeys(record.cell.label for record in results.records[-count:]):
+        print_lines(f"\n{render_reference_comparison(results, label)}")
+    print_lines("\nIs the comparison fair?\n" + "\n".join(f"- {line}." for line in fairness))
 
 
 def _add_tracker(progress: Any, arguments: argparse.Namespace, store: Any) -> Any:

@@ -76,22 +76,22 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.ratio:
         results = select_ratios(results, arguments.ratio)
     if arguments.against is not None:
-        _print_lines(_render_comparison(results, arguments))
+        print_lines(_render_comparison(results, arguments))
     elif arguments.columns is not None:
-        _print_lines(render_columns(results, arguments.format, arguments.columns.split(",")))
+        print_lines(render_columns(results, arguments.format, arguments.columns.split(",")))
     elif arguments.format == TEXT:
         print_results(results, [] if arguments.all else stores, arguments.wide)
     elif arguments.format == LATEX and not arguments.wide:
         from bench.report.pivot import render_latex
 
-        _print_lines(render_latex(results))
+        print_lines(render_latex(results))
     else:
         from bench.report.table import render_table
 
-        _print_lines(render_table(results, arguments.format))
+        print_lines(render_table(results, arguments.format))
 
 
-def _print_lines(text: str) -> None:
+def print_lines(text: str) -> None:
     """Print lines without characters that command a terminal, as a stored text may have."""
     print("\n".join(map(printable, text.split("\n"))))
 
@@ -103,7 +103,7 @@ def print_results(results: Any, stores: list[Any], wide: bool) -> None:
     from bench.report.terminal_table import render_pivot
 
     if wide:
-        _print_lines(render_table(results))
+        print_lines(render_table(results))
     else:
         print(render_pivot(results, shutil.get_terminal_size().columns, sys.stdout.isatty()))
     for sentence in filter(None, map(describe_others, stores)):

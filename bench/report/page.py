@@ -8,7 +8,7 @@ how all was made. It can be written while a study runs, and then says what is mi
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ from bench.report.components import describe_components
 from bench.report.convention_agreement import describe_agreement
 from bench.report.frame import MAIN_METHOD, first_per_key
 from bench.report.headlines import describe_answers, describe_evidence
+from bench.report.note import Block
 from bench.report.page_chart import marker_paths
 from bench.report.page_memory import compare_memory
 from bench.report.pivot import build_pivot, render_latex
@@ -38,13 +39,36 @@ PROJECT = "https://github.com/prunebench/prunebench"
 Studies = Sequence[tuple[Store, RunResults]]
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What the page of a study shows beside its results if it is part of a site.
+
+    Args:
+        home: address of the overview.
+        records: address of the file of its records; "" if they were not kept.
+        age: sentences, without full stop, on what has changed since.
+        note: its provenance.
+    """
+
+    home: str = ""
+    records: str = ""
+    age: Sequence[str] = ()
+    note: Sequence[Block] = ()
+
+
 def write_page(store: Store, results: RunResults, path: Path) -> Path:
     """Write the page of a run folder; return the path."""
     return write_pages([(store, results)], path)
 
 
-def write_pages(studies: Studies, path: Path) -> Path:
+def write_pages(studies: Studies, path: Path, surroundings: Surroundings | None = None) -> Path:
     """Write one page of several run folders, one after the other; return the path."""
+    around = asdict(surroundings or Surroundings())
+    return write_html(path, TEMPLATE, page_content(studies) | {"around": around})
+
+
+def write_html(path: Path, template: str, values: Mapping[str, Any]) -> Path:
+    """Fill a template of this folder and write the file; return its path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -55,7 +79,7 @@ def write_pages(studies: Studies, path: Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["unit_name"] = pattern.format_unit
-    html = environment.get_template(TEMPLATE).render(page_content(studies))
+    html = environment.get_template(template).render(values)
     atomic.write(path, html.encode())
     return path
 

@@ -97,6 +97,15 @@ class Study:
             groups.setdefault(shared, []).append(cell)
         return [Job(tuple(group)) for group in groups.values()]
 
+    def select_last_rows(self, count: int) -> "Study":
+        """Return the study of its last rows, and of the unpruned network that they start from."""
+        unpruned = [
+            row
+            for row in self.rows[:-count]
+            if row.method == UNPRUNED and not row.run_options and not row.options.get("finetune")
+        ]
+        return replace(self, rows=(*unpruned, *self.rows[-count:]))
+
     @cached_property
     def _cells(self) -> tuple[Cell, ...]:
         sources = {row.method: method_source(METHODS.get(row.method)) for row in self.rows}

@@ -1,5 +1,7 @@
-"""Figures that are kept instead of written, so that tests can read them."""
+"""Figures that are kept instead of written, so that tests can read them; a real browser."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 from bench.report.style import RC
 
 MODULES = ("curve", "memory_figure", "skips", "crops_figure", "rank_figure")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture
@@ -30,3 +33,21 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     for name in MODULES:
         monkeypatch.setattr(f"bench.report.{name}.open_figure", keep_figure)
     return figures
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = os.environ.get("PRUNEBENCH_BROWSER") or next(
+        filter(None, map(shutil.which, BROWSERS)), None
+    )
+    if not path:
+        pytest.skip(
+            f"needs a browser: install one of {', '.join(BROWSERS)}, "
+            "or set PRUNEBENCH_BROWSER to its path"
+        )
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield running
+        running.close()

@@ -5,8 +5,6 @@ PRUNEBENCH_BROWSER names a Chromium; without it one is searched for, and the tes
 there is none.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -21,28 +19,9 @@ from bench.report.results import read_results
 from bench.study.store import Store
 from tests.bench.report.stored import PHOTO, make_store
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (1280, 390)
 MAX_BYTES = 4 * 2**20
 READY = "html[data-ready]"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = os.environ.get("PRUNEBENCH_BROWSER") or next(
-        filter(None, map(shutil.which, NAMES)), None
-    )
-    if not path:
-        pytest.skip(
-            f"needs a browser: install one of {', '.join(NAMES)}, "
-            "or set PRUNEBENCH_BROWSER to its path"
-        )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

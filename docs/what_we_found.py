@@ -1,0 +1,312 @@
+"""Write docs/what-we-found.md from results/reference: python docs/what_we_found.py.
+
+The words are here, every number is read from the stored results when the page is written.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bench.report.frame import competes
+from bench.report.headlines import describe_answers
+from bench.report.paper_comparison import add_paper_values
+from bench.report.reference import read_rows
+from bench.report.results_site import find_answers
+from bench.report.study_age import find_age
+
+PAGE = Path(__file__).with_name("what-we-found.md")
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+RATIOS = (0.75, 0.5, 0.25)
+PAPER_STEPS = 10**5  # more than any study here, fewer than 80 epochs of SIDD
+LONG, SHORT = "table1_embedded", "table1"
+RATE_COMMAND = "prunebench run table1 --seeds 0,1 --set recipe.tuning_rate=0.004"
+BATCH, STEPS, CLIP = "2", "1200", "0.1"  # of the trials of the rate
+Rows = Sequence[dict[str, Any]]
+
+
+def render_page() -> str:
+    """Return the page."""
+    long, short = load(LONG), load(SHORT)
+    parts = [HEAD, _reproduced(long), _not_reproduced(long, short), _why(long, short), _rest()]
+    return "\n".join(parts)
+
+
+def load(study: str) -> Rows:
+    """Return the stored rows of a study."""
+    return read_rows(REFERENCE / study / "table.json")
+
+
+def find(rows: Rows, label: str, ratio: float) -> dict[str, Any]:
+    """Return the one row of a label and a ratio."""
+    (row,) = [row for row in rows if (row["label"], row["ratio"]) == (label, ratio)]
+    return row
+
+
+def table(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    rules = ["---"] * len(headers)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headers, rules, *lines)) + "\n"
+
+
+def command(*lines: str) -> str:
+    """Return commands as a block."""
+    return "\n".join(["```", *lines, "```", ""])
+
+
+def interval(row: dict[str, Any], sign: int = 1) -> list[str]:
+    """Return difference to MOSP, interval and verdict of a row; with -1, of MOSP to it."""
+    low, high = sorted(sign * end for end in row["interval_db"])
+    return [f"{sign * row['difference_db']:+.2f}", f"{low:+.2f} to {high:+.2f}", row["verdict"]]
+
+
+HEAD = """# What we found
+
+*The paper's claim: at the same peak memory MOSP keeps the most quality.* This page says where its
+order of methods is reproduced here, where it is not, and which experiment shows why. It is written
+by `python docs/what_we_found.py`; every number is read from
+[the stored results](../results/reference), and the commands beside it make it again. Networks here
+are small and trained for minutes, so compare orders with the paper, not decibels
+([limits](results.md#limits)). *Older*: the study has another network, data or recipe today, so its
+command makes the stored numbers at the commit that its provenance names.
+"""
+
+
+def _reproduced(rows: Rows) -> str:
+    """Ranks in the paper and here, and how far both orders agree."""
+    paper = [row for row in add_paper_values(rows) if row["rank"] is not None]
+    labels = dict.fromkeys(row["label"] for row in paper)
+    ranks = {label: [find(paper, label, ratio) for ratio in RATIOS] for label in labels}
+    lines = [
+        [label, *(f"{row['paper_rank']} → {row['rank']}" for row in of_label)]
+        for label, of_label in sorted(
+            ranks.items(), key=lambda item: fmean(r["rank"] for r in item[1])
+        )
+    ]
+    taus = [find(paper, "MOSP", ratio) for ratio in RATIOS]
+    agreements = [
+        f"{row['kendall_tau']:.2f} ({row['kendall_interval'][0]:.2f} to "
+        f"{row['kendall_interval'][1]:.2f})"
+        for row in taus
+    ]
+    beyond = [row["ratio"] for row in taus if row["kendall_interval"][0] > 0]
+    return f"""
+## Where the paper's order is reproduced
+
+Rank in the paper → rank here among the paper's ten rows, U-Net of width 24 with three levels, 4,800
+steps after pruning, three seeds ([table](../results/reference/{LONG}/against_paper.md)).
+The last line is Kendall's tau of both orders, with its 95 % interval: 1 for the same order, 0 for
+chance.
+
+{table(["", *map(str, RATIOS)], [*lines, ["Kendall's tau", *agreements]])}
+{command(f"prunebench run {LONG}", f"prunebench table results/runs/{LONG} --against paper")}
+- MOSP has rank {_join(row["rank"] for row in taus)} at {_join(RATIOS)} of the peak.
+- The interval of tau excludes zero at {_join(beyond) if beyond else "no budget"}.
+- **Outer stride** (Table 2 of the paper; {_older("outer_strides")}):
+  {_quote("outer_strides/against_paper.md", "pairs of methods")}
+  (`prunebench run outer_strides`).
+"""
+
+
+def _not_reproduced(long: Rows, short: Rows) -> str:
+    """What differs from the paper: leads over MOSP, and the order after short training."""
+    compared = [row for row in long if row["verdict"] and competes(row)]
+    apart = [
+        f"'{row['label']}' at {row['ratio']:g} is {row['verdict']}, by "
+        f"{abs(row['difference_db']):.1f} dB"
+        for row in compared
+        if row["verdict"] != "level"
+    ]
+    leads = [
+        answer.ratio
+        for answer in find_answers(long)
+        if (answer.label, answer.verdict) == ("MOSP", "ahead")
+    ]
+    lead = f"a measurable lead at {_join(leads)}" if leads else "no lead that three seeds can show"
+    firsts = _join(dict.fromkeys(f"'{answer.label}'" for answer in find_answers(short)))
+    bullets = "\n".join(f"- {answer}" for answer in describe_answers(long))
+    answers = "\n".join(f"- {answer}" for answer in describe_answers(short))
+    return f"""
+## Where it is not
+
+**MOSP has {lead}.** Of {len(compared)} comparisons of other rows with MOSP,
+{len(apart)} {"is" if len(apart) == 1 else "are"} not level: {"; ".join(apart)}.
+
+{bullets}
+
+{command(f"prunebench run {LONG}", f"prunebench table results/runs/{LONG} --against MOSP")}
+**After short training {firsts} is first.** With 1,200 steps in place of 4,800, one seed, nothing
+tested ([table](../results/reference/{SHORT}/table.md)):
+
+{answers}
+
+{command(f"prunebench run {SHORT}", f"prunebench table results/runs/{SHORT} --against MOSP")}
+**The inner stride has no order** (Table 3; {_older("inner_strides")}):
+{_quote("inner_strides/against_paper.md", "pairs of methods")}
+(`prunebench run inner_strides`).
+"""
+
+
+def _why(long: Rows, short: Rows) -> str:
+    """The experiments: length, rate, parts of MOSP, tiles."""
+    scratch = [
+        (name, [find(rows, "uniform, scratch", ratio) for ratio in RATIOS])
+        for name, rows in (("1,200 steps, one seed", short), ("4,800 steps, three seeds", long))
+    ]
+    lengths = [[name, *(f"{-row['difference_db']:+.2f}" for row in rows)] for name, rows in scratch]
+    compactors = [
+        [f"{ratio:g}", *interval(find(long, "MOSP, no compactors", ratio), -1)] for ratio in RATIOS
+    ]
+    ways = [
+        [label, *(_run(find(long, label, ratio)) for ratio in RATIOS)]
+        for label in ("tiled", "half")
+    ]
+    columns = "label,ratio,psnr_db,relative_time"
+    return f"""
+## Which experiment shows why
+
+**Length of training.** MOSP minus uniform scaling from scratch, dB. The row from scratch has the
+whole pretraining of 10,000 steps on top, and MOSP gains on it as its own training grows:
+
+{table(["", *map(str, RATIOS)], lengths)}
+{command(f"prunebench run {SHORT}", f"prunebench run {LONG}")}
+**Rate of training.** MOSP minus slicing at 0.5 of the peak, {int(STEPS):,} steps, two seeds, on
+images held out from training ([trials](methods.md#training)): {_trial("0.002")} dB at a rate of
+2e-3, {_trial("0.004")} dB at 4e-3. The higher rate repairs what slicing has cut. Rows of these
+commands, scored on other images ([provenance](../results/reference/recipe/provenance.md)):
+
+{command("prunebench run table1 --seeds 0,1", f"{RATE_COMMAND} --out results/runs/rate")}
+**Compactors.** MOSP minus MOSP without compactors, 95 % interval over seeds and photographs:
+
+{table(["", "difference, dB", "95 % interval", "verdict"], compactors)}
+{command(f"prunebench table results/reference/{LONG} --against MOSP")}
+**Criterion and loop** ({_older("criteria")}).
+MOSP minus a row that lacks one part, dB, ± half of the 95 % interval over three seeds, on three
+photographs ([table](../results/reference/criteria/against_mosp.md)):
+
+{table(["what MOSP has and the other row has not", *map(str, RATIOS)], _parts())}
+{command("prunebench run criteria", "prunebench table results/runs/criteria --against mosp")}
+**Tiles.** At the same peak the network need not be pruned at all, where it can run in tiles or in
+fewer bits. PSNR in dB, and the time of an image as a share of the unpruned network's
+([when tiles hurt](which-to-use.md)):
+
+{table(["", *map(str, RATIOS)], ways)}
+{command(f"prunebench table results/reference/{LONG} --columns {columns}")}"""
+
+
+def _rest() -> str:
+    """Other tasks, the convention of memory, and what has no result."""
+    lines = [
+        [study, f"{answer.ratio:g}", f"{answer.label}, {answer.psnr} dB", answer.lead]
+        for study in ("table1_sr", "table1_low_light")
+        for answer in find_answers(load(study))
+    ]
+    stored = [row for path in sorted(REFERENCE.glob("*/table.json")) for row in read_rows(path)]
+    open_questions = {
+        "The paper's own schedule on SIDD (study `table1_paper`): days on a GPU.": any(
+            row["recipe"]["pretrain_steps"] >= PAPER_STEPS for row in stored
+        ),
+        "The claim on real noise, or on photographs that do not come with the dependencies.": any(
+            row["data"] != "embedded" for row in stored
+        ),
+        "Whether `mosp_joint` is better than MOSP.": any(
+            row["method"] == "mosp_joint" for row in stored
+        ),
+    }
+    unanswered = "\n".join(f"- {text}" for text, found in open_questions.items() if not found)
+    pairs = _quotes("conventions/table.md", "pairs of rows")
+    return f"""
+## Other tasks, and another ruler
+
+Super-resolution ({_older("table1_sr")}) and
+low light ({_older("table1_low_light")}), one seed, nothing
+tested; the best row of each budget, and its lead over MOSP, or MOSP's over the second best:
+
+{table(["study", "budget", "best row", "lead"], lines)}
+{command("prunebench run table1_sr", "prunebench run table1_low_light")}
+Budgets counted as eager memory in place of planned ({_older("conventions")}):
+
+{pairs}
+
+{command("prunebench run conventions")}
+## What has no stored result
+
+{unanswered}
+"""
+
+
+def _join(values: Iterable[object]) -> str:
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _older(study: str) -> str:
+    """Return how a study is older than today's; "as asked today" if it is not."""
+    rows = load(study)
+    sentence = find_age(study, rows).older or "as asked today"
+    return re.sub(r"^Older: today the study differs in ([^(]*\w).*", r"*older*: other \1", sentence)
+
+
+def _quotes(file: str, words: str) -> str:
+    """Return the bullets of a stored table that have some words."""
+    lines = (REFERENCE / file).read_text("utf-8").splitlines()
+    return "\n".join(line for line in lines if line.startswith("- ") and words in line)
+
+
+def _quote(file: str, words: str) -> str:
+    text = re.sub(r"^- Ratio [\d.]+: ", "", _quotes(file, words))
+    return text[0].lower() + text[1:]
+
+
+def _trial(rate: str) -> str:
+    """Return MOSP minus slicing at half of the peak, mean over the seeds of the trials."""
+    with (REFERENCE / "recipe" / "trials.csv").open(encoding="utf-8") as file:
+        lines = [
+            line
+            for line in csv.DictReader(file)
+            if (line["batch"], line["matched_steps"]) == (BATCH, STEPS)
+            and (line["max_gradient_norm"], line["tuning_curve"]) == (CLIP, "cosine")
+            and line["tuning_rate"] == rate
+            and (line["averaging"], line["ratio"]) == ("0", "0.5")
+        ]
+    means = {
+        label: fmean(float(line["psnr_db_leaves"]) for line in lines if line["label"] == label)
+        for label in ("mosp", "sliced")
+    }
+    return f"{means['mosp'] - means['sliced']:+.2f}"
+
+
+def _parts() -> list[list[str]]:
+    """Return MOSP minus rows that lack a part of it, from the stored comparison."""
+    text = (REFERENCE / "criteria" / "against_mosp.md").read_text("utf-8")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    cells = {(line[0], line[1]): line[3] for line in lines if len(line) > 3}
+    parts = {
+        "gradients, not norms, to choose channels": "mosp, l2",
+        "its loop and compactors, not one list of the peak step": "global L2, peak-aware, gradient",
+        "compactors": "mosp, no compactors",
+        "all of it, not a uniform share by norm": "uniform, sliced",
+        "all of it, not a uniform share by gradient": "uniform, gradient",
+    }
+    return [
+        [part, *(_negate(cells[label, f"{ratio:g}"]) for ratio in RATIOS)]
+        for part, label in parts.items()
+    ]
+
+
+def _negate(cell: str) -> str:
+    """Return "+0.35 ± 1.81" of "-0.35 ± 1.81"."""
+    value, plus_minus, half = cell.partition(" ± ")
+    return f"{-float(value):+.2f}{plus_minus}{half}"
+
+
+def _run(row: dict[str, Any]) -> str:
+    if row["psnr_db"] is None:
+        return str(row["status"])
+    return f"{row['psnr_db']:.2f}, {row['relative_time']:.2f}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render_page(), encoding="utf-8")

@@ -1,0 +1,124 @@
+"""The numbers on the pages about results are those of the stored results."""
+
+import json
+import re
+import runpy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.report.results import read_results
+from bench.study.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "results" / "reference"
+RESULTS = ROOT / "docs" / "results.md"
+Table = list[list[str]]
+
+
+@cache
+def rows(study: str) -> dict[tuple[str, float], dict[str, Any]]:
+    """(Label in lower case, ratio) -> row of the stored table of a study."""
+    content = json.loads((REFERENCE / study / "table.json").read_text("utf-8"))
+    return {(row["label"].lower(), row["ratio"]): row for row in content}
+
+
+def tables(heading: str) -> list[Table]:
+    """The tables below a heading of docs/results.md, as text without emphasis."""
+    text = RESULTS.read_text("utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    split = [
+        [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in block.splitlines()]
+        for block in blocks
+    ]
+    return [[head, *body] for head, _, *body in split]
+
+
+def format_psnr(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    if row["psnr_db"] is None:
+        return str(row["status"])
+    half = row.get("psnr_db_half95")
+    return f"{row['psnr_db']:.2f}" + (f" ± {half:.2f}" if half else "")
+
+
+@pytest.mark.parametrize(
+    ("heading", "studies"),
+    [
+        ("Every method as its paper has it", ["table1_embedded"]),
+        ("Equal short training", ["table1"]),
+        ("Other tasks and networks", ["table1_sr", "table1_low_light"]),
+        ("Long skips and compactors", ["compactors"]),
+    ],
+)
+def test_a_table_of_methods_and_budgets_is_that_of_its_study(
+    heading: str, studies: list[str]
+) -> None:
+    head, *lines = tables(heading)[0]
+    ratios = [float(found[0]) for cell in head[1:] if (found := re.findall(r"0\.\d+", cell))]
+    per_study = len(ratios) // len(studies)
+    assert len(lines) > 1 and ratios
+    for label, *cells in lines:
+        wanted = [
+            format_psnr(rows(studies[position // per_study]).get((label.lower(), ratio)))
+            for position, ratio in enumerate(ratios)
+        ]
+        assert cells[: len(ratios)] == wanted, label
+
+
+@pytest.mark.parametrize(("number", "study"), [(0, "outer_strides"), (1, "inner_strides")])
+def test_the_strides_are_those_of_their_study(number: int, study: str) -> None:
+    head, _, here = tables("Outer and inner stride")[number]
+    for name, cell in zip(head[1:], here[1:], strict=True):
+        of_name = f"of {name}" if name == "a channel" else name
+        label = f"{study.removesuffix('s').replace('_', ' ')} {of_name}"
+        assert cell == format_psnr(rows(study)[label, 0.5]), name
+
+
+def test_mosp_minus_the_better_uniform_row_is_what_the_records_say() -> None:
+    (lines,) = [table[1:] for table in tables("Every method as its paper has it")[1:]]
+    for ratio, difference, interval, verdict in lines:
+        uniform = [
+            rows("table1_embedded")[f"uniform, {name}", float(ratio)]
+            for name in ("scratch", "sliced")
+        ]
+        best = max(uniform, key=lambda row: row["psnr_db"])
+        low, high = sorted(-end for end in best["interval_db"])
+        assert difference == f"{-best['difference_db']:+.2f}"
+        assert (interval, verdict) == (f"{low:+.2f} to {high:+.2f}", best["verdict"])
+
+
+def test_the_parts_of_mosp_are_differences_of_the_stored_means() -> None:
+    head, *lines = tables("MOSP taken apart")[0]
+    assert len(lines) == 10
+    for _, pair, *cells in lines:
+        names = pair.lower().split(" \N{MINUS SIGN} ")
+        for ratio, cell in zip(head[2:], cells, strict=True):
+            means = [rows("criteria")[name, float(ratio)]["psnr_db"] for name in names]
+            assert float(cell.partition(" ± ")[0]) == pytest.approx(means[0] - means[1], abs=0.0051)
+
+
+def test_the_peaks_of_executors_are_those_of_the_stored_table() -> None:
+    stored = (REFERENCE / "executors" / "table.md").read_text("utf-8")
+    for _, *cells in tables("Executors")[0][1:]:
+        assert any(all(f" {cell} |" in line for cell in cells) for line in stored.splitlines()), (
+            cells
+        )
+
+
+def test_what_we_found_is_what_the_stored_results_say() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "what_we_found.py"))["render_page"]()
+    assert (ROOT / "docs" / "what-we-found.md").read_text("utf-8") == page, (
+        "run: python docs/what_we_found.py"
+    )
+
+
+@pytest.mark.parametrize(
+    "study", [path.parent.name for path in sorted(REFERENCE.glob("*/study.json"))]
+)
+def test_a_stored_table_is_that_of_the_stored_records(study: str) -> None:
+    stored = json.loads((REFERENCE / study / "table.json").read_text("utf-8"))
+    assert json.loads(json.dumps(read_results(Store(REFERENCE / study)).rows)) == stored
