@@ -197,7 +197,6 @@ class AutoSlim(SweepMethod):
         return slimmable
 
 
-
 class PathErrors:
     """Measures the criterion at widths that shrink along a path, on the same crops.
 
