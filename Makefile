@@ -13,7 +13,7 @@ INSTALLED_DOCS := .venv/.installed-docs
 SCRATCH := methods=[{method = "uniform", label = "uniform, scratch", start = "scratch"}]
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 smoke test test-slow mutants chaos fuzz lint docs pretrained
+.PHONY: help table1 smoke test test-slow mutants chaos fuzz benchmark gpu-check lint docs pretrained
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,12 @@ chaos: $(INSTALLED_TEST) ## kill a study 100 times and compare it with one that 
 fuzz: $(INSTALLED_TEST) ## hostile input, guided by coverage; twelve minutes
 	$(BIN)/python -m pip install atheris==3.0.0
 	$(BIN)/python -m tests.fuzz.guided -max_total_time=60 $(ARGS)
+
+benchmark: $(INSTALLED_TEST) ## time the harness beside what it is made of; ten minutes
+	$(BIN)/python -m tests.performance.run --out results/reference/performance/performance.md $(ARGS)
+
+gpu-check: $(INSTALLED_TEST) ## on a GPU: its tests, 200 training steps at the paper's setting, memory; at most eight minutes
+	$(BIN)/python -m tests.performance.gpu_check --out results/reference/performance/gpu.md $(ARGS)
 
 lint: $(INSTALLED_TEST) ## style and types
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from itertools import combinations, groupby
 from typing import Any
 
 from bench.records import Record
-from bench.report.frame import MAIN_METHOD, Row, group_by, section_key
+from bench.report.frame import MAIN_METHOD, Row, cell_section_key, group_by, section_key
 from bench.report.scores import (
     RowKey,
     Scores,
@@ -54,10 +54,13 @@ def compare_with_main(
     A section without one gets empty fields.
     """
     result: list[dict[str, Any]] = []
-    for _, group in groupby(rows, key=section_key):
+    records_of: dict[str, list[Record]] = {}
+    for record in records:
+        records_of.setdefault(cell_section_key(record.cell), []).append(record)
+    for key, group in groupby(rows, key=section_key):
         section = list(group)
         label = next((row["label"] for row in section if row["method"] == MAIN_METHOD), "")
-        result += compare_with_reference(label, section, records)
+        result += compare_with_reference(label, section, records_of.get(key, []))
     return result
 
 

@@ -255,14 +255,17 @@ def merge_rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[di
     positions = {key: position for position, key in enumerate(keys)}
     table = table.assign(position=table["key"].map(positions))
     table = table.sort_values("position", kind="stable")
+    numbers = table[[*dict.fromkeys((*MEAN_FIELDS, *SPREAD_FIELDS))]].astype("Float64")
     groups = table.groupby(["question", "label"], sort=False)
-    return _sort([_merge(group) for _, group in groups])
+    return _sort([_merge(group, numbers.loc[group.index]) for _, group in groups])
 
 
-def _merge(group: "DataFrame") -> dict[str, Any]:
-    """Merge the rows of one question into one."""
+def _merge(group: "DataFrame", numbers: "DataFrame") -> dict[str, Any]:
+    """Merge the rows of one question into one; `numbers` has those that are averaged."""
     first = group.iloc[0]
-    done = group[group["status"] == "done"]
+    is_done = group["status"] == "done"
+    done = group[is_done]
+    means, spreads = numbers[is_done].mean(), numbers[is_done].std()
     counts = group["status"].value_counts()
     status = next(name for name in WORST_FIRST if name in counts)
     merged: dict[str, Any] = {name: _to_python(first[name]) for name in EQUAL_FIELDS} | {
@@ -274,10 +277,9 @@ def _merge(group: "DataFrame") -> dict[str, Any]:
         "seed_values": [int(seed) for seed in group["seed"]],
     }
     merged |= {name: _to_python((done if len(done) else group)[name].max()) for name in MAX_FIELDS}
-    merged |= {name: _mean(done[name], name in INTEGER_FIELDS) for name in MEAN_FIELDS}
+    merged |= {name: _round_mean(means[name], name in INTEGER_FIELDS) for name in MEAN_FIELDS}
     deviations = {
-        name: _to_python(done[name].astype("Float64").std()) if len(done) > 1 else None
-        for name in SPREAD_FIELDS
+        name: _to_python(spreads[name]) if len(done) > 1 else None for name in SPREAD_FIELDS
     }
     merged |= {f"{name}_std": deviation for name, deviation in deviations.items()}
     merged |= {
@@ -313,9 +315,9 @@ def _join_distinct(texts: Iterable[Any]) -> str:
     return "; ".join(dict.fromkeys(str(text) for text in texts if text))
 
 
-def _mean(column: Any, is_integer: bool) -> float | int | None:
-    """Return the mean of the values that exist, rounded for integers; None without values."""
-    mean = _to_python(column.astype("Float64").mean())
+def _round_mean(value: Any, is_integer: bool) -> float | int | None:
+    """Return a mean, rounded for integers; None if there is none."""
+    mean = _to_python(value)
     return None if mean is None else round(mean) if is_integer else float(mean)
 
 

@@ -59,6 +59,9 @@ def draw(results: RunResults, path: Path | str) -> Path:
         for axes, panel in zip(all_axes, panels, strict=True):
             _draw_panel(axes, panel)
             axes.set_title(wrap_title(panel.title, inches=inches[0] - INCHES_OF_NAMES), loc="left")
+        figure.draw_without_rendering()  # lays it out
+        for axes in all_axes:
+            _turn_overlapping_names(axes)
     return Path(path)
 
 
@@ -122,24 +125,43 @@ def format_unit(unit: str) -> str:
 
 
 def _draw_panel(axes: "Axes", panel: PatternPanel) -> None:
-    """Draw a heat map."""
+    """Draw a heat map.
+
+    It is that of seaborn, which draws the whole figure anew for every panel to see whether the
+    names of its units overlap.
+    """
     import numpy as np
-    import seaborn
 
     data = np.array(
         [[shares.get(unit, np.nan) for unit in panel.units] for shares in panel.shares.values()]
     )
+    rows, columns = data.shape
     axes.set_facecolor(MISSING_COLOUR)
-    seaborn.heatmap(
-        data,
-        mask=np.isnan(data),
-        ax=axes,
-        xticklabels=[format_unit(unit) for unit in panel.units],
-        yticklabels=list(panel.shares),
+    mesh = axes.pcolormesh(
+        np.ma.masked_invalid(data),
         vmin=0,
         vmax=1,
         cmap="viridis",
         linewidths=0.5,
-        cbar_kws={"label": "kept", "shrink": 0.8, "pad": 0.01},
+        edgecolor="white",
     )
+    axes.set(xlim=(0, columns), ylim=(rows, 0))
+    bar = axes.figure.colorbar(mesh, ax=axes, label="kept", shrink=0.8, pad=0.01)
+    bar.outline.set_linewidth(0)
+    axes.set(xticks=np.arange(columns) + 0.5, yticks=np.arange(rows) + 0.5)
+    axes.set_xticklabels([format_unit(unit) for unit in panel.units])
+    axes.set_yticklabels(list(panel.shares), rotation="vertical", va="center")
     axes.tick_params(length=0)
+
+
+def _turn_overlapping_names(axes: "Axes") -> None:
+    """Turn the names of units upright, and those of rows level, if they overlap."""
+    from seaborn.utils import axis_ticklabels_overlap
+
+    for names, rotation in (
+        (axes.get_xticklabels(), "vertical"),
+        (axes.get_yticklabels(), "horizontal"),
+    ):
+        if axis_ticklabels_overlap(names):
+            for name in names:
+                name.set(rotation=rotation)

@@ -1,5 +1,6 @@
 """The results of a run, computed once for all tables and figures of a report."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -35,12 +36,14 @@ class RunResults:
 
     def split_sections(self) -> list["RunResults"]:
         """Return the results of each section, in the order of the table."""
+        records: dict[str, list[Record]] = defaultdict(list)
+        cells: dict[str, list[Cell]] = defaultdict(list)
+        for record in self.records:
+            records[cell_section_key(record.cell)].append(record)
+        for cell in self.cells:
+            cells[cell_section_key(cell)].append(cell)
         return [
-            RunResults(
-                [record for record in self.records if cell_section_key(record.cell) == key],
-                [cell for cell in self.cells if cell_section_key(cell) == key],
-                list(rows),
-            )
+            RunResults(records[key], cells[key], list(rows))
             for key, rows in groupby(self.rows, key=section_key)
         ]
 

@@ -52,6 +52,8 @@ from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
 from bench.surgery.analysis import analyse_network
 from bench.surgery.channel_scores import Importance
+from bench.surgery.narrowed_runs import NarrowedRuns
+from bench.surgery.remove import cut_copy
 from bench.torch_state import eval_mode
 from methods.slimmable.training import Slimmable, Start, sandwich_objective, start_slimmable
 
@@ -148,7 +150,7 @@ class AutoSlim(SweepMethod):
             yield from ((budget, infeasible_budget(budget, least_bytes)) for budget in budgets)
             return
         slimmable = self._train_slimmable(model, budgets[0], trainer)
-        measure_errors = self._make_error_measure(slimmable, trainer)
+        measure_errors = PathErrors(slimmable, trainer, self.crops)
         path = GreedyPath(peak_model, min_widths, self.groups, self.peak_aware, measure_errors)
         for budget in budgets:
             if least_bytes > budget.peak_bytes:
@@ -194,21 +196,58 @@ class AutoSlim(SweepMethod):
             fit(self._epoch_steps(recipe), phase="adapt")
         return slimmable
 
-    def _make_error_measure(self, slimmable: Slimmable, trainer: Trainer) -> ErrorMeasure:
-        """Return a function that measures the criterion at given widths, on the same crops."""
+
+class PathErrors:
+    """Measures the criterion at widths that shrink along a path, on the same crops.
+
+    What the widths of one call have in common is cut out of the slimmable network; each of them
+    runs from the first layer on in which it differs. It is the output of `Slimmable.run`, but for
+    the order of float32 sums.
+
+    Args:
+        slimmable: must not change as long as this object is used.
+        trainer: gives crops and criterion.
+        crops: how many of the calibration crops.
+    """
+
+    def __init__(self, slimmable: Slimmable, trainer: Trainer, crops: int) -> None:
         degraded, clean = map(torch.cat, zip(*trainer.calibration, strict=True))
-        degraded = degraded[: self.crops]
-        clean = clean[: self.crops]
+        self.degraded, self.clean = degraded[:crops], clean[:crops]
+        self.slimmable, self.trainer = slimmable, trainer
+        self.widths: Widths = slimmable.analysis.widths
+        self.runs = NarrowedRuns(slimmable.model, slimmable.analysis.layout)
 
-        def measure(trials: Sequence[Widths]) -> list[float]:
-            with eval_mode(slimmable.model), torch.inference_mode():
-                losses = [
-                    trainer.criterion(slimmable.run(widths, degraded), clean) for widths in trials
-                ]
-                errors: list[float] = torch.stack(losses).tolist()
-            return errors
+    def __call__(self, trials: Sequence[Widths]) -> list[float]:
+        """Return the error at each of some widths, none wider than any of an earlier call."""
+        self._cut({unit: max(trial[unit] for trial in trials) for unit in self.widths})
+        network = self.runs.network
+        losses = []
+        with eval_mode(self.runs.model), torch.inference_mode():
+            with self.runs.narrow({}) as whole:  # from which the trials resume; not one of them
+                whole(self.degraded)
+            with self.trainer.count_calls(network):
+                for trial in trials:
+                    with self.runs.narrow(self._find_kept(trial)):
+                        losses.append(self.trainer.criterion(network(self.degraded), self.clean))
+            errors: list[float] = torch.stack(losses).tolist()
+        return errors
 
-        return measure
+    def _cut(self, widths: Widths) -> None:
+        """Go on with the network at these widths."""
+        kept = self._find_kept(widths)
+        if kept:
+            self.runs.replace(cut_copy(self.runs.model, self.runs.layout, kept)[0], kept)
+            self.widths = widths
+
+    def _find_kept(self, widths: Widths) -> dict[str, list[int]]:
+        """Return the channels that stay of the units that lose some, in the present numbering."""
+        kept = {}
+        for unit, width in widths.items():
+            if width < self.widths[unit]:
+                stays = set(self.slimmable.ranking[unit][:width])
+                now = sorted(self.slimmable.ranking[unit][: self.widths[unit]])
+                kept[unit] = [index for index, channel in enumerate(now) if channel in stays]
+        return kept
 
 
 @dataclass

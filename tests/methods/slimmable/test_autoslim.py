@@ -12,10 +12,12 @@ from bench.errors import ConfigError, Infeasible
 from bench.memory.groups import peak_group
 from bench.memory.peak_model import compute_min_widths, peak_model
 from bench.memory.profile import peak_memory
+from bench.surgery.importance import channel_norms
 from bench.training.trainer import TaskTrainer
-from methods.slimmable.autoslim import AutoSlim, GreedyPath
+from methods.slimmable.autoslim import AutoSlim, GreedyPath, PathErrors
 from methods.slimmable.training import Slimmable
 from tests.fakes import FakeTask
+from tests.networks.public import PUBLIC
 from tests.networks.small import SHAPE, Residual, unet
 
 RECIPE = Recipe(
@@ -98,6 +100,31 @@ def test_the_peak_aware_path_takes_the_least_rise_for_a_byte() -> None:
     path = make_path(cost | {cheapest: 1.0 * channel_bytes[cheapest]}, peak_aware=True)
     path.advance()
     assert path.history[0][0] == cheapest
+
+
+@pytest.mark.parametrize("peak_aware", [False, True])
+@pytest.mark.parametrize("name", ["unet", "residual", "nafnet"])
+def test_a_path_is_the_one_that_slices_give(name: str, peak_aware: bool) -> None:
+    networks = {"unet": unet, "residual": Residual, "nafnet": PUBLIC["nafnet"]}
+    slimmable = Slimmable(networks[name]().eval(), Budget(1, SHAPE))
+    slimmable.rank_channels(channel_norms(slimmable.model, slimmable.analysis.layout))
+    trainer = make_trainer()
+    (degraded, clean), *_ = trainer.calibration
+
+    def measure_slices(trials: Sequence[Widths]) -> list[float]:
+        with torch.inference_mode():
+            outputs = [slimmable.run(widths, degraded) for widths in trials]
+        return [float(trainer.criterion(output, clean)) for output in outputs]
+
+    model = slimmable.analysis.peak_model
+    least = compute_min_widths(model.widths, 1)
+    measures = (PathErrors(slimmable, trainer, crops=2), measure_slices)
+    path, expected = (GreedyPath(model, least, 4, peak_aware, measure) for measure in measures)
+    for _ in range(8):
+        path.advance()
+        expected.advance()
+        assert path.widths == expected.widths
+        assert path.history[-1][1:] == pytest.approx(expected.history[-1][1:], rel=1e-6)
 
 
 @pytest.mark.parametrize("peak_aware", [False, True])
