@@ -3,7 +3,7 @@
 A line is a record. Its first columns are for people and notebooks
 (`pandas.read_parquet("table1.parquet")`); the column `record` is the whole record as JSON, from
 which all tables are made again, photograph by photograph. The metadata of the file name the study
-and the command XX
+and the command that made it.
 """
 
 import json
