@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 NAME = "results"
-HELP = "write a site of all stored studies, with their records to download"
+HELP = "write a site of all stored studies and their records"
 EXAMPLE = "prunebench results results/reference --out site"
 
 

@@ -60,7 +60,7 @@ def plain_copy(model: nn.Module) -> nn.Module:
     A network that was trained or measured is in channels_last, which ExecuTorch's kernels refuse.
     """
     copy = deepcopy(model).cpu().float().eval()
-    return copy.to(memory_format=torch.contiguous_format)
+    return copy.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def to_static_onnx(model: nn.Module, shape: Inputs) -> Any:
