@@ -9,6 +9,7 @@ from tests.performance.cases import Case
 from tests.performance.run import main, measure
 
 
+@pytest.mark.slow
 def test_every_case_runs_and_has_a_row_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
