@@ -12,7 +12,10 @@ _IS_SCORING = ContextVar("is_scoring", default=False)
 
 @contextmanager
 def scoring() -> Iterator[None]:
-    """Mark the backward passes inside the block as those of the harness's scores of channels."""
+    """Mark the backward passes inside the block as the harness's own, which are no training.
+
+    They score channels, or solve a least-squares problem.
+    """
     token = _IS_SCORING.set(True)
     try:
         yield
@@ -21,7 +24,7 @@ def scoring() -> Iterator[None]:
 
 
 def is_scoring() -> bool:
-    """Return whether the harness is scoring channels, which trains nothing."""
+    """Return whether the backward passes are the harness's own."""
     return _IS_SCORING.get()
 
 

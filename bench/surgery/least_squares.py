@@ -27,7 +27,7 @@ from torch.utils.hooks import RemovableHandle
 from bench.channels.units import Layout
 from bench.contract import Kept
 from bench.surgery.masks import channel_axis
-from bench.torch_state import eval_mode
+from bench.torch_state import eval_mode, scoring
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 ITERATIONS = 10  # of conjugate gradients
@@ -119,9 +119,10 @@ def _solve(
     own = {name: weight.detach() for name, weight in layer.named_parameters()}
     output, adjoint = vjp(product, own)[:2]
     energy = ridge * inputs.square().mean() * (target.numel() / target.shape[channel_axis(layer)])
-    return _conjugate_gradients(
-        product, lambda residual: adjoint(residual)[0], target - output, energy, iterations
-    )
+    with scoring():
+        return _conjugate_gradients(
+            product, lambda residual: adjoint(residual)[0], target - output, energy, iterations
+        )
 
 
 def _conjugate_gradients(

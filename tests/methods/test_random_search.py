@@ -22,6 +22,7 @@ from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
 from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.training.checkpoints import Checkpoints
+from bench.training.observer import BACKWARD_PASSES
 from bench.training.trainer import TaskTrainer
 from methods.random_search import RandomSearch, fit_widths
 from tests.fakes import RECIPE, AnyScale, FakeTask
@@ -258,13 +259,16 @@ def test_learning_samplers_are_repeatable_and_find_more_than_random_ones(sampler
     assert mean[sampler] < mean["random"]
 
 
-def test_least_squares_lower_the_loss_of_every_candidate() -> None:
+def test_least_squares_lower_the_loss_of_every_candidate_and_are_no_training() -> None:
     network = train_network("u-net")
     plain = CountingTrainer()
     updated = CountingTrainer()
     budget = budget_at(0.6, network)
     RandomSearch(samples=8).prune(network, budget, plain)
-    pruned = RandomSearch(samples=8, update=True).prune(network, budget, updated)
+    with updated.observer.watch():
+        pruned = RandomSearch(samples=8, update=True).prune(network, budget, updated)
+        unbooked = updated.observer.hand_over(updated.meter.cost(), declared_passes=0)
+    assert BACKWARD_PASSES not in unbooked
     assert all(after < before for before, after in zip(plain.losses, updated.losses, strict=True))
     assert CountingTrainer().loss(pruned.model) == min(updated.losses)
 
