@@ -101,6 +101,17 @@ def test_the_parts_of_mosp_are_differences_of_the_stored_means() -> None:
             assert float(cell.partition(" ± ")[0]) == pytest.approx(means[0] - means[1], abs=0.0051)
 
 
+def test_the_quality_under_budgets_of_runtimes_is_that_of_the_stored_table() -> None:
+    content = json.loads((REFERENCE / "runtimes" / "table.json").read_text("utf-8"))
+    psnr_db = {(row["label"], row["convention"], row["ratio"]): row for row in content}
+    head, *lines = tables("Budgets of runtimes")[0]
+    assert len(lines) == 4 and len(head) == 7
+    for label, *cells in lines:
+        for column, cell in zip(head[1:], cells, strict=True):
+            convention, ratio = column.split()
+            assert cell == format_psnr(psnr_db[label, convention, float(ratio)])
+
+
 def test_the_peaks_of_executors_are_those_of_the_stored_table() -> None:
     stored = (REFERENCE / "executors" / "table.md").read_text("utf-8")
     for _, *cells in tables("Executors")[0][1:]:
