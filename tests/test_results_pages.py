@@ -101,9 +101,24 @@ def test_the_parts_of_mosp_are_differences_of_the_stored_means() -> None:
             assert float(cell.partition(" ± ")[0]) == pytest.approx(means[0] - means[1], abs=0.0051)
 
 
+def test_the_quality_with_multiples_is_that_of_the_stored_tables() -> None:
+    head, *lines = tables("Budgets of runtimes")[1]
+    assert len(lines) == 4 and len(head) == 5
+    for label, *cells in lines:
+        for column, cell in zip(head[1:], cells, strict=True):
+            ratio, _, multiple = column.partition(", ")
+            stored = rows_of_conventions("multiples" if multiple else "runtimes")
+            assert cell == format_psnr(stored[label, "planned", float(ratio)])
+
+
+def rows_of_conventions(study: str) -> dict[tuple[str, str, float], dict[str, Any]]:
+    """(Label, convention, ratio) -> row of the stored table of a study."""
+    content = json.loads((REFERENCE / study / "table.json").read_text("utf-8"))
+    return {(row["label"], row["convention"], row["ratio"]): row for row in content}
+
+
 def test_the_quality_under_budgets_of_runtimes_is_that_of_the_stored_table() -> None:
-    content = json.loads((REFERENCE / "runtimes" / "table.json").read_text("utf-8"))
-    psnr_db = {(row["label"], row["convention"], row["ratio"]): row for row in content}
+    psnr_db = rows_of_conventions("runtimes")
     head, *lines = tables("Budgets of runtimes")[0]
     assert len(lines) == 4 and len(head) == 7
     for label, *cells in lines:
