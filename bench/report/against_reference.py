@@ -13,7 +13,7 @@ from typing import Any
 from bench.errors import ConfigError
 from bench.files.hashing import digest
 from bench.records import Cell, Record
-from bench.report.frame import cell_fields
+from bench.report.frame import SECTION_FIELDS, cell_fields
 from bench.report.results import RunResults, collect_results
 from bench.report.scores import comparison_key
 from bench.report.study_age import compare_with_cells
@@ -21,19 +21,7 @@ from bench.report.study_age import compare_with_cells
 # Of the unpruned network's mean PSNR. Another kind of processor moves the last bits of a stored
 # network's scores, far less than this; a network that was trained to another end moves by tenths.
 TOLERANCE_DB = 0.05
-QUESTION = (
-    "task",
-    "task_options",
-    "backbone",
-    "backbone_options",
-    "measured_at",
-    "convention",
-    "recipe",
-    "compute",
-    "data_fingerprint",
-    "ratio",
-    "seed",
-)
+QUESTION = (*SECTION_FIELDS, "recipe", "compute", "data_fingerprint", "ratio", "seed")
 
 
 def check_comparable(cells: Sequence[Cell], reference: Sequence[Record]) -> None:

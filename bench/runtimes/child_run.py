@@ -22,10 +22,12 @@ from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
 from bench.files.log import LOG
 from bench.runtimes.onnx_form import plain_copy, random_inputs
+from bench.runtimes.runtime import Runtime
 from bench.units import as_shapes, format_shape
 
 SMALL = 32  # pixels of the side of an image on which outputs are compared where no time is taken
 SIDES = (256, 512, 768)  # pixels of the square images of a slope
+SLOPE = "{0}x{0}, {1}x{1} and {2}x{2}".format(*SIDES)
 TOLERANCE = 1e-3  # of the largest output: convolutions by Winograd round more than direct ones
 LINEAR = 0.02  # share of the largest peak by which the slope may miss a size, without a warning
 PASSES = 3  # that are timed
@@ -140,3 +142,20 @@ class ChildRunner:
                     f"{self.title} computes something else than PyTorch for "
                     f"{type(plain).__name__}: the outputs differ by up to {difference:.2g}"
                 )
+
+
+@dataclass(frozen=True)
+class MeasuredRuntime(Runtime):
+    """A runtime that is measured by running it in fresh processes.
+
+    Args:
+        runner: runs its networks.
+        protocol: how its peak is found, in words.
+    """
+
+    runner: ChildRunner
+    protocol: str = f"slope of the peak of its process at {SLOPE}"
+
+    def measure(self, model: nn.Module, shape: Inputs) -> tuple[int, float | None]:
+        """Return the peak by the slope, and the seconds of an image."""
+        return self.runner.measure(model, shape)

@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.contract import Inputs
 from bench.runtimes.child_run import PASSES, ChildRunner
-from bench.runtimes.openvino import write_static_onnx
+from bench.runtimes.onnx_form import write_static_onnx
 from bench.runtimes.runtime import Runtime
 
 LOAD = """

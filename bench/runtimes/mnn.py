@@ -12,10 +12,9 @@ from pathlib import Path
 
 from torch import nn
 
-from bench.contract import Inputs, Shape
-from bench.runtimes.child_run import SIDES, ChildRunner
-from bench.runtimes.openvino import write_static_onnx
-from bench.runtimes.runtime import Runtime
+from bench.contract import Shape
+from bench.runtimes.child_run import SIDES, SLOPE, ChildRunner, MeasuredRuntime
+from bench.runtimes.onnx_form import write_static_onnx
 
 LOAD = """
 import _tools, MNN
@@ -47,21 +46,6 @@ def load(path, inputs, threads):
 """
 
 
-class MNN(Runtime):
-    """Measured by what a session of one thread reports."""
-
-    protocol = (
-        "what its session of one thread reports, of which the slope at 256x256, 512x512 and 768x768"
-    )
-
-    def measure(self, model: nn.Module, shape: Inputs) -> tuple[int, float | None]:
-        """Return the peak that the session reports, without weights, and seconds of an image."""
-        return ChildRunner("MNN", LOAD, _write_for_resizing).measure(model, shape)
-
-
-RUNTIME = MNN()
-
-
 def _write_for_resizing(model: nn.Module, shapes: tuple[Shape, ...], path: Path) -> None:
     """Write a network as ONNX for small inputs; the session is resized to those it gets.
 
@@ -70,3 +54,9 @@ def _write_for_resizing(model: nn.Module, shapes: tuple[Shape, ...], path: Path)
     """
     small = tuple((n, c, SIDES[0], SIDES[0]) for n, c, _, _ in shapes)
     write_static_onnx(model, small, path)
+
+
+RUNTIME = MeasuredRuntime(
+    ChildRunner("MNN", LOAD, _write_for_resizing),
+    f"what its session of one thread reports, of which the slope at {SLOPE}",
+)

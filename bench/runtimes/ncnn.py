@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.contract import Inputs, Shape
+from bench.contract import Shape
 from bench.errors import ConfigError
-from bench.runtimes.child_run import ChildRunner
+from bench.runtimes.child_run import ChildRunner, MeasuredRuntime
 from bench.runtimes.onnx_form import random_inputs
-from bench.runtimes.runtime import Runtime
 from bench.units import format_shape
 
 LOAD = """
@@ -37,19 +36,6 @@ def load(path, inputs, threads):
                 yield numpy.array(output)[None]
     return lambda inputs: list(run(inputs)), None
 """
-
-
-class Ncnn(Runtime):
-    """Measured by the slope of its process's peak."""
-
-    protocol = "slope of the peak of its process at 256x256, 512x512 and 768x768"
-
-    def measure(self, model: nn.Module, shape: Inputs) -> tuple[int, float | None]:
-        """Return the peak by the slope, and the seconds of an image."""
-        return ChildRunner("ncnn", LOAD, _write_ncnn).measure(model, shape)
-
-
-RUNTIME = Ncnn()
 
 
 def _write_ncnn(model: nn.Module, shapes: tuple[Shape, ...], path: Path) -> None:
@@ -77,3 +63,6 @@ def _write_ncnn(model: nn.Module, shapes: tuple[Shape, ...], path: Path) -> None
     if not path.with_name(f"{path.name}.bin").exists():
         last = (converted.stderr or converted.stdout).strip().splitlines()[-1:]
         raise ConfigError(f"pnnx does not convert {type(model).__name__}: {''.join(last)[:200]}")
+
+
+RUNTIME = MeasuredRuntime(ChildRunner("ncnn", LOAD, _write_ncnn))

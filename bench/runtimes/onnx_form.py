@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from importlib.util import find_spec
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,6 +71,11 @@ def to_static_onnx(model: nn.Module, shape: Inputs) -> Any:
         ConfigError: the network cannot be exported.
     """
     return to_onnx_proto(plain_copy(model), as_shapes(shape))
+
+
+def write_static_onnx(model: nn.Module, shapes: tuple[Shape, ...], path: Path) -> None:
+    """Write a network as ONNX for inputs of exactly these shapes."""
+    path.write_bytes(to_static_onnx(model, shapes).SerializeToString())
 
 
 def to_onnx_proto(

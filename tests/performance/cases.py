@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -217,20 +218,10 @@ def memory_cases(size: Size) -> Iterator[Case]:
     network, shape = make_network(size), (1, 3, 64, 64)
     layers = (nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()) for _ in range(size.layers))
     long = nn.Sequential(*layers).eval()
-    count = len(trace(long, shape).ops)
-    yield Case(
-        f"profile of a chain, for one of {count:,} operators",
-        lambda: profile(long, shape),
-        None,
-        count,
-    )
-    count = len(trace(network, shape).ops)
-    yield Case(
-        f"profile of the U-Net, for one of {count} operators",
-        lambda: profile(network, shape),
-        None,
-        count,
-    )
+    for profiled, model in (("a chain", long), ("the U-Net", network)):
+        count = len(trace(model, shape).ops)
+        name = f"profile of {profiled}, for one of {count:,} operators"
+        yield Case(name, partial(profile, model, shape), None, count)
     for name, model in (("chain", peak_model(long, shape)), ("U-Net", peak_model(network, shape))):
         widths = dict(model.widths)
 
