@@ -126,6 +126,7 @@ def format_result(unpruned: Any, pruned: Any, folder: Path) -> str:
         "budget": f"{budget} ({cell.convention}, ratio {cell.ratio:g})",
         "peak planned": f"{format_change('peak_bytes')} in {pruned.peak_step}",
         "peak eager": format_change("peak_bytes_eager"),
+        **_format_runtime_peaks(unpruned, pruned),
         "parameters": f"{unpruned.parameters:,} -> {pruned.parameters:,}",
         "PSNR": f"{unpruned.means['psnr_db']:.2f} dB -> {pruned.means['psnr_db']:.2f} dB "
         f"(without a network {pruned.input_means['psnr_db']:.2f} dB)",
@@ -134,4 +135,16 @@ def format_result(unpruned: Any, pruned: Any, folder: Path) -> str:
         "saved in": str(folder),
         "reload": f"from prunebench import load; model = load({str(folder)!r})",
     }
-    return "\n".join(f"{name:<14}{value}" for name, value in lines.items())
+    return "\n".join(f"{name:<16}{value}" for name, value in lines.items())
+
+
+def _format_runtime_peaks(unpruned: Any, pruned: Any) -> dict[str, str]:
+    """Return a line for the runtime whose plan is the budget's convention, if one is."""
+    from bench.units import format_mib
+
+    return {
+        f"peak {runtime}": f"{format_mib(unpruned.measured[runtime]['peak_bytes'])} -> "
+        f"{format_mib(measured['peak_bytes'])}"
+        for runtime, measured in pruned.measured.items()
+        if runtime in unpruned.measured
+    }
