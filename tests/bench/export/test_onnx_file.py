@@ -128,6 +128,39 @@ def test_sizes_that_cannot_stay_open_are_fixed_with_a_warning_and_nothing_else_i
     assert run_file(tmp_path / "net.onnx", x).shape == x.shape
 
 
+class ReadsItsSize(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x * x.shape[3] / (x.size(2) * x.size(3))
+
+
+@pytest.mark.parametrize(
+    ("network", "symbolic"),
+    [
+        (Shuffled(), False),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Hardswish()), False),
+        (ReadsItsSize(), True),
+        (nn.Upsample(scale_factor=2), True),
+        (nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), True),
+    ],
+)
+def test_sizes_are_symbols_only_where_a_network_depends_on_them(
+    network: nn.Module, symbolic: bool, tmp_path, monkeypatch
+) -> None:
+    tried, export = [], onnx_file.to_onnx_proto
+    monkeypatch.setattr(
+        onnx_file, "to_onnx_proto", lambda *given: tried.append(len(given) > 3) or export(*given)
+    )
+    write_onnx(network.eval(), SHAPE, tmp_path / "net.onnx")
+    assert tried[-1] == symbolic
+    for shape in ((3, 3, 16, 48), (2, 3, 64, 24)):
+        x = torch.rand(shape)
+        expected = network(x).detach()
+        torch.testing.assert_close(
+            run_file(tmp_path / "net.onnx", x), expected, rtol=1e-4, atol=1e-5
+        )
+
+
 def test_a_file_that_computes_something_else_is_not_written(tmp_path, monkeypatch) -> None:
     run_onnx = onnx_file._run_onnx
     monkeypatch.setattr(
