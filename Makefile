@@ -27,7 +27,7 @@ smoke: $(INSTALLED) ## the same code in two minutes, to see that it works; its q
 	$(BIN)/prunebench run smoke $(ARGS)
 
 test: $(INSTALLED_TEST) ## the tests, without the slow ones
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-slow: $(INSTALLED_TEST) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)

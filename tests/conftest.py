@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(
-    1
-)  # networks are small here: two threads are slower than one, and much slower beside other work
+# Networks are small here: two threads are slower than one, and much slower beside other work.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
 
 
 @pytest.fixture(autouse=True)

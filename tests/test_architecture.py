@@ -245,11 +245,15 @@ def test_there_are_no_import_cycles() -> None:
 @pytest.mark.parametrize("library", ADAPTERS)
 def test_a_library_is_imported_by_its_adapter_alone(library: str) -> None:
     users = {
-        path.as_posix()
-        for path, tree in sources().values()
-        if any(inside(dotted, (library,)) for dotted in imports(tree) | written(tree))
+        path for path, names in outside_names().items() if any(inside(n, (library,)) for n in names)
     }
     assert sorted(user for user in users if not user.startswith(ADAPTERS[library])) == []
+
+
+@cache
+def outside_names() -> dict[str, set[str]]:
+    """File -> what it imports or reaches by attribute."""
+    return {path.as_posix(): imports(tree) | written(tree) for path, tree in sources().values()}
 
 
 def written(tree: ast.Module) -> set[str]:

@@ -10,6 +10,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
@@ -74,6 +75,19 @@ class TaskEvidence:
         return self.sources[source].sample(CROPS, self.task.recipe.patch, generator)
 
     @cached_property
+    def pruned(self) -> dict[str, nn.Module]:
+        """Backbone -> network of half of its peak memory."""
+        return {name: self._prune_to_half(network) for name, network in self.networks.items()}
+
+    def _prune_to_half(self, network: nn.Module) -> nn.Module:
+        shape = self.task.measured_at
+        budget = Budget(peak_memory(network, shape) // 2, shape)
+        analysis = analyse_network(network, budget)
+        widths = uniform_widths(analysis, budget, 1)
+        kept = analysis.select_kept(channel_norms(network, analysis.layout), widths)
+        return remove_channels(network, kept, shape, analysis.layout)
+
+    @cached_property
     def test_sets(self) -> Mapping[str, Sequence[Pair]]:
         """The test sets of the data."""
         return self.task.test_sets(self.data)
@@ -109,8 +123,7 @@ def builds_every_backbone(evidence: TaskEvidence) -> None:
 def its_networks_can_be_pruned(evidence: TaskEvidence) -> None:
     """Every backbone can be measured at `measured_at` and pruned to half of its peak memory."""
     require(builds_every_backbone, evidence)
-    for backbone in evidence.networks:
-        _prune_to_half(evidence, backbone)
+    _ = evidence.pruned  # fails for a backbone that cannot
 
 
 def crops_have_the_right_shapes(evidence: TaskEvidence) -> None:
@@ -166,8 +179,8 @@ def crops_come_from_the_generator_alone(evidence: TaskEvidence) -> None:
 def initialises_by_the_generator_alone(evidence: TaskEvidence) -> None:
     """The weights of a pruned network depend on the seed of the generator and on nothing else."""
     require(its_networks_can_be_pruned, evidence)
-    for backbone in evidence.networks:
-        one, same, other = (_prune_to_half(evidence, backbone) for _ in range(3))
+    for backbone, pruned in evidence.pruned.items():
+        one, same, other = (deepcopy(pruned) for _ in range(3))
         for model, seed in ((one, 0), (same, 0), (other, 1)):
             evidence.task.initialise(model, Generator().manual_seed(seed))
         if not have_same_weights(one, same):
@@ -247,17 +260,6 @@ def calibration_is_no_test_photograph(evidence: TaskEvidence) -> None:
                     f"a crop of calibration_pairs is a part of {pair.name} in {name}; "
                     "take calibration crops from training photographs"
                 )
-
-
-def _prune_to_half(evidence: TaskEvidence, backbone: str) -> nn.Module:
-    """Prune a backbone to half of its peak memory."""
-    network = evidence.networks[backbone]
-    shape = evidence.task.measured_at
-    budget = Budget(peak_memory(network, shape) // 2, shape)
-    analysis = analyse_network(network, budget)
-    widths = uniform_widths(analysis, budget, 1)
-    kept = analysis.select_kept(channel_norms(network, analysis.layout), widths)
-    return remove_channels(network, kept, shape, analysis.layout)
 
 
 def _is_part_of(crop: Tensor, photograph: Tensor) -> bool:

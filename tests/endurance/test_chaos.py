@@ -150,6 +150,7 @@ def test_two_runs_of_one_study_at_once_compute_every_cell_once(tmp_path: Path) -
     assert len({process for process, _ in cells}) == 2, "one of the runs did nothing"
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_five_times_gives_the_same_answers_bit_for_bit(
     attempt: Any, tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def make_method(name: str, **options: Any) -> Method:
     return configure(METHODS.get(name), OPTIONS.get(name, {}) | options, name)
 
 
+@cache
 def prune_by(name: str, importance: Importance) -> Pruned:
     """Prune the small U-Net to half of its peak by a criterion; nothing starts from scratch."""
     model = network("small_unet")
@@ -144,8 +145,15 @@ def test_the_network_that_is_passed_in_is_untouched(name: str, backbone: str) ->
     assert list(dict(before.named_modules())) == list(dict(after.named_modules()))
 
 
-@every_ordering_method
-@pytest.mark.parametrize("importance", get_args(Importance))
+@pytest.mark.parametrize(
+    ("name", "importance"),
+    [
+        (name, importance)
+        for name in ORDERING
+        for importance in get_args(Importance)
+        if name in ("global_l2", "mosp") or importance in ("random", "gradient")
+    ],
+)
 def test_every_criterion_meets_the_budget_and_leaves_the_network_untouched(
     name: str, importance: Importance
 ) -> None:
@@ -158,7 +166,7 @@ def test_every_criterion_meets_the_budget_and_leaves_the_network_untouched(
 @every_ordering_method
 def test_chance_keeps_other_channels_than_the_gradient(name: str) -> None:
     kept = prune_by(name, "random").kept
-    assert kept == prune_by(name, "random").kept != prune_by(name, "gradient").kept
+    assert kept == prune_by.__wrapped__(name, "random").kept != prune_by(name, "gradient").kept
 
 
 @every_method
