@@ -17,9 +17,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy
+import pyarrow
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import parquet
 from scipy.io import savemat
 
 from bench.cli.main import main
@@ -27,7 +29,8 @@ from bench.errors import ConfigError
 from bench.export.saved import build_skeleton, load, save
 from bench.files import atomic, checked_json
 from bench.files.hashing import checksum, digest
-from bench.records import Cell
+from bench.records import SCHEMA, Cell
+from bench.report import records_file
 from bench.report.paper_comparison import render_paper_comparison
 from bench.report.results import read_results
 from bench.report.significance import render_reference_comparison
@@ -182,6 +185,30 @@ def study_json(data: st.DataObject) -> None:
         store = Store(folder)
         render_table(read_results(store))
         store.name(), store.command()
+
+
+def write_parquet(texts: list[str], about: dict[str, Any]) -> bytes:
+    """Return a Parquet file of these records and this description, with a checksum that agrees."""
+    metadata = {records_file.METADATA: json.dumps(about | {"checksum": digest(texts)})}
+    table = pyarrow.table({records_file.COLUMN: texts}).replace_schema_metadata(metadata)
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(table, sink)
+    return bytes(sink.getvalue())
+
+
+@given(st.integers(0, 9), st.data())
+def parquet_file(index: int, data: st.DataObject) -> None:
+    """A Parquet file of records with damaged bytes, or any description or record."""
+    about = {"schema": SCHEMA, "name": "s", "command": "c"}
+    with allow_config_errors() as folder:
+        if data.draw(st.booleans()):
+            content = write_parquet([json.dumps(real_records()[index])], about)
+            content = data.draw(damage_bytes(content))
+        else:
+            hostile = json.dumps(data.draw(mutate_tree(real_records()[index])))
+            content = write_parquet([hostile], data.draw(mutate_tree(about)))
+        (folder / "records.parquet").write_bytes(content)
+        records_file.read_records(folder / "records.parquet")
 
 
 @cache
@@ -373,7 +400,7 @@ def overrides(words: list[str], value: Any) -> None:
 TARGETS: dict[str, Callable[..., None]] = {
     target.__name__: target
     for target in (
-        *(study_bytes, study_values, record_values, report, record_bytes, study_json),
+        *(study_bytes, study_values, record_values, report, record_bytes, study_json, parquet_file),
         *(network_folder, image, image_folder, mat_file, arguments, overrides),
     )
 }

@@ -11,6 +11,7 @@ EXAMPLES = {
     "record_values": 15,
     "record_bytes": 25,
     "study_json": 30,
+    "parquet_file": 60,
     "network_folder": 40,
     "image": 120,
     "image_folder": 25,
