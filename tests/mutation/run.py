@@ -109,8 +109,13 @@ def run_tests(root: Path, tests: Iterable[str]) -> tuple[int, str]:
 
 
 def find_noticing(mutant: Mutant, root: Path, known: Iterable[str]) -> tuple[int, str]:
-    """Run the tests that noticed the change before, and all if these do not; see `run_tests`."""
-    for test in known:
+    """Run the tests until one notices the change; see `run_tests`.
+
+    First those that noticed it before, then those of the changed file, then all.
+    """
+    path = Path(mutant.file)
+    mirror = f"tests/{path.parent}/test_{path.name}"
+    for test in (*known, *([mirror] if (root / mirror).exists() else [])):
         status, failed = run_tests(root, [test])
         if status == PYTEST_FAILED and failed:
             return status, failed
