@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.main import build_parser
+from bench.cli.main import COMMANDS, build_parser
 from bench.report.headlines import describe_answers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,6 +52,13 @@ def test_a_python_example_runs(
 @pytest.mark.parametrize("line", _command_lines())
 def test_a_command_line_is_understood(line: str) -> None:
     build_parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_every_command_is_in_the_list_of_all_commands() -> None:
+    page = (ROOT / "docs" / "getting-started.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.*?`) \|", page.partition("## All commands")[2], re.M)
+    listed = {name.split()[0] for row in rows for name in re.findall("`(.*?)`", row)}
+    assert listed == {command.NAME for command in COMMANDS}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
