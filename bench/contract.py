@@ -48,6 +48,7 @@ Convention = Literal["planned", "eager", "executorch", "onnxsim"]  # of memory, 
 # What the harness does with a pruned network: fine-tune it; nothing; train it from new weights.
 Finish = Literal["finetune", "none", "scratch"]
 Curve = Literal["steps", "cosine"]  # of the learning rate
+TrainingPrecision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class Recipe:
     calibration_crops: int = 16  # on which a method judges layers
     min_width: int = 1  # of a unit, in channels
     channel_multiple: int = 1  # of the widths of what is pruned: 1, 2, 4, 8 or 16
+    training_precision: TrainingPrecision = "fp32"  # of passes in `fit`; weights stay in float32
     threads: int = 1  # of PyTorch on the CPU
 
     @property

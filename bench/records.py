@@ -117,7 +117,7 @@ class Cell:
         """
         content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         content["recipe"] = dict(vars(self.recipe))
-        for name in ("averaging", "channel_multiple"):
+        for name in ("averaging", "channel_multiple", "training_precision"):
             if content["recipe"][name] == getattr(Recipe, name):
                 del content["recipe"][name]
         return {

@@ -42,6 +42,7 @@ PRETRAINING_FIELDS = (
     "pretrain_warmup",
     "max_gradient_norm",
     "averaging",
+    "training_precision",
 )
 
 

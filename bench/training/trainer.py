@@ -162,8 +162,8 @@ class TaskTrainer:
         self.observer.count(SAMPLES, count)
 
     def criterion(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """Return the task's differentiable loss, a scalar."""
-        return self.task.loss(restored, clean)
+        """Return the task's differentiable loss in float32, a scalar."""
+        return self.task.loss(restored.float(), clean)
 
     def loss(self, model: nn.Module) -> float:
         """Return the mean criterion over the calibration crops, in eval mode, without gradient."""
@@ -265,6 +265,7 @@ class TaskTrainer:
             weights = [weight for weight in model.parameters() if weight.requires_grad]
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
             rates = self.learning_rates(phase, steps)
+            is_mixed = self.recipe.training_precision == "bf16"
             has_callbacks = bool(objective or penalty or after_step)
             average = self._start_average(model) if averaged and phase in AVERAGED_PHASES else None
             carried = dict(callback_state or {}) | ({AVERAGE: average} if average else {})
@@ -277,10 +278,11 @@ class TaskTrainer:
             def step(rate: float, degraded: Tensor, clean: Tensor) -> Tensor:
                 optimizer.param_groups[0]["lr"] = rate
                 optimizer.zero_grad(set_to_none=True)
-                if objective:
-                    loss = objective(model, degraded, clean)
-                else:
-                    loss = self.criterion(model(degraded), clean)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed):
+                    if objective:
+                        loss = objective(model, degraded, clean)
+                    else:
+                        loss = self.criterion(model(degraded), clean)
                 if penalty:
                     loss = loss + penalty(model)
                 loss.backward()

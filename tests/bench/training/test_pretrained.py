@@ -50,6 +50,7 @@ def test_only_what_decides_its_weights_is_in_its_key(study):
     changes = (
         "recipe.pretrain_steps=7",
         "recipe.averaging=0.9",
+        "recipe.training_precision='bf16'",
         "seeds=[1]",
         "backbones=[{backbone='tiny', width=9}]",
     )

@@ -63,6 +63,26 @@ def test_fit_is_adam_on_its_batches_with_clipped_gradients():
     assert torch.allclose(weights(ours), weights(theirs), atol=1e-6)
 
 
+def test_in_bf16_only_the_passes_are_rounded_and_weights_and_loss_stay_in_float32():
+    seen = []
+
+    class Watched(FakeTask):
+        def loss(self, restored, clean):
+            seen.append(restored.dtype)
+            return super().loss(restored, clean)
+
+    networks = {precision: network() for precision in ("fp32", "bf16")}
+    for precision, ours in networks.items():
+        recipe = replace(RECIPE, training_precision=precision)
+        ours.register_forward_hook(lambda *given: seen.append(given[-1].dtype))
+        TaskTrainer(Watched(), "embedded", recipe, seed=3).fit(ours, 3, phase="search")
+    assert seen == [torch.float32] * 6 + [torch.bfloat16, torch.float32] * 3
+    plain, mixed = map(weights, networks.values())
+    assert mixed.dtype == torch.float32 and not torch.equal(plain, mixed)
+    torch.testing.assert_close(plain, mixed, rtol=0, atol=0.01)
+    assert not torch.is_autocast_enabled("cpu")
+
+
 def test_fit_books_steps_samples_seconds_and_forward_passes_of_its_phase():
     own_trainer = trainer()
     assert own_trainer.fit(network(), 3, phase="adapt") == 3
