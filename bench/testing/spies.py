@@ -27,10 +27,14 @@ DATA_ENDINGS = (
     *(".pt", ".pth", ".safetensors"),
 )
 # Events of Python (see "Audit events table" of its documentation) beside "open".
-PATH_EVENTS = ("os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
-PATH_EVENTS += ("os.symlink", "os.truncate", "shutil.rmtree")
-OUTSIDE_EVENTS = ("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
-OUTSIDE_EVENTS += ("socket.bind", "socket.connect", "subprocess.Popen")
+PATH_EVENTS = (
+    *("os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"),
+    *("os.truncate", "shutil.rmtree"),
+)
+OUTSIDE_EVENTS = (
+    *("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"),
+    *("socket.bind", "socket.connect"),
+)
 # Files of checkpoints, which the trainer reads, are in the temporary folder under this name.
 CHECKPOINT_PREFIX = "prunebench-check-"
 CACHE = "__pycache__"  # which an import writes
