@@ -23,7 +23,7 @@ that `bench.export.saved.load(folder)` loads it without the code of its class.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from bench.runner.plain_network import (
 )
 from bench.runner.referee import check_fits, write_out_for_task
 from bench.study.study_file import parse_recipe
+from bench.training.contract_trainer import ContractTrainer
 from bench.training.evaluation import evaluate, means
 from bench.training.meter import Cost
 from bench.training.trainer import OnStep, TaskTrainer, choose_device, derive_seed
@@ -249,8 +250,11 @@ def _prune(experiment: _Experiment) -> tuple[Pruned, Cost, Findings]:
         call_method(experiment.model, trainer, torch_seed, passes) as call,
         trainer.meter.enter_phase("search"),
     ):
-        items = iter(experiment.method.sweep(call.network, [experiment.budget], trainer))
+        given: Any = ContractTrainer(trainer)
+        items = iter(experiment.method.sweep(call.network, [copy(experiment.budget)], given))
         _, pruned = next(items, (experiment.budget, None))
+        if isinstance(pruned, Pruned):
+            pruned = detach_result(pruned, trainer)
         spent = trainer.meter.cost()
         findings = call.find()
         getattr(items, "close", lambda: None)()
@@ -260,7 +264,6 @@ def _prune(experiment: _Experiment) -> tuple[Pruned, Cost, Findings]:
         raise PluginError(
             f"{experiment.method_name} gave back a {type(pruned).__name__}, not a Pruned"
         )
-    pruned = detach_result(pruned, trainer)
     return number_channels(pruned, experiment.model, experiment.budget), spent, findings
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from bench.contract import Task
-from bench.errors import ConfigError, describe_unknown
+from bench.errors import BenchError, ConfigError, describe_unknown
 from bench.files.schema import check
 from bench.plugins.registry import TASKS
 from bench.records import Cell
@@ -40,7 +40,9 @@ def configure(cls: type[T], options: Mapping[str, Any], what: str) -> T:
     values = check_options(cls, options, what)
     try:
         return cls(**values)
-    except (TypeError, ValueError) as error:
+    except BenchError:
+        raise
+    except (Exception, SystemExit) as error:  # of the plugin's own code
         raise ConfigError(f"{what}: {error}") from error
 
 

@@ -28,6 +28,7 @@ from torch import nn
 from bench.contract import Method, Task
 from bench.errors import BenchError, ConfigError, PluginError, describe_unknown, match_name
 from bench.files.log import LOG
+from bench.plugins.global_state import preserve_global_state
 from bench.plugins.interface import find_backbone_faults, find_method_faults, find_task_faults
 from bench.plugins.user_file import PYTHON_SUFFIX, describe_error, importable_from, run_file
 
@@ -70,7 +71,12 @@ class Registry(Generic[T]):
         def bind(target: T) -> T:
             present: Any = self._known.get(name)
             candidate: Any = target
-            if present is not None and _qualified_name(present) != _qualified_name(candidate):
+            origin = _origin.get() or candidate.__module__
+            # A class can call itself as another one of another file is called.
+            if present is not None and (_qualified_name(present), self._origins[name]) != (
+                _qualified_name(candidate),
+                origin,
+            ):
                 raise PluginError(
                     f"{self.kind} '{name}' exists already, in {self._origins[name]}; "
                     "choose another name"
@@ -80,7 +86,7 @@ class Registry(Generic[T]):
             for fault in self._find_faults(target):
                 raise PluginError(f"{self.kind} '{name}': {fault}")
             self._known[name] = target
-            self._origins[name] = _origin.get() or candidate.__module__
+            self._origins[name] = origin
             return target
 
         return bind
@@ -198,7 +204,7 @@ def discover() -> None:
                 importlib.import_module(module.name)
     for kind in KINDS:
         for point in entry_points(group=f"prunebench.{kind}s"):
-            with _record_origin(_describe_entry_point(point)):
+            with _record_origin(_describe_entry_point(point)), _keep_process():
                 _check_registrations(point.load())
 
 
@@ -218,7 +224,11 @@ def load_plugin(path: str | Path) -> str:
         return discovered
     if file not in _PLUGINS:
         _PLUGINS.append(file)
-        with _record_origin(str(file), file.parent), importable_from(file.parent):
+        with (
+            _record_origin(str(file), file.parent),
+            _keep_process(),
+            importable_from(file.parent),
+        ):
             _check_registrations(run_file(file, "it"))
     return str(file)
 
@@ -259,6 +269,20 @@ def _record_origin(origin: str, folder: Path | None = None) -> Iterator[None]:
             registry.forget(origin)
         if multiprocessing.parent_process() is None:  # workers would repeat it
             LOG.warning("prunebench: the plugin %s is left out: %s", origin, BROKEN[origin])
+
+
+@contextmanager
+def _keep_process() -> Iterator[None]:
+    """Put back what the code of a plugin changes in the process when it is loaded.
+
+    Raises PluginError if that is code of prunebench or torch: all rows would be judged by it.
+    """
+    with preserve_global_state() as state:
+        yield
+        if replaced := state.find_replaced_code():
+            raise PluginError(
+                f"it replaces {replaced}, by which all rows are judged; leave it as it is"
+            )
 
 
 def _check_registrations(loaded: object) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from bench.errors import one_line
 from bench.files.hashing import digest
 from bench.files.log import LOG
 from bench.plugins.backbones import build_for_cell
@@ -30,6 +31,7 @@ from bench.training.pretrained import (
 from bench.training.trainer import TaskTrainer
 
 TIMED_STEPS = 4
+MAX_STEPS = 10**12  # of one cell, in a forecast
 FIXED_SHARE = 0.3
 TIMING_RATE = 1e-6  # a learning rate at which no network diverges
 
@@ -134,10 +136,18 @@ def _recorded_step_seconds(records: Iterable[Record], device: str) -> dict[str, 
 
 
 def expected_steps(cell: Cell) -> int:
-    """Return the training steps after pretraining, as the method expects them."""
+    """Return the training steps after pretraining, as the method expects them.
+
+    0 if it gives no number that can be one; a wrong forecast costs no row.
+    """
     method = configure(METHODS.get(cell.method), cell.method_options, f"method {cell.method}")
-    steps: int = method.expected_steps(cell.effective_recipe)
-    return steps
+    try:
+        steps: int = method.expected_steps(cell.effective_recipe)
+        is_possible = 0 <= steps <= MAX_STEPS
+    except (Exception, SystemExit) as error:
+        LOG.warning("no forecast for method %s: %s", cell.method, one_line(repr(error)))
+        return 0
+    return int(steps) if is_possible else 0
 
 
 def time_training_step(cell: Cell, device: str) -> float:

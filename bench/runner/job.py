@@ -24,11 +24,11 @@ from bench.contract import Budget, Pruned, Task, TraceStep
 from bench.errors import DiskError, Infeasible, PluginError, one_line
 from bench.export import saved
 from bench.files.schema import MAX_FLOAT
+from bench.plugins.global_state import preserve_global_state
 from bench.records import Cell, Record
 from bench.runner.environment import describe_environment
 from bench.runner.failures import failed_record
 from bench.runner.finish import finish
-from bench.runner.global_state import preserve_global_state
 from bench.runner.image_time import time_image
 from bench.runner.job_context import JobContext, prepare_job
 from bench.runner.plain_network import check_stored, measure_pruned_network

@@ -9,7 +9,7 @@ A method gets a copy of the network; what it gives back is copied before the har
 it works, the harness watches what it does with networks and with the global state of the process.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from bench.contract import Budget, Pruned
 from bench.errors import PluginError
-from bench.runner.global_state import GlobalState, preserve_global_state
+from bench.plugins.global_state import GlobalState, preserve_global_state
 from bench.surgery.analysis import analyse_network
 from bench.surgery.compactors import insert_compactors
-from bench.training.observer import OPTIMIZER_STEPS
+from bench.training.observer import BACKWARD_PASSES, OPTIMIZER_STEPS
 from bench.training.trainer import TaskTrainer
 
 
@@ -34,11 +34,13 @@ class Findings:
         unbooked: kind -> amount of work beyond what is booked ("optimizer steps": 300).
         booked_steps: training steps that are booked.
         state_changes: what is different in the global state ("the grad mode from True to False").
+        scores: backward passes that it declares as scores, if they are more than usual; else 0.
     """
 
     unbooked: Mapping[str, int] = field(default_factory=dict)
     booked_steps: int = 0
     state_changes: tuple[str, ...] = ()
+    scores: int = 0
 
     def sentences(self) -> tuple[str, ...]:
         """Return each finding in words."""
@@ -47,6 +49,8 @@ class Findings:
             + (" steps" if kind != OPTIMIZER_STEPS else "")
             for kind, amount in self.unbooked.items()
         )
+        if self.scores and BACKWARD_PASSES not in self.unbooked:
+            work += (f"{self.scores} {BACKWARD_PASSES} outside its training, declared as scores",)
         return work + tuple(f"it changed {change}" for change in self.state_changes)
 
 
@@ -59,12 +63,14 @@ class WatchedCall:
         trainer: the trainer that it gets.
         declared_passes: backward passes outside `fit` that it declares for one result.
         state: the global state before the call.
+        rules: what it must not change of its row, with the values before the call.
     """
 
     network: nn.Module
     trainer: TaskTrainer
     declared_passes: int
     state: GlobalState
+    rules: Sequence["Rule"] = ()
 
     def find(self) -> Findings:
         """Return what the method did up to this result. Call it once for each result."""
@@ -72,8 +78,53 @@ class WatchedCall:
         return Findings(
             self.trainer.observer.hand_over(spent, self.declared_passes),
             sum(spent.steps.values()),
-            tuple(self.state.find_changes()),
+            tuple(self.find_changes()),
+            self._count_scores(),
         )
+
+    def find_changes(self) -> list[str]:
+        """Return what the method has changed in the process and in the rules of its row."""
+        changed_rules = [rule.name for rule in self.rules if rule.is_changed]
+        return self.state.find_changes() + changed_rules
+
+    def _count_scores(self) -> int:
+        """Return the backward passes outside `fit`, if more than one for each calibration crop."""
+        passes = self.trainer.observer.own_passes
+        return passes if passes > self.trainer.recipe.calibration_crops else 0
+
+
+class Rule:
+    """An object that a method can reach and that decides about its row.
+
+    Args:
+        name: for messages.
+        target: the object; it is frozen, which a method can get around.
+    """
+
+    def __init__(self, name: str, target: object) -> None:
+        self.name = name
+        self._target = target
+        self._before = dict(vars(target))
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether an attribute has another value now."""
+        return bool(self._find_changes())
+
+    def put_back(self) -> None:
+        """Give it the attributes that it had."""
+        for name in self._find_changes():
+            if name in self._before:
+                vars(self._target)[name] = self._before[name]
+            else:
+                del vars(self._target)[name]
+
+    def _find_changes(self) -> list[str]:
+        """Return the attributes that are others now, or hide a function of the class."""
+        now = vars(self._target)
+        hidden = [name for name in now if callable(getattr(type(self._target), name, None))]
+        names = dict.fromkeys((*self._before, *hidden))
+        return [name for name in names if now.get(name) is not self._before.get(name)]
 
 
 @contextmanager
@@ -86,6 +137,8 @@ def call_method(
     meter and the global state are put back, so read the cost and the findings inside.
     """
     root = trainer.prepare(deepcopy(model))
+    trainer.observer.unpruned = model
+    rules = (Rule("the task", trainer.task), Rule("the recipe", trainer.recipe))
     with (
         trainer.branch(),
         trainer.count_calls(root),
@@ -93,7 +146,11 @@ def call_method(
         preserve_global_state() as state,
     ):
         torch.manual_seed(torch_seed)
-        yield WatchedCall(root, trainer, declared_passes, state)
+        try:
+            yield WatchedCall(root, trainer, declared_passes, state, rules)
+        finally:
+            for rule in rules:
+                rule.put_back()
 
 
 def detach_result(pruned: Pruned, trainer: TaskTrainer) -> Pruned:
@@ -101,7 +158,16 @@ def detach_result(pruned: Pruned, trainer: TaskTrainer) -> Pruned:
 
     Later work of the method cannot reach the copy, nor does training the copy reach the method's
     own networks. The counter of calls is removed. Of what must be stored, the shapes are kept.
+
+    Raises PluginError for a generator, which may have no end, where the contract has a sequence.
     """
+    for name, value in (
+        ("trace", pruned.trace),
+        ("inserted", pruned.inserted),
+        *pruned.kept.items(),
+    ):
+        if isinstance(value, Iterator):
+            raise PluginError(f"'{name}' of the result is a {type(value).__name__}; give a tuple")
     model = deepcopy(pruned.model).cpu()
     trainer.remove_call_counter(model)
     stored = pruned.stored_parameters

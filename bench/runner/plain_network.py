@@ -8,6 +8,7 @@ table.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -106,11 +107,24 @@ def _find_altered(network: nn.Module, rebuilt: nn.Module) -> str:
         described = [_describe_layer(each) for each in (layers.get(path), layer)]
         if described[0] != described[1]:
             return f"'{path}' is {described[0]}, not {described[1]}"
-        if "forward" in vars(layer) or "__call__" in vars(layer):
+        if (
+            _has_other_class(layer, layers[path])
+            or "forward" in vars(layer)
+            or "__call__" in vars(layer)
+        ):
             return f"'{path or type(layer).__name__}' has no forward function of its own"
     buffers = [{name: b.shape for name, b in each.named_buffers()} for each in (rebuilt, network)]
     extra = sorted(buffers[1].items() - buffers[0].items())
     return f"it has no buffer {extra[0][0]} of shape {tuple(extra[0][1])}" if extra else ""
+
+
+def _has_other_class(layer: nn.Module, expected: nn.Module) -> bool:
+    """Return whether two layers have different classes, whatever their names.
+
+    torch.fx makes a class for each network that it writes.
+    """
+    is_generated = type(expected).__module__.startswith("torch.fx.")
+    return type(layer) is not type(expected) and not is_generated
 
 
 def _describe_layer(layer: nn.Module | None) -> str:
@@ -140,7 +154,8 @@ def measure_pruned_network(
         PluginError: the network is refused.
     """
     check_plain(pruned.model, method)
-    check_output(pruned.model, unpruned, budget, method)
+    # A copy: a network may change its weights when it is called, now that no one watches.
+    check_output(deepcopy(pruned.model), unpruned, budget, method)
     model = rebuild_plain(pruned, unpruned, probes)
     check_multiples(pruned, model, budget)
     planned, eager = referee(model, unpruned, budget, method)

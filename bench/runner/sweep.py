@@ -5,8 +5,10 @@ when the method has ended. A sweep that raises is started again for the other bu
 cost is read from its meter when it yields a network, so it is the cost of that budget alone.
 """
 
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 
 from bench.contract import Budget, Pruned, Task, largest_first
 from bench.errors import DiskError, PluginError
+from bench.plugins.registry import TASKS
 from bench.runner.job_context import JobContext
 from bench.runner.method_call import (
     Findings,
@@ -22,8 +25,11 @@ from bench.runner.method_call import (
     detach_result,
     number_channels,
 )
+from bench.training.contract_trainer import ContractTrainer
 from bench.training.meter import Cost
 from bench.training.trainer import TaskTrainer, derive_seed
+
+READERS = ("test_sets", "photographs", "all_photographs")  # methods of tasks
 
 
 @dataclass(frozen=True)
@@ -49,22 +55,26 @@ def sweep(context: JobContext, trainer: TaskTrainer) -> Iterator[Outcome]:
     cell = context.first_cell
     passes = context.method.scoring_passes(cell.effective_recipe)
     torch_seed = derive_seed(cell.seed, "torch")
+    given: Any = ContractTrainer(trainer)
     _ = trainer.crops, trainer.calibration  # a task may split its photographs when they are read
     while waiting:
         with (
             _without_test_photographs(context.task),
             call_method(context.model, trainer, torch_seed, passes) as call,
         ):
-            items = iter(context.method.sweep(call.network, list(waiting), trainer))
+            # Copies: a method can change a budget, frozen or not.
+            items = iter(context.method.sweep(call.network, list(map(copy, waiting)), given))
             while waiting:
                 context.progress.on_work(f"'{cell.label}', seed {cell.seed}")
                 context.progress.on_cell(context.cells[waiting[0]][0])
                 try:
                     outcome = _next_outcome(context, call, items, waiting)
-                except (DiskError, KeyboardInterrupt):
+                except KeyboardInterrupt:
                     raise
                 except BaseException as error:  # a method may call sys.exit
-                    yield Outcome(waiting.pop(0), error)
+                    if isinstance(error, DiskError) and _is_of_harness(error):
+                        raise
+                    yield Outcome(waiting.pop(0), _as_fault(error))
                     break
                 waiting.remove(outcome.budget)
                 rng_state = torch.get_rng_state()
@@ -72,6 +82,17 @@ def sweep(context: JobContext, trainer: TaskTrainer) -> Iterator[Outcome]:
                 # What the harness draws in between must not change what the method draws.
                 torch.set_rng_state(rng_state)
             getattr(items, "close", lambda: None)()
+
+
+def _is_of_harness(error: BaseException) -> bool:
+    """Return whether code of the harness, not of a method, raised an error."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").startswith("bench.")
+
+
+def _as_fault(error: BaseException) -> BaseException:
+    """Return an error as one of the method: its own full disk stops no other row."""
+    return PluginError(f"DiskError: {error}") if isinstance(error, DiskError) else error
 
 
 def _next_outcome(
@@ -101,12 +122,13 @@ def _next_outcome(
             f"the sweep of {method} yielded a budget that it was not asked for, or one twice: "
             f"{budget}"
         )
+    budget = waiting[waiting.index(budget)]  # ours: another class may call itself equal
     return Outcome(budget, answer, call.trainer.meter.cost(), call.find())
 
 
 @contextmanager
 def _without_test_photographs(task: Task) -> Iterator[None]:
-    """Refuse the test photographs of a task inside the block, to all instances of its class."""
+    """Refuse the test photographs of a task inside the block, and those of all other tasks."""
 
     def refuse(*_: Any) -> Any:
         raise PluginError(
@@ -114,15 +136,15 @@ def _without_test_photographs(task: Task) -> Iterator[None]:
             "ended; use trainer.calibration and trainer.batches"
         )
 
-    cls = type(task)
-    own = {name: vars(cls).get(name) for name in ("test_sets", "photographs")}
-    for name in own:
+    # With their base classes: tasks share photographs, and the functions that read them.
+    classes = {
+        cls for known in (type(task), *dict(TASKS.items()).values()) for cls in known.__mro__
+    }
+    own = [(cls, name, vars(cls)[name]) for cls in classes for name in READERS if name in vars(cls)]
+    for cls, name, _ in own:
         setattr(cls, name, refuse)
     try:
         yield
     finally:
-        for name, function in own.items():
-            if function is None:
-                delattr(cls, name)
-            else:
-                setattr(cls, name, function)
+        for cls, name, function in own:
+            setattr(cls, name, function)

@@ -149,13 +149,13 @@ def books_its_training(evidence: MethodEvidence) -> None:
 
 
 def reads_no_files(evidence: MethodEvidence) -> None:
-    """It reads no files but code: its data come from the trainer."""
+    """It touches no files but code, no other process and no network: its data are the trainer's."""
     require_networks(evidence)
     _ = evidence.prune_call  # makes the call
-    if evidence.read_files:
+    if evidence.work_outside:
         raise CheckFailed(
-            f"it opened {evidence.read_files[0]}; use trainer.calibration and trainer.batches, "
-            "and read no photographs or weights of your own"
+            f"it {evidence.work_outside[0]}; use trainer.calibration and trainer.batches, and "
+            "touch no files, processes, threads or connections of your own"
         )
 
 

@@ -19,7 +19,7 @@ global state is put back.
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import islice
@@ -33,9 +33,9 @@ from torch import Generator, Tensor, nn
 
 from bench.contract import Budget, Kept, Method, Pruned
 from bench.memory.profile import peak_memory
+from bench.plugins.global_state import preserve_global_state
 from bench.plugins.options import configure, option_values
 from bench.runner.finish import finish
-from bench.runner.global_state import preserve_global_state
 from bench.runner.method_call import Findings, call_method, detach_result, number_channels
 from bench.runner.plain_network import make_probes
 from bench.runner.referee import HOOKS
@@ -50,7 +50,7 @@ from bench.testing.spies import (
     KillableTrainer,
     Killed,
     WatchedTrainer,
-    watch_files,
+    watch_outside,
 )
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoints
 from bench.training.meter import Cost
@@ -98,7 +98,7 @@ class MethodEvidence:
         self.changed_inputs: list[str] = []  # changes in the arguments of a call
         self.changed_state: list[str] = []  # changes in the global state of the process
         self.unbooked_work: list[str] = []  # training that the trainer does not know of
-        self.read_files: list[str] = []  # that are no code
+        self.work_outside: list[str] = []  # files that are no code, processes, ...
         self.unknown_attributes: list[str] = []  # of the trainer, not named by the contract
         self._compacted_network = cache(self._make_compacted_network)
 
@@ -242,11 +242,11 @@ class MethodEvidence:
         return TaskTrainer(self.task, DATA, RECIPE, SEED, checkpoints=checkpoints)
 
     def _sweep(self, budgets: list[Budget]) -> Call:
-        return lambda model, trainer: self.method.sweep(model, list(budgets), trainer)
+        return lambda model, trainer: self.method.sweep(model, list(map(copy, budgets)), trainer)
 
     def _prune(self, budget: Budget) -> Call:
         def call(model: nn.Module, trainer: Any) -> Iterator[Outcome]:
-            yield budget, self.method.prune(model, budget, trainer)
+            yield budget, self.method.prune(model, copy(budget), trainer)
 
         return call
 
@@ -267,7 +267,7 @@ class MethodEvidence:
             random.seed()  # in a run too, no two calls draw the same
             np.random.seed()
             with (
-                watch_files(self.read_files),
+                watch_outside(self.work_outside),
                 call_method(self.network, trainer, SEED, passes) as watch,
             ):
                 try:
@@ -280,14 +280,15 @@ class MethodEvidence:
                         self._note(watch.find(), is_sweep)
                 except Exception as raised:
                     error = raised
-                self.changed_state += watch.state.find_changes()
+                self.changed_state += watch.find_changes()
         after = _input_traits(watch.network, trainer)
         self.changed_inputs += [name for name in after if after[name] != before[name]]
         return MethodCall(tuple(outcomes), tuple(costs), error)
 
     def _note(self, findings: Findings, is_sweep: bool) -> None:
         self.changed_state += findings.state_changes
-        self.unbooked_work += replace(findings, state_changes=()).sentences() if is_sweep else ()
+        work = replace(findings, state_changes=(), scores=0)  # scores are declared
+        self.unbooked_work += work.sentences() if is_sweep else ()
 
 
 def have_same_weights(first: nn.Module, second: nn.Module) -> bool:

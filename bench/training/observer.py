@@ -2,7 +2,8 @@
 
 The meter counts what passes through the trainer. The observer sees the whole process: every step of
 a torch optimizer and every backward pass. A method that trains in a loop of its own, or takes a
-training back with `branch()` and keeps its weights, has more steps than it has booked. What
+training back with `branch()` and keeps its weights, has more steps than it has booked. Batches that
+a callback of `fit` draws are beyond the one of the step, and pretraining is for new weights. What
 bypasses torch's Python entry points (C++ code, another process) is not seen. Forward passes alone
 train nothing: the meter counts those of the method's network and its copies.
 """
@@ -13,14 +14,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from bench.torch_state import is_scoring
-from bench.training.meter import Cost
+from bench.training.meter import PRETRAIN, Cost
 
 OPTIMIZER_STEPS = "optimizer steps"
 BACKWARD_PASSES = "backward passes"
 SAMPLES = "samples"
+REPEATED_STEPS = "steps of pretraining from pretrained weights"
 FIT_STEPS = "steps of fit"  # done by the trainer, in this process or in a killed run before
 
 
@@ -30,6 +33,8 @@ class Observer:
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
         self._results = 0
+        self.is_fitting = False  # whether the trainer is training
+        self.unpruned: nn.Module | None = None  # the network that the method was given
 
     def count(self, kind: str, amount: int = 1) -> None:
         """Count what the trainer has done."""
@@ -40,6 +45,19 @@ class Observer:
         steps = sum(spent.steps.values())
         self._seen.update({FIT_STEPS: steps, OPTIMIZER_STEPS: steps, BACKWARD_PASSES: steps})
         self._seen[SAMPLES] += sum(spent.samples.values())
+
+    @contextmanager
+    def enter_fit(self, model: nn.Module, phase: str) -> Iterator[None]:
+        """Note that the trainer trains a network, which has new weights if it is pretrained."""
+        outer, before = self.is_fitting, self._seen[FIT_STEPS]
+        is_repeated = phase == PRETRAIN and self.unpruned and _has_values_of(self.unpruned, model)
+        self.is_fitting = True
+        try:
+            yield
+        finally:
+            self.is_fitting = outer
+            if is_repeated:
+                self.count(REPEATED_STEPS, self._seen[FIT_STEPS] - before)
 
     @contextmanager
     def branch(self) -> Iterator[None]:
@@ -53,6 +71,11 @@ class Observer:
         finally:
             if self._results > results:
                 self._seen = seen
+
+    @property
+    def own_passes(self) -> int:
+        """Backward passes outside `fit` up to now."""
+        return max(0, self._seen[BACKWARD_PASSES] - self._seen[FIT_STEPS])
 
     def hand_over(self, booked: Cost, declared_passes: int) -> dict[str, int]:
         """Note that a result is handed over; return what was seen beyond what was booked.
@@ -73,22 +96,50 @@ class Observer:
             OPTIMIZER_STEPS: own_steps + hidden_steps,
             BACKWARD_PASSES: seen[BACKWARD_PASSES] - fit_steps - declared_passes,
             SAMPLES: seen[SAMPLES] - sum(booked.samples.values()),
+            REPEATED_STEPS: seen[REPEATED_STEPS],
         }
         return {kind: amount for kind, amount in excess.items() if amount > 0}
 
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Count optimizer steps and backward passes of this process inside the block."""
-        run_backward = torch.autograd._engine_run_backward
-
-        def count_backward(*arguments: Any, **options: Any) -> Any:
-            self._seen[BACKWARD_PASSES] += not is_scoring()
-            return run_backward(*arguments, **options)
-
+        variable: Any = torch.autograd.Variable
+        engine = variable._execution_engine
         step_hook = register_optimizer_step_post_hook(lambda *_: self.count(OPTIMIZER_STEPS))
-        torch.autograd._engine_run_backward = count_backward
+        variable._execution_engine = _CountingEngine(engine, self)
         try:
             yield
         finally:
-            torch.autograd._engine_run_backward = run_backward
+            variable._execution_engine = engine
             step_hook.remove()
+
+
+def _has_values_of(unpruned: nn.Module, model: nn.Module) -> bool:
+    """Return whether most weights of a network are values of another one, wherever they are."""
+    known, weights = (
+        torch.cat([w.detach().cpu().flatten() for w in network.parameters() if w.ndim > 1])
+        for network in (unpruned, model)
+    )
+    drawn = weights[(weights != 0) & (weights != 1)]  # others are those of any new network
+    return len(drawn) > 0 and float(torch.isin(drawn, known).float().mean()) > 0.5
+
+
+class _CountingEngine:
+    """Torch's engine of backward passes, to which every function of torch that makes one comes.
+
+    Args:
+        engine: the engine.
+        observer: counts its passes.
+    """
+
+    def __init__(self, engine: Any, observer: Observer) -> None:
+        self._engine = engine
+        self._observer = observer
+
+    def run_backward(self, *arguments: Any, **options: Any) -> Any:
+        """Make one backward pass, and count it unless it is for a score of the harness."""
+        self._observer.count(BACKWARD_PASSES, not is_scoring())
+        return self._engine.run_backward(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)

@@ -29,6 +29,7 @@ from bench.files.hashing import digest
 from bench.torch_state import eval_mode, to_channels_last
 from bench.training.averaging import AVERAGED_PHASES, WeightAverage
 from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, TrainingState
+from bench.training.evaluation import mean_psnr_db
 from bench.training.interrupts import defer_interrupts
 from bench.training.learning_rates import learning_rates
 from bench.training.meter import Cost, Meter
@@ -61,12 +62,6 @@ def choose_device(name: str) -> str:
         choices = ", ".join(kind for kind in available if available[kind])
         raise ConfigError(f"device '{name}' is not available here; choose from {choices} or auto")
     return name
-
-
-def _mean_psnr_db(restored: Tensor, clean: Tensor) -> Tensor:
-    """Return the mean over images (N, C, H, W) of PSNR in dB; equal ones get 100 dB."""
-    errors = (restored.clamp(0, 1) - clean).square().flatten(1).mean(dim=1)
-    return -10 * errors.clamp(min=1e-10).log10().mean()
 
 
 class TaskTrainer:
@@ -149,6 +144,8 @@ class TaskTrainer:
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `count` random training batches of (degraded, clean), (N, C, patch, patch)."""
         for _ in range(count):
+            if self.observer.is_fitting:  # a step is booked with one batch
+                self.observer.count(SAMPLES, self.recipe.batch)
             yield self.draw_batch(self._batch_generator)
 
     def draw_batch(self, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -171,7 +168,7 @@ class TaskTrainer:
 
     def psnr_db(self, model: nn.Module) -> float:
         """Return the mean PSNR in dB over the calibration crops, restored values within [0, 1]."""
-        return self._average_over_calibration(model, _mean_psnr_db)
+        return self._average_over_calibration(model, mean_psnr_db)
 
     def _average_over_calibration(
         self, model: nn.Module, measure: Callable[[Tensor, Tensor], Tensor]
@@ -260,7 +257,12 @@ class TaskTrainer:
         if self._on_search and phase == "search":
             with self.branch():
                 self._on_search(model)
-        with self._enter_phase(phase), self.count_calls(model), self.meter.enter_phase(phase):
+        with (
+            self._enter_phase(phase),
+            self.count_calls(model),
+            self.meter.enter_phase(phase),
+            self.observer.enter_fit(model, phase),
+        ):
             self.prepare(model).train()
             weights = [weight for weight in model.parameters() if weight.requires_grad]
             optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
@@ -315,8 +317,7 @@ class TaskTrainer:
         before = self.meter.cost()
         curve, start = self._find_place(phase)
         notes = checkpoint.resume()
-        done = notes.get("done", 0)
-        ended = notes.get("ended", False)
+        done, ended = notes.get("done", 0), notes.get("ended", False)
         self._book_stored(Cost.from_fields(notes.get("spent", {})))
         steps = len(rates)
         losses: list[Tensor] = []  # not yet read from the device

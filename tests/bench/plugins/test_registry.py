@@ -116,6 +116,15 @@ def test_a_file_registers_a_method_and_is_its_origin(tmp_path: Path, clean: None
     assert registry.plugin_files() == (path,)
 
 
+def test_what_a_file_changes_in_the_process_when_it_is_loaded_is_put_back(
+    tmp_path: Path, clean: None
+) -> None:
+    line = "import torch\ntorch.set_default_dtype(torch.float64)"
+    load_plugin(write_plugin(tmp_path, "mine_in_float64", line=line))
+    assert torch.get_default_dtype() == torch.float32
+    assert "mine_in_float64" in METHODS
+
+
 def test_a_file_of_our_own_methods_is_known_by_its_module() -> None:
     assert load_plugin(ROOT / "methods" / "uniform.py") == "methods.uniform"
     assert load_plugin(ROOT / "methods" / "mosp" / "__init__.py") == "methods.mosp"
@@ -154,6 +163,16 @@ def test_a_missing_plugin_file_raises_config_error() -> None:
         (
             "from bench.plugins.registry import backbone\n@backbone('unet')\ndef f(): ...",
             "backbone 'unet' exists already, in task denoising",
+        ),
+        (
+            "from bench.plugins.registry import method\nclass Uniform: ...\n"
+            "Uniform.__module__ = 'methods.uniform'\nmethod('uniform')(Uniform)",
+            "method 'uniform' exists already, in methods.uniform",
+        ),
+        (
+            "from bench.plugins.registry import backbone\n@backbone('mine')\ndef f(): ...\n"
+            "from bench.runner import referee\nreferee.check_peak = print",
+            "it replaces bench.runner.referee.check_peak, by which all rows are judged",
         ),
     ],
 )

@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -9,13 +11,16 @@ import torch
 from torch import nn
 
 from bench.contract import Budget, Pruned, Trainer
+from bench.errors import DiskError
 from bench.records import Record
 from bench.report.results import collect_results
 from bench.report.table import render_table
 from bench.report.terminal_table import render_pivot
 from bench.runner.executors.serial import SerialExecutor
+from bench.runner.forecast import forecast_cells
 from bench.runner.run import run_study
 from bench.study.store import Store
+from tasks.denoising import Denoising
 from tests.fakes import FakeTask, Narrow
 
 PRUNE = Narrow.prune
@@ -83,10 +88,94 @@ def test_a_method_that_exits_is_a_failed_row(run_with: RunWith) -> None:
     assert good.status == "done"
 
 
+def test_a_disk_that_a_method_calls_full_stops_no_other_row(run_with: RunWith) -> None:
+    def complain(*_: Any) -> None:
+        raise DiskError("no space left on device")
+
+    bad, good = run_with(complain)
+    assert bad.reason == "DiskError: no space left on device"
+    assert (bad.status, good.status) == ("failed", "done")
+
+
+def test_a_trace_without_an_end_is_refused(run_with: RunWith) -> None:
+    bad, good = run_with(lambda pruned, _: replace(pruned, trace=count()))
+    assert bad.reason == "'trace' of the result is a count; give a tuple"
+    assert good.status == "done"
+
+
+@pytest.mark.parametrize("answer", [-1, 10**400, float("nan"), None, SystemExit(0)])
+def test_a_forecast_that_a_method_gets_wrong_costs_no_row(
+    answer: Any, study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def expected_steps(*_: Any) -> Any:
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Narrow, "expected_steps", expected_steps)
+    chosen = study("methods=['narrow']", "ratios=[0.5]")
+    (entry,) = forecast_cells(chosen.cells(), store, "cpu").cells
+    assert (entry.steps, entry.seconds) == (0, 0)
+
+
 def test_a_method_that_asks_for_the_test_photographs_is_a_failed_row(run_with: RunWith) -> None:
     bad, good = run_with(lambda *_: FakeTask().test_sets("embedded") and None)
     assert bad.reason.startswith("a method asked task fake for its test photographs")
     assert good.status == "done" and FakeTask().test_sets("embedded")
+
+
+@pytest.mark.parametrize("read", ["test_sets", "photographs", "all_photographs"])
+def test_the_test_photographs_of_another_task_are_refused_too(run_with: RunWith, read: str) -> None:
+    bad, good = run_with(lambda *_: getattr(Denoising(), read)("embedded") and None)
+    assert bad.reason.startswith("a method asked task fake for its test photographs")
+    assert good.status == "done"
+
+
+def test_a_replaced_score_is_named_and_scores_no_row(run_with: RunWith) -> None:
+    def replace_score(*_: Any) -> None:
+        FakeTask.score = lambda *_: {"psnr_db": 99.0, "ssim": 1.0}  # type: ignore[method-assign]
+
+    bad, good = run_with(replace_score)
+    assert bad.findings == ("it changed the code of tests.fakes.FakeTask.score",)
+    assert max(bad.means["psnr_db"], good.means["psnr_db"]) < 99
+
+
+def test_a_method_gets_no_way_to_the_task_or_the_meter(run_with: RunWith) -> None:
+    for spoil in (lambda _, trainer: trainer.meter, lambda _, trainer: trainer.fit.__self__):
+        bad, good = run_with(spoil)
+        assert bad.status == "failed" and good.status == "done"
+
+
+def test_a_budget_of_another_class_that_calls_itself_equal_is_the_one_that_was_asked_for(
+    study: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Chameleon(Budget):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = Budget.__hash__
+
+    def sweep(self: Narrow, model: nn.Module, budgets: Any, trainer: Trainer) -> Iterator[Any]:
+        for budget in budgets:
+            large = Chameleon(2 * budget.peak_bytes, budget.input_shape)
+            yield large, self.prune(model, large, trainer)
+
+    monkeypatch.setattr(Narrow, "sweep", sweep)
+    (record,) = run_study(study("methods=['narrow']", "ratios=[0.4]"), store, SerialExecutor())
+    assert record.reason.startswith("narrow missed its budget")
+
+
+def test_more_scores_than_usual_are_named_though_declared(
+    run_with: RunWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(pruned: Pruned, trainer: Trainer) -> None:
+        for _ in range(trainer.recipe.calibration_crops + 1):
+            pruned.model(torch.rand(1, 3, 8, 8)).sum().backward()
+
+    monkeypatch.setattr(Narrow, "scoring_passes", lambda *_: 1000)
+    bad, good = run_with(score)
+    assert bad.findings == ("5 backward passes outside its training, declared as scores",)
+    assert good.findings == ()
 
 
 def test_test_photographs_are_read_when_the_method_has_ended(

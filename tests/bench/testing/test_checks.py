@@ -5,6 +5,8 @@ The reason of the finding says what is wrong.
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -12,15 +14,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, cycle
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import BaseTorchFunctionMode
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, Recipe, TraceStep, Trainer
 from bench.errors import Infeasible
 from bench.memory.profile import peak_memory
+from bench.runner import referee
 from bench.surgery.analysis import analyse_network
 from bench.surgery.importance import channel_norms
 from bench.surgery.remove import remove_channels
@@ -28,6 +33,7 @@ from bench.surgery.width_search import uniform_widths
 from bench.testing.check_runner import check_name
 from bench.testing.checks import METHOD_CHECKS, check_method
 from bench.testing.pytest_suite import MethodContract
+from bench.training.meter import Cost
 
 
 @dataclass(frozen=True)
@@ -430,6 +436,116 @@ class ReadsTheMeter(Right):
         return super().prune(model, budget, trainer)
 
 
+@dataclass(frozen=True)
+class EnlargesItsBudgets(Right):
+    def sweep(
+        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
+    ) -> Iterator[Any]:
+        for budget in budgets:
+            object.__setattr__(budget, "peak_bytes", budget.peak_bytes + 5000)
+        return super().sweep(model, budgets, trainer)
+
+
+@dataclass(frozen=True)
+class ChangesTheRecipe(Spoils):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        object.__setattr__(trainer.recipe, "tuning_rate", 0.01)
+        return super().prune(model, budget, trainer)
+
+
+@dataclass(frozen=True)
+class ReplacesTheReferee(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        referee.check_peak = lambda *_: None  # type: ignore[assignment]
+        return pruned
+
+
+@dataclass(frozen=True)
+class TunesAdam(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        step = torch.optim.Adam.step
+        torch.optim.Adam.step = lambda self: [step(self), step(self)]  # type: ignore[assignment]
+        return pruned
+
+
+@dataclass(frozen=True)
+class CooksTheBooks(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Any = NO_TRAINER) -> Pruned:
+        pruned = super().prune(model, budget, trainer)
+        inner = trainer.fit.__self__
+        inner.fit(pruned.model, 4, phase="search")
+        inner.meter.restore(Cost())
+        inner.observer._seen.clear()
+        return replace(pruned, model=pruned.model.eval())
+
+
+@dataclass(frozen=True)
+class PretrainsTwice(Spoils):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        pruned = super().prune(model, budget, trainer)
+        trainer.fit(pruned.model, trainer.recipe.pretrain_steps, phase="pretrain")
+        return replace(pruned, model=pruned.model.eval())
+
+
+@dataclass(frozen=True)
+class DrawsMoreBatches(Right):
+    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
+        def objective(network: nn.Module, *_: Tensor) -> Tensor:
+            pairs = trainer.batches(8)
+            return sum(trainer.criterion(network(x), y) for x, y in pairs)  # type: ignore[return-value]
+
+        pruned = super().prune(model, budget, trainer)
+        trainer.fit(pruned.model, 2, phase="search", objective=objective, callback_state={})
+        return replace(pruned, model=pruned.model.eval())
+
+
+@dataclass(frozen=True)
+class TakesAnotherClass(Spoils):
+    """Its network may do anything when it is called, and looks as it should."""
+
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        cls = type(pruned.model)
+        pruned.model.__class__ = type(cls.__name__, (cls,), {"forward": lambda *x: cls.forward(*x)})
+        return pruned
+
+
+@dataclass(frozen=True)
+class StartsAProcess(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        subprocess.run([sys.executable, "--version"], check=True, capture_output=True)
+        return pruned
+
+
+@dataclass(frozen=True)
+class LeavesAThread(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        Thread(target=Event().wait, args=(60,), daemon=True, name="worker").start()
+        return pruned
+
+
+@dataclass(frozen=True)
+class LeavesAMode(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        BaseTorchFunctionMode().__enter__()
+        return pruned
+
+
+@dataclass(frozen=True)
+class ReadsItsFolder(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        with suppress(OSError):
+            Path("/proc/self/cwd/weights.bin").read_bytes()
+        return pruned
+
+
+@dataclass(frozen=True)
+class DeletesItself(Spoils):
+    def spoil(self, pruned: Pruned, model: nn.Module) -> Pruned:
+        with suppress(FileNotFoundError):
+            Path("no_such_method.py").unlink()
+        return pruned
+
+
 BROKEN = [
     (Nameless, "is a method", "Nameless has no name"),
     (Abstract, "is a method", "Abstract lacks prune"),
@@ -486,6 +602,19 @@ BROKEN = [
     (DescendsByHand, "books its training", "the harness saw 1 backward passes beyond its booked"),
     (TakesItsTrainingBack, "books its training", "4 optimizer steps beyond its booked 0"),
     (ReadsPhotographs, "reads no files", "astronaut.png; use trainer.calibration"),
+    (PretrainsTwice, "books its training", "6 steps of pretraining from pretrained weights"),
+    (DrawsMoreBatches, "books its training", "32 samples beyond its booked 2 steps"),
+    (ReadsItsFolder, "reads no files", "weights.bin; use trainer.calibration"),
+    (DeletesItself, "reads no files", "it called os.remove for "),
+    (StartsAProcess, "reads no files", "it called subprocess.Popen"),
+    (LeavesAThread, "reads no files", "it left the thread worker behind"),
+    (EnlargesItsBudgets, "sweep answers every budget", "answer each once, largest first"),
+    (ChangesTheRecipe, "leaves global state alone", "it changed the recipe; put it back"),
+    (ReplacesTheReferee, "leaves global state alone", "code of bench.runner.referee.check_peak"),
+    (TunesAdam, "leaves global state alone", "the code of torch.optim.adam.Adam.step"),
+    (LeavesAMode, "leaves global state alone", "the modes of torch that are entered from (0, 0)"),
+    (CooksTheBooks, "sees training data only", "trainer.fit.__self__, which the contract does"),
+    (TakesAnotherClass, "survives save and load", "has no forward function of its own"),
     (LeavesFloat64, "leaves global state alone", "the default dtype from torch.float32 to"),
     (LeavesAVariable, "leaves global state alone", "the environment variables MY_METHOD; put it"),
     (LeavesAMask, "survives save and load", "mask has shape None; in the network it has (3,)"),

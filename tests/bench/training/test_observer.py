@@ -1,12 +1,14 @@
 """What a method trains by itself is seen, whatever it trains on, and honest work is not."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.autograd.graph import _engine_run_backward
 
 from bench.surgery.importance import gate_gradients
 from bench.training.checkpoints import Checkpoints
@@ -45,6 +47,23 @@ def in_a_callback(trainer: TaskTrainer, model: nn.Module) -> None:
     trainer.fit(model, 1, phase="search", after_step=lambda *_: own_adam(trainer, model))
 
 
+def pretraining_again(trainer: TaskTrainer, model: nn.Module) -> None:
+    trainer.observer.unpruned = deepcopy(model)
+    trainer.fit(model, 2, phase="pretrain")
+
+
+def pretraining(trainer: TaskTrainer, model: nn.Module) -> None:
+    trainer.observer.unpruned = deepcopy(model)
+    trainer.reinitialise(model)
+    trainer.fit(model, 2, phase="pretrain")
+
+
+def by_the_engine(trainer: TaskTrainer, model: nn.Module) -> None:
+    for _ in range(RECIPE.calibration_crops + 3):
+        loss = model(torch.rand(1, 3, 8, 8)).sum()
+        _engine_run_backward((loss,), (torch.ones(()),), False, False, (), accumulate_grad=True)
+
+
 def cleared_meter(trainer: TaskTrainer, model: nn.Module) -> None:
     trainer.fit(model, 2, phase="search")
     trainer.meter.steps.clear()
@@ -73,7 +92,10 @@ def excess_of(work: Work, trainer: TaskTrainer) -> dict[str, int]:
         (own_adam, {"optimizer steps": 3}),
         (descent_by_hand, {"backward passes": 3}),
         (hidden_in_a_branch, {"optimizer steps": 2, "samples": 4}),
-        (in_a_callback, {"optimizer steps": 3}),
+        (in_a_callback, {"optimizer steps": 3, "samples": 6}),
+        (pretraining_again, {"steps of pretraining from pretrained weights": 2}),
+        (pretraining, {}),
+        (by_the_engine, {"backward passes": 3}),
         (cleared_meter, {"optimizer steps": 2}),
         (booked, {}),
         (taylor_scores, {}),

@@ -1,8 +1,10 @@
-"""The global state of the process: what a method changes in it is named, and put back.
+"""The global state of the process: what a plugin changes in it is named, and put back.
 
 A default dtype, a grad mode or a working directory that stays behind would change all that follows
-in the process: the harness's own training of this row, and other rows. Draws of random numbers and
-filters of warnings are put back without a word, because imports and honest methods change them.
+in the process: the harness's own training of this row, and other rows. So would a function of the
+harness that is replaced (`bench.plugins.replaced_code`). Draws of random numbers, filters of
+warnings and the import path are put back without a word, because imports and honest methods change
+them.
 """
 
 import gc
@@ -20,10 +22,17 @@ import numpy as np
 import torch
 from torch.nn.modules import module as torch_module
 from torch.optim import optimizer as torch_optimizer
+from torch.overrides import _get_current_function_mode_stack
+from torch.overrides import _pop_mode as _pop_function_mode
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+from torch.utils._python_dispatch import _pop_mode as _pop_dispatch_mode
+
+from bench.plugins.replaced_code import WatchedCode
 
 Item = tuple[Callable[[], Any], Callable[[Any], Any]]  # get, put
 OWN_PREFIX = "PRUNEBENCH_"  # of environment variables
 MAX_VALUE_CHARACTERS = 40
+MAX_FUNCTIONS = 3  # that are named of those replaced
 _MODES: list[Any] = []
 GLOBAL_HOOKS = [
     hooks
@@ -58,6 +67,32 @@ def _put_inference_mode(on: bool) -> None:
     mode = torch._C._InferenceMode(on)
     mode.__enter__()
     _MODES.append(mode)  # a mode ends with its object
+
+
+def _count_modes() -> tuple[int, int]:
+    """Return the number of function modes and of dispatch modes that are entered.
+
+    The default device is a function mode too; it has an entry of its own.
+    """
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    modes = [mode for mode in _get_current_function_mode_stack() if mode is not default]
+    return len(modes), len(_get_current_dispatch_mode_stack())
+
+
+def _leave_modes(before: tuple[int, int]) -> None:
+    while _count_modes()[0] > before[0]:
+        _pop_function_mode()
+    while _count_modes()[1] > before[1]:
+        _pop_dispatch_mode()
+
+
+def _profilers() -> tuple[Any, Any]:
+    return sys.gettrace(), sys.getprofile()
+
+
+def _put_profilers(before: tuple[Any, Any]) -> None:
+    sys.settrace(before[0])
+    sys.setprofile(before[1])
 
 
 def _working_directory() -> str:
@@ -106,7 +141,9 @@ def _put_filters(before: list[Any]) -> None:
     warnings._filters_mutated()  # type: ignore[attr-defined]
 
 
+MODES = "the modes of torch that are entered"
 NAMED: dict[str, Item] = {
+    MODES: (_count_modes, _leave_modes),  # first: they may change how the others are read
     "the grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "the inference mode": (torch.is_inference_mode_enabled, _put_inference_mode),
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
@@ -137,6 +174,7 @@ NAMED: dict[str, Item] = {
 UNSHOWN: dict[str, Item] = {
     "the environment variables": (_environment, _put_environment),
     "the signal handlers": (_handlers, _put_handlers),
+    "the functions that trace or profile calls": (_profilers, _put_profilers),
     "the global hooks of torch": (
         lambda: [dict(hooks) for hooks in GLOBAL_HOOKS],
         _put_global_hooks,
@@ -150,6 +188,7 @@ def _cuda_states() -> list[torch.Tensor]:
 
 UNNAMED: tuple[Item, ...] = (
     (lambda: list(warnings.filters), _put_filters),
+    (lambda: list(sys.path), lambda before: sys.path.__setitem__(slice(None), before)),
     (random.getstate, random.setstate),
     (np.random.get_state, np.random.set_state),
     (torch.get_rng_state, torch.set_rng_state),
@@ -161,6 +200,7 @@ class GlobalState:
     """The global state at one moment."""
 
     def __init__(self) -> None:
+        self._code = WatchedCode()
         self._named = {name: get() for name, (get, _) in (NAMED | UNSHOWN).items()}
         self._unnamed = [get() for get, _ in UNNAMED]
 
@@ -174,16 +214,25 @@ class GlobalState:
             shown = [str(value)[:MAX_VALUE_CHARACTERS] for value in (before, now)]
             if name not in UNSHOWN:
                 changes.append(f"{name} from {shown[0]} to {shown[1]}")
+                if name == MODES:
+                    return changes
             elif isinstance(now, dict):
                 keys = {key for key in {**before, **now} if before.get(key) != now.get(key)}
                 labels = (key.name if isinstance(key, signal.Signals) else key for key in keys)
                 changes.append(f"{name} {', '.join(sorted(map(str, labels)))}")
             else:
                 changes.append(name)
+        if replaced := self.find_replaced_code():
+            changes.append(f"the code of {replaced}")
         return changes
+
+    def find_replaced_code(self) -> str:
+        """Return the first functions of the harness or torch that are others now; "" if none."""
+        return ", ".join(self._code.find_replaced()[:MAX_FUNCTIONS])
 
     def put_back(self) -> None:
         """Make this the present state."""
+        self._code.put_back()
         for name, before in self._named.items():
             get, put = (NAMED | UNSHOWN)[name]
             if get() != before:

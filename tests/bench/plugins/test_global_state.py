@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +13,21 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.runner.global_state import GlobalState, preserve_global_state
+from bench.plugins.global_state import GlobalState, preserve_global_state
+from bench.runner import referee
 
 
-def enter_inference_mode() -> torch.inference_mode:
-    mode = torch.inference_mode()
+def enter(mode: Any) -> Any:
     mode.__enter__()
     return mode
 
 
 CHANGES: list[tuple[Callable[[], Any], str]] = [
     (lambda: torch.set_grad_enabled(False), "the grad mode from True to False"),
-    (enter_inference_mode, "the inference mode from False to True"),
+    (lambda: enter(torch.inference_mode()), "the inference mode from False to True"),
     (
         lambda: torch.set_default_dtype(torch.float64),
         "the default dtype from torch.float32 to torch.float64",
@@ -47,6 +50,17 @@ CHANGES: list[tuple[Callable[[], Any], str]] = [
         "the signal handlers SIGTERM",
     ),
     (lambda: register_module_forward_hook(lambda *_: None), "the global hooks of torch"),
+    (lambda: enter(TorchFunctionMode()), "the modes of torch that are entered from (0, 0) to (1,"),
+    (lambda: enter(TorchDispatchMode()), "the modes of torch that are entered from (0, 0) to (0,"),
+    (lambda: sys.setprofile(lambda *_: None), "the functions that trace or profile calls"),
+    (
+        lambda: setattr(referee, "check_peak", lambda *_: None),
+        "the code of bench.runner.referee.check_peak",
+    ),
+    (
+        lambda: setattr(torch.optim.Adam, "step", lambda *_: None),
+        "the code of torch.optim.adam.Adam.step",
+    ),
 ]
 
 
