@@ -50,6 +50,7 @@ def watch_outside(notes: list[str]) -> Iterator[None]:
     that without Python are not seen.
     """
     _install_audit_hook()
+    _own_folder()  # now: in the hook, tempfile may hold its lock already
     _LISTS.append(notes)
     before = set(threading.enumerate())
     try:
@@ -90,6 +91,7 @@ def _may_be_read(path: str) -> bool:
     return lower.endswith(tuple(all_suffixes())) or path.startswith(folders)
 
 
+@cache
 def _own_folder() -> str:
     return str(Path(gettempdir()) / CHECKPOINT_PREFIX)
 

@@ -269,7 +269,8 @@ class TaskTrainer:
             rates = self.learning_rates(phase, steps)
             is_mixed = self.recipe.training_precision == "bf16"
             has_callbacks = bool(objective or penalty or after_step)
-            average = self._start_average(model) if averaged and phase in AVERAGED_PHASES else None
+            decay = self.recipe.averaging if averaged and phase in AVERAGED_PHASES else 0
+            average = WeightAverage(model, decay) if decay else None
             carried = dict(callback_state or {}) | ({AVERAGE: average} if average else {})
             checkpoint = self._checkpoints.open_checkpoint(
                 TrainingState(model, optimizer, self._batch_generator, carried),
@@ -300,10 +301,6 @@ class TaskTrainer:
             if average:
                 average.load_into_model()
         return done
-
-    def _start_average(self, model: nn.Module) -> WeightAverage | None:
-        decay = self.recipe.averaging
-        return WeightAverage(model, decay) if decay else None
 
     def _train(
         self,
