@@ -13,6 +13,10 @@ CONTRACT_NAMES = {
 }
 
 
+class NotInContract(PluginError, AttributeError):
+    """A method asked its trainer for something else; `hasattr` says no."""
+
+
 class ContractTrainer:
     """A trainer without its meter, its task and the observer of what a method does.
 
@@ -25,7 +29,7 @@ class ContractTrainer:
     def __init__(self, trainer: TaskTrainer) -> None:
         def read(name: str) -> Any:
             if name not in CONTRACT_NAMES:
-                raise PluginError(
+                raise NotInContract(
                     f"a method asked for trainer.{name}, which the contract does not name; "
                     "see prunebench.Trainer"
                 )
