@@ -7,6 +7,9 @@ differ from ours, a rule says why:
     between              onnxsim overwrites where only one operator reads, and copies a concat
     written out          exporters know no operators in place, so there is more than in "eager"
     dead code            exporters drop what no output needs; PyTorch, and we, run it
+    parts copied or      ONNX copies the parts of a split or a slice, so that the rest is freed;
+    pad folded           for us they are views, which keep all of it. Exporters give the zeros of a
+                         pad to the convolution after it
     gaps                 beside these: buffers at fixed offsets leave gaps, and sizes are rounded up
 """
 
@@ -45,6 +48,7 @@ BACKBONES = {
 LARGER = (1, 3, 64, 64)
 DRAWS = 20
 NETWORKS = 200
+PARTS_AND_PADS = ("chunk", "split", "getitem", "narrow", "pad")
 
 
 @pytest.fixture(params=RUNTIMES)
@@ -116,7 +120,9 @@ def explain(network: Program, live: int, planned: int, eager: int) -> str:
         return "dead code"
     if live > planned:
         return "between" if live < eager else "written out"
-    return "not explained"
+    names = [op.name for op in trace(network, network.shape).ops]
+    has_cause = any(name.startswith(PARTS_AND_PADS) for name in names)
+    return "parts copied or pad folded" if has_cause else "not explained"
 
 
 def has_dead_code(graph: Graph) -> bool:
@@ -147,4 +153,4 @@ def test_a_foreign_planner_differs_from_ours_for_known_reasons(planner: str) -> 
         causes[explain(network, live, planned, eager)] += 1
     print(planner, dict(causes))
     assert causes["not taken"] < NETWORKS / 4
-    assert causes["not explained"] < NETWORKS / 20
+    assert causes["not explained"] <= NETWORKS / 100
