@@ -48,7 +48,6 @@ from bench.runner.plain_network import (
 )
 from bench.runner.referee import check_fits, write_out_for_task
 from bench.study.study_file import parse_recipe
-from bench.training.contract_trainer import ContractTrainer
 from bench.training.evaluation import evaluate, means
 from bench.training.meter import Cost
 from bench.training.trainer import OnStep, TaskTrainer, choose_device, derive_seed
@@ -250,8 +249,8 @@ def _prune(experiment: _Experiment) -> tuple[Pruned, Cost, Findings]:
         call_method(experiment.model, trainer, torch_seed, passes) as call,
         trainer.meter.enter_phase("search"),
     ):
-        given: Any = ContractTrainer(trainer)
-        items = iter(experiment.method.sweep(call.network, [copy(experiment.budget)], given))
+        budgets = [copy(experiment.budget)]
+        items = iter(experiment.method.sweep(call.network, budgets, call.given_trainer))
         _, pruned = next(items, (experiment.budget, None))
         if isinstance(pruned, Pruned):
             pruned = detach_result(pruned, trainer)

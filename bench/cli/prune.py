@@ -115,18 +115,23 @@ def format_result(unpruned: Any, pruned: Any, folder: Path) -> str:
     """
     from bench.units import format_mib
 
-    def format_change(field: str) -> str:
-        before = getattr(unpruned, field) or 0
-        after = getattr(pruned, field) or 0
-        return f"{format_mib(before)} -> {format_mib(after)}"
+    def format_change(before: int | None, after: int | None) -> str:
+        return f"{format_mib(before or 0)} -> {format_mib(after or 0)}"
 
+    runtimes = unpruned.measured.keys() & pruned.measured.keys()  # at most the one of the budget
     cell = pruned.cell
     budget = format_mib(pruned.budget_bytes or 0)
     lines = {
         "budget": f"{budget} ({cell.convention}, ratio {cell.ratio:g})",
-        "peak planned": f"{format_change('peak_bytes')} in {pruned.peak_step}",
-        "peak eager": format_change("peak_bytes_eager"),
-        **_format_runtime_peaks(unpruned, pruned),
+        "peak planned": format_change(unpruned.peak_bytes, pruned.peak_bytes)
+        + f" in {pruned.peak_step}",
+        "peak eager": format_change(unpruned.peak_bytes_eager, pruned.peak_bytes_eager),
+        **{
+            f"peak {name}": format_change(
+                *(record.measured[name]["peak_bytes"] for record in (unpruned, pruned))
+            )
+            for name in runtimes
+        },
         "parameters": f"{unpruned.parameters:,} -> {pruned.parameters:,}",
         "PSNR": f"{unpruned.means['psnr_db']:.2f} dB -> {pruned.means['psnr_db']:.2f} dB "
         f"(without a network {pruned.input_means['psnr_db']:.2f} dB)",
@@ -136,15 +141,3 @@ def format_result(unpruned: Any, pruned: Any, folder: Path) -> str:
         "reload": f"from prunebench import load; model = load({str(folder)!r})",
     }
     return "\n".join(f"{name:<16}{value}" for name, value in lines.items())
-
-
-def _format_runtime_peaks(unpruned: Any, pruned: Any) -> dict[str, str]:
-    """Return a line for the runtime whose plan is the budget's convention, if one is."""
-    from bench.units import format_mib
-
-    return {
-        f"peak {runtime}": f"{format_mib(unpruned.measured[runtime]['peak_bytes'])} -> "
-        f"{format_mib(measured['peak_bytes'])}"
-        for runtime, measured in pruned.measured.items()
-        if runtime in unpruned.measured
-    }

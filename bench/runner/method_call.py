@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from bench.errors import PluginError
 from bench.plugins.global_state import GlobalState, preserve_global_state
 from bench.surgery.analysis import analyse_network
 from bench.surgery.compactors import insert_compactors
+from bench.training.contract_trainer import ContractTrainer
 from bench.training.observer import BACKWARD_PASSES, OPTIMIZER_STEPS
 from bench.training.trainer import TaskTrainer
 
@@ -60,7 +62,7 @@ class WatchedCall:
 
     Args:
         network: the copy that the method gets.
-        trainer: the trainer that it gets.
+        trainer: the trainer that does its work.
         declared_passes: backward passes outside `fit` that it declares for one result.
         state: the global state before the call.
         rules: what it must not change of its row, with the values before the call.
@@ -71,6 +73,11 @@ class WatchedCall:
     declared_passes: int
     state: GlobalState
     rules: Sequence["Rule"] = ()
+
+    @property
+    def given_trainer(self) -> Any:
+        """The trainer as the method gets it: what the contract names, and nothing else."""
+        return ContractTrainer(self.trainer)
 
     def find(self) -> Findings:
         """Return what the method did up to this result. Call it once for each result."""

@@ -25,7 +25,6 @@ from bench.runner.method_call import (
     detach_result,
     number_channels,
 )
-from bench.training.contract_trainer import ContractTrainer
 from bench.training.meter import Cost
 from bench.training.trainer import TaskTrainer, derive_seed
 
@@ -55,7 +54,6 @@ def sweep(context: JobContext, trainer: TaskTrainer) -> Iterator[Outcome]:
     cell = context.first_cell
     passes = context.method.scoring_passes(cell.effective_recipe)
     torch_seed = derive_seed(cell.seed, "torch")
-    given: Any = ContractTrainer(trainer)
     _ = trainer.crops, trainer.calibration  # a task may split its photographs when they are read
     while waiting:
         with (
@@ -63,7 +61,8 @@ def sweep(context: JobContext, trainer: TaskTrainer) -> Iterator[Outcome]:
             call_method(context.model, trainer, torch_seed, passes) as call,
         ):
             # Copies: a method can change a budget, frozen or not.
-            items = iter(context.method.sweep(call.network, list(map(copy, waiting)), given))
+            budgets = list(map(copy, waiting))
+            items = iter(context.method.sweep(call.network, budgets, call.given_trainer))
             while waiting:
                 context.progress.on_work(f"'{cell.label}', seed {cell.seed}")
                 context.progress.on_cell(context.cells[waiting[0]][0])

@@ -50,7 +50,9 @@ class Observer:
     def enter_fit(self, model: nn.Module, phase: str) -> Iterator[None]:
         """Note that the trainer trains a network, which has new weights if it is pretrained."""
         outer, before = self.is_fitting, self._seen[FIT_STEPS]
-        is_repeated = phase == PRETRAIN and self.unpruned and _has_values_of(self.unpruned, model)
+        is_repeated = (
+            phase == PRETRAIN and self.unpruned is not None and _has_values_of(self.unpruned, model)
+        )
         self.is_fitting = True
         try:
             yield

@@ -15,7 +15,7 @@ from bench.export.saved import load
 from bench.runner.prune import PruneRequest, build_study
 from bench.study.study import load_study
 from bench.units import MIB
-from tests.bench.report.synthetic import cell, record
+from tests.bench.report import synthetic
 
 REQUEST = PruneRequest(
     method="mosp",
@@ -38,9 +38,9 @@ def prune(*words: str) -> int:
 
 def test_prune_gives_each_option_to_the_method_the_backbone_or_the_task() -> None:
     overrides = ["scale=4", "blocks=2", "pairs=true", "recipe.batch=1"]
-    second = build_study(replace(REQUEST, overrides=overrides)).cells()[1]
-    assert (second.task_options["scale"], second.backbone_options) == (4, {"width": 8, "blocks": 2})
-    assert (second.method_options["pairs"], second.recipe.batch) == (True, 1)
+    cell = build_study(replace(REQUEST, overrides=overrides)).cells()[1]
+    assert (cell.task_options["scale"], cell.backbone_options) == (4, {"width": 8, "blocks": 2})
+    assert (cell.method_options["pairs"], cell.recipe.batch) == (True, 1)
 
 
 def test_the_cells_of_prune_are_those_of_a_study_file(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_cells_of_prune_are_those_of_a_study_file(tmp_path: Path) -> None:
     overrides = ["scale=4", "blocks=2", "outer_stride=1/12", "recipe.pretrain_rate=3e-4"]
     cells = build_study(replace(REQUEST, overrides=overrides)).cells()
     in_file = load_study(tmp_path / "same.toml").cells()
-    assert [each.key for each in cells] == [each.key for each in in_file]
+    assert [cell.key for cell in cells] == [cell.key for cell in in_file]
 
 
 def test_an_option_that_no_study_can_hold_is_one_sentence() -> None:
@@ -72,13 +72,16 @@ def test_prune_saves_a_network_that_loads_again(
     for word in ("budget", "peak planned", "peak eager", "parameters", "PSNR"):
         assert word in printed
     assert "from prunebench import load; model = load('small')" in printed
-    stored = json.loads((workplace / "small" / "record.json").read_text())
-    assert sum(weight.numel() for weight in load("small").parameters()) == stored["parameters"]
+    record = json.loads((workplace / "small" / "record.json").read_text())
+    assert sum(weight.numel() for weight in load("small").parameters()) == record["parameters"]
 
 
 def test_the_peak_that_a_runtime_plans_is_printed_where_the_budget_is_the_runtimes() -> None:
     before, after = (
-        record(cell("mosp", 0.5, 0), measured={"executorch": {"peak_bytes": size, "on": "plan"}})
+        synthetic.record(
+            synthetic.cell("mosp", 0.5, 0),
+            measured={"executorch": {"peak_bytes": size, "on": "plan"}},
+        )
         for size in (8 * MIB, 4 * MIB)
     )
     assert "peak executorch 8.0 MiB -> 4.0 MiB" in format_result(before, after, Path("small"))
@@ -86,8 +89,8 @@ def test_the_peak_that_a_runtime_plans_is_printed_where_the_budget_is_the_runtim
 
 def test_a_budget_in_mib_is_met_to_the_byte(workplace: Path) -> None:
     assert prune("--peak-mib", "0.03", "--out", "small") == 0
-    stored = json.loads((workplace / "small" / "record.json").read_text())
-    assert stored["budget_bytes"] == int(0.03 * 2**20)
+    record = json.loads((workplace / "small" / "record.json").read_text())
+    assert record["budget_bytes"] == int(0.03 * 2**20)
 
 
 def test_an_impossible_budget_names_the_least(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,5 +118,5 @@ def test_prune_takes_a_checkpoint_as_it_is(
     folder = workplace / "results" / "pruned" / "net.pth-global_l2-0.5"
     assert "saved in        " in capsys.readouterr().out
     assert sum(weight.numel() for weight in load(folder).parameters()) < 8 * 28 + 3 * 73
-    stored = json.loads((folder / "record.json").read_text())["cell"]
-    assert (stored["backbone"], stored["backbone_folder"]) == ("net.pth", str(workplace / "nets"))
+    cell = json.loads((folder / "record.json").read_text())["cell"]
+    assert (cell["backbone"], cell["backbone_folder"]) == ("net.pth", str(workplace / "nets"))
