@@ -23,6 +23,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from time import perf_counter
@@ -191,13 +192,17 @@ class Checkpoints:
         """
         if self.folder is None or not resumable:
             return Checkpoint(state, None, self.every_seconds)
-        name = _training_hash(state, facts)
-        path = self.folder / f"{name}{ENDING}"
+        start = _Start(self.folder, state, facts)
         if facts["phase"] != PRETRAIN:
-            return Checkpoint(state, path, self.every_seconds)
-        end = f"{self.scope}-{name[:32]}{FINISHED_ENDING}"
+            return Checkpoint(state, start, self.every_seconds, bool(self._found))
+        end = f"{self.scope}-{start.hash[:32]}{FINISHED_ENDING}"
         finished = tuple(folder / end for folder in self.shared_folders)
-        return Checkpoint(state, path, self.every_seconds, finished)
+        return Checkpoint(state, start, self.every_seconds, True, finished)
+
+    @cached_property
+    def _found(self) -> list[Path]:
+        """What an earlier process has left; this one never needs its own."""
+        return [] if self.folder is None else list(self.folder.glob(f"*{ENDING}"))
 
     def read_numbers(self) -> dict[str, Any]:
         """Return the remembered numbers: name -> value and cost."""
@@ -228,34 +233,56 @@ class Checkpoints:
 NO_CHECKPOINTS = Checkpoints()
 
 
-def _training_hash(state: TrainingState, facts: Mapping[str, Any]) -> str:
-    """Return the hash of the state in which a training starts.
+class _Start:
+    """The state in which a training starts, and the place of its checkpoint.
 
-    Raises PluginError now for a callback state that could not be written later.
+    The state is copied and hashed when the place is asked for first, so that a short training that
+    nothing can resume pays for the copy alone.
+
+    Raises:
+        PluginError: now, for a callback state that could not be written later.
     """
-    tensors, values = state.snapshot()
-    try:
-        whole = hashlib.sha256(json.dumps([dict(facts), values], sort_keys=True).encode())
-    except TypeError as error:
-        raise PluginError(
-            f"callback_state must hold objects with a state, or plain values: {error}"
-        ) from error
-    for name, tensor in tensors.items():
-        whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return whole.hexdigest()
+
+    def __init__(self, folder: Path, state: TrainingState, facts: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._tensors, values = state.snapshot()
+        try:
+            self._plain = json.dumps([dict(facts), values], sort_keys=True)
+        except TypeError as error:
+            raise PluginError(
+                f"callback_state must hold objects with a state, or plain values: {error}"
+            ) from error
+
+    @cached_property
+    def hash(self) -> str:
+        whole = hashlib.sha256(self._plain.encode())
+        for name, tensor in self._tensors.items():
+            whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        self._tensors.clear()
+        return whole.hexdigest()
+
+    @property
+    def path(self) -> Path:
+        return self._folder / f"{self.hash}{ENDING}"
 
 
 @dataclass
 class Checkpoint:
-    """The progress of one training on disk; without a path nothing is kept.
+    """The progress of one training on disk.
 
-    `finished` has the places of its end, if that is kept apart.
+    Args:
+        state: all that decides how the training continues.
+        start: its initial state; None keeps nothing.
+        every_seconds: time between two checkpoints.
+        may_resume: whether there can be a file to resume from.
+        finished: the places of its end, if that is kept apart.
     """
 
     state: TrainingState
-    path: Path | None
+    start: _Start | None
     every_seconds: float
+    may_resume: bool = False
     finished: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
@@ -263,9 +290,9 @@ class Checkpoint:
 
     def resume(self) -> dict[str, Any]:
         """Restore the state and return the notes that were written with it; {} if there is none."""
-        if self.path is None:
+        if self.start is None or not self.may_resume:
             return {}
-        present = filter(atomic.exists, (*self.finished, self.path))
+        present = filter(atomic.exists, (*self.finished, self.start.path))
         content = next(filter(None, map(_read_verified_content, present)), None)
         if content is None:
             return {}
@@ -278,7 +305,7 @@ class Checkpoint:
     def is_due(self, ended: bool) -> bool:
         """Return whether it is time to write a checkpoint."""
         now = perf_counter()
-        if self.path is None or (ended and now - self._start < SHORT_SHARE * self.every_seconds):
+        if self.start is None or (ended and now - self._start < SHORT_SHARE * self.every_seconds):
             return False
         return ended or now - self._written >= self.every_seconds
 
@@ -288,7 +315,7 @@ class Checkpoint:
         Args:
             notes: plain values to keep with it: steps done, whether the training has ended, cost.
         """
-        if self.path is None:
+        if self.start is None:
             return
         tensors, values = self.state.snapshot()
         if notes["ended"]:
@@ -300,7 +327,7 @@ class Checkpoint:
             }
         header = json.dumps({"notes": dict(notes), "values": values}).encode()
         content = header + b"\n" + tensors_to_bytes(tensors)
-        path = self.finished[0] if self.finished and notes["ended"] else self.path
+        path = self.finished[0] if self.finished and notes["ended"] else self.start.path
         atomic.write(path, checksum(content).encode() + b"\n" + content)
         self._written = perf_counter()
 

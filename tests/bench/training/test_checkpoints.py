@@ -247,6 +247,22 @@ def test_a_checkpoint_is_written_after_a_while_and_at_the_end_of_a_training_that
 
 
 @pytest.mark.usefixtures("ctrl_c")
+def test_a_short_training_that_nothing_can_resume_is_not_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    path = checkpoints._Start.path
+    monkeypatch.setattr(
+        checkpoints._Start, "path", property(lambda self: hashed.append(self) or path.fget(self))
+    )
+    for expected in (0, 1):
+        kept = Checkpoints(tmp_path, every_seconds=1e6)
+        trainer = TaskTrainer(AnyScale(), "embedded", RECIPE, seed=3, checkpoints=kept)
+        trainer.fit(network(), 2, phase="finetune")
+        assert len(hashed) == expected
+        (tmp_path / "left-by-an-earlier-process.checkpoint").touch()
+
+
 def test_an_interruption_waits_for_the_step_and_keeps_it(tmp_path: Path, steps: Steps) -> None:
     def work(interrupt_at: int) -> list[torch.Tensor]:
         def interrupt(index: int, rate: float) -> None:
