@@ -7,9 +7,9 @@ differ from ours, a rule says why:
     between              onnxsim overwrites where only one operator reads, and copies a concat
     written out          exporters know no operators in place, so there is more than in "eager"
     dead code            exporters drop what no output needs; PyTorch, and we, run it
-    parts copied or      ONNX copies the parts of a split or a slice, so that the rest is freed;
-    pad folded           for us they are views, which keep all of it. Exporters give the zeros of a
-                         pad to the convolution after it
+    parts copied or      exporters copy the parts of a split or a slice, so that the rest is freed;
+    pad folded           for us they are views, which keep all of it. They give the zeros of a pad
+                         to the convolution after it
     gaps                 beside these: buffers at fixed offsets leave gaps, and sizes are rounded up
 """
 
@@ -153,4 +153,4 @@ def test_a_foreign_planner_differs_from_ours_for_known_reasons(planner: str) -> 
         causes[explain(network, live, planned, eager)] += 1
     print(planner, dict(causes))
     assert causes["not taken"] < NETWORKS / 4
-    assert causes["not explained"] <= NETWORKS / 100
+    assert not causes["not explained"]
