@@ -200,6 +200,17 @@ def test_two_trainings_with_one_start_and_different_callbacks_are_different(tmp_
     assert not are_equal(*results)
 
 
+def test_two_trainings_of_different_weights_are_different(tmp_path: Path) -> None:
+    results = []
+    for change in (0.0, 1.0):
+        model = network()
+        with torch.no_grad():
+            model.first.weight[0, 0] += change
+        trainer(tmp_path).fit(model, 3, phase="finetune")
+        results.append(state(model))
+    assert not are_equal(*results)
+
+
 def test_a_phase_that_a_callback_ended_is_not_continued(tmp_path: Path, steps: Steps) -> None:
     def work() -> int:
         return trainer(tmp_path).fit(
