@@ -97,7 +97,7 @@ command makes the stored numbers at the commit that its provenance names.
 PHOTOGRAPHS_TEXT = """
 ## On real photographs
 
-Three seeds; U-Net of width 24 with three levels, EDSR of width 16 with four blocks; 800 equal steps
+Three seeds; U-Net of width 24 with three levels, EDSR of width 32 with four blocks; 800 equal steps
 after pruning, 3,000 of pretraining. Denoising and super-resolution x2 are trained on 140 photographs of BSDS500
 and tested on the 19 of Set5 and Set14, low light on pairs of LOL. Difference to the best of all other ways of pruning, with
 its 95 % interval over seeds and photographs. That one is chosen by the photographs that it is then
