@@ -32,7 +32,7 @@ test: $(INSTALLED_TEST) ## the tests, without the slow ones
 test-slow: $(INSTALLED_TEST) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-mutants: $(INSTALLED_TEST) ## break the code in 80 ways and see whether a test notices each; half an hour
+mutants: $(INSTALLED_TEST) ## break the code in over 90 ways and see whether a test notices each; half an hour
 	$(BIN)/python -m tests.mutation.run --out results/reference/mutation/mutants.md $(ARGS)
 
 chaos: $(INSTALLED_TEST) ## kill a study 100 times and compare it with one that was left alone; an hour
