@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
             measured = _measure_run(folder, executors, device)
         prefix = f"{folder.name}: " if len(arguments.folders) > 1 else ""
         rows += [(f"{prefix}{name}", executor, text) for name, executor, text in measured]
-    if len(executors) > 1 or len(arguments.folders) > 1:
+    if rows and (len(executors) > 1 or len(arguments.folders) > 1):
         print(f"\n{_format_rows(rows, executors)}")
 
 
@@ -106,19 +106,22 @@ def _measure_saved_network(
 
 
 def _measure_run(folder: Path, executors: list[str], device: str) -> Iterator[Row]:
+    from bench.report.captions import section_title
     from bench.runner.measure import measure_run
 
     store = open_store(folder)
+    has_sections = len({section_title(vars(record.cell)) for record in store.records()}) > 1
     count = 0
     for record, executor in quietly(measure_run(store, executors, device)):
         count += 1
         cell = record.cell
-        name = f"'{cell.label}', ratio {cell.ratio:g}, seed {cell.seed}"
+        section = f"{section_title(vars(cell))}: " if has_sections else ""
+        name = f"{section}'{cell.label}', ratio {cell.ratio:g}, seed {cell.seed}"
         yield _print_measurement(name, executor, record.measured[executor], record.peak_bytes or 0)
     if count:
         print(f"{count} measured; prunebench table {store.folder} shows them")
     else:
-        print(f"Every network in {store.folder} is measured already")
+        print(f"Nothing is left to measure in {store.folder}")
 
 
 def _print_measurement(

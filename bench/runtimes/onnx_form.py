@@ -45,7 +45,7 @@ def require_onnx() -> None:
 @contextmanager
 def silence_exporters() -> Iterator[None]:
     """Keep the log, warnings and output of exporters off the terminal; errors are still raised."""
-    before = logging.root.manager.disable
+    before, handlers = logging.root.manager.disable, logging.root.handlers[:]
     logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
@@ -53,6 +53,7 @@ def silence_exporters() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        logging.root.handlers[:] = handlers  # one that was added inside writes to what is discarded
 
 
 def plain_copy(model: nn.Module) -> nn.Module:

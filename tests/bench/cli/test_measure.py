@@ -17,4 +17,4 @@ def test_measure_prints_a_line_for_each_network_of_a_run_once(
     assert "'narrow', ratio 0.5, seed 0: pytorch measured " in printed
     assert printed.endswith("\n3 measured; prunebench table here shows them\n")
     assert main(["measure", "here"]) == 0
-    assert capsys.readouterr().out == "Every network in here is measured already\n"
+    assert capsys.readouterr().out == "Nothing is left to measure in here\n"

@@ -66,7 +66,21 @@ def test_the_command_says_what_it_measures(study, store, capsys):
     assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
     assert "'narrow', ratio 0.5, seed 0: pytorch measured" in capsys.readouterr().out
     assert main(["measure", str(store.folder), "--device", "cpu"]) == 0
-    assert capsys.readouterr().out == f"Every network in {store.folder} is measured already\n"
+    assert capsys.readouterr().out == f"Nothing is left to measure in {store.folder}\n"
+
+
+def test_networks_of_two_backbones_with_one_label_have_a_line_each_in_the_table(
+    study, store, capsys
+):
+    backbones = 'backbones=["tiny", {backbone = "tiny", width = 12}]'
+    run(study(backbones), store, SerialExecutor())
+    command = ["measure", str(store.folder), "--executor", "lean", "--executor", "pytorch"]
+    assert main(command) == 0
+    heads = [
+        line.partition(", seed")[0]
+        for line in capsys.readouterr().out.partition("network  ")[2].splitlines()[1:]
+    ]
+    assert len(set(heads)) == len(heads) == len(store.records())
 
 
 def test_the_command_measures_one_saved_network(study, store, capsys):
