@@ -99,7 +99,7 @@ command makes the stored numbers at the commit that its provenance names.
 def _photographs() -> str:
     """MOSP and mosp_joint minus the best baseline on real photographs, and the parts of MOSP."""
     studies = [study for study in PHOTOGRAPHS if (REFERENCE / study).is_dir()]
-    leads, parts = [], []
+    leads, parts, joint = [], [], []
     for study in studies:
         results = open_reference(REFERENCE / study).results
         labels = {row["label"] for row in results.rows}
@@ -110,6 +110,9 @@ def _photographs() -> str:
             found = [_compare(results, label, best["label"], ratio) for label in JOINT]
             name = f"{best['label']}, {best['psnr_db']:.2f}"
             leads.append([PHOTOGRAPHS[study], f"{ratio:g}", name, *found])
+            found = [_compare(results, label, "MOSP", ratio) for label in JOINT[1:]]
+            searched = [_count_search_passes(find(results.rows, label, ratio)) for label in JOINT]
+            joint.append([PHOTOGRAPHS[study], f"{ratio:g}", *found, " / ".join(searched)])
         for part, (whole, without) in PARTS.items():
             if {whole, without} <= labels:
                 found = [_compare(results, whole, without, ratio) for ratio in RATIOS]
@@ -139,7 +142,17 @@ and be level.
 What carries MOSP: a row that has one of its parts minus one that has not.
 
 {table(["part of MOSP", "task", *map(str, RATIOS)], parts)}
+`mosp_joint` minus MOSP, and the forward passes of their searches (MOSP / joint / uncorrected). With
+one backward pass for each stride no difference to MOSP can be measured, whose search takes a
+hundred times the passes.
+
+{table(["task", "budget", *JOINT[1:], "passes of the search"], joint)}
 {command(*commands)}"""
+
+
+def _count_search_passes(row: dict[str, Any]) -> str:
+    """Return the forward passes beyond the training steps."""
+    return f"{row['forward_passes'] - row['steps']:,}"
 
 
 def _compare(results: RunResults, label: str, reference: str, ratio: float) -> str:
