@@ -179,7 +179,7 @@ class MethodEvidence:
             )
             with suppress(Killed):
                 self._run(prune_middle, dying)
-            trainer = self._make_trainer(checkpoints)
+            trainer = self._make_trainer(replace(checkpoints))  # as another process finds them
             return self._run(self._sweep(self.budgets), trainer, is_sweep=True)
 
     @cached_property

@@ -257,7 +257,6 @@ def test_a_checkpoint_is_written_after_a_while_and_at_the_end_of_a_training_that
     assert [entry is None for entry in written] == [True, False, True, False, False, False, True]
 
 
-@pytest.mark.usefixtures("ctrl_c")
 def test_a_short_training_that_nothing_can_resume_is_not_hashed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +273,7 @@ def test_a_short_training_that_nothing_can_resume_is_not_hashed(
         (tmp_path / "left-by-an-earlier-process.checkpoint").touch()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_waits_for_the_step_and_keeps_it(tmp_path: Path, steps: Steps) -> None:
     def work(interrupt_at: int) -> list[torch.Tensor]:
         def interrupt(index: int, rate: float) -> None:
