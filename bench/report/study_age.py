@@ -62,8 +62,14 @@ def compare_with_cells(
 ) -> Age:
     """Compare stored results with the cells that are asked for today."""
     today = [cell_fields(cell) for cell in cells]
+    # A folder that was given with --data is no part of the study, so it has no age.
+    folders = {cell.data for cell in cells}
+    compared = dict.fromkeys(PARTS, rows)
+    compared["data"] = [row for row in rows if row["data"] in folders]
     changed = [
-        part for part, read in PARTS.items() if not _digests(rows, read) <= _digests(today, read)
+        part
+        for part, read in PARTS.items()
+        if not _digests(compared[part], read) <= _digests(today, read)
     ]
     older = f"Older: today the study differs in {_join(changed)}" if changed else ""
     if "network" in changed:

@@ -38,6 +38,11 @@ def test_another_question_is_named(change: dict[str, object], says: str) -> None
     assert compare_with_cells(ROWS, RECORDS, cells) == Age(older=says)
 
 
+def test_results_of_a_folder_that_the_study_does_not_name_have_no_age() -> None:
+    cells = [replace(cell, data="elsewhere", data_fingerprint="other") for cell in CELLS]
+    assert compare_with_cells(ROWS, RECORDS, cells) == Age()
+
+
 def test_rows_whose_method_has_another_source_are_named() -> None:
     cells = [replace(cell, method_source="new") if cell.label == "mosp" else cell for cell in CELLS]
     age = compare_with_cells(ROWS, RECORDS, cells)
