@@ -48,9 +48,10 @@ from bench.runner.plain_network import (
 )
 from bench.runner.referee import check_fits, write_out_for_task
 from bench.study.study_file import parse_recipe
+from bench.torch_state import choose_device
 from bench.training.evaluation import evaluate, means
 from bench.training.meter import Cost
-from bench.training.trainer import OnStep, TaskTrainer, choose_device, derive_seed
+from bench.training.trainer import OnStep, TaskTrainer, derive_seed
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ class _Experiment:
             stream=stream,
             initialise=initialise,
             tuned=tuned,
+            teacher=self.model,
         )
 
 

@@ -117,6 +117,7 @@ class Recipe:
     calibration_crops: int = 16  # on which a method judges layers
     min_width: int = 1  # of a unit, in channels
     channel_multiple: int = 1  # of the widths of what is pruned: 1, 2, 4, 8 or 16
+    distillation: float = 0.0  # share of the unpruned network's output in what tuning aims at
     training_precision: TrainingPrecision = "fp32"  # of passes in `fit`; weights stay in float32
     threads: int = 1  # of PyTorch on the CPU
 

@@ -22,6 +22,7 @@ UNPRUNED = "unpruned"  # the reference method of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data", "backbone_folder")
 MAX_LABEL_LENGTH = 300  # characters
+LATER_RECIPE_FIELDS = ("averaging", "channel_multiple", "distillation", "training_precision")
 OPTIONAL_FIELDS = ("backbone_folder", "backbone_source", "run_options")  # left out if empty
 PRECISION_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}  # of one value
 
@@ -117,7 +118,7 @@ class Cell:
         """
         content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         content["recipe"] = dict(vars(self.recipe))
-        for name in ("averaging", "channel_multiple", "training_precision"):
+        for name in LATER_RECIPE_FIELDS:
             if content["recipe"][name] == getattr(Recipe, name):
                 del content["recipe"][name]
         return {

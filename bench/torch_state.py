@@ -7,6 +7,8 @@ from contextvars import ContextVar
 import torch
 from torch import nn
 
+from bench.errors import ConfigError
+
 _IS_SCORING = ContextVar("is_scoring", default=False)
 
 
@@ -58,3 +60,21 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = allowed
+
+
+def choose_device(name: str) -> str:
+    """Return the device, for "auto" the best one available.
+
+    Raises ConfigError if the named one is not available.
+    """
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        return next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    if not available.get(name.split(":")[0], False):
+        choices = ", ".join(kind for kind in available if available[kind])
+        raise ConfigError(f"device '{name}' is not available here; choose from {choices} or auto")
+    return name

@@ -170,7 +170,7 @@ def open_store(folder: Path) -> Any:
 
 def resolve_device(arguments: argparse.Namespace) -> str:
     """Return the device to train or measure on; ConfigError if this machine does not have it."""
-    from bench.training.trainer import choose_device
+    from bench.torch_state import choose_device
 
     return choose_device(arguments.device)
 

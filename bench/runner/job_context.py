@@ -80,6 +80,7 @@ class JobContext:
             enter_phase=self.phases.enter_phase,
             tuned=tuned,
             on_search=self.search.note_network,
+            teacher=self.model,
         )
 
 

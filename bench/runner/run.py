@@ -33,9 +33,9 @@ from bench.runner.queue import JobQueue
 from bench.runner.referee import check_fits, write_out_for_task
 from bench.study.store import Store
 from bench.study.study import NETWORK_FIELDS, Job, Study
+from bench.torch_state import choose_device
 from bench.training.checkpoints import CHECKPOINT_SECONDS
 from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train, pretrained_key
-from bench.training.trainer import choose_device
 
 
 @dataclass(frozen=True)

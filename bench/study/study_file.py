@@ -59,6 +59,7 @@ MAX_RECIPE_VALUES: dict[str, float] = {  # for all others, MAX_STEPS
     "pretrain_halvings": 1000,
     "tuning_halvings": 1000,
     "averaging": 0.99999,
+    "distillation": 1.0,
 }
 MAY_BE_ZERO = (
     "pretrain_steps",
@@ -71,6 +72,7 @@ MAY_BE_ZERO = (
     "tuning_warmup",
     "max_gradient_norm",
     "averaging",
+    "distillation",
 )
 
 

@@ -16,6 +16,7 @@ that of the common trajectory and of its own branch.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -32,7 +33,7 @@ from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, 
 from bench.training.evaluation import mean_psnr_db
 from bench.training.interrupts import defer_interrupts
 from bench.training.learning_rates import learning_rates
-from bench.training.meter import Cost, Meter
+from bench.training.meter import PRETRAIN, Cost, Meter
 from bench.training.observer import FIT_STEPS, SAMPLES, Observer
 
 PROGRESS_SECONDS = 0.5
@@ -44,24 +45,6 @@ AfterStep = Callable[[int, float], bool | None]  # index, learning rate; True en
 def derive_seed(seed: int, use: str) -> int:
     """Return a seed of 31 bits for one use of `seed`."""
     return int(digest([seed, use])[:8], 16) >> 1
-
-
-def choose_device(name: str) -> str:
-    """Return the device, for "auto" the best one available.
-
-    Raises ConfigError if the named one is not available.
-    """
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if name == "auto":
-        return next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
-    if not available.get(name.split(":")[0], False):
-        choices = ", ".join(kind for kind in available if available[kind])
-        raise ConfigError(f"device '{name}' is not available here; choose from {choices} or auto")
-    return name
 
 
 class TaskTrainer:
@@ -85,6 +68,7 @@ class TaskTrainer:
             of the finish.
         on_search: called with each network that a search trains, before its training; the call is
             not metered.
+        teacher: the unpruned network, for `recipe.distillation`.
     """
 
     def __init__(
@@ -102,6 +86,7 @@ class TaskTrainer:
         enter_phase: Callable[[str], AbstractContextManager[None]] = lambda phase: nullcontext(),
         tuned: int = 0,
         on_search: Callable[[nn.Module], None] | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
         self.task = task
         self.data = data
@@ -117,6 +102,7 @@ class TaskTrainer:
         self._enter_phase = enter_phase
         self.tuned = tuned
         self._on_search = on_search
+        self._unpruned = teacher
         self._batch_generator = Generator().manual_seed(derive_seed(seed, f"batches of {stream}"))
         self._count_forward = self._make_counter()
 
@@ -232,7 +218,20 @@ class TaskTrainer:
     def _draw_batch_of_step(self, curve: str, place: int) -> tuple[Tensor, Tensor]:
         """Draw the batch of one training step, the same for every network of the seed."""
         use = f"batch {place} of {curve}"
-        return self.draw_batch(Generator().manual_seed(derive_seed(self._cell_seed, use)))
+        degraded, clean = self.draw_batch(
+            Generator().manual_seed(derive_seed(self._cell_seed, use))
+        )
+        if curve == PRETRAIN or not self.recipe.distillation:
+            return degraded, clean
+        with torch.no_grad():
+            target = self._teacher(degraded).float()
+        return degraded, torch.lerp(clean, target, self.recipe.distillation)
+
+    @cached_property
+    def _teacher(self) -> nn.Module:
+        if self._unpruned is None:
+            raise ConfigError("recipe.distillation needs an unpruned network")
+        return self.prepare(deepcopy(self._unpruned)).eval().requires_grad_(False)
 
     def fit(
         self,

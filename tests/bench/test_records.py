@@ -90,7 +90,7 @@ def test_entries_that_came_later_are_not_in_the_key_of_cells_without_them() -> N
         if not name.startswith(("label", "backbone_f", "backbone_s", "run_options"))
     }
     del old["data"]
-    for later in ("averaging", "channel_multiple", "training_precision"):
+    for later in ("averaging", "channel_multiple", "distillation", "training_precision"):
         del old["recipe"][later]
     assert digest({"schema": SCHEMA} | old) == CELL.key
     assert "backbone_source" not in RECORD.to_json()["cell"]
@@ -147,7 +147,14 @@ def test_a_label_that_is_read_cannot_command_a_terminal() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"averaging": 0.9}, {"channel_multiple": 4}, {"training_precision": "bf16"}]
+    "changes",
+    [
+        {},
+        {"averaging": 0.9},
+        {"channel_multiple": 4},
+        {"distillation": 0.5},
+        {"training_precision": "bf16"},
+    ],
 )
 def test_a_cell_survives_json(changes: dict) -> None:
     cell = replace(CELL, recipe=Recipe(**changes), run_options={"tiles": True, "halo": 8})

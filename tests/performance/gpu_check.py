@@ -21,7 +21,8 @@ from bench.errors import ConfigError
 from bench.memory.measured import measured_peak_bytes
 from bench.memory.profile import count_macs, peak_memory
 from bench.runner.environment import describe_environment
-from bench.training.trainer import TaskTrainer, choose_device
+from bench.torch_state import choose_device
+from bench.training.trainer import TaskTrainer
 from bench.units import MIB
 from tasks.denoising import Denoising
 from tasks.models.unet import UNet

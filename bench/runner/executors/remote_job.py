@@ -31,7 +31,7 @@ from bench.runner.executors.remote_progress import ProgressRelay
 from bench.runner.run import AnyJob, JobRunner
 from bench.study.store import Store
 from bench.study.study import Job
-from bench.training.trainer import choose_device
+from bench.torch_state import choose_device
 
 POLL_SECONDS = 1.0
 LOCAL_FOLDERS = ("work", "locks")  # folders of a run that only its own machine needs

@@ -46,7 +46,9 @@ def test_its_sidecar_holds_recipe_checksum_and_curve(cell, tmp_path):
 
 def test_only_what_decides_its_weights_is_in_its_key(study):
     key = pretrained_key(study().cells()[0])
-    same = study("recipe.finetune_steps=9", "recipe.threads=2", "ratios=[0.3]").cells()
+    same = study(
+        "recipe.finetune_steps=9", "recipe.threads=2", "recipe.distillation=0.5", "ratios=[0.3]"
+    ).cells()
     changes = (
         "recipe.pretrain_steps=7",
         "recipe.averaging=0.9",

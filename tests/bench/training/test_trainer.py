@@ -8,8 +8,9 @@ import torch
 from torch import Generator, nn
 
 from bench.errors import ConfigError, PluginError
+from bench.torch_state import choose_device
 from bench.training.meter import Meter
-from bench.training.trainer import TaskTrainer, choose_device
+from bench.training.trainer import TaskTrainer
 from tests.fakes import RECIPE, FakeTask, Tiny
 
 
@@ -81,6 +82,34 @@ def test_in_bf16_only_the_passes_are_rounded_and_weights_and_loss_stay_in_float3
     assert mixed.dtype == torch.float32 and not torch.equal(plain, mixed)
     torch.testing.assert_close(plain, mixed, rtol=0, atol=0.01)
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_with_distillation_tuning_aims_at_the_unpruned_network_and_pretraining_does_not():
+    recipe = replace(RECIPE, distillation=1.0)
+    for phase, stays in (("search", True), ("finetune", True), ("pretrain", False)):
+        ours, unpruned = network(), network()
+        trainer = TaskTrainer(FakeTask(), "embedded", recipe, seed=3, teacher=unpruned)
+        trainer.fit(ours, 3, phase=phase)
+        assert torch.equal(weights(ours), weights(unpruned)) == stays, phase
+        assert trainer.meter.forward_passes == 3  # those of the teacher are the harness's
+    with pytest.raises(ConfigError, match="needs an unpruned network"):
+        TaskTrainer(FakeTask(), "embedded", recipe, seed=3).fit(network(), 1, phase="search")
+
+
+def test_a_share_of_distillation_mixes_the_targets():
+    targets = []
+
+    class Watched(FakeTask):
+        def loss(self, restored, clean):
+            targets.append(clean)
+            return super().loss(restored, clean)
+
+    for share in (0.0, 0.25, 1.0):
+        recipe = replace(RECIPE, distillation=share)
+        trainer = TaskTrainer(Watched(), "embedded", recipe, seed=3, teacher=network())
+        trainer.fit(network(), 1, phase="adapt")
+    clean, mixed, taught = targets
+    torch.testing.assert_close(mixed, 0.75 * clean + 0.25 * taught)
 
 
 def test_fit_books_steps_samples_seconds_and_forward_passes_of_its_phase():
