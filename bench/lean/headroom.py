@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from bench.contract import Inputs
@@ -30,7 +30,9 @@ REASONS = {
     "elementwise": "no operand of it may be overwritten",
     "other": "PyTorch keeps or copies what the plan does not",
     "norm": "an instance normalisation copies its input into another layout",
+    "weights": "PyTorch copies the weights of a convolution into another layout (on the CPU)",
 }
+ONEDNN_VALUES = 20480  # PyTorch gives single smaller images to kernels that copy no weights
 INSTANCE_NORMS = ("instance_norm", "InstanceNorm2d")  # as PyTorch computes them
 COPIES = dict.fromkeys(("cat", "concat", "concatenate"), "cat") | dict.fromkeys(
     ("PixelShuffle", "pixel_shuffle", "PixelUnshuffle", "pixel_unshuffle"), "shuffle"
@@ -117,7 +119,7 @@ def find_excess(traced: GraphModule, shape: Inputs, headroom: Headroom) -> tuple
     results = run_nodes(shadow, as_shapes(shape), torch.channels_last)
     worst: dict[Node, Excess] = {}
     for node, alive in _alive_storages(traced, results):
-        buffer_bytes, reason = _own_buffer(traced, node, results[node.name])
+        buffer_bytes, reason = _own_buffer(traced, node, results)
         excess_bytes = sum(storage.bytes for storage in alive) + buffer_bytes - headroom.peak
         if excess_bytes <= MIN_EXCESS_SHARE * headroom.peak:
             continue
@@ -174,20 +176,32 @@ def _alive_storages(
             )
 
 
-def _own_buffer(traced: GraphModule, node: Node, result: Any) -> tuple[int, str]:
+def _own_buffer(traced: GraphModule, node: Node, results: Mapping[str, Any]) -> tuple[int, str]:
     """Return the bytes that a node needs beside operands and results, and why; 0 if not known."""
     layer = called_layer(traced, node)
-    size_bytes = sum(tensor.nbytes for tensor in tensors_in(result))
+    size_bytes = sum(tensor.nbytes for tensor in tensors_in(results[node.name]))
     if operator_name(traced, node) in INSTANCE_NORMS:
         return size_bytes, REASONS["norm"]
-    obstacle = (
-        strip_obstacle(layer)
-        if isinstance(layer, nn.ConvTranspose2d | nn.MaxPool2d | nn.Conv2d)
-        else None
-    )
-    if obstacle is None:
+    if not isinstance(layer, nn.ConvTranspose2d | nn.MaxPool2d | nn.Conv2d):
         return 0, ""
-    return size_bytes * (INDEX_SHARE if isinstance(layer, nn.MaxPool2d) else 1), obstacle
+    obstacle = strip_obstacle(layer)
+    if isinstance(layer, nn.MaxPool2d):
+        return (0, "") if obstacle is None else (INDEX_SHARE * size_bytes, obstacle)
+    weight_bytes = _copied_weight_bytes(layer, results[node.all_input_nodes[0].name])
+    if obstacle is None:
+        return weight_bytes, REASONS["weights"]
+    return size_bytes + weight_bytes, obstacle
+
+
+def _copied_weight_bytes(layer: nn.Conv2d | nn.ConvTranspose2d, given: Tensor) -> int:
+    """Return the bytes of the weights in the layout that oneDNN computes in, where it computes.
+
+    The conditions are those of PyTorch (`use_mkldnn` in aten's Convolution.cpp) for float32 and
+    more than one thread.
+    """
+    is_large = given.numel() > ONEDNN_VALUES or len(given) > 1
+    has_large_kernel = min(layer.kernel_size) > 3
+    return layer.weight.nbytes if is_large or has_large_kernel or layer.groups > 1 else 0
 
 
 def _explain(traced: GraphModule, node: Node) -> str:

@@ -214,11 +214,27 @@ def test_operators_without_a_lean_form_are_named() -> None:
     assert "cat" in [excess.op for excess in make_lean(NotLean().eval(), SHAPE).excess]
 
 
-@pytest.mark.parametrize("name", ["concat", "norm", "shuffle"])
-def test_what_exceeds_the_plan_is_named_with_its_bytes(name: str) -> None:
-    network = {"concat": NotLean, "norm": NormsByFunction, "shuffle": Unshuffles}[name]().eval()
-    shape = (1, 3, 256, 256)
-    assert make_lean(network, shape).excess
+class NormsByFunction(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return nn.functional.instance_norm(x) + 1
+
+
+class Deep(nn.Sequential):
+    """A network whose weights outweigh its activations."""
+
+    def __init__(self) -> None:
+        wide = nn.Conv2d(256, 256, 3, padding=1, groups=2)
+        super().__init__(nn.Conv2d(3, 256, 8, stride=8), nn.ReLU(), wide, nn.Conv2d(256, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "op"),
+    [(NotLean, "cat"), (NormsByFunction, "instance_norm"), (Unshuffles, "pixel"), (Deep, "2")],
+)
+def test_what_exceeds_the_plan_is_named_with_its_bytes(kind: type[nn.Module], op: str) -> None:
+    network, shape = kind().eval(), (1, 3, 256, 256)
+    assert any(excess.op.startswith(op) for excess in make_lean(network, shape).excess)
     assert_is_planned_or_explained(network, shape)
 
 
@@ -278,12 +294,6 @@ def test_an_instance_normalisation_gives_the_same_and_needs_what_is_planned(opti
     planned = peak_memory(network, shape)
     assert planned <= measured_peak_bytes(rewritten, shape) <= 1.01 * planned
     assert measured_peak_bytes(network, shape) > 1.4 * planned and rewritten.excess == ()
-
-
-class NormsByFunction(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        return nn.functional.instance_norm(x) + 1
 
 
 def test_an_instance_normalisation_without_a_lean_form_is_named() -> None:
