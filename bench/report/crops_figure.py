@@ -62,8 +62,8 @@ class View(NamedTuple):
     is_whole: bool = False
 
 
-def draw(store: Store, results: RunResults, path: Path | str) -> Path:
-    """Write the figure as png, svg or pdf, by the suffix of `path`; return the path.
+def draw(store: Store, results: RunResults, path: Path, *copies: Path) -> Path:
+    """Write the figure as png, svg or pdf, by the suffix of each path; return the first path.
 
     Raises:
         ConfigError: no crops are stored.
@@ -77,12 +77,12 @@ def draw(store: Store, results: RunResults, path: Path | str) -> Path:
     lines = [-(-len(view.tiles) // TILES_PER_LINE) for view in views]
     heights = [HEADING_INCHES + TILE_INCHES[1] * count for count in lines]
     inches = (TILE_INCHES[0] * TILES_PER_LINE, sum(heights))
-    with open_figure(Path(path), inches, rc={"axes.grid": False}) as figure:
+    with open_figure((path, *copies), inches, rc={"axes.grid": False}) as figure:
         _close_gaps(figure)
         parts = figure.subfigures(len(views), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, view, count in zip(parts, views, lines, strict=True):
             _draw_view(part, view, count)
-    return Path(path)
+    return path
 
 
 def _close_gaps(figure: "Figure") -> None:

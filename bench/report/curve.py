@@ -44,12 +44,13 @@ TICKS = 11
 NAMES_AT = 1.03  # share of the axes
 
 
-def draw(results: RunResults, path: Path | str, width_inches: float = FULL_INCHES) -> Path:
-    """Write the curve as png, svg or pdf, by the suffix of `path`; return the path.
+def draw(results: RunResults, path: Path, *copies: Path, width_inches: float = FULL_INCHES) -> Path:
+    """Write the curve as png, svg or pdf, by the suffix of each path; return the first path.
 
     Args:
         results: of the run.
         path: of the file.
+        copies: files for the same figure in other formats.
         width_inches: at which the text has its size in print.
 
     Raises:
@@ -68,7 +69,7 @@ def draw(results: RunResults, path: Path | str, width_inches: float = FULL_INCHE
         max(MIN_PANEL_INCHES, frame + LINE_INCHES * len({row["label"] for row in panel}))
         for panel, frame in zip(panels, frames, strict=True)
     ]
-    with open_figure(Path(path), (width_inches, sum(heights))) as figure:
+    with open_figure((path, *copies), (width_inches, sum(heights))) as figure:
         grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
         for axes, panel, title, height, frame in zip(
             grid[:, 0], panels, titles, heights, frames, strict=True
@@ -77,7 +78,7 @@ def draw(results: RunResults, path: Path | str, width_inches: float = FULL_INCHE
             axes.set_title(title, loc="left", pad=14)
             _label_axes(axes, panel)
             _name_lines(axes, ends, styles, LINE_INCHES / (height - frame))
-    return Path(path)
+    return path
 
 
 def _write_title(panel: Sequence[Row], width_inches: float) -> str:

@@ -31,8 +31,8 @@ class Pair(NamedTuple):
     after: Record
 
 
-def draw(results: RunResults, path: Path | str) -> Path:
-    """Write the figure as png, svg or pdf, by the suffix of `path`; return the path.
+def draw(results: RunResults, path: Path, *copies: Path) -> Path:
+    """Write the figure as png, svg or pdf, by the suffix of each path; return the first path.
 
     Raises:
         ConfigError: no section has finished records before and after pruning that hold their time
@@ -46,7 +46,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
         )
     panels = [(pair, record) for pair in pairs for record in (pair.before, pair.after)]
     inches = (INCHES[0], INCHES[1] * len(panels))
-    with open_figure(Path(path), inches, DOTS_PER_INCH) as figure:
+    with open_figure((path, *copies), inches, DOTS_PER_INCH) as figure:
         for number, (pair, record) in enumerate(panels, 1):
             draw_panel(
                 figure.add_subplot(len(panels), 1, number),
@@ -54,7 +54,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
                 record_profile(record),
                 record_profile(pair.before).peak_bytes,
             )
-    return Path(path)
+    return path
 
 
 def find_pairs(results: RunResults) -> list[Pair]:

@@ -37,8 +37,8 @@ class PatternPanel(NamedTuple):
     shares: Shares
 
 
-def draw(results: RunResults, path: Path | str) -> Path:
-    """Write the pattern as png, svg or pdf, by the suffix of `path`; return the path.
+def draw(results: RunResults, path: Path, *copies: Path) -> Path:
+    """Write the pattern as png, svg or pdf, by the suffix of each path; return the first path.
 
     Raises:
         ConfigError: no record has the widths of a pruned network, so there is nothing to draw.
@@ -52,7 +52,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
     heights = [INCHES_OF_TITLES + INCHES_PER_ROW * len(panel.shares) for panel in panels]
     units = max(MIN_UNITS, *(len(panel.units) for panel in panels))
     inches = (INCHES_OF_LABELS + INCHES_PER_UNIT * units, sum(heights))
-    with open_figure(Path(path), inches, rc={"axes.grid": False}) as figure:
+    with open_figure((path, *copies), inches, rc={"axes.grid": False}) as figure:
         all_axes = figure.subplots(
             len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights}
         )[:, 0]
@@ -62,7 +62,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
         figure.draw_without_rendering()  # lays it out
         for axes in all_axes:
             _turn_overlapping_names(axes)
-    return Path(path)
+    return path
 
 
 def build_panels(results: RunResults) -> list[PatternPanel]:

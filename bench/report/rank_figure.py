@@ -38,8 +38,8 @@ STYLES = {
 }
 
 
-def draw(results: RunResults, path: Path | str) -> Path:
-    """Write the figure as png, svg or pdf, by the suffix of `path`; return the path.
+def draw(results: RunResults, path: Path, *copies: Path) -> Path:
+    """Write the figure as png, svg or pdf, by the suffix of each path; return the first path.
 
     Raises:
         ConfigError: no row has an interval.
@@ -53,7 +53,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
     columns = min(COLUMNS, len(panels))
     lines = -(-len(panels) // columns)
     height = FRAME_HEIGHT + ROW_HEIGHT * max(map(len, panels))
-    with open_figure(Path(path), (PANEL_WIDTH * columns, height * lines + 0.4)) as figure:
+    with open_figure((path, *copies), (PANEL_WIDTH * columns, height * lines + 0.4)) as figure:
         all_axes = list(figure.subplots(lines, columns, squeeze=False).flat)
         for axes, panel in zip(all_axes, panels, strict=False):
             _draw_panel(axes, panel)
@@ -64,7 +64,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
         for axes in all_axes[len(panels) :]:
             axes.set_axis_off()
         _add_legend(figure, panels, columns)
-    return Path(path)
+    return path
 
 
 def build_panels(results: RunResults) -> list[list[Row]]:

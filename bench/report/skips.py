@@ -29,8 +29,8 @@ class SkipsPanel(NamedTuple):
     lines: dict[str, list[Row]]
 
 
-def draw(results: RunResults, path: Path | str) -> Path:
-    """Write the figure as png, svg or pdf, by the suffix of `path`; return the path.
+def draw(results: RunResults, path: Path, *copies: Path) -> Path:
+    """Write the figure as png, svg or pdf, by the suffix of each path; return the first path.
 
     Raises:
         ConfigError: no skip was narrowed alone.
@@ -41,7 +41,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
             "no finished record narrows one skip alone, so there is nothing to draw; "
             "run the study 'skips' first"
         )
-    with open_figure(Path(path), (PANEL_INCHES[0], PANEL_INCHES[1] * len(panels))) as figure:
+    with open_figure((path, *copies), (PANEL_INCHES[0], PANEL_INCHES[1] * len(panels))) as figure:
         all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         for axes, panel in zip(all_axes, panels, strict=True):
             for label, style in label_styles({label: label for label in panel.lines}).items():
@@ -59,7 +59,7 @@ def draw(results: RunResults, path: Path | str) -> Path:
             axes.set_xlabel("share of its channels that the skip keeps")
             axes.set_ylabel("PSNR, dB")
             axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
-    return Path(path)
+    return path
 
 
 def build_panels(results: RunResults) -> list[SkipsPanel]:

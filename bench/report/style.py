@@ -55,6 +55,7 @@ RC: Any = {
     "ytick.major.width": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "figure.constrained_layout.w_pad": 0.1,  # inches
     "axes.grid": True,
     "grid.color": "0.9",
     "axes.axisbelow": True,
@@ -142,17 +143,17 @@ def wrap_title(*texts: str, inches: float) -> str:
 
 @contextmanager
 def open_figure(
-    path: Path,
+    paths: Sequence[Path],
     inches: tuple[float, float],
     dots_per_inch: int = DOTS_PER_INCH,
     rc: Mapping[str, Any] | None = None,
 ) -> "Iterator[Figure]":
     """Yield a figure to draw on, and write it at the end.
 
-    It is made without pyplot, so that no global state changes.
+    It is made without pyplot, so that no global state changes. It is laid out once for all formats.
 
     Args:
-        path: its suffix chooses the format.
+        paths: of the files; their suffixes choose the formats.
         inches: width and height.
         dots_per_inch: of a png.
         rc: settings of matplotlib that differ from RC.
@@ -165,11 +166,13 @@ def open_figure(
         figure = Figure(figsize=inches, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        content = BytesIO()
-        figure.savefig(
-            content,
-            format=path.suffix[1:] or None,
-            dpi=dots_per_inch,
-            metadata=UNDATED.get(path.suffix.lower()),
-        )
-        atomic.write(path, content.getvalue())
+        for path in paths:
+            content = BytesIO()
+            figure.savefig(
+                content,
+                format=path.suffix[1:] or None,
+                dpi=dots_per_inch,
+                metadata=UNDATED.get(path.suffix.lower()),
+            )
+            figure.set_layout_engine("none")
+            atomic.write(path, content.getvalue())

@@ -80,7 +80,7 @@ def draw_timeline(name: str, profile: MemoryProfile, path: Path) -> Path:
     check_suffix(path)
     shape = format_shape(profile.shape)
     title = f"{Path(name).name} at {shape}, convention {profile.convention}"
-    with open_figure(path, INCHES, DOTS_PER_INCH) as figure:
+    with open_figure((path,), INCHES, DOTS_PER_INCH) as figure:
         draw_panel(figure.subplots(), title, profile)
     return path
 

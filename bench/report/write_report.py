@@ -31,8 +31,9 @@ def write_report(store: Store) -> Iterator[Path]:
     if has_counterparts(results):
         yield _write_text(store.folder / "against_paper.md", render_paper_comparison(results))
     for name, draw in select_figures(store, results).items():
-        for suffix in SUFFIXES:
-            yield draw(store.folder / f"{name}{suffix}")
+        paths = [store.folder / f"{name}{suffix}" for suffix in SUFFIXES]
+        draw(*paths)
+        yield from paths
     yield page.write_page(store, results, store.folder / PAGE)
 
 
@@ -55,9 +56,9 @@ def _write_text(path: Path, text: str) -> Path:
     return path
 
 
-def select_figures(store: Store, results: RunResults) -> dict[str, Callable[[Path], Any]]:
-    """Return name -> function that draws into a file, for figures that have something to show."""
-    figures: dict[str, tuple[Any, Callable[[Path], Any]]] = {
+def select_figures(store: Store, results: RunResults) -> dict[str, Callable[..., Path]]:
+    """Return name -> function that draws into files, for figures that have something to show."""
+    figures: dict[str, tuple[Any, Callable[..., Path]]] = {
         "curve": (curve.select_panels(results), partial(curve.draw, results)),
         "curve_column": (
             curve.select_panels(results),

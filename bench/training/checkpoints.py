@@ -286,7 +286,7 @@ class Checkpoint:
     finished: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        self._start = self._written = perf_counter()
+        self._opened = self._written = perf_counter()
 
     def resume(self) -> dict[str, Any]:
         """Restore the state and return the notes that were written with it; {} if there is none."""
@@ -305,7 +305,7 @@ class Checkpoint:
     def is_due(self, ended: bool) -> bool:
         """Return whether it is time to write a checkpoint."""
         now = perf_counter()
-        if self.start is None or (ended and now - self._start < SHORT_SHARE * self.every_seconds):
+        if self.start is None or (ended and now - self._opened < SHORT_SHARE * self.every_seconds):
             return False
         return ended or now - self._written >= self.every_seconds
 

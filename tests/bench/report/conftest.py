@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
     @contextmanager
     def keep_figure(
-        path: Path, inches: tuple[float, float], dots_per_inch: int = 100, rc: Any = None
+        paths: Any, inches: tuple[float, float], dots_per_inch: int = 100, rc: Any = None
     ) -> Iterator[Figure]:
         with rc_context(RC):
             figures.append(Figure(figsize=inches, layout="constrained"))

@@ -77,7 +77,7 @@ def test_every_line_has_its_name_beside_the_axes_and_no_two_names_overlap(
 ) -> None:
     methods = ("uniform", "dhp", "assl", "mosp")
     records = [record(cell(label=name)) for name in methods]  # all end at nearly one height
-    draw(collect_results(records), tmp_path / "curve.png", COLUMN_INCHES)
+    draw(collect_results(records), tmp_path / "curve.png", width_inches=COLUMN_INCHES)
     figures[0].draw_without_rendering()
     names = [text for text in figures[0].axes[0].texts if text.get_text() in methods]
     boxes = sorted((Text.get_window_extent(text) for text in names), key=lambda box: float(box.y0))
