@@ -52,6 +52,7 @@ def format_psnr(row: dict[str, Any] | None) -> str:
         ("Every method as its paper has it", ["table1_embedded"]),
         ("Equal short training", ["table1"]),
         ("Real photographs", ["photographs"]),
+        ("Real photographs: super-resolution", ["photographs_sr"]),
         ("Other tasks and networks", ["table1_sr", "table1_low_light"]),
         ("Long skips and compactors", ["compactors"]),
     ],
@@ -93,10 +94,19 @@ def test_mosp_minus_the_better_uniform_row_is_what_the_records_say() -> None:
         assert (interval, verdict) == (f"{low:+.2f} to {high:+.2f}", best["verdict"])
 
 
-def test_the_parts_of_mosp_are_the_differences_of_the_stored_records() -> None:
-    results = read_results(Store(REFERENCE / "photographs"))
-    head, *lines = tables("MOSP taken apart")[0]
-    assert len(lines) == 10
+@pytest.mark.parametrize(
+    ("heading", "number", "study", "count"),
+    [
+        ("MOSP taken apart", 0, "photographs", 10),
+        ("Real photographs: super-resolution", 1, "photographs_sr", 7),
+    ],
+)
+def test_the_parts_of_mosp_are_the_differences_of_the_stored_records(
+    heading: str, number: int, study: str, count: int
+) -> None:
+    results = read_results(Store(REFERENCE / study))
+    head, *lines = tables(heading)[number]
+    assert len(lines) == count
     for _, pair, *cells in lines:
         label, reference = pair.split(" \N{MINUS SIGN} ")
         compared = compare_with_reference(reference, results.rows, results.records)
