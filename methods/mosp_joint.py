@@ -7,11 +7,12 @@ each unit alive there, many times between two fine-tunings. Here one program dec
     s. t.  sum_u A_tu sum_i x_ui >= M_t - (max M - stride)    where M_t exceeds the target
 
 s_ui is the importance of a channel, of one backward pass; A and M are those of the linear peak
-model. Gradients say well which channels of a unit matter, and badly what a unit's channels cost
-together. So the loss without the channels that were chosen is measured unit by unit, f_u becomes
-the measured rise divided by the predicted one (for units without a measurement, the median of the
-others), and the program is solved again; twice. The multipliers of the time steps in the relaxed
-program are their prices: how much loss a byte less costs there. The trace has the dearest step.
+model; all f_u are 1. With `corrections`, the loss without the channels that were chosen is measured
+unit by unit, f_u becomes the measured rise divided by the predicted one (for units without a
+measurement, the median of the others), and the program is solved again. That takes five to twenty
+times the passes, and no gain of it could be measured. The multipliers of the time steps in the
+relaxed program are their prices: how much loss a byte less costs there. The trace has the dearest
+step.
 
 Compactors, strides, fine-tuning and sweeps are those of MOSP.
 """
@@ -53,7 +54,7 @@ class MOSPJoint(TrajectoryMethod):
 
     paper: ClassVar[str] = "none: a method of this project, after MOSP (Shi et al., AAAI 2023)"
     importance: Importance = "gradient"
-    corrections: int = 2
+    corrections: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,7 +80,7 @@ class JointTrajectory(Trajectory):
     """A trajectory whose strides are one integer program each; see MOSPJoint."""
 
     importance: Importance = "gradient"
-    corrections: int = 2
+    corrections: int = 0
 
     def advance(self, target_bytes: int) -> None:
         """Free `target_bytes` at every time step that has too many."""
