@@ -24,6 +24,7 @@ from bench.runtimes.registry import RUNTIMES
 from bench.units import format_mib, format_shape
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from pandas import DataFrame
 
 Item = TypeVar("Item")
@@ -247,26 +248,47 @@ def merge_rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[di
         records: of the cells that have a result.
         cells: of the study; those without a record become pending.
     """
-    finished = {record.key for record in records}
-    table = build_frame(records, [cell for cell in cells if cell.key not in finished])
+    known = {record.key for record in records}
+    table = build_frame(records, [cell for cell in cells if cell.key not in known])
     if table.empty:
         return []
     keys = dict.fromkeys([cell.key for cell in cells] + [record.key for record in records])
     positions = {key: position for position, key in enumerate(keys)}
     table = table.assign(position=table["key"].map(positions))
     table = table.sort_values("position", kind="stable")
-    numbers = table[[*dict.fromkeys((*MEAN_FIELDS, *SPREAD_FIELDS))]].astype("Float64")
-    groups = table.groupby(["question", "label"], sort=False)
-    return _sort([_merge(group, numbers.loc[group.index]) for _, group in groups])
+    columns = [*dict.fromkeys((*MEAN_FIELDS, *SPREAD_FIELDS))]
+    numbers = table[columns].to_numpy(dtype=float, na_value=float("nan"))
+    rows: list[Any] = table.to_dict("records")
+    groups = group_by(
+        range(len(rows)), lambda index: (rows[index]["question"], rows[index]["label"])
+    )
+    merged = []
+    for group in groups:
+        finished = [index for index in group if rows[index]["status"] == "done"]
+        summary = dict(zip(columns, map(_summarise, numbers[finished].T), strict=True))
+        merged.append(_merge([rows[index] for index in group], summary))
+    return _sort(merged)
 
 
-def _merge(group: "DataFrame", numbers: "DataFrame") -> dict[str, Any]:
-    """Merge the rows of one question into one; `numbers` has those that are averaged."""
-    first = group.iloc[0]
-    is_done = group["status"] == "done"
-    done = group[is_done]
-    means, spreads = numbers[is_done].mean(), numbers[is_done].std()
-    counts = group["status"].value_counts()
+def _summarise(numbers: "ndarray") -> tuple[float | None, float | None]:
+    """Return mean and standard deviation of numbers, NaN left out; None where there is none."""
+    values = numbers[numbers == numbers]
+    mean = float(values.mean()) if len(values) else None
+    return mean, float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def _merge(
+    group: Sequence[Row], summary: Mapping[str, tuple[float | None, float | None]]
+) -> dict[str, Any]:
+    """Merge the rows of one question into one.
+
+    Args:
+        group: the rows.
+        summary: name -> mean and standard deviation over the finished rows.
+    """
+    first = group[0]
+    done = [row for row in group if row["status"] == "done"]
+    counts = Counter(str(row["status"]) for row in group)
     status = next(name for name in WORST_FIRST if name in counts)
     merged: dict[str, Any] = {name: _to_python(first[name]) for name in EQUAL_FIELDS} | {
         name: dict(first[name]) for name in EQUAL_OPTIONS
@@ -274,31 +296,33 @@ def _merge(group: "DataFrame", numbers: "DataFrame") -> dict[str, Any]:
     merged |= {
         "seeds": len(done),
         "seeds_asked": len(group),
-        "seed_values": [int(seed) for seed in group["seed"]],
+        "seed_values": [int(row["seed"]) for row in group],
     }
-    merged |= {name: _to_python((done if len(done) else group)[name].max()) for name in MAX_FIELDS}
-    merged |= {name: _round_mean(means[name], name in INTEGER_FIELDS) for name in MEAN_FIELDS}
-    deviations = {
-        name: _to_python(spreads[name]) if len(done) > 1 else None for name in SPREAD_FIELDS
-    }
+    for name in MAX_FIELDS:
+        values = [_to_python(row[name]) for row in done or group]
+        merged[name] = max((value for value in values if value is not None), default=None)
+    for name in MEAN_FIELDS:
+        mean, _ = summary[name]
+        merged[name] = round(mean) if name in INTEGER_FIELDS and mean is not None else mean
+    deviations = {name: summary[name][1] for name in SPREAD_FIELDS}
     merged |= {f"{name}_std": deviation for name, deviation in deviations.items()}
     merged |= {
         f"{name}_half95": half_width_over_seeds(deviations[name], len(done))
         for name in INTERVAL_FIELDS
     }
-    worst = (
-        group[group["status"] == status]
-        .sort_values("reason", key=lambda reasons: reasons == "", kind="stable")
-        .iloc[0]
+    worst = min(
+        (row for row in group if row["status"] == status), key=lambda row: row["reason"] == ""
     )
     merged |= {"status": status, "reason": str(worst["reason"]), "phase": str(worst["phase"])}
-    notes = [*group["note"], *group["findings"], *_count_texts(group["bottleneck"].tolist())]
+    notes = [row[name] for name in ("note", "findings") for row in group]
+    notes += _count_texts([row["bottleneck"] for row in group])
     merged |= {
-        "findings": _join_distinct(group["findings"]),
-        "unbooked": int(group["unbooked"].max()),
+        "findings": _join_distinct(row["findings"] for row in group),
+        "unbooked": max(int(row["unbooked"]) for row in group),
+        "note": _join_distinct(notes),
+        "measured_on": _join_distinct(row["measured_on"] for row in group),
     }
-    merged |= {"note": _join_distinct(notes), "measured_on": _join_distinct(group["measured_on"])}
-    return merged | {"statuses": {name: int(counts[name]) for name in counts.index}}
+    return merged | {"statuses": dict(counts.most_common())}
 
 
 def _count_texts(texts: Sequence[str]) -> list[str]:
@@ -313,12 +337,6 @@ def _count_texts(texts: Sequence[str]) -> list[str]:
 def _join_distinct(texts: Iterable[Any]) -> str:
     """Join texts with semicolons, without empty texts and repetitions."""
     return "; ".join(dict.fromkeys(str(text) for text in texts if text))
-
-
-def _round_mean(value: Any, is_integer: bool) -> float | int | None:
-    """Return a mean, rounded for integers; None if there is none."""
-    mean = _to_python(value)
-    return None if mean is None else round(mean) if is_integer else float(mean)
 
 
 def _to_python(value: Any) -> Any:

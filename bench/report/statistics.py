@@ -247,10 +247,10 @@ def spread_apart(values: Sequence[float], gap: float) -> list[float]:
 
 def compare_orders(ours: Sequence[float], theirs: Sequence[float]) -> Agreement | None:
     """Compare the order of items in two sequences; None if all are tied in one of them."""
-    from scipy.stats import kendalltau
-
     if len(set(ours)) < 2 or len(set(theirs)) < 2:
         return None
+    from scipy.stats import kendalltau
+
     tau, p_value = (round(float(value), 12) for value in kendalltau(ours, theirs))
     interval = tau_interval(tau, len(ours)) if len(ours) >= MIN_ITEMS else None
     return Agreement(tau, interval, p_value)
