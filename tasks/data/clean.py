@@ -51,14 +51,14 @@ SUFFIXES = {
 TEST_ONE_IN = 8  # of a folder that is not split
 
 
-def clean_folder() -> DataSet:
-    """Return the layout of clean photographs."""
+def clean_folder(scale: int = 1) -> DataSet:
+    """Return the layout of clean photographs, which a task with a scale makes smaller."""
     return DataSet(
         name="clean photographs",
         layout=LAYOUT,
         source=SOURCE,
         markers=(),
-        find_splits=_find_splits,
+        find_splits=partial(_find_splits, scale),
         recognise=_recognise,
         clean=True,
     )
@@ -69,15 +69,16 @@ def _recognise(root: Path) -> bool:
     return os.access(root, os.R_OK) and (_holds_photographs(root) or any(_find_folders(root)))
 
 
-def _find_splits(root: Path) -> Splits:
+def _find_splits(scale: int, root: Path) -> Splits:
     train_folders, test_folders = _find_folders(root)
     if not train_folders and not test_folders:
-        return _split(root)
+        return _split(_list_photographs(root, scale), root)
     if not test_folders:
         raise ConfigError(f"{root} has nothing to test on; the layout must be {LAYOUT}")
-    train = tuple(pair for folder in train_folders for pair in _list_photographs(folder))
+    train = tuple(pair for folder in train_folders for pair in _list_photographs(folder, scale))
     _check_names(train)
-    return Splits(train, {name: _list_photographs(path) for name, path in test_folders.items()})
+    test = {name: _list_photographs(path, scale) for name, path in test_folders.items()}
+    return Splits(train, test)
 
 
 def _find_folders(root: Path) -> tuple[list[Path], dict[str, Path]]:
@@ -112,9 +113,8 @@ def _find_test_sets(root: Path) -> dict[str, Path]:
     return {name: folder for name, folder in sets.items() if _holds_photographs(folder)}
 
 
-def _split(root: Path) -> Splits:
+def _split(photographs: Sequence[PhotoPair], root: Path) -> Splits:
     """Split the photographs of one folder: one in eight, drawn once and for all, is tested on."""
-    photographs = _list_photographs(root)
     if len(photographs) < 2:
         raise ConfigError(
             f"{root} has 1 photograph, and two are needed, to train on and to test on; add some"
@@ -133,9 +133,9 @@ def _holds_photographs(folder: Path) -> bool:
     return folder.is_dir() and any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir())
 
 
-def _list_photographs(folder: Path) -> tuple[PhotoPair, ...]:
+def _list_photographs(folder: Path, scale: int) -> tuple[PhotoPair, ...]:
     photographs = tuple(
-        PhotoPair(file.stem, (file,), partial(_read, file))
+        PhotoPair(file.stem, (file,), partial(_read, file, scale))
         for file in list_files(folder, LAYOUT).values()
     )
     _check_names(photographs)
@@ -144,9 +144,9 @@ def _list_photographs(folder: Path) -> tuple[PhotoPair, ...]:
     return photographs[:VALID_PHOTOGRAPHS] if folder.name == VALID else photographs
 
 
-def _read(file: Path) -> Images:
+def _read(file: Path, scale: int) -> Images:
     clean = read_photograph(file)
-    check_size(clean, file)
+    check_size(clean, file, scale)
     return (clean,)
 
 

@@ -17,7 +17,8 @@ DIV2K_valid_HR is missing.
 A test set holds photographs, or a folder HR (or hr) of photographs and optionally low-resolution
 ones in LR_bicubic/X2 (as in EDSR's benchmark) or lr_x2, named NAMEx2.png or NAME.png. Missing
 low-resolution photographs are made by bicubic scaling, after the photograph is cropped at the
-bottom and the right to a multiple of the scale.
+bottom and the right to a multiple of the scale. A folder with nothing to train on is read as
+`tasks.data.clean` reads it: all photographs are made smaller, and the embedded ones trained on.
 """
 
 from functools import partial
@@ -60,7 +61,7 @@ def super_resolution_folder(scale: int) -> DataSet:
         name="DIV2K and test sets",
         layout=LAYOUT,
         source=SOURCE,
-        markers=(*TRAIN, VALID, HOME, *TESTS, "Set5", "Set14", "B100", "Urban100", "benchmark"),
+        markers=(*TRAIN, *(f"{HOME}/{name}" for name in TRAIN)),
         find_splits=partial(_find_splits, scale),
         variant=f"x{scale}",
     )

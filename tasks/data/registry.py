@@ -20,5 +20,5 @@ def data_sets_by_task(scale: int) -> Mapping[str, Sequence[DataSet]]:
     return {
         "denoising": (pairs_folder("noisy", "clean"), SIDD, clean_folder()),
         "low_light": (pairs_folder("low", "high"), LOL, SID, clean_folder()),
-        "super_resolution": (super_resolution_folder(scale),),
+        "super_resolution": (super_resolution_folder(scale), clean_folder(scale)),
     }

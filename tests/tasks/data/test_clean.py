@@ -13,6 +13,7 @@ from tasks.data.clean import clean_folder
 from tasks.data.decoded_cache import DecodedDataSet, load_data_set
 from tasks.denoising import Denoising
 from tasks.low_light import LowLight
+from tasks.super_resolution import SuperResolution
 from tests.tasks.data.trees import (
     Faults,
     check_refusal,
@@ -120,6 +121,23 @@ def test_a_network_trained_elsewhere_may_be_tested_on_every_photograph_of_a_fold
     found = Denoising().all_photographs(str(flat))
     assert {name: len(pairs) for name, pairs in found.items()} == {"train": 7, "test": 1}
     assert list(Denoising().all_photographs(str(test_set))) == ["kodak24"]  # no embedded image
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_super_resolution_makes_clean_photographs_of_any_folder_smaller(
+    scale: int, tmp_path: Path
+) -> None:
+    task = SuperResolution(scale=scale)
+    (pair, *_), *_ = task.test_sets(str(make_splits(tmp_path))).values()
+    assert [size * scale for size in pair.degraded.shape[1:]] == list(pair.clean.shape[1:])
+    crops, clean = task.training_pairs(str(tmp_path)).sample(2, 12, torch.Generator())
+    assert crops.shape == (2, 3, 12 // scale, 12 // scale) and clean.shape == (2, 3, 12, 12)
+
+
+def test_a_photograph_that_is_too_small_for_the_scale_is_refused(tmp_path: Path) -> None:
+    write_noise(make_splits(tmp_path) / "test" / "small.png", size=(40, 12))
+    with pytest.raises(ConfigError, match=r"small\.png has 40 x 12 pixels, below 15 x 15"):
+        SuperResolution().test_sets(str(tmp_path))
 
 
 def test_training_crops_get_new_noise_and_test_photographs_always_the_same(tmp_path: Path) -> None:

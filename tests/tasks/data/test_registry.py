@@ -19,7 +19,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "SIDD-Medium": (make_sidd, "denoising", "SIDD_Medium_Srgb/Data"),
     "LOL": (make_lol, "low_light", "our485"),
     "SID-Sony": (make_sid, "low_light", "Sony"),
-    "DIV2K and test sets": (make_div2k, "super_resolution", "DIV2K_train_HR"),
+    "DIV2K and test sets": (make_div2k, "super_resolution", "DIV2K_train_LR_bicubic"),
 }
 every_layout = pytest.mark.parametrize("name", LAYOUTS)
 
