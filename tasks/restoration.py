@@ -183,7 +183,7 @@ class Restoration(Task):
             return f"{data}: {images.source}"
         root, data_set = self._identify(data)
         text = f"{root}: {data_set.name}, {data_set.source}"
-        if data_set.clean and not data_set.find_splits(root).train:
+        if data_set.may_lack_training and not data_set.find_splits(root).train:
             return f"{text}; none to train on, so the embedded images are trained on"
         return text
 
@@ -218,7 +218,7 @@ class Restoration(Task):
         if data in embedded.DATA:
             return _hash_parts([self._encode_options(), *embedded.fingerprint_parts(data)])
         loaded = self._load(data)
-        if not self._identify(data)[1].clean:
+        if loaded.train and not self._identify(data)[1].clean:
             return loaded.fingerprint
         parts = [str(CLEAN_VERSION), loaded.fingerprint]
         parts += [] if loaded.train else [self.fingerprint(EMBEDDED)]

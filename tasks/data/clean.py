@@ -61,6 +61,7 @@ def clean_folder(scale: int = 1) -> DataSet:
         find_splits=partial(_find_splits, scale),
         recognise=_recognise,
         clean=True,
+        may_lack_training=True,
     )
 
 

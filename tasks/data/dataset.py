@@ -56,8 +56,9 @@ class DataSet(NamedTuple):
         find_splits: lists the pairs in a root; raises ConfigError.
         variant: how the files are read, such as the scale; part of every fingerprint.
         recognise: tells whether a folder without a marker has this layout.
-        clean: whether it has clean photographs alone, which the task degrades. There may be none
-            to train on: the embedded images take their place.
+        clean: whether it has clean photographs alone, which the task degrades.
+        may_lack_training: whether there may be none to train on; the embedded images then take
+            their place.
     """
 
     name: str
@@ -68,6 +69,7 @@ class DataSet(NamedTuple):
     variant: str = ""
     recognise: Callable[[Path], bool] = lambda root: False
     clean: bool = False
+    may_lack_training: bool = False
 
     def matches(self, root: Path) -> bool:
         """Return whether the folder has this layout."""

@@ -139,7 +139,7 @@ def load_data_set(root: Path, data_set: DataSet, hold_out: bool = True) -> Decod
     """
     splits = data_set.find_splits(root)
     for split, pairs in ((TRAIN, splits.train), *splits.test.items()):
-        if not pairs and not (data_set.clean and split == TRAIN):
+        if not pairs and not (data_set.may_lack_training and split == TRAIN):
             raise ConfigError(
                 f"{root} is laid out like {data_set.name}, and has no photographs of '{split}'; "
                 f"the layout must be {data_set.layout}"

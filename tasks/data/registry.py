@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from tasks.data.clean import clean_folder
 from tasks.data.dataset import DataSet
 from tasks.data.div2k import super_resolution_folder
-from tasks.data.folders import pairs_folder
+from tasks.data.folders import pairs_folder, pairs_to_test_folder
 from tasks.data.lol import LOL
 from tasks.data.sid import SID
 from tasks.data.sidd import SIDD
@@ -18,7 +18,18 @@ def data_sets_by_task(scale: int) -> Mapping[str, Sequence[DataSet]]:
         scale: scale of super-resolution.
     """
     return {
-        "denoising": (pairs_folder("noisy", "clean"), SIDD, clean_folder()),
-        "low_light": (pairs_folder("low", "high"), LOL, SID, clean_folder()),
+        "denoising": (
+            pairs_folder("noisy", "clean"),
+            pairs_to_test_folder("noisy", "clean"),
+            SIDD,
+            clean_folder(),
+        ),
+        "low_light": (
+            pairs_folder("low", "high"),
+            pairs_to_test_folder("low", "high"),
+            LOL,
+            SID,
+            clean_folder(),
+        ),
         "super_resolution": (super_resolution_folder(scale), clean_folder(scale)),
     }

@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.errors import ConfigError
 from tasks.data.decoded_cache import load_data_set
 from tasks.data.folders import pairs_folder
 from tasks.data.pairs import CropSampler, PairedCrops
+from tasks.denoising import Denoising
 from tasks.metrics import psnr_db
 from tests.tasks.data.trees import (
     Faults,
@@ -43,6 +45,19 @@ def test_noisy_and_clean_are_told_apart_and_val_is_only_tested_on(tmp_path: Path
     assert [pair.name for pair in found.test["val"]] == ["val0.png", "val1.png"]
     pixels = torch.from_numpy(numpy.array(Image.open(tmp_path / "val/noisy/val1.png")))
     assert torch.equal(found.test["val"][1].degraded, pixels.permute(2, 0, 1).float() / 255)
+
+
+def test_pairs_may_be_there_to_test_on_alone(tmp_path: Path) -> None:
+    (make_pairs_folder(tmp_path) / "val").rename(tmp_path / "test")
+    shutil.rmtree(tmp_path / "train")
+    task = Denoising()
+    assert [pair.name for pair in task.test_sets(str(tmp_path))["test"]] == ["val0.png", "val1.png"]
+    assert "the embedded images are trained on" in task.describe_data(str(tmp_path))
+    before = task.fingerprint(str(tmp_path))
+    assert Denoising(sigma=25).fingerprint(str(tmp_path)) != before  # their noise is trained on
+    (tmp_path / "test" / "clean" / "val1.png").unlink()
+    with pytest.raises(ConfigError, match="no partner of the same name"):
+        task.fingerprint(str(tmp_path))
 
 
 def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
