@@ -56,6 +56,7 @@ def format_psnr(row: dict[str, Any] | None) -> str:
         ("Equal short training", ["table1"]),
         ("Real photographs", ["photographs"]),
         ("Real photographs: super-resolution", ["photographs_sr"]),
+        ("Real photographs: low light", ["photographs_low_light"]),
         ("Other tasks and networks", ["table1_sr", "table1_low_light"]),
         ("Long skips and compactors", ["compactors"]),
     ],
@@ -102,6 +103,7 @@ def test_mosp_minus_the_better_uniform_row_is_what_the_records_say() -> None:
     [
         ("MOSP taken apart", 0, "photographs", 10),
         ("Real photographs: super-resolution", 1, "photographs_sr", 7),
+        ("Real photographs: low light", 1, "photographs_low_light", 10),
     ],
 )
 def test_the_parts_of_mosp_are_the_differences_of_the_stored_records(
