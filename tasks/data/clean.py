@@ -59,6 +59,7 @@ def clean_folder(scale: int = 1) -> DataSet:
         source=SOURCE,
         markers=(),
         find_splits=partial(_find_splits, scale),
+        variant=f"x{scale}" if scale > 1 else "",
         recognise=_recognise,
         clean=True,
         may_lack_training=True,

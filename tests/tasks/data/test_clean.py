@@ -136,6 +136,7 @@ def test_super_resolution_makes_clean_photographs_of_any_folder_smaller(
 
 def test_a_photograph_that_is_too_small_for_the_scale_is_refused(tmp_path: Path) -> None:
     write_noise(make_splits(tmp_path) / "test" / "small.png", size=(40, 12))
+    assert len(Denoising().test_sets(str(tmp_path))["test"]) == 3
     with pytest.raises(ConfigError, match=r"small\.png has 40 x 12 pixels, below 15 x 15"):
         SuperResolution().test_sets(str(tmp_path))
 
