@@ -57,6 +57,7 @@ def format_psnr(row: dict[str, Any] | None) -> str:
         ("Real photographs", ["photographs"]),
         ("Real photographs: super-resolution", ["photographs_sr"]),
         ("Real photographs: low light", ["photographs_low_light"]),
+        ("Real photographs: noise of cameras", ["photographs_real_noise"]),
         ("Other tasks and networks", ["table1_sr", "table1_low_light"]),
         ("Long skips and compactors", ["compactors"]),
     ],
