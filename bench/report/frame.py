@@ -15,6 +15,7 @@ records count. The status is the worst one.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.files.hashing import digest
@@ -71,6 +72,7 @@ MEAN_FIELDS = (
     *COUNT_FIELDS,
 )
 SPREAD_FIELDS = ("peak_bytes", "parameters", "parameters_stored", "psnr_db", "ssim", *COST_FIELDS)
+NUMBER_FIELDS = tuple(dict.fromkeys((*MEAN_FIELDS, *SPREAD_FIELDS)))
 INTERVAL_FIELDS = ("psnr_db", "ssim")
 EQUAL_FIELDS = (  # of all records of a question
     "question",
@@ -256,18 +258,12 @@ def merge_rows(records: Sequence[Record], cells: Sequence[Cell] = ()) -> list[di
     positions = {key: position for position, key in enumerate(keys)}
     table = table.assign(position=table["key"].map(positions))
     table = table.sort_values("position", kind="stable")
-    columns = [*dict.fromkeys((*MEAN_FIELDS, *SPREAD_FIELDS))]
-    numbers = table[columns].to_numpy(dtype=float, na_value=float("nan"))
+    numbers = table[[*NUMBER_FIELDS]].to_numpy(dtype=float, na_value=float("nan"))
     rows: list[Any] = table.to_dict("records")
     groups = group_by(
         range(len(rows)), lambda index: (rows[index]["question"], rows[index]["label"])
     )
-    merged = []
-    for group in groups:
-        finished = [index for index in group if rows[index]["status"] == "done"]
-        summary = dict(zip(columns, map(_summarise, numbers[finished].T), strict=True))
-        merged.append(_merge([rows[index] for index in group], summary))
-    return _sort(merged)
+    return _sort([_merge([rows[index] for index in group], numbers[group]) for group in groups])
 
 
 def _summarise(numbers: "ndarray") -> tuple[float | None, float | None]:
@@ -277,17 +273,12 @@ def _summarise(numbers: "ndarray") -> tuple[float | None, float | None]:
     return mean, float(values.std(ddof=1)) if len(values) > 1 else None
 
 
-def _merge(
-    group: Sequence[Row], summary: Mapping[str, tuple[float | None, float | None]]
-) -> dict[str, Any]:
-    """Merge the rows of one question into one.
-
-    Args:
-        group: the rows.
-        summary: name -> mean and standard deviation over the finished rows.
-    """
+def _merge(group: Sequence[Row], numbers: "ndarray") -> dict[str, Any]:
+    """Merge the rows of one question into one; `numbers` has their NUMBER_FIELDS."""
     first = group[0]
-    done = [row for row in group if row["status"] == "done"]
+    is_done = [row["status"] == "done" for row in group]
+    done = list(compress(group, is_done))
+    summary = dict(zip(NUMBER_FIELDS, map(_summarise, numbers[is_done].T), strict=True))
     counts = Counter(str(row["status"]) for row in group)
     status = next(name for name in WORST_FIRST if name in counts)
     merged: dict[str, Any] = {name: _to_python(first[name]) for name in EQUAL_FIELDS} | {
