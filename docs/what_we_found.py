@@ -103,7 +103,7 @@ command makes the stored numbers at the commit that its provenance names.
 def _photographs() -> str:
     """MOSP and mosp_joint minus the best baseline on real photographs, and the parts of MOSP."""
     studies = [study for study in PHOTOGRAPHS if (REFERENCE / study).is_dir()]
-    leads, parts, joint, shares, corrected = [], [], [], [], []
+    leads, parts, joint, shares, verdicts, corrected, commands = [], [], [], [], [], [], []
     for study in studies:
         results = _open(study)
         labels = {row["label"] for row in results.rows}
@@ -117,7 +117,9 @@ def _photographs() -> str:
             found = [_compare(study, label, "MOSP", ratio) for label in JOINT[1:]]
             searched = [_count_search_passes(find(results.rows, label, ratio)) for label in JOINT]
             shares.append(searched[0] / searched[1])
-            corrected.append(_compare(study, JOINT[2], JOINT[1], ratio).rpartition(", ")[2])
+            verdict = find(_compare_all(study, "MOSP"), JOINT[1], ratio)["verdict"]
+            verdicts.append((PHOTOGRAPHS[study], f"{ratio:g}", verdict))
+            corrected.append(find(_compare_all(study, JOINT[1]), JOINT[2], ratio)["verdict"])
             passes = " / ".join(f"{count:,}" for count in searched)
             joint.append([PHOTOGRAPHS[study], f"{ratio:g}", *found, passes])
         for part, (whole, without) in PARTS.items():
@@ -125,17 +127,12 @@ def _photographs() -> str:
             if without in labels:
                 found = [_compare(study, own, without, ratio) for ratio in RATIOS]
                 parts.append([part, PHOTOGRAPHS[study], *found])
+        reference = "uniform, gradient" if "uniform, gradient" in labels else "MOSP"
+        commands.append(f"prunebench run {study} --data DIR")
+        commands.append(f'prunebench table results/runs/{study} --against "{reference}"')
     notes = ", ".join(
         f"[{PHOTOGRAPHS[study]}](../results/reference/{study}/provenance.md)" for study in studies
     )
-    commands = [
-        line
-        for study in studies
-        for line in (
-            f"prunebench run {study} --data DIR",
-            f'prunebench table results/runs/{study} --against "uniform, gradient"',
-        )
-    ]
     return f"""
 ## On real photographs
 
@@ -151,7 +148,7 @@ What carries MOSP: a row that has one of its parts minus one that has not.
 
 {table(["part of MOSP", "task", *map(str, RATIOS)], parts)}
 `mosp_joint` minus MOSP, and the forward passes of their searches (MOSP / joint / corrected).
-With one backward pass for each stride it is {_describe_verdicts(joint)};
+With one backward pass for each stride it is {_describe_verdicts(verdicts)};
 MOSP's search takes {min(shares):.0f} to {max(shares):.0f} times its passes.
 Measured losses in its costs ("corrected") change nothing measurable in
 {corrected.count("level")} of {len(corrected)} comparisons.
@@ -166,9 +163,12 @@ def _count_search_passes(row: dict[str, Any]) -> int:
     return count
 
 
-def _describe_verdicts(joint: Sequence[Sequence[str]]) -> str:
-    """Return how often mosp_joint is level with MOSP, and where it is not."""
-    verdicts = [(line[0], line[1], line[2].rpartition(", ")[2]) for line in joint]
+def _describe_verdicts(verdicts: Sequence[tuple[str, str, str]]) -> str:
+    """Return how often mosp_joint is level with MOSP, and where it is not.
+
+    Args:
+        verdicts: task, ratio and verdict of each comparison.
+    """
     others = [
         f"{verdict} at {ratio} of {task}" for task, ratio, verdict in verdicts if verdict != "level"
     ]
