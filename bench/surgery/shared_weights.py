@@ -22,6 +22,8 @@ from bench.contract import Kept
 from bench.surgery.masks import weight_and_input_axis, weight_and_output_axis
 
 MAX_CACHED_WIDTHS = 64
+# Weight, axis, and the remaining entries: the first so many, or their indices, int64.
+Cut = tuple[str, int, int | Tensor]
 # Layers that follow the channels of others and read the number of channels from an attribute.
 COUNT_ATTRIBUTES: dict[type[nn.Module], str] = {
     nn.Conv2d: "groups",
@@ -44,7 +46,7 @@ class SlicedNetwork:
         self.model, self.layout = model, layout
         self.axes = weight_axes(model, layout)
         self.channel_counts = _find_channel_counts(model, layout)
-        self._cuts: dict[tuple[bytes, torch.device], list[tuple[str, int, Tensor]]] = {}
+        self._cuts: dict[tuple[bytes, torch.device], list[Cut]] = {}
 
     def __call__(self, kept: Kept, *inputs: Tensor) -> Tensor:
         """Run the network with the kept channels only, in its present mode.
@@ -68,20 +70,29 @@ class SlicedNetwork:
                 self._cuts.clear()
             self._cuts[key] = self._find_cuts(slot_mask, device)
         slices: dict[str, Tensor] = {}
-        for name, axis, index in self._cuts[key]:
-            slices[name] = slices.get(name, weights[name]).index_select(axis, index)
+        for name, axis, entries in self._cuts[key]:
+            whole = slices.get(name, weights[name])
+            slices[name] = (
+                whole.narrow(axis, 0, entries)  # a view
+                if isinstance(entries, int)
+                else whole.index_select(axis, entries)
+            )
         return slices
 
-    def _find_cuts(
-        self, slot_mask: np.ndarray, device: torch.device
-    ) -> list[tuple[str, int, Tensor]]:
-        """Return name, axis and remaining entries, int64, for each axis that loses some."""
-        return [
-            (name, axis, torch.from_numpy(slot_mask[slots].nonzero()[0]).to(device))
-            for name, axes in self.axes.items()
-            for axis, slots in axes.items()
-            if not slot_mask[slots].all()
-        ]
+    def _find_cuts(self, slot_mask: np.ndarray, device: torch.device) -> list[Cut]:
+        """Return the cut of each axis that loses something."""
+        cuts: list[Cut] = []
+        for name, axes in self.axes.items():
+            for axis, slots in axes.items():
+                kept = slot_mask[slots]
+                count = int(kept.sum())
+                if kept[:count].all():
+                    entries: int | Tensor = count
+                else:
+                    entries = torch.from_numpy(kept.nonzero()[0]).to(device)
+                if count < len(kept):
+                    cuts.append((name, axis, entries))
+        return cuts
 
     @contextmanager
     def _set_channel_counts(self, slot_mask: np.ndarray) -> Iterator[None]:

@@ -29,6 +29,18 @@ def test_the_slices_compute_what_surgery_leaves(network: nn.Module, seed: int) -
     )
 
 
+def test_the_first_channels_are_views_of_the_weights_and_compute_what_surgery_leaves() -> None:
+    network = unet(4)
+    layout = network_layout(network)
+    kept = {unit: range(full // 2) for unit, full in layout.widths.items()}
+    sliced, photographs = SlicedNetwork(network, layout), torch.rand(2, 3, 32, 32)
+    weight = sliced._slice_weights(layout.slot_mask(kept))["out.weight"]
+    assert weight.shape[1] == network.out.weight.shape[1] // 2
+    assert weight.data_ptr() == network.out.weight.data_ptr()
+    smaller = remove_channels(network, kept, SHAPE, layout)
+    torch.testing.assert_close(sliced(kept, photographs), smaller(photographs))
+
+
 def test_weights_outside_the_slices_get_no_gradient() -> None:
     network = unet(4)
     layout = network_layout(network)
