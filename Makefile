@@ -42,7 +42,7 @@ fuzz: $(INSTALLED_TEST) ## hostile input, guided by coverage; twelve minutes
 	$(BIN)/python -m pip install atheris==3.0.0
 	$(BIN)/python -m tests.fuzz.guided -max_total_time=60 $(ARGS)
 
-benchmark: $(INSTALLED_TEST) ## time the harness beside what it is made of; ten minutes
+benchmark: $(INSTALLED_TEST) ## time the harness beside what it is made of; twenty minutes
 	$(BIN)/python -m tests.performance.run --out results/reference/performance/performance.md $(ARGS)
 
 gpu-check: $(INSTALLED_TEST) ## on a GPU: its tests, 200 training steps at the paper's setting, memory; at most eight minutes

@@ -23,12 +23,16 @@ from bench.graph.lowering import trace
 from bench.lean.pipeline import make_lean
 from bench.memory.peak_model import compute_min_widths, peak_model
 from bench.memory.profile import peak_memory, profile
+from bench.plugins.registry import METHODS
 from bench.study.store import Store
+from bench.surgery.analysis import analyse_network
+from bench.surgery.least_squares import layer_outputs, update_weights
 from bench.surgery.remove import remove_channels
 from bench.training.trainer import TaskTrainer
 from methods.mosp import MOSP
 from methods.random_search import RandomSearch
 from methods.slimmable.autoslim import GreedyPath, PathErrors
+from methods.slimmable.s_net import SNet
 from methods.slimmable.training import Slimmable
 from tasks.denoising import Denoising
 from tasks.models.unet import UNet
@@ -64,6 +68,17 @@ class Size:
         return replace(Denoising.recipe, patch=self.patch, calibration_crops=4)
 
 
+# Methods and options of the sweeps; the pretrained network is where the slimmable ones start.
+SWEPT: dict[str, dict[str, Any]] = {
+    "mosp": {},
+    "mosp_joint": {},
+    "group_lasso": {},
+    "us_net": {"start": "pretrained"},
+    "autoslim": {"groups": 4, "crops": 4},
+    "dhp": {"start": "pretrained"},
+    "random_search": {"samples": 10},
+    "assl": {},
+}
 TINY = Size(width=4, levels=2, patch=16, steps=1, layers=6, records=(2,), lean=(32, 32))
 
 
@@ -93,6 +108,10 @@ def all_cases(size: Size) -> Iterator[Case]:
     yield mosp_case(size)
     yield autoslim_case(size)
     yield random_search_case(size)
+    yield short_training_case(size)
+    yield s_net_case(size)
+    yield least_squares_case(size)
+    yield from sweep_cases(size)
     yield from memory_cases(size)
     yield from runtime_cases(size)
     yield cell_case(size)
@@ -211,6 +230,72 @@ def random_search_case(size: Size) -> Case:
         lambda: method._measure_loss(context, widths, trainer),
         measure_verified,
     )
+
+
+def short_training_case(size: Size) -> Case:
+    """Train in many calls, beside one."""
+    trainer, network = make_trainer(size), make_network(size)
+
+    def fit(calls: int) -> None:
+        with trainer.branch():
+            for _ in range(calls):
+                trainer.fit(network, size.steps // calls, phase="adapt")
+
+    name = "training in calls of one step / in one call"
+    return Case(name, lambda: fit(size.steps), lambda: fit(1), size.steps)
+
+
+def s_net_case(size: Size) -> Case:
+    """Train all switches for a step, beside the widest alone."""
+    trainer = make_trainer(size)
+    slimmable = Slimmable(trainer.prepare(make_network(size)), Budget(1, shape_of(size)))
+    degraded, clean = next(trainer.batches(1))
+
+    def train(shares: tuple[float, ...]) -> None:
+        for share in shares:
+            output = slimmable.run(slimmable.widths_at(share, 1), degraded)
+            trainer.criterion(output, clean).backward()
+
+    name = "step of S-Net / of a plain network"
+    return Case(name, lambda: train(SNet().switches), lambda: train((1.0,)))
+
+
+def least_squares_case(size: Size) -> Case:
+    """Cut a network to half of its channels, and fit its weights to the outputs of the whole."""
+    network, (crops, _) = make_network(size), make_trainer(size).calibration[0]
+    layout = analyse_network(network, Budget(1, shape_of(size))).layout
+    kept = {unit: range(-(-full // 2)) for unit, full in layout.widths.items()}
+    outputs = layer_outputs(network, crops)
+
+    def fit_weights() -> None:
+        smaller = remove_channels(network, kept, shape_of(size), layout)
+        update_weights(smaller, kept, layout, outputs, crops)
+
+    return Case("least squares of one candidate at half of the channels", fit_weights)
+
+
+def sweep_cases(size: Size) -> Iterator[Case]:
+    """Answer nine budgets in one sweep, beside the smallest alone; half the width."""
+    width, shape = max(1, size.width // 2), shape_of(size)
+    peak = peak_memory(make_network(size, width), shape)
+    budgets = [Budget(round(peak * percent / 100), shape) for percent in range(90, 20, -8)]
+    recipe = replace(
+        size.recipe, batch=2, adapt_steps=50 * size.steps, steps_per_epoch=5 * size.steps
+    )
+    for name, options in SWEPT.items():
+
+        def prune_to(budgets: list[Budget], name: str = name, options: Any = options) -> None:
+            own = TaskTrainer(Denoising(), "embedded", recipe, seed=0)
+            model = own.prepare(make_network(size, width))
+            for _ in METHODS.get(name)(**options).sweep(model, budgets, own):
+                pass
+
+        yield Case(
+            f"{name}: {len(budgets)} budgets / the smallest alone",
+            partial(prune_to, budgets),
+            partial(prune_to, budgets[-1:]),
+            once=True,
+        )
 
 
 def memory_cases(size: Size) -> Iterator[Case]:
