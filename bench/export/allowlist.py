@@ -28,6 +28,7 @@ MODULES = {
     "functional": (functional, NAMES),
     "operator": (operator, NAMES | SIZE_OPERATORS),
     "graph": (graph_functions, NAMES),
+    "vf": (torch._VF, NAMES),  # what functions of torch call where they are given a list
 }
 FOURIER = {
     f"fft.{name}": getattr(torch.fft, name) for name in dir(torch.fft) if f"fft_{name}" in CALLS

@@ -21,6 +21,7 @@ works at a lower resolution meanwhile.
 
 from collections.abc import Sequence
 from copy import deepcopy
+from math import prod
 
 import torch
 from torch import nn
@@ -87,19 +88,17 @@ def _find_concats(graph: Graph, value: str) -> list[str]:
     between, last = _find_wait(graph, value)
     if last is None or last.rule.channels != "concat":
         return []
-    area = _area(graph, value)
-    return [last.name] if any(_area(graph, op.name) < area for op in between) else []
+    return [last.name] if any(_is_smaller(graph, op, value) for op in between) else []
 
 
 def _find_sums(graph: Graph, value: str) -> list[str]:
     """Return the addition that ends the long skip on which a value waits, or an empty list."""
     between, last = _find_wait(graph, value)
     is_computed = value not in graph.inputs and value not in graph.weights
-    is_image = len(graph.values[value].shape) == 4
-    if not is_computed or not is_image or last is None or not _is_sum(last):
+    if not is_computed or not _is_image(graph, value) or last is None or not _is_sum(last):
         return []
-    area = _area(graph, value)
-    return [last.name] if any(_is_sum(op) or _area(graph, op.name) < area for op in between) else []
+    ends = any(_is_sum(op) or _is_smaller(graph, op, value) for op in between)
+    return [last.name] if ends else []
 
 
 def _find_wait(graph: Graph, value: str) -> tuple[Sequence[Op], Op | None]:
@@ -119,9 +118,17 @@ def _is_sum(op: Op) -> bool:
     return is_addition and len(set(op.reads)) == 2
 
 
-def _area(graph: Graph, value: str) -> int:
-    shape = graph.values[value].shape
-    return shape[-1] * shape[-2]
+def _is_image(graph: Graph, value: str) -> bool:
+    return len(graph.values[value].shape) == 4
+
+
+def _is_smaller(graph: Graph, op: Op, value: str) -> bool:
+    """Return whether an operator makes an image of fewer pixels than the image `value`."""
+    if not _is_image(graph, value):
+        return False
+    pixels = prod(graph.values[value].shape[2:])
+    images = [made for made in op.makes if _is_image(graph, made)]
+    return any(prod(graph.values[image].shape[2:]) < pixels for image in images)
 
 
 def _identity_convolution(channels: int, like: nn.Parameter) -> nn.Conv2d:

@@ -90,11 +90,12 @@ class MakesALayer(_Around):
 
 
 class Positions(_Around):
-    """Adds a ramp over rows; a constant of one number is no problem either."""
+    """Adds ramps over rows and columns; a constant of one number is no problem either."""
 
     def middle(self, x: Tensor) -> Tensor:
-        ramp = torch.arange(x.shape[2], device=x.device).float().view(1, 1, -1, 1)
-        return x + ramp / x.shape[2] + torch.tensor(0.5)
+        rows, columns = (torch.arange(size, device=x.device).float() for size in x.shape[2:])
+        ramps = torch.stack(torch.meshgrid([rows, columns], indexing="ij"))
+        return x + ramps.sum(0) / x.shape[2] + torch.tensor(0.5)
 
 
 class Windows(_Around):

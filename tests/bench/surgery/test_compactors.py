@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.channels.written_form import write_out
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
 from bench.surgery.compactors import insert_compactors, long_added_skips, long_skips
 from bench.surgery.remove import remove_channels
 from tasks.models.edsr import EDSR
 from tasks.models.res_unet import ResUNet
+from tests.networks.shaped import SHAPE as SHAPED_SHAPE
+from tests.networks.shaped import SHAPED
 from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
 
 
@@ -46,6 +49,15 @@ def test_a_value_that_is_no_long_skip_is_refused_and_the_skips_are_named() -> No
         ConfigError, match=r"'pool' is not a long skip; long skips are: encoder.0.act2"
     ):
         insert_compactors(unet(), ["pool"], SHAPE)
+
+
+@pytest.mark.parametrize("habit", SHAPED)
+def test_whatever_a_network_computes_its_skips_are_found_and_its_output_stays(habit: str) -> None:
+    network = write_out(SHAPED[habit]().eval(), SHAPED_SHAPE)
+    skips = [*long_skips(network, SHAPED_SHAPE), *long_added_skips(network, SHAPED_SHAPE)]
+    compacted = insert_compactors(network, skips, SHAPED_SHAPE)
+    x = torch.rand(SHAPED_SHAPE)
+    torch.testing.assert_close(compacted(x.clone()), network(x.clone()))
 
 
 def test_only_the_sum_around_all_blocks_is_long() -> None:
