@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import chain
 
 import torch
 from torch import nn
@@ -43,9 +44,12 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def to_channels_last(model: nn.Module, device: str | torch.device) -> nn.Module:
-    """Move a network to a device, in channels_last, in place; return it."""
-    target = torch.device(device)
-    return model.to(device=target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """Move a network to a device, in place, weights of four axes in channels_last; return it."""
+    model.to(torch.device(device))
+    for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.dim() == 4:  # Module.to(memory_format=...) also tries tensors of five, and raises
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return model
 
 
 @contextmanager

@@ -10,7 +10,8 @@ builds the networks of architectures.toml with random weights; nothing is downlo
     least       there is something to prune
     uniform     half of the peak, the same share of every unit, sliced without training
     global_l2   half of the peak, by one ranking of all channels
-    mosp        half of the peak by `prunebench.prune`, trained for a step between long strides
+    mosp        half of the peak by `prunebench.prune`, trained for a step between long strides, on
+                the first output
     reload      the network of `uniform`, saved, gives the same in a fresh process
     lean        it gives the same by the lean executor
     onnx        it gives the same in ONNX Runtime
