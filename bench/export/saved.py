@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
+from bench.channels.written_form import write_out
 from bench.contract import Inputs, Kept, Task
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.export import bundle
@@ -189,7 +190,10 @@ def _apply_surgery(
 ) -> nn.Module:
     """Insert compactors, then remove all channels that are not kept."""
     shape = (1, channels, TRACED_PIXELS, TRACED_PIXELS)
+    if not kept and not inserted:
+        return model
     with torch.inference_mode(False):  # surgery follows gradients
+        model = write_out(model, shape)
         if inserted:
             model = insert_compactors(model, inserted, shape)
         return remove_channels(model, kept, shape) if kept else model

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from bench.channels.written_form import write_out
 from bench.errors import ConfigError, PluginError
 from bench.export.saved import load, save
 from bench.files import checked_json
@@ -48,6 +49,19 @@ def test_a_loaded_network_computes_the_same(pruned, folder):
     photo = torch.rand(SHAPE)
     with torch.inference_mode():
         assert torch.equal(load(folder)(photo), pruned[0].eval()(photo))
+
+
+@pytest.mark.parametrize("backbone", ["nafnet", "restormer"])
+def test_networks_that_count_their_channels_come_back_the_same(backbone, tmp_path):
+    torch.manual_seed(0)
+    model = write_out(Denoising().build(backbone, width=8), SHAPE).eval()
+    kept = {unit: range(width)[::2] for unit, width in peak_model(model, SHAPE).widths.items()}
+    smaller = remove_channels(model, kept, SHAPE)
+    origin = {**ORIGIN, "backbone": backbone, "backbone_options": {"width": 8}}
+    save(tmp_path, smaller, **origin, kept=kept, inserted=())
+    photo = torch.rand(SHAPE)
+    with torch.inference_mode():
+        assert torch.equal(load(tmp_path)(photo), smaller(photo))
 
 
 def test_it_loads_in_a_fresh_process(folder):
