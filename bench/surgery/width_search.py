@@ -1,7 +1,7 @@
 """Search of widths in families with one parameter, each as large as the budget allows.
 
-    uniform           w_u = max(w_min, floor(c_u k / n)),  n = min c_u,  k = 1 ... n
-                      (quantum: one step of k); n = max c_u where k = 1 does not fit
+    uniform           w_u = max(w_min, floor(c_u k / n)),  k = 1 ... n;  n = min c_u over units
+                      alive at the peak (quantum: one step of k), max c_u where k = 1 does not fit
     global ranking    all channels of all units in one list by their scores; the shortest prefix
                       whose removal fits is removed     (quantum: one channel)
 
@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 
 from bench.contract import Budget, Widths
+from bench.memory.groups import peak_group
 from bench.memory.peak_model import PeakModel, compute_min_widths, infeasible_budget
 from bench.surgery.analysis import NetworkAnalysis
 from bench.surgery.importance import ChannelScores
@@ -23,10 +24,13 @@ from bench.surgery.importance import ChannelScores
 def count_positions(analysis: NetworkAnalysis) -> int:
     """Return n, the number of positions of the uniform scale.
 
-    It is the smallest width of a unit, so where channels double from level to level, every width
-    is an exact multiple.
+    It is the smallest width of a unit alive at the peak, so where channels double from level to
+    level, every width is an exact multiple. Narrower units elsewhere (four channels before a
+    PixelUnshuffle) would only make the steps coarse.
     """
-    return min((width for width in analysis.widths.values() if width > 1), default=1)
+    group = peak_group(analysis.peak_model, analysis.widths)
+    widths = [analysis.widths[unit] for unit in group.per_channel] or analysis.widths.values()
+    return min((width for width in widths if width > 1), default=1)
 
 
 def scale_widths(

@@ -9,7 +9,12 @@ from bench.errors import Infeasible
 from bench.memory.peak_model import peak_model
 from bench.surgery.analysis import analyse_network
 from bench.surgery.remove import remove_channels
-from bench.surgery.width_search import find_largest_position, scale_widths, uniform_widths
+from bench.surgery.width_search import (
+    count_positions,
+    find_largest_position,
+    scale_widths,
+    uniform_widths,
+)
 from tests.networks.small import SHAPE, unet
 
 
@@ -35,6 +40,15 @@ def test_a_unit_with_few_channels_does_not_keep_the_others_wide() -> None:
     widths = uniform_widths(analyse_network(narrow, budget), budget, 1)
     assert widths["encoder.0.c11"] == 1
     assert 1 < widths["encoder.0.c12"] < 4
+
+
+def test_a_narrow_unit_away_from_the_peak_does_not_make_the_steps_coarse() -> None:
+    network = unet(8)
+    narrow = remove_channels(network, {"encoder.2.c31": [0, 1]}, SHAPE)
+    assert count_positions(analyse_network(narrow, Budget(1, SHAPE))) == 8
+    budget = Budget(peak_model(network, SHAPE).peak_bytes({}) * 3 // 8, SHAPE)
+    widths = uniform_widths(analyse_network(narrow, budget), budget, 1)
+    assert (widths["encoder.0.c12"], widths["encoder.2.c31"]) == (3, 1)
 
 
 def test_a_family_whose_least_member_does_not_fit_names_the_least_peak() -> None:
