@@ -1,7 +1,8 @@
 """Search of widths in families with one parameter, each as large as the budget allows.
 
-    uniform           w_u = max(w_min, floor(c_u k / n)),  k = 1 ... n;  n = min c_u over units
-                      alive at the peak (quantum: one step of k), max c_u where k = 1 does not fit
+    uniform           w_u = max(w_min, floor(c_u k / n)),  k = 1 ... n;  n = max c_u over units
+                      alive at the peak (quantum: one step of k), or over all units where k = 1
+                      does not fit
     global ranking    all channels of all units in one list by their scores; the shortest prefix
                       whose removal fits is removed     (quantum: one channel)
 
@@ -24,13 +25,12 @@ from bench.surgery.importance import ChannelScores
 def count_positions(analysis: NetworkAnalysis) -> int:
     """Return n, the number of positions of the uniform scale.
 
-    It is the smallest width of a unit alive at the peak, so where channels double from level to
-    level, every width is an exact multiple. Narrower units elsewhere (four channels before a
-    PixelUnshuffle) would only make the steps coarse.
+    It is the largest width of a unit alive at the peak. In a U-Net these are the narrowest units,
+    so every width is an exact multiple. Where units are narrower (heads of attention, four channels
+    before a PixelUnshuffle), their widths would make the steps coarse.
     """
     group = peak_group(analysis.peak_model, analysis.widths)
-    widths = [analysis.widths[unit] for unit in group.per_channel] or analysis.widths.values()
-    return min((width for width in widths if width > 1), default=1)
+    return max(analysis.widths[unit] for unit in group.per_channel or analysis.widths)
 
 
 def scale_widths(

@@ -89,7 +89,7 @@ def test_the_longer_the_phases_the_less_surgery_changes() -> None:
         changes.append(float(change / trainer.output.abs().max()))
         rises.append(trainer.loss(smaller) - trainer.loss(network))
     assert changes == sorted(changes, reverse=True)
-    assert changes[-1] < 0.05 * changes[0]
+    assert changes[-1] < 0.1 * changes[0]
     assert rises == sorted(rises, reverse=True)
 
 
