@@ -149,6 +149,16 @@ def test_the_quality_under_budgets_of_runtimes_is_that_of_the_stored_table() -> 
             assert cell == format_psnr(psnr_db[label, convention, float(ratio)])
 
 
+def test_the_quality_of_networks_with_attention_is_that_of_the_stored_table() -> None:
+    content = json.loads((REFERENCE / "attention" / "table.json").read_text("utf-8"))
+    psnr = {(row["label"], row["backbone"]): format_psnr(row) for row in content}
+    head, *lines = tables("Networks with gates and attention")[0]
+    networks = {"NAFNet": "nafnet", "Restormer": "restormer", "SwinIR": "swinir.py:build"}
+    assert head == ["", *networks, "steps"] and len(lines) == 6
+    for label, *cells in lines:
+        assert cells[:-1] == [psnr[label, backbone] for backbone in networks.values()], label
+
+
 BYTES_OF_COLUMN = {
     "planned": "peak_bytes",
     "lean": "lean_bytes",
