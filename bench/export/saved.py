@@ -189,9 +189,9 @@ def _apply_surgery(
     model: nn.Module, kept: Kept, inserted: Sequence[str], channels: int
 ) -> nn.Module:
     """Insert compactors, then remove all channels that are not kept."""
-    shape = (1, channels, TRACED_PIXELS, TRACED_PIXELS)
     if not kept and not inserted:
         return model
+    shape = (1, channels, TRACED_PIXELS, TRACED_PIXELS)
     with torch.inference_mode(False):  # surgery follows gradients
         model = write_out(model, shape)
         if inserted:

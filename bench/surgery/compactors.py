@@ -95,7 +95,7 @@ def _find_sums(graph: Graph, value: str) -> list[str]:
     """Return the addition that ends the long skip on which a value waits, or an empty list."""
     between, last = _find_wait(graph, value)
     is_computed = value not in graph.inputs and value not in graph.weights
-    if not is_computed or not _is_image(graph, value) or last is None or not _is_sum(last):
+    if not is_computed or last is None or not _is_sum(last):
         return []
     ends = any(_is_sum(op) or _is_smaller(graph, op, value) for op in between)
     return [last.name] if ends else []
@@ -104,11 +104,11 @@ def _find_sums(graph: Graph, value: str) -> list[str]:
 def _find_wait(graph: Graph, value: str) -> tuple[Sequence[Op], Op | None]:
     """Return the operators that run before the last reader of a value, and that reader.
 
-    The operators start at the last reader but one. A value with a single reader does not wait:
-    no operators and None.
+    The operators start at the last reader but one. A value with a single reader does not wait, and
+    none that is no image could have a compactor: no operators and None.
     """
     readers = graph.readers(value)
-    if len(readers) < 2:
+    if len(readers) < 2 or not _is_image(graph, value):
         return (), None
     return graph.ops[readers[-2] : readers[-1]], graph.ops[readers[-1]]
 
@@ -124,8 +124,6 @@ def _is_image(graph: Graph, value: str) -> bool:
 
 def _is_smaller(graph: Graph, op: Op, value: str) -> bool:
     """Return whether an operator makes an image of fewer pixels than the image `value`."""
-    if not _is_image(graph, value):
-        return False
     pixels = prod(graph.values[value].shape[2:])
     images = [made for made in op.makes if _is_image(graph, made)]
     return any(prod(graph.values[image].shape[2:]) < pixels for image in images)

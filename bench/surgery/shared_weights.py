@@ -81,18 +81,12 @@ class SlicedNetwork:
 
     def _find_cuts(self, slot_mask: np.ndarray, device: torch.device) -> list[Cut]:
         """Return the cut of each axis that loses something."""
-        cuts: list[Cut] = []
-        for name, axes in self.axes.items():
-            for axis, slots in axes.items():
-                kept = slot_mask[slots]
-                count = int(kept.sum())
-                if kept[:count].all():
-                    entries: int | Tensor = count
-                else:
-                    entries = torch.from_numpy(kept.nonzero()[0]).to(device)
-                if count < len(kept):
-                    cuts.append((name, axis, entries))
-        return cuts
+        return [
+            (name, axis, _find_entries(slot_mask[slots], device))
+            for name, axes in self.axes.items()
+            for axis, slots in axes.items()
+            if not slot_mask[slots].all()
+        ]
 
     @contextmanager
     def _set_channel_counts(self, slot_mask: np.ndarray) -> Iterator[None]:
@@ -111,6 +105,14 @@ class SlicedNetwork:
         finally:
             for layer, attribute, old in before:
                 setattr(layer, attribute, old)
+
+
+def _find_entries(kept: np.ndarray, device: torch.device) -> int | Tensor:
+    """Return how many entries are kept if they are the first ones, or else their indices."""
+    count = int(kept.sum())
+    if kept[:count].all():
+        return count
+    return torch.from_numpy(kept.nonzero()[0]).to(device)
 
 
 def _find_channel_counts(

@@ -83,13 +83,13 @@ def test_the_longer_the_phases_the_less_surgery_changes() -> None:
     for epochs in (5, 20, 80):
         trainer = WatchingTrainer(FakeTask(), "embedded", RECIPE, seed=0)
         method = ASSL(epochs=epochs, penalty=100.0)
-        smaller = method.prune(network, _budget(network, 0.7), trainer).model.eval()
+        smaller = method.prune(network, _budget(network, 0.6), trainer).model.eval()
         with torch.no_grad():
             change = (smaller(trainer.probe) - trainer.output).abs().max()
         changes.append(float(change / trainer.output.abs().max()))
         rises.append(trainer.loss(smaller) - trainer.loss(network))
     assert changes == sorted(changes, reverse=True)
-    assert changes[-1] < 0.1 * changes[0]
+    assert changes[-1] < 0.05 * changes[0]
     assert rises == sorted(rises, reverse=True)
 
 
