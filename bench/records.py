@@ -21,6 +21,7 @@ SCHEMA = 4
 UNPRUNED = "unpruned"  # the reference method of every table
 Status = Literal["done", "infeasible", "failed"]
 NOT_IN_KEY = ("label", "data", "backbone_folder")
+NOT_IN_QUESTION = ("seed", *NOT_IN_KEY)
 MAX_LABEL_LENGTH = 300  # characters
 LATER_RECIPE_FIELDS = ("averaging", "channel_multiple", "distillation", "training_precision")
 OPTIONAL_FIELDS = ("backbone_folder", "backbone_source", "run_options")  # left out if empty
@@ -109,6 +110,11 @@ class Cell:
     def key(self) -> str:
         """The name of the record in the store: a SHA-256 as hex."""
         return digest({"schema": SCHEMA} | self.to_json(NOT_IN_KEY))
+
+    @cached_property
+    def question(self) -> str:
+        """A hash that is equal for cells that differ in nothing but the seed."""
+        return digest(self.to_json(NOT_IN_QUESTION))
 
     def to_json(self, exclude: Sequence[str] = ()) -> dict[str, Any]:
         """Return the fields as JSON values, without those in `exclude`.

@@ -12,17 +12,18 @@ MAX_DEPTH: the code that uses the values need not check any of this again.
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache, partial
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 MAX_DEPTH = 24
 MAX_TEXT_LENGTH = 2**20  # characters
+MAX_PLACE_LENGTH = 80  # characters, in messages
 MAX_INTEGER = 2**53  # sums neither overflow nor lose digits
 MAX_FLOAT = 1e30  # squares do not overflow
-JSON_TYPES = (str, bool, int, float, type(None), list, tuple, Mapping)
-Check = Callable[[Any, str, int], None]  # (value, name in messages, depth) raises ValueError
+JSON_TYPES = (str, bool, int, float, type(None), list, tuple, dict, Mapping)
+Check = Callable[[Any, int], None]  # (value, depth) raises _MismatchError
 TYPE_NAMES = {
     str: "text",
     int: "a whole number",
@@ -30,6 +31,15 @@ TYPE_NAMES = {
     bool: "true or false",
     type(None): "nothing",
 }
+
+
+class _MismatchError(ValueError):
+    """A value of another type than its annotation; its place is named while the checks unwind."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.place: list[str] = []  # innermost first
 
 
 def check_fields(cls: type, content: Any) -> None:
@@ -40,25 +50,32 @@ def check_fields(cls: type, content: Any) -> None:
     """
     if not isinstance(content, Mapping):
         raise ValueError(f"{_quote(content)} is not a table of {cls.__name__}")
-    hints = _type_hints(cls)
+    checks = _field_checks(cls)
     for name in content:
-        if name in hints:
-            check(content[name], hints[name], name)
+        if name in checks:
+            _check_named(checks[name], content[name], name)
 
 
-def check(value: Any, hint: Any, where: str, depth: int = 0) -> None:
+def check(value: Any, hint: Any, where: str) -> None:
     """Check a value against a type annotation.
 
     Args:
         value: a JSON value.
         hint: the annotation.
         where: the name of the value in messages, "scores.photos".
-        depth: how deeply the value is nested.
 
     Raises:
         ValueError: the value does not have this type.
     """
-    _find_check(hint)(value, where, depth)
+    _check_named(_find_check(hint), value, where)
+
+
+def _check_named(check_kind: Check, value: Any, where: str) -> None:
+    try:
+        check_kind(value, 0)
+    except _MismatchError as error:
+        place = ".".join((where, *reversed(error.place)))
+        raise ValueError(f"{place[:MAX_PLACE_LENGTH]}: {error.problem}") from None
 
 
 @cache
@@ -67,7 +84,11 @@ def _find_check(hint: Any) -> Check:
     origin = get_origin(hint)
     arguments = get_args(hint)
     if origin is Annotated:
-        return partial(_check_annotation, arguments)
+        return partial(
+            _check_annotation,
+            [_find_check(kind) for kind in arguments if not isinstance(kind, int)],
+            [limit for limit in arguments if isinstance(limit, int)],
+        )
     if origin in (types.UnionType, typing.Union):
         return partial(_check_union, [_find_check(kind) for kind in arguments])
     if origin is Literal:
@@ -75,113 +96,148 @@ def _find_check(hint: Any) -> Check:
     if hint is Any:
         return _check_json
     if is_dataclass(hint) or typing.is_typeddict(hint):
-        return partial(_check_table, hint)
+        return partial(_check_table, getattr(hint, "__required_keys__", ()), _field_checks(hint))
     if issubclass(origin or hint, Mapping):
         check_name, check_entry = map(_find_check, arguments or (str, Any))
         return partial(_check_mapping, check_name, check_entry)
     if issubclass(origin or hint, (list, tuple)):
-        return partial(_check_sequence, arguments, origin or hint)
-    return partial(_check_scalar, hint)
+        checks = [_find_check(kind) for kind in arguments or (Any,) if kind is not Ellipsis]
+        is_fixed = issubclass(origin or hint, tuple) and len(checks) == len(arguments)
+        return partial(_check_fixed_sequence if is_fixed else _check_sequence, checks)
+    return {str: _check_text, int: _check_integer, float: _check_float}.get(
+        hint, partial(_check_kind, hint)
+    )
 
 
 @cache
-def _type_hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls, include_extras=not typing.is_typeddict(cls))
+def _field_checks(cls: type) -> dict[str, Check]:
+    hints = typing.get_type_hints(cls, include_extras=not typing.is_typeddict(cls))
+    return {name: _find_check(hint) for name, hint in hints.items()}
 
 
-def _check_json(value: Any, where: str, depth: int) -> None:
+def _check_json(value: Any, depth: int) -> None:
     """Check any JSON value."""
-    kind: Any = Mapping if isinstance(value, Mapping) else type(value)
+    kind: Any = type(value)
+    if kind not in JSON_TYPES and isinstance(value, Mapping):
+        kind = Mapping
     if kind not in JSON_TYPES:
-        raise ValueError(f"{where}: {_quote(value)} is not a JSON value")
-    _find_check(kind)(value, where, depth)
+        raise _MismatchError(f"{_quote(value)} is not a JSON value")
+    _find_check(kind)(value, depth)
 
 
-def _check_choice(choices: tuple[Any, ...], value: Any, where: str, depth: int) -> None:
+def _check_choice(choices: tuple[Any, ...], value: Any, depth: int) -> None:
     if not any(value == choice and type(value) is type(choice) for choice in choices):
         text = ", ".join(map(str, choices))
-        raise ValueError(f"{where}: {_quote(value)} is not one of {text}")
+        raise _MismatchError(f"{_quote(value)} is not one of {text}")
 
 
-def _check_annotation(arguments: tuple[Any, ...], value: Any, where: str, depth: int) -> None:
-    check(value, arguments[0], where, depth)
-    for limit in arguments[1:]:  # a further type, or the maximum length of a text
-        if not isinstance(limit, int):
-            check(value, limit, where, depth)
-        elif len(value) > limit:
-            raise ValueError(f"{where}: it has {len(value)} characters, more than {limit}")
+def _check_annotation(
+    checks: Sequence[Check], limits: Sequence[int], value: Any, depth: int
+) -> None:
+    """Check a value against a type, further types, and the maximum length of a text."""
+    for check_kind in checks:
+        check_kind(value, depth)
+    for limit in limits:
+        if len(value) > limit:
+            raise _MismatchError(f"it has {len(value)} characters, more than {limit}")
 
 
-def _check_union(checks: Sequence[Check], value: Any, where: str, depth: int) -> None:
+def _check_union(checks: Sequence[Check], value: Any, depth: int) -> None:
     errors = []
     for check_kind in checks:
         try:
-            return check_kind(value, where, depth)
-        except ValueError as error:
+            return check_kind(value, depth)
+        except _MismatchError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _check_table(cls: Any, value: Any, where: str, depth: int) -> None:
+def _check_table(
+    required: Collection[str], checks: Mapping[str, Check], value: Any, depth: int
+) -> None:
     """Check a mapping against a TypedDict, with its required keys, or a dataclass."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: {_quote(value)} is not a table")
-    for name in getattr(cls, "__required_keys__", ()):
+        raise _MismatchError(f"{_quote(value)} is not a table")
+    for name in required:
         if name not in value:
-            raise ValueError(f"{where}: {name} is missing")
-    for name, hint in _type_hints(cls).items():
+            raise _MismatchError(f"{name} is missing")
+    for name in checks:
         if name in value:
-            check(value[name], hint, f"{where}.{name}", depth + 1)
+            _check_entry(checks[name], name, value[name], depth + 1)
 
 
-def _check_mapping(
-    check_name: Check, check_entry: Check, value: Any, where: str, depth: int
-) -> None:
+def _check_mapping(check_name: Check, check_kind: Check, value: Any, depth: int) -> None:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: {_quote(value)} is not a table")
-    _check_depth(where, depth + 1)
+        raise _MismatchError(f"{_quote(value)} is not a table")
+    _check_depth(depth + 1)
+    for name in value:
+        check_name(name, depth + 1)
     for name, entry in value.items():
-        check_name(name, where, depth + 1)
-        check_entry(entry, f"{where}.{name}", depth + 1)
+        _check_entry(check_kind, name, entry, depth + 1)
 
 
-def _check_sequence(kinds: tuple[Any, ...], kind: type, value: Any, where: str, depth: int) -> None:
+def _check_entry(check_kind: Check, name: str, entry: Any, depth: int) -> None:
+    try:
+        check_kind(entry, depth)
+    except _MismatchError as error:
+        error.place.append(name)
+        raise
+
+
+def _check_sequence(checks: Sequence[Check], value: Any, depth: int) -> None:
+    """Check a list whose entries have one type."""
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{where}: {_quote(value)} is not a list")
-    _check_depth(where, depth + 1)
-    if kind is tuple and kinds and kinds[-1] is not Ellipsis:
-        if len(value) != len(kinds):
-            raise ValueError(f"{where}: {len(value)} entries instead of {len(kinds)}")
-        for entry_kind, entry in zip(kinds, value, strict=True):
-            check(entry, entry_kind, where, depth + 1)
-    else:
-        check_entry = _find_check(kinds[0] if kinds else Any)
-        for entry in value:
-            check_entry(entry, where, depth + 1)
+        raise _MismatchError(f"{_quote(value)} is not a list")
+    _check_depth(depth + 1)
+    for entry in value:
+        checks[0](entry, depth + 1)
 
 
-def _check_depth(where: str, depth: int) -> None:
+def _check_fixed_sequence(checks: Sequence[Check], value: Any, depth: int) -> None:
+    """Check a list with a type for each entry."""
+    if not isinstance(value, list | tuple):
+        raise _MismatchError(f"{_quote(value)} is not a list")
+    _check_depth(depth + 1)
+    if len(value) != len(checks):
+        raise _MismatchError(f"{len(value)} entries instead of {len(checks)}")
+    for check_kind, entry in zip(checks, value, strict=True):
+        check_kind(entry, depth + 1)
+
+
+def _check_depth(depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise ValueError(f"{where[:80]}: nested more than {MAX_DEPTH} deep")
+        raise _MismatchError(f"nested more than {MAX_DEPTH} deep")
 
 
-def _check_scalar(kind: type, value: Any, where: str, depth: int) -> None:
-    found = type(value)
-    if found is not kind and not (kind is float and found is int):
-        kind_name = TYPE_NAMES.get(kind, kind.__name__)
-        raise ValueError(f"{where[:80]}: {_quote(value)} is not {kind_name}")
-    if found is float and not -MAX_FLOAT <= value <= MAX_FLOAT:
-        is_finite = math.isfinite(value)
-        problem = (
-            f"a number is above {MAX_FLOAT:,}" if is_finite else f"{value} is not a finite number"
-        )
-        raise ValueError(f"{where[:80]}: {problem}")
-    if found is int and not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise ValueError(f"{where[:80]}: a number is above {MAX_INTEGER:,}")
-    if found is str and (len(value) > MAX_TEXT_LENGTH or not _is_writable(value)):
-        raise ValueError(
-            f"{where[:80]}: {_quote(value)} is not valid text of at most "
-            f"{MAX_TEXT_LENGTH:,} characters"
+def _check_kind(kind: type, value: Any, depth: int) -> None:
+    if type(value) is not kind:
+        raise _MismatchError(f"{_quote(value)} is not {TYPE_NAMES.get(kind, kind.__name__)}")
+
+
+def _check_integer(value: Any, depth: int) -> None:
+    if type(value) is not int:
+        raise _MismatchError(f"{_quote(value)} is not {TYPE_NAMES[int]}")
+    if not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise _MismatchError(f"a number is above {MAX_INTEGER:,}")
+
+
+def _check_float(value: Any, depth: int) -> None:
+    if type(value) is int:
+        return _check_integer(value, depth)
+    if type(value) is not float:
+        raise _MismatchError(f"{_quote(value)} is not {TYPE_NAMES[float]}")
+    if not math.isfinite(value):
+        raise _MismatchError(f"{value} is not a finite number")
+    if not -MAX_FLOAT <= value <= MAX_FLOAT:
+        raise _MismatchError(f"a number is above {MAX_FLOAT:,}")
+
+
+def _check_text(value: Any, depth: int) -> None:
+    if type(value) is not str:
+        raise _MismatchError(f"{_quote(value)} is not {TYPE_NAMES[str]}")
+    if len(value) > MAX_TEXT_LENGTH or not _is_writable(value):
+        raise _MismatchError(
+            f"{_quote(value)} is not valid text of at most {MAX_TEXT_LENGTH:,} characters"
         )
 
 

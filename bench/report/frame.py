@@ -19,7 +19,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.files.hashing import digest
-from bench.records import NOT_IN_KEY, UNPRUNED, Cell, Record
+from bench.records import UNPRUNED, Cell, Record
 from bench.report.statistics import half_width_over_seeds
 from bench.runtimes.registry import RUNTIMES
 from bench.units import format_mib, format_shape
@@ -32,7 +32,6 @@ Item = TypeVar("Item")
 Row = Mapping[str, Any]  # of a table, from `merge_rows`
 COLOURS = 3
 MAIN_METHOD = "mosp"  # the page and Fig. 3a compare the other methods with it
-NOT_IN_QUESTION = ("seed", *NOT_IN_KEY)
 WORST_FIRST = ("failed", "infeasible", "pending", "done")
 # Prefix of a column -> the executor that ran the network (bench.runner.measure).
 EXECUTOR_OF_PREFIX = {"measured": "pytorch", "lean": "lean", "onnx": "onnx"} | {
@@ -139,11 +138,6 @@ def competes(row: Row) -> bool:
     )
 
 
-def question_key(cell: Cell) -> str:
-    """Return a key that is equal for cells that differ in nothing but the seed."""
-    return digest(cell.to_json(NOT_IN_QUESTION))
-
-
 def _frame_row(cell: Cell, record: Record | None) -> dict[str, Any]:
     """Return one row of the frame; without a record its numbers are None."""
     pending = dict.fromkeys((*MAX_FIELDS, *MEAN_FIELDS)) | {
@@ -157,7 +151,7 @@ def _frame_row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "measured_on": "",
     }
     return (
-        {"key": cell.key, "question": question_key(cell)}
+        {"key": cell.key, "question": cell.question}
         | cell_fields(cell)
         | (_record_fields(record) if record else pending)
     )

@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import count
 
 from bench.files.hashing import digest
-from bench.records import Cell, Record
-from bench.report.frame import NOT_IN_QUESTION, cell_section_key
+from bench.records import NOT_IN_QUESTION, Cell, Record
+from bench.report.frame import cell_section_key
 from bench.report.results import RunResults, collect_results
 from bench.study.store import Store
 
@@ -36,8 +36,9 @@ def gather_results(stores: Sequence[Store], with_others: bool = False) -> RunRes
         for cell in store.cells():
             cells.setdefault(cell.key, labels.apply(cell, origin))
         for place, record in found:
-            cell = cells.setdefault(record.key, labels.apply(record.cell, place))
-            records.setdefault(record.key, replace(record, cell=cell))
+            if record.key not in cells:
+                cells[record.key] = labels.apply(record.cell, place)
+            records.setdefault(record.key, replace(record, cell=cells[record.key]))
     return collect_results(list(records.values()), list(cells.values()))
 
 
@@ -76,7 +77,8 @@ class _Labels:
             )
             self._labels[row] = next(free)
             self._taken.add((section, self._labels[row]))
-        return replace(cell, label=self._labels[row])
+        label = self._labels[row]
+        return cell if cell.label == label else replace(cell, label=label)
 
 
 def _candidates(label: str, origin: str) -> Iterator[str]:

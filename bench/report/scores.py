@@ -13,7 +13,7 @@ import numpy as np
 from bench.contract import find_scene
 from bench.files.hashing import digest
 from bench.records import Record
-from bench.report.frame import Row, competes, group_by, question_key, section_key
+from bench.report.frame import Row, competes, group_by, section_key
 from bench.report.statistics import Values
 
 Photograph = tuple[str, str]  # test set, name
@@ -31,7 +31,7 @@ def collect_scores(records: Sequence[Record]) -> dict[RowKey, dict[tuple[int, Ph
     """Return the scores of each row, by its key."""
     scores: dict[RowKey, dict[tuple[int, Photograph], float]] = {}
     for record in records:
-        row_scores = scores.setdefault((question_key(record.cell), record.cell.label), {})
+        row_scores = scores.setdefault((record.cell.question, record.cell.label), {})
         for test_set, photographs in record.scores.items():
             for photograph, score in photographs.items():
                 if "psnr_db" in score:
@@ -51,13 +51,9 @@ def average_scenes(scores: Scores) -> Values | None:
     photographs = sorted({photograph for _, photograph in scores})
     if not scores or len(scores) < len(seeds) * len(photographs):
         return None
-    scenes = group_by(photographs, _find_scene)
-    return np.array(
-        [
-            [np.mean([scores[seed, photograph] for photograph in scene]) for scene in scenes]
-            for seed in seeds
-        ]
-    )
+    values = np.array([[scores[seed, photograph] for photograph in photographs] for seed in seeds])
+    scenes = group_by(range(len(photographs)), lambda index: _find_scene(photographs[index]))
+    return np.stack([values[:, scene].mean(axis=1) for scene in scenes], axis=1)
 
 
 def _find_scene(photograph: Photograph) -> Photograph:
