@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from bench.export.saved import load
     from bench.fit.search import Fit, fit
     from bench.memory.as_run import as_run_peak_bytes
-    from bench.memory.profile import MemoryProfile, peak_memory, profile
+    from bench.memory.profile import peak_memory, profile
+    from bench.memory.timeline import MemoryProfile
     from bench.method_bases import StagedMethod, SweepMethod
     from bench.plugins.registry import backbone, method, task
     from bench.surgery.analysis import NetworkAnalysis, analyse_network
@@ -62,7 +63,8 @@ NAMES_OF_MODULE = {
     "bench.export.saved": ("load",),
     "bench.fit.search": ("Fit", "fit"),
     "bench.memory.as_run": ("as_run_peak_bytes",),
-    "bench.memory.profile": ("MemoryProfile", "peak_memory", "profile"),
+    "bench.memory.profile": ("peak_memory", "profile"),
+    "bench.memory.timeline": ("MemoryProfile",),
     "bench.method_bases": ("StagedMethod", "SweepMethod"),
     "bench.plugins.registry": ("backbone", "method", "task"),
     "bench.surgery.analysis": ("NetworkAnalysis", "analyse_network"),

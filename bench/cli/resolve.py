@@ -137,7 +137,7 @@ def resolve_run_folder(arguments: argparse.Namespace) -> Path:
 
     New rows alone are another study: in the folder of the whole one they would replace it.
     """
-    from bench.study.study import study_path
+    from bench.study.packaged import study_path
 
     out: Path | None = arguments.out
     suffix = "_against" if getattr(arguments, "against", None) else ""

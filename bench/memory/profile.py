@@ -6,9 +6,6 @@ Weights, biases, buffers, indices and workspace are not counted. If several step
 bytes, the first is the peak.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,72 +15,9 @@ from bench.errors import ConfigError
 from bench.graph.lowering import trace
 from bench.graph.meta_run import copy_to_meta, meta_inputs
 from bench.memory.liveness import liveness
+from bench.memory.timeline import MemoryProfile, TimeStep
 from bench.runtimes.registry import PLANNERS, load_planner
-from bench.units import as_shapes, format_shape, mib
-
-
-@dataclass(frozen=True)
-class TimeStep:
-    """One operator that allocates its result.
-
-    Args:
-        step: index of the time step.
-        op: name of the operator.
-        bytes: alive at the step.
-        live: name of each live storage -> its bytes.
-    """
-
-    step: int
-    op: str
-    bytes: int
-    live: dict[str, int]
-
-
-@dataclass(frozen=True)
-class MemoryProfile:
-    """Memory of one network under one convention.
-
-    Args:
-        shape: input shape (N, C, H, W), or one for each of several inputs.
-        convention: "planned" or "eager".
-        timeline: all time steps, in execution order.
-        parameters: number of parameters.
-        macs: multiply-accumulates of one forward pass.
-    """
-
-    shape: Inputs
-    convention: Convention
-    timeline: tuple[TimeStep, ...]
-    parameters: int
-    macs: int
-
-    @property
-    def peak(self) -> TimeStep:
-        """The first time step with the most bytes."""
-        return max(self.timeline, key=lambda step: step.bytes)
-
-    @property
-    def peak_bytes(self) -> int:
-        """Bytes at the peak."""
-        return self.peak.bytes
-
-    @property
-    def peak_step(self) -> str:
-        """Name of the operator at the peak."""
-        return self.peak.op
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the profile as plain numbers and text."""
-        return {
-            "shape": format_shape(self.shape),
-            "convention": self.convention,
-            "peak_bytes": self.peak_bytes,
-            "peak_mib": mib(self.peak_bytes),
-            "peak_step": self.peak_step,
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "timeline": [vars(step) for step in self.timeline],
-        }
+from bench.units import as_shapes
 
 
 def profile(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> MemoryProfile:

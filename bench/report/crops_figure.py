@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import ConfigError
+from bench.files.crops import crop_path, is_intact
 from bench.records import Record
 from bench.report.captions import section_title
 from bench.report.frame import (
@@ -23,7 +24,6 @@ from bench.report.frame import (
 from bench.report.results import RunResults
 from bench.report.style import FULL_INCHES, open_figure
 from bench.study.store import Store
-from bench.training.sample_crops import crop_path, is_intact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

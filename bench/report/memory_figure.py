@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import ConfigError
-from bench.memory.profile import MemoryProfile, TimeStep
+from bench.memory.timeline import MemoryProfile, TimeStep
 from bench.records import Record
 from bench.report.captions import section_title
 from bench.report.frame import (

@@ -30,7 +30,7 @@ from bench.report.pivot import build_pivot, render_latex
 from bench.report.results import RunResults
 from bench.report.style import label_styles
 from bench.report.table import render_table
-from bench.study.catalogue import list_entries
+from bench.study.packaged import describe_study, packaged_studies
 from bench.study.store import Store
 
 TEMPLATE = "page.html"
@@ -141,10 +141,9 @@ def _build_study(
 
 def _describe(store: Store) -> str:
     """Return what a packaged study says of itself; "" for a study of the user."""
-    if ".toml" in store.command():
+    if ".toml" in store.command() or store.name() not in packaged_studies():
         return ""
-    about = {entry["name"]: str(entry["about"]) for entry in list_entries("studies")}
-    return about.get(store.name(), "")
+    return describe_study(store.name())
 
 
 def _build_section(

@@ -12,7 +12,8 @@ from bench.errors import ConfigError
 from bench.files.hashing import digest
 from bench.records import Cell, Record
 from bench.report.frame import Row, cell_fields
-from bench.study.study import load_study, packaged_studies
+from bench.study.packaged import packaged_studies
+from bench.study.study import load_study
 
 MAX_NAMES = 6  # in a sentence
 PARTS: dict[str, Callable[[Row], Any]] = {

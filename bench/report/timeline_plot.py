@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
-from bench.memory.profile import MemoryProfile
+from bench.memory.timeline import MemoryProfile
 from bench.report.style import FULL_INCHES, NEUTRAL, SUFFIXES, open_figure
 from bench.units import format_mib, format_shape, mib
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.memory.least_peak import LeastPeak
-from bench.memory.profile import MemoryProfile, TimeStep
+from bench.memory.timeline import MemoryProfile, TimeStep
 from bench.report.columns import format_columns
 from bench.units import format_mib, format_shape
 

@@ -20,7 +20,8 @@ from bench.graph.lowering import trace
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
 from bench.graph.tracing_at_shape import TOLERANCES
-from bench.memory.profile import MemoryProfile, peak_memory, profile
+from bench.memory.profile import peak_memory, profile
+from bench.memory.timeline import MemoryProfile
 from bench.torch_state import eval_mode
 from bench.training.evaluation import photograph_shapes
 from bench.units import as_shapes, format_mib, format_shape

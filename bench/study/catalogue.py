@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from inspect import formatannotation
-from itertools import takewhile
 from typing import Any, get_type_hints
 
 from torch import nn
@@ -15,7 +14,7 @@ from bench.plugins.backbones import available_options, backbone_names, build, ha
 from bench.plugins.network_file import is_user_network
 from bench.plugins.options import configure
 from bench.plugins.registry import BACKBONES, METHODS, TASKS
-from bench.study.study import packaged_studies, study_path
+from bench.study.packaged import describe_study, packaged_studies
 from bench.units import format_shape
 
 
@@ -187,13 +186,4 @@ def _list_backbones() -> list[dict[str, Any]]:
 
 
 def _list_studies() -> list[dict[str, Any]]:
-    return [
-        {"name": name, "about": _first_paragraph(study_path(name).read_text(encoding="utf-8"))}
-        for name in packaged_studies()
-    ]
-
-
-def _first_paragraph(toml: str) -> str:
-    """Return the first paragraph of the comment at the top of a study file, as one line."""
-    comment = takewhile(lambda line: line.startswith("# "), toml.splitlines())
-    return " ".join(line.lstrip("# ") for line in comment)
+    return [{"name": name, "about": describe_study(name)} for name in packaged_studies()]

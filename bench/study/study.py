@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contract import Convention, Shape, Task
-from bench.errors import ConfigError, describe_unknown, match_name
+from bench.errors import ConfigError, describe_unknown
 from bench.files.checked_json import read_limited
 from bench.files.hashing import digest
 from bench.plugins.backbones import backbone_fields, complete_options, has_backbone
@@ -23,6 +23,7 @@ from bench.plugins.options import configure, set_option_values
 from bench.plugins.registry import METHODS, TASKS
 from bench.plugins.source_files import method_source
 from bench.records import UNPRUNED, Cell
+from bench.study.packaged import PACKAGED_STUDIES, packaged_studies, study_path
 from bench.study.study_file import (
     MAX_STUDY_BYTES,
     StudyRow,
@@ -31,7 +32,6 @@ from bench.study.study_file import (
     parse_toml,
 )
 
-PACKAGED_STUDIES = Path(__file__).parent.parent / "studies"
 NETWORK_FIELDS = ("task", "task_options", "backbone", "backbone_options", "backbone_source")
 METHOD_FIELDS = ("method", "method_options", "run_options")
 JOB_FIELDS = (*NETWORK_FIELDS, "convention", *METHOD_FIELDS, "label", "seed")
@@ -249,32 +249,3 @@ def _read_bytes(path: Path) -> bytes:
         return read_limited(path, MAX_STUDY_BYTES)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as a study: {error}") from error
-
-
-def packaged_studies() -> list[str]:
-    """Return the names of the studies that come with the package."""
-    return sorted(path.stem for path in PACKAGED_STUDIES.glob("*.toml"))
-
-
-def study_path(source: str | Path) -> Path:
-    """Return the file of a study.
-
-    Args:
-        source: the name of a packaged study, or the path of a .toml file.
-
-    Raises:
-        ConfigError: there is no such study or file.
-    """
-    text = str(source)
-    if not text.endswith(".toml") and "/" not in text:
-        text = match_name(text, packaged_studies())
-        if text not in packaged_studies():
-            message = describe_unknown("study", text, packaged_studies())
-            raise ConfigError(f"{message}; or give the path of a .toml file")
-        return PACKAGED_STUDIES / f"{text}.toml"
-    if not Path(text).is_file():
-        raise ConfigError(
-            f"there is no study file {text}; "
-            f"give an existing .toml or one of {', '.join(packaged_studies())}"
-        )
-    return Path(text)

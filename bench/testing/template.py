@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.errors import ConfigError
 from bench.files import atomic
 from bench.plugins.registry import METHODS, ROOT
-from bench.study.study import packaged_studies, study_path
+from bench.study.packaged import packaged_studies, study_path
 
 METHOD = '''\
 """{title}: say what it does. Try it with `prunebench check {name}.py`.

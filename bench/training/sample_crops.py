@@ -4,19 +4,11 @@ The rule does not depend on any method: of each test set the first PHOTOGRAPHS, 
 square of SIDE pixels, on a grid of half a side, with the most detail, which is the largest sum of
 absolute differences between neighbours in the clean photograph. The first one is also kept whole;
 of a photograph that is wider or higher than WHOLE_SIDE, the most detailed part of that size.
-
-    FOLDER/RECORD/SET/PHOTOGRAPH.png                 restored
-    FOLDER/RECORD/SET/whole/PHOTOGRAPH.png           restored, whole
-    FOLDER/DATA/clean|degraded/SET/...               shared by all records of a task and data set
-
-Each file carries the SHA-256 of its other bytes, as a PNG text named "checksum" before its end.
 """
 
 import io
-import zlib
 from collections import Counter
 from pathlib import Path
-from urllib.parse import quote
 
 import torch
 from torch import Tensor
@@ -24,19 +16,14 @@ from torch.nn import functional
 
 from bench.contract import Pair, Task
 from bench.errors import DiskError
-from bench.files import atomic
-from bench.files.hashing import checksum
+from bench.files import crops
+from bench.files.crops import crop_path, is_intact
 from bench.files.log import LOG
 from bench.training.evaluation import OnImage
 
 PHOTOGRAPHS = 3
 SIDE = 96
 WHOLE_SIDE = 640  # pixels; 384x384 of them take about 0.25 MB
-MAX_NAME_CHARACTERS = 80
-END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
-TEXT = b"tEXt"
-NAME = b"checksum\0"
-CHECKSUM_CHUNK_BYTES = 12 + len(NAME) + 64
 
 
 def crop_writer(task: Task, restored_folder: Path, shared_folder: Path) -> OnImage:
@@ -82,41 +69,6 @@ def crop_writer(task: Task, restored_folder: Path, shared_folder: Path) -> OnIma
     return on_image
 
 
-def crop_path(folder: Path, test_set: str, photograph: str, whole: bool = False) -> Path:
-    """Return the path of a crop, or of a whole photograph, for names with any characters."""
-    folder = folder / _file_name(test_set) / ("whole" if whole else "")
-    return folder / f"{_file_name(photograph)}.png"
-
-
-def is_intact(path: Path) -> bool:
-    """Return whether a crop exists and matches its checksum; a damaged one is set aside."""
-    if not atomic.exists(path):
-        return False
-    png = atomic.read(path)
-    if png == _add_checksum(png[: -CHECKSUM_CHUNK_BYTES - len(END)] + png[-len(END) :]):
-        return True
-    atomic.set_aside(path, "its checksum does not agree with its content", "left out")
-    return False
-
-
-def _add_checksum(png: bytes) -> bytes:
-    """Return the same picture with the checksum of its bytes before its end."""
-    content = NAME + checksum(png).encode()
-    size = len(content).to_bytes(4, "big")
-    crc = zlib.crc32(TEXT + content).to_bytes(4, "big")
-    return png[: -len(END)] + size + TEXT + content + crc + png[-len(END) :]
-
-
-def _file_name(name: str) -> str:
-    """Return a file name: the name itself if short and plain, else its start and a checksum."""
-    quoted = quote(name, safe="")
-    if not quoted.strip("."):  # neither this folder nor its parent
-        quoted = f"%2E{quoted[1:]}"
-    if len(quoted) <= MAX_NAME_CHARACTERS:
-        return quoted
-    return f"{quoted[:MAX_NAME_CHARACTERS]}-{checksum(name.encode())[:16]}"
-
-
 def most_detailed_corner(clean: Tensor, length: int = SIDE) -> tuple[int, int]:
     """Return top and left of the square with the most detail of a photograph (C, H, W).
 
@@ -142,4 +94,4 @@ def _write_picture(path: Path, image: Tensor) -> None:
     content = io.BytesIO()
     picture = Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
     picture.save(content, "PNG")
-    atomic.write(path, _add_checksum(content.getvalue()))
+    crops.write(path, content.getvalue())

@@ -1,5 +1,8 @@
 """prunebench report: the files of a stored run."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from shutil import copytree
 
@@ -7,6 +10,7 @@ import pytest
 
 from bench.cli.main import main
 
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.usefixtures("tiny_study")
 
 
@@ -19,6 +23,17 @@ def test_report_works_from_the_records_alone(
     written = {path.name for path in (workplace / "here").iterdir()}
     assert {"table.md", "table.csv", "table.tex", "table.json", "curve.png", "curve.svg"} <= written
     assert "here/table.md" in capsys.readouterr().out.splitlines()
+
+
+def test_a_report_is_written_without_loading_torch(workplace: Path) -> None:
+    main(["run", "tiny.toml", "--out", "here", "--no-mlflow", "--executor", "serial"])
+    code = (
+        "import sys; from bench.cli.main import main; "
+        "main(['report', 'here']); sys.exit('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, cwd=workplace, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    assert (workplace / "here/report.html").is_file()
 
 
 def test_two_runs_give_one_page_beside_the_first(

@@ -12,12 +12,12 @@ from bench.cli.main import main
 from bench.errors import ConfigError
 from bench.export.saved import load, save_graph
 from bench.files import checked_json
+from bench.files.crops import is_intact
 from bench.records import SCHEMA, Record
 from bench.report.mlflow_state import read_note, write_note
 from bench.study.store import Store
 from bench.study.study import Study
 from bench.training.pretrained import PACKAGED_NETWORKS, find_weights, load_or_train, pretrained_key
-from bench.training.sample_crops import is_intact
 from tests.fakes import FakeTask, Tiny
 
 MakeStudy = Callable[..., Study]

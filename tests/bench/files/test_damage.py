@@ -16,6 +16,7 @@ import tests.fakes  # noqa: F401  registers the fake task and method
 from bench.errors import ConfigError
 from bench.export.saved import load, save_graph
 from bench.export.selection import select_network
+from bench.files.crops import is_intact
 from bench.report.mlflow_state import read_note
 from bench.report.mlflow_sync import log_study
 from bench.runner.executors.serial import SerialExecutor
@@ -25,7 +26,6 @@ from bench.study.store import Store
 from bench.study.study import Study, load_study
 from bench.training.checkpoints import Checkpoints, _read_verified_content
 from bench.training.pretrained import find_weights
-from bench.training.sample_crops import is_intact
 from tests.bench.report.mlflow_in_memory import Server
 from tests.fakes import Tiny
 

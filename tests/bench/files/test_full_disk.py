@@ -18,6 +18,7 @@ import pytest
 from bench.cli.main import main
 from bench.errors import DiskError
 from bench.export.saved import load
+from bench.files.crops import is_intact
 from bench.records import Record
 from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import run_study
@@ -25,7 +26,6 @@ from bench.study.store import Store
 from bench.study.study import Study
 from bench.training.checkpoints import _read_verified_content
 from bench.training.pretrained import find_weights
-from bench.training.sample_crops import is_intact
 
 
 class Disk:

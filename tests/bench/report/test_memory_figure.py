@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError
-from bench.memory.profile import MemoryProfile
+from bench.memory.timeline import MemoryProfile
 from bench.report.memory_figure import draw, find_pairs, record_name, record_profile
 from bench.report.results import collect_results, read_results
 from tests.bench.report.stored import make_store

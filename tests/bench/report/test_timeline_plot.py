@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError
-from bench.memory.profile import MemoryProfile, TimeStep, profile
+from bench.memory.profile import profile
+from bench.memory.timeline import MemoryProfile, TimeStep
 from bench.report.timeline_plot import draw_timeline, stack_bands
 from tasks.models.unet import UNet
 

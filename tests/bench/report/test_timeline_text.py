@@ -1,6 +1,7 @@
 """A memory profile as text for a person."""
 
-from bench.memory.profile import MemoryProfile, TimeStep, profile
+from bench.memory.profile import profile
+from bench.memory.timeline import MemoryProfile, TimeStep
 from bench.report.timeline_text import format_timeline
 from tests.fakes import Tiny
 

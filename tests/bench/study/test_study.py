@@ -8,9 +8,9 @@ import pytest
 from bench.errors import ConfigError
 from bench.plugins.registry import METHODS
 from bench.report.paper_comparison import read_paper_table
+from bench.study.packaged import packaged_studies
 from bench.study.study import (
     load_study,
-    packaged_studies,
     study_from_values,
 )
 from tests.fakes import Narrow

@@ -6,11 +6,11 @@ from PIL import Image
 from torch import nn
 
 from bench.contract import Pair
+from bench.files.crops import crop_path
 from bench.training.evaluation import evaluate
 from bench.training.sample_crops import (
     SIDE,
     WHOLE_SIDE,
-    crop_path,
     crop_writer,
     most_detailed_corner,
 )
