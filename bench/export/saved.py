@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.channels.written_form import write_out
-from bench.contract import Inputs, Kept, Task
+from bench.contract import Inputs, Kept, Shape, Task
 from bench.errors import BenchError, ConfigError, PluginError
 from bench.export import bundle
 from bench.export.graph_spec import describe_network
@@ -58,6 +58,7 @@ def save(
     backbone_options: Mapping[str, Any],
     kept: Kept,
     inserted: Sequence[str],
+    is_rebuilt: bool = False,
 ) -> None:
     """Write a pruned network with all that is needed to rebuild it.
 
@@ -70,6 +71,7 @@ def save(
         backbone_options: of the backbone.
         kept: unit -> kept channels, in the numbering of the unit.
         inserted: values that have a compactor.
+        is_rebuilt: the network is a result of `rebuild`, so it need not be rebuilt to be checked.
 
     Raises:
         PluginError: `kept` and `inserted` do not describe this network (not checked for a file of
@@ -88,7 +90,8 @@ def save(
         "kept": {unit: [int(index) for index in indices] for unit, indices in kept.items()},
         "inserted": list(inserted),
     }
-    _rebuild(model, lambda: build_skeleton(spec))
+    if not is_rebuilt:
+        _rebuild(model, lambda: build_skeleton(spec))
     bundle.write_folder(Path(folder), spec, tensors_to_bytes(extract_weights(model)))
 
 
@@ -122,7 +125,8 @@ def rebuild(
 
     Args:
         model: the pruned network.
-        unpruned: the network that it was made of; it stays as it is.
+        unpruned: the network that it was made of, in the form that surgery can change
+            (`bench.channels.written_form`); it stays as it is.
         kept: unit -> kept channels.
         inserted: values that have a compactor.
         channels: of the input.
@@ -182,6 +186,8 @@ def build_skeleton(spec: Mapping[str, Any]) -> nn.Module:
     task: Task = configure(TASKS.get(spec["task"]), spec["task_options"], f"task {spec['task']}")
     with torch.inference_mode(False):
         model = build_task_backbone(task, spec["backbone"], spec["backbone_options"])
+        if spec["kept"] or spec["inserted"]:
+            model = write_out(model, _traced_shape(task.measured_at[1]))
     return _apply_surgery(model, spec["kept"], spec["inserted"], task.measured_at[1])
 
 
@@ -191,12 +197,15 @@ def _apply_surgery(
     """Insert compactors, then remove all channels that are not kept."""
     if not kept and not inserted:
         return model
-    shape = (1, channels, TRACED_PIXELS, TRACED_PIXELS)
+    shape = _traced_shape(channels)
     with torch.inference_mode(False):  # surgery follows gradients
-        model = write_out(model, shape)
         if inserted:
             model = insert_compactors(model, inserted, shape)
         return remove_channels(model, kept, shape) if kept else model
+
+
+def _traced_shape(channels: int) -> Shape:
+    return 1, channels, TRACED_PIXELS, TRACED_PIXELS
 
 
 def _find_difference(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:

@@ -6,18 +6,23 @@ Weights, biases, buffers, indices and workspace are not counted. If several step
 bytes, the first is the peak.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.contract import Convention, Inputs
 from bench.errors import ConfigError
+from bench.graph.ir import Graph
 from bench.graph.lowering import trace
 from bench.graph.meta_run import copy_to_meta, meta_inputs
 from bench.memory.liveness import liveness
 from bench.memory.timeline import MemoryProfile, TimeStep
 from bench.runtimes.registry import PLANNERS, load_planner
 from bench.units import as_shapes
+
+OWN_CONVENTIONS: tuple[Convention, ...] = ("planned", "eager")  # the others are runtimes
 
 
 def profile(model: nn.Module, shape: Inputs, convention: Convention = "planned") -> MemoryProfile:
@@ -26,13 +31,33 @@ def profile(model: nn.Module, shape: Inputs, convention: Convention = "planned")
     Raises:
         ConfigError: the network cannot be traced, or uses an operator that is not in the table.
     """
-    return MemoryProfile(
-        shape,
-        convention,
-        timeline(model, shape, convention),
-        sum(weight.numel() for weight in model.parameters()),
-        count_macs(model, shape),
-    )
+    return profiles(model, shape, (convention,))[0]
+
+
+def profiles(
+    model: nn.Module,
+    shape: Inputs,
+    conventions: Sequence[Convention],
+    graph: Graph | None = None,
+) -> list[MemoryProfile]:
+    """Return the memory profiles of a network under several conventions.
+
+    Args:
+        model: the network.
+        shape: input (N, C, H, W), or several.
+        conventions: of OWN_CONVENTIONS.
+        graph: of the network at this input, if it is known already.
+
+    Raises:
+        ConfigError: as `profile`.
+    """
+    graph = graph or trace(model, shape)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    macs = count_macs(model, shape)
+    return [
+        MemoryProfile(shape, convention, graph_timeline(graph, convention), parameters, macs)
+        for convention in conventions
+    ]
 
 
 def count_macs(model: nn.Module, shape: Inputs) -> int:
@@ -48,7 +73,11 @@ def timeline(
     model: nn.Module, shape: Inputs, convention: Convention = "planned"
 ) -> tuple[TimeStep, ...]:
     """Return the live bytes and the live storages of every time step."""
-    graph = trace(model, shape)
+    return graph_timeline(trace(model, shape), convention)
+
+
+def graph_timeline(graph: Graph, convention: Convention) -> tuple[TimeStep, ...]:
+    """Return the same of a network that is traced already."""
     plan = liveness(graph, convention)
     if not plan.steps:
         raise ConfigError("the network allocates nothing: there is no peak to measure")

@@ -147,7 +147,14 @@ def _finish_and_evaluate(
     note = finish(finisher, replace(pruned, model=model), curve)
     with enter_phase("save"):
         folder = context.store.model_folder(cell.key)
-        saved.save(folder, model, **cell.network_origin, kept=kept, inserted=pruned.inserted)
+        saved.save(
+            folder,
+            model,
+            **cell.network_origin,
+            kept=kept,
+            inserted=pruned.inserted,
+            is_rebuilt=True,
+        )
         stored = saved.load(folder)
         check_stored(model, stored, fields, cell.measured_at, context.probes)
     with enter_phase("measure"):

@@ -20,7 +20,7 @@ from bench.contract import Budget, Convention, Inputs, Pruned, Task
 from bench.errors import PluginError
 from bench.export import saved
 from bench.graph.lowering import trace
-from bench.memory.profile import peak_memory
+from bench.memory.profile import OWN_CONVENTIONS, graph_timeline, peak_memory
 from bench.runner.method_call import stored_tensors
 from bench.runner.referee import check_multiples, check_output, check_plain, example_inputs, referee
 from bench.runtimes.registry import PLANNERS, describe_protocol_of
@@ -158,8 +158,8 @@ def measure_pruned_network(
     check_output(deepcopy(pruned.model), unpruned, budget, method)
     model = rebuild_plain(pruned, unpruned, probes)
     check_multiples(pruned, model, budget)
-    planned, eager = referee(model, unpruned, budget, method)
     graph = trace(model, budget.input_shape)
+    planned, eager = referee(model, unpruned, budget, method, graph)
     layout = channel_layout(graph)
     widths = layout.widths
     bottleneck = find_bottleneck(graph, layout)
@@ -221,7 +221,11 @@ def check_stored(
     """
     check_same_output(model, stored, probes)
     parameters = sum(weight.numel() for weight in stored.parameters())
-    found = peak_memory(stored, shape, "planned"), peak_memory(stored, shape, "eager"), parameters
+    graph = trace(stored, shape)
+    planned, eager = (
+        max(step.bytes for step in graph_timeline(graph, name)) for name in OWN_CONVENTIONS
+    )
+    found = (planned, eager, parameters)
     expected = tuple(fields[name] for name in ("peak_bytes", "peak_bytes_eager", "parameters"))
     if found != expected:
         raise PluginError(

@@ -16,11 +16,12 @@ from bench.channels.units import channel_layout
 from bench.channels.written_form import write_out
 from bench.contract import Budget, Inputs, Pruned, Task
 from bench.errors import ConfigError, PluginError
+from bench.graph.ir import Graph
 from bench.graph.lowering import trace
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
 from bench.graph.tracing_at_shape import TOLERANCES
-from bench.memory.profile import peak_memory, profile
+from bench.memory.profile import OWN_CONVENTIONS, peak_memory, profiles
 from bench.memory.timeline import MemoryProfile
 from bench.torch_state import eval_mode
 from bench.training.evaluation import photograph_shapes
@@ -31,7 +32,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def referee(
-    model: nn.Module, unpruned: nn.Module, budget: Budget, method: str
+    model: nn.Module, unpruned: nn.Module, budget: Budget, method: str, graph: Graph | None = None
 ) -> tuple[MemoryProfile, MemoryProfile]:
     """Check a pruned network and return its profiles (planned, eager).
 
@@ -40,6 +41,7 @@ def referee(
         unpruned: the network that it was made from.
         budget: the budget that was asked for.
         method: name for messages.
+        graph: of the pruned network at the budget's input, if it is known already.
 
     Raises:
         PluginError: it has hooks or parametrisations, another output shape, or a peak above the
@@ -47,7 +49,7 @@ def referee(
     """
     check_plain(model, method)
     check_output(model, unpruned, budget, method)
-    return check_peak(model, budget, method)
+    return check_peak(model, budget, method, graph)
 
 
 def check_plain(model: nn.Module, method: str) -> None:
@@ -89,14 +91,13 @@ def check_output(model: nn.Module, unpruned: nn.Module, budget: Budget, method: 
 
 
 def check_peak(
-    model: nn.Module, budget: Budget, method: str
+    model: nn.Module, budget: Budget, method: str, graph: Graph | None = None
 ) -> tuple[MemoryProfile, MemoryProfile]:
-    """Return the profiles (planned, eager) of a network.
+    """Return the profiles (planned, eager) of a network, whose graph may be known already.
 
     Raises PluginError if its peak exceeds the budget.
     """
-    planned = profile(model, budget.input_shape, "planned")
-    eager = profile(model, budget.input_shape, "eager")
+    planned, eager = profiles(model, budget.input_shape, OWN_CONVENTIONS, graph)
     own = {"planned": planned.peak_bytes, "eager": eager.peak_bytes}
     peak_bytes = own.get(budget.convention) or peak_memory(
         model, budget.input_shape, budget.convention
