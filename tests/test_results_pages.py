@@ -77,13 +77,28 @@ def test_a_table_of_methods_and_budgets_is_that_of_its_study(
         assert cells[: len(ratios)] == wanted, label
 
 
-@pytest.mark.parametrize(("number", "study"), [(0, "outer_strides"), (1, "inner_strides")])
-def test_the_strides_are_those_of_their_study(number: int, study: str) -> None:
-    head, _, here = tables("Outer and inner stride")[number]
-    for name, cell in zip(head[1:], here[1:], strict=True):
-        of_name = f"of {name}" if name == "a channel" else name
-        label = f"{study.removesuffix('s').replace('_', ' ')} {of_name}"
-        assert cell == format_psnr(rows(study)[label, 0.5]), name
+@pytest.mark.parametrize(
+    ("number", "name", "default"),
+    [(0, "outer stride", "1/12"), (1, "inner stride", "of a channel")],
+)
+def test_the_strides_are_those_of_their_study(number: int, name: str, default: str) -> None:
+    results = read_results(Store(REFERENCE / f"{name.replace(' ', '_')}s"))
+    compared = compare_with_reference(f"{name} {default}", results.rows, results.records)
+    found = {row["label"]: row for row in compared}
+    _, *lines = tables("Outer and inner stride")[number]
+    assert len(lines) == 5
+    for stride, _, psnr, difference, passes in lines:
+        row = found[f"{name} {'of ' * (stride == 'a channel')}{stride}"]
+        assert psnr == format_psnr(row)
+        assert passes == f"{row['forward_passes'] - row['steps']:,}"  # without training
+        assert difference == format_difference(row)
+
+
+def format_difference(row: dict[str, Any]) -> str:
+    if row["interval_db"] is None:
+        return "-"
+    low, high = row["interval_db"]
+    return f"{row['difference_db']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def test_mosp_minus_the_better_uniform_row_is_what_the_records_say() -> None:
@@ -118,9 +133,7 @@ def test_the_parts_of_mosp_are_the_differences_of_the_stored_records(
         compared = compare_with_reference(reference, results.rows, results.records)
         found = {(row["label"], row["ratio"]): row for row in compared}
         for ratio, cell in zip(head[2:], cells, strict=True):
-            row = found[label, float(ratio)]
-            low, high = row["interval_db"]
-            assert cell == f"{row['difference_db']:+.2f} ({low:+.2f} to {high:+.2f})"
+            assert cell == format_difference(found[label, float(ratio)])
 
 
 def test_the_quality_with_multiples_is_that_of_the_stored_tables() -> None:
