@@ -44,7 +44,7 @@ TAG_PARENT = "mlflow.parentRunId"
 TAG_NAME = "mlflow.runName"
 TAG_DESCRIPTION = "mlflow.note.content"
 TAG_LOGGED_ARTIFACTS = "mlflow.loggedArtifacts"
-POINTS_PER_CALL = 1000
+ENTRIES_PER_CALL = 1000  # metrics, params and tags together: MLflow's limit
 FORMATS = ("md", "csv", "tex")
 TABLE = "table.json"
 PROJECT = Path(__file__).parents[2]
@@ -154,23 +154,21 @@ class StudyRuns:
         }
         tags |= {f"prunebench.{name}": getattr(cell, name) for name in NOT_IN_KEY}
         numbers = [Point(name, value) for name, value in record_metrics(record).items()]
-        client.log_batch(
-            run,
-            _to_metrics(numbers, end, model),
-            [Param(name, value) for name, value in cell_params(cell).items()],
-            [RunTag(name, value) for name, value in tags.items() if value],
-        )
-        self._log_points(run, curve_points(record), end)
+        metrics = _to_metrics(numbers, end, model) + _to_metrics(curve_points(record), end)
+        params = [Param(name, value) for name, value in cell_params(cell).items()]
+        run_tags = [RunTag(name, value) for name, value in tags.items() if value]
+        first = ENTRIES_PER_CALL - len(params) - len(run_tags)
+        client.log_batch(run, metrics[:first], params, run_tags)
+        self._log_metrics(run, metrics[first:])
         client.log_inputs(run, _dataset_inputs(record))
         client.log_dict(run, record.to_json(), "record.json")
         client.set_terminated(run, "FAILED" if record.status == "failed" else "FINISHED", end)
         return run
 
-    def _log_points(self, run: str, points: Sequence[Point], time_ms: int) -> None:
-        """Log points; those that are there already with this time stay single."""
-        metrics = _to_metrics(points, time_ms)
-        for first in range(0, len(metrics), POINTS_PER_CALL):
-            self.client.log_batch(run, metrics=metrics[first : first + POINTS_PER_CALL])
+    def _log_metrics(self, run: str, metrics: Sequence[Any]) -> None:
+        """Log metrics; those that are there already with the same time stay single."""
+        for first in range(0, len(metrics), ENTRIES_PER_CALL):
+            self.client.log_batch(run, metrics=metrics[first : first + ENTRIES_PER_CALL])
 
     def register(self, record: Record, name: str) -> tuple[int, bool]:
         """Register the network of a record; return its version and whether that is new."""
@@ -199,7 +197,7 @@ class StudyRuns:
         new = [Param(name, value) for name, value in params.items() if name not in present]
         client.log_batch(parent, params=new)
         # At a time that stays: a point that a later copy repeats stays single.
-        self._log_points(parent, headline_points(results), run.info.start_time)
+        self._log_metrics(parent, _to_metrics(headline_points(results), run.info.start_time))
         for fmt in FORMATS:
             client.log_text(parent, render_table(results, fmt) + "\n", f"table.{fmt}")
         self._log_table(results.rows)
