@@ -44,6 +44,7 @@ def simplify_calls(traced: GraphModule) -> None:
             node.op in ("call_module", "call_function")
             and operator_name(traced, node) in IDENTITIES
             and is_in_eval_mode
+            and node.all_input_nodes  # not of a number
         ):
             node.replace_all_uses_with(node.all_input_nodes[0])
             traced.graph.erase_node(node)

@@ -155,6 +155,10 @@ def windows_over_channels(net: Habit, x: Tensor) -> Tensor:
     return x * gate + net.volume(x.unsqueeze(1)).squeeze(1)
 
 
+def branch_that_is_a_number(net: Habit, x: Tensor) -> Tensor:
+    return net.body(x) + net.same(0)
+
+
 HABITS: dict[str, Callable[[], nn.Module]] = {
     middle.__name__.replace("_", " "): partial(build_with_seed, partial(Habit, middle))
     for middle in (
@@ -177,5 +181,6 @@ HABITS: dict[str, Callable[[], nn.Module]] = {
         running_statistics,
         softmax_without_an_axis,
         windows_over_channels,
+        branch_that_is_a_number,
     )
 }
