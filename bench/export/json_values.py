@@ -8,6 +8,7 @@ with one key, the kind of the value: {"node": "cat_3"}, {"tuple": [...]}, {"dict
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ def to_json(value: Any) -> Any:
     """Return a value as JSON. Raises ConfigError if its type has no JSON form."""
     if value is None or isinstance(value, bool | str | int):
         return value
+    if isinstance(value, Integral):  # of numpy
+        return int(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, list):

@@ -7,6 +7,7 @@ description take no memory until weights of those shapes exist.
 
 import inspect
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -151,7 +152,12 @@ def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
 def _is_same(first: Any, second: Any) -> bool:
     if isinstance(first, tuple | list):
         return first == second
-    return type(first) is type(second) and bool(first == second)
+    return _kind(first) is _kind(second) and bool(first == second)
+
+
+def _kind(value: Any) -> type:
+    """Return the type of a value; integers of numpy are integers."""
+    return int if isinstance(value, Integral) and not isinstance(value, bool) else type(value)
 
 
 def _refuse_node(content: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,12 @@ def test_what_cannot_be_pruned_can_be_described(name: str) -> None:
 def test_what_cannot_be_traced_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"cannot be traced|not allowed|not in the table"):
         describe_network(REFUSED[name][0]())
+
+
+def test_a_layer_whose_arguments_are_numpy_integers_comes_back_the_same() -> None:
+    three = np.int64(3)
+    model = nn.Sequential(nn.Conv2d(three, three, three, padding=three // 2), nn.ReLU())
+    assert_same(model, rebuild_from_text(model), SHAPE)
 
 
 def test_a_pruned_u_net_with_compactors_comes_back_from_a_folder(tmp_path) -> None:
