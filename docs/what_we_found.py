@@ -152,9 +152,26 @@ With one backward pass for each stride it is {_describe_verdicts(verdicts)};
 MOSP's search takes {min(shares):.0f} to {max(shares):.0f} times its passes.
 Measured losses in its costs ("corrected") change nothing measurable in
 {corrected.count("level")} of {len(corrected)} comparisons.
+{_describe_distillation()}
 
 {table(["task", "budget", *JOINT[1:], "passes of the search"], joint)}
 {command(*commands)}"""
+
+
+def _describe_distillation() -> str:
+    """Return what a share of the unpruned network's output in the targets changes."""
+    changes = [
+        f"{find(load('distillation'), label, ratio)['psnr_db'] - row['psnr_db']:+.2f}"
+        for label in JOINT[:2]
+        for ratio in RATIOS[1:]
+        for row in [find(load("photographs"), label, ratio)]
+    ]
+    mosp, joint = _join(changes[:2]), _join(changes[2:])
+    return (
+        "Half of each training target from the unpruned network (`recipe.distillation`) changes\n"
+        f"MOSP by {mosp} dB at {_join(RATIOS[1:])} and `mosp_joint` by {joint} dB, within what\n"
+        "the rows scatter over seeds ([table](results.md#distillation))."
+    )
 
 
 def _count_search_passes(row: dict[str, Any]) -> int:

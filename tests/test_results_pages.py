@@ -101,6 +101,16 @@ def format_difference(row: dict[str, Any]) -> str:
     return f"{row['difference_db']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
+def test_the_rows_with_and_without_distillation_are_those_of_their_studies() -> None:
+    head, *lines = tables("Distillation")[0]
+    assert len(lines) == 4
+    for label, *cells in lines:
+        for column, cell in zip(head[1:], cells, strict=True):
+            ratio, _, name = column.partition(", ")
+            study = {"with": "distillation", "without": "photographs"}[name]
+            assert cell == format_psnr(rows(study)[label.lower(), float(ratio)])
+
+
 def test_mosp_minus_the_better_uniform_row_is_what_the_records_say() -> None:
     (lines,) = [table[1:] for table in tables("Every method as its paper has it")[1:]]
     for ratio, difference, interval, verdict in lines:
