@@ -47,8 +47,8 @@ SHOWN = STAGES[1:]
 REASON_LENGTH = 160
 NOTES = """
 The least peak is the share of the peak that is left if every unit keeps one channel. Methods prune
-to half of the peak. `-` stands for what was not tried, or not reached. Stages had 300 s of processor
-time, but `onnx` of some large networks 150 s, and `mosp` of MoESR 900 s.
+to half of the peak. `-` stands for what was not tried, or not reached. Stages had 300 s of
+processor time, but `onnx` of some large networks 150 s, and `mosp` of MoESR 900 s.
 
 Before networks were traced at a shape, 25 of 94 were traced. Of those that are not traced now,
 SeemoRe chooses layers by the values of an image, HVI-CIDNet chooses pixels, and DDColor reads what
