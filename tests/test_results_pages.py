@@ -56,6 +56,7 @@ def format_psnr(row: dict[str, Any] | None) -> str:
         ("Equal short training", ["table1"]),
         ("Real photographs", ["photographs"]),
         ("Real photographs: super-resolution", ["photographs_sr"]),
+        ("Real photographs: super-resolution x4", ["photographs_sr_x4"]),
         ("Real photographs: low light", ["photographs_low_light"]),
         ("Real photographs: noise of cameras", ["photographs_real_noise"]),
         ("Other tasks and networks", ["table1_sr", "table1_low_light"]),
