@@ -147,14 +147,8 @@ def _finish_and_evaluate(
     note = finish(finisher, replace(pruned, model=model), curve)
     with enter_phase("save"):
         folder = context.store.model_folder(cell.key)
-        saved.save(
-            folder,
-            model,
-            **cell.network_origin,
-            kept=kept,
-            inserted=pruned.inserted,
-            is_rebuilt=True,
-        )
+        origin = cell.network_origin | {"kept": kept, "inserted": pruned.inserted}
+        saved.save(folder, model, **origin, is_rebuilt=True)
         stored = saved.load(folder)
         check_stored(model, stored, fields, cell.measured_at, context.probes)
     with enter_phase("measure"):
@@ -165,8 +159,7 @@ def _finish_and_evaluate(
         restorer = form.apply(stored)
         scores = evaluate(context.task, restorer, cell.data, context.device, on_image=write_crops)
         _check_numbers(means(scores))
-    # Before its finish a network may have any loss.
-    has_loss = abs(calibration_loss) <= MAX_FLOAT
+    has_loss = abs(calibration_loss) <= MAX_FLOAT  # before its finish it may be any number
     return Record(
         cell=cell,
         status="done",
