@@ -107,12 +107,12 @@ def _photographs() -> str:
     for study in studies:
         results = _open(study)
         labels = {row["label"] for row in results.rows}
+        known = [label for label in JOINT if label in labels]
+        missing = ["not run"] * (len(JOINT) - len(known))
         for ratio in RATIOS:
             rows = [row for row in results.rows if row["ratio"] == ratio and competes(row)]
             others = [row for row in rows if row["method"] not in OURS]
             best = max(others, key=lambda row: row["psnr_db"])
-            known = [label for label in JOINT if label in labels]
-            missing = ["not run"] * (len(JOINT) - len(known))
             found = [_compare(study, label, best["label"], ratio) for label in known] + missing
             name = f"{best['label']}, {best['psnr_db']:.2f}"
             leads.append([PHOTOGRAPHS[study], f"{ratio:g}", name, *found])

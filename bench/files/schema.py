@@ -186,22 +186,24 @@ def _check_entry(check_kind: Check, name: str, entry: Any, depth: int) -> None:
 
 def _check_sequence(checks: Sequence[Check], value: Any, depth: int) -> None:
     """Check a list whose entries have one type."""
-    if not isinstance(value, list | tuple):
-        raise _MismatchError(f"{_quote(value)} is not a list")
-    _check_depth(depth + 1)
+    _check_list(value, depth)
     for entry in value:
         checks[0](entry, depth + 1)
 
 
 def _check_fixed_sequence(checks: Sequence[Check], value: Any, depth: int) -> None:
     """Check a list with a type for each entry."""
-    if not isinstance(value, list | tuple):
-        raise _MismatchError(f"{_quote(value)} is not a list")
-    _check_depth(depth + 1)
+    _check_list(value, depth)
     if len(value) != len(checks):
         raise _MismatchError(f"{len(value)} entries instead of {len(checks)}")
     for check_kind, entry in zip(checks, value, strict=True):
         check_kind(entry, depth + 1)
+
+
+def _check_list(value: Any, depth: int) -> None:
+    if not isinstance(value, list | tuple):
+        raise _MismatchError(f"{_quote(value)} is not a list")
+    _check_depth(depth + 1)
 
 
 def _check_depth(depth: int) -> None:
