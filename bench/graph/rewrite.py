@@ -1,10 +1,12 @@
-"""Rewrite the numbers in the calls of a traced network, in place.
+"""Rewrite the numbers in the calls of a traced network, in place or for a while.
 
 A forward function that writes `x.view(b, heads, c // heads, h * w)` knows the number of channels.
 Its traced form (`bench.graph.tracing_at_shape`) has the number, or its computation, as an argument.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from torch.fx import GraphModule
@@ -34,6 +36,28 @@ def rewrite_numbers(traced: GraphModule, numbers: Mapping[tuple[str, Path], floa
         else:
             node.args = _replace(node.args, [first, *rest], new)
     traced.recompile()
+
+
+def forward_with_numbers(
+    traced: GraphModule, numbers: Mapping[tuple[str, Path], float]
+) -> Callable[..., Any]:
+    """Return the forward function that a network would have with other numbers, see above."""
+    twin = GraphModule(traced, deepcopy(traced.graph))
+    rewrite_numbers(twin, numbers)
+    forward: Callable[..., Any] = type(twin).forward
+    return forward
+
+
+@contextmanager
+def run_forward(traced: GraphModule, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a traced network run another forward function inside the context."""
+    cls: Any = type(traced)  # of this network alone
+    before = cls.forward
+    cls.forward = forward
+    try:
+        yield
+    finally:
+        cls.forward = before
 
 
 def _replace(content: Any, path: Sequence[int | str], number: float) -> Any:

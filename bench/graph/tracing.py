@@ -16,6 +16,7 @@ from torch.fx import Graph, GraphModule, Node, Proxy, Tracer
 
 from bench.errors import ConfigError
 from bench.graph.source_location import calling_user_line, first_line, first_user_line
+from bench.torch_state import eval_mode
 
 _running: list[Tracer] = []  # the tracers that are at work
 
@@ -30,7 +31,9 @@ def is_tracing() -> bool:
 
 
 def trace_module(model: nn.Module) -> GraphModule:
-    """Return the network with its forward function written out; it shares the layers of `model`.
+    """Return the network with its forward function written out, as it runs in eval mode.
+
+    It shares the layers of `model`, and is in its mode.
 
     Raises:
         ConfigError: the network cannot be traced.
@@ -38,7 +41,7 @@ def trace_module(model: nn.Module) -> GraphModule:
     if isinstance(model, GraphModule):
         return model
     try:
-        with restore_attributes(model):
+        with eval_mode(model), restore_attributes(model):
             graph = _drop_unread_extras(FaithfulTracer().trace(model))
         return GraphModule(model, graph, type(model).__name__)
     except Exception as error:

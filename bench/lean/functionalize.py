@@ -78,7 +78,7 @@ def functionalize(analysis: AliasAnalysis) -> bool:
             continue
         target = node.all_input_nodes[0]
         is_kept = _is_old_value_read(analysis, node, target)
-        if is_kept or not _make_out_of_place(analysis.traced, node):
+        if is_kept or _changes_type(analysis, node) or not _make_out_of_place(analysis.traced, node):
             is_functional = False
             continue
         for user in [user for user in target.users if analysis.order[user] > analysis.order[node]]:
@@ -94,6 +94,13 @@ def _is_old_value_read(analysis: AliasAnalysis, node: Node, target: Node) -> boo
         analysis.order[alias] < position < analysis.last_read(alias)
         for alias in analysis.aliases(target) - {node}
     )
+
+
+def _changes_type(analysis: AliasAnalysis, node: Node) -> bool:
+    """Return whether an operator would give another type if it did not write in place."""
+    operands = [read for read in map(analysis.tensor, node.all_input_nodes) if read is not None]
+    written, *others = operands
+    return any(torch.result_type(written, other) != written.dtype for other in others)
 
 
 def _make_out_of_place(traced: GraphModule, node: Node) -> bool:

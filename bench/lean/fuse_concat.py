@@ -95,6 +95,7 @@ class ConcatFusion:
             and result is not None
             and result.ndim == 4
             and strip_obstacle(layer) is None
+            and len(node.args) == 1  # no size of the output
             and not node.kwargs
         )
 

@@ -7,6 +7,7 @@ they are in the cache.
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ OUT_FUNCTIONS: dict[str, Any] = {  # operators of two tensors that may write ove
 }
 ROW_AXIS = -2  # along which pieces are cut
 PIECES = 64
+READ_CHANNELS = ("prelu", "batch_norm")  # functions with an entry for each channel, which is axis 1
 
 
 def overwrite_operands(analysis: AliasAnalysis) -> None:
@@ -68,7 +70,7 @@ def _may_overwrite(analysis: AliasAnalysis, node: Node, target: Node, result: Te
     if (
         operand is None
         or (operand.shape, operand.dtype) != (result.shape, result.dtype)
-        or _is_expanded(operand)
+        or _overlaps_itself(operand)
     ):
         return False
     if any(root.op in ("placeholder", "get_attr") for root in analysis.roots[target]):
@@ -96,10 +98,14 @@ def _are_different_parts(first: Node, second: Node) -> bool:
     )
 
 
-def _is_expanded(tensor: Tensor) -> bool:
-    return any(
-        stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
-    )
+def _overlaps_itself(tensor: Tensor) -> bool:
+    """Return whether elements of a view may share memory, if expanded or of windows (`unfold`)."""
+    reach = 0  # of the axes so far
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return True
+        reach += (size - 1) * stride
+    return False
 
 
 def _write_into(traced: GraphModule, node: Node, target: Node) -> None:
@@ -144,19 +150,21 @@ class PiecewiseOperator(nn.Module):
     def __init__(self, call: Callable[..., Tensor] | str) -> None:
         super().__init__()
         self.call: Any = call
+        self.reads_channels = getattr(call, "__name__", call) in READ_CHANNELS or (
+            isinstance(call, nn.Module) and bool(call.state_dict())
+        )
 
     def forward(self, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Overwrite the target, one of the arguments, which has the result's shape and type."""
         if target.ndim < 3:
             return target.copy_(self._apply_call(args, kwargs))
-        size = target.shape[ROW_AXIS]
+        axis = -1 if self.reads_channels and target.ndim == 3 else ROW_AXIS
+        size = target.shape[axis]
         step = max(1, size // PIECES)
         for first in range(0, size, step):
-            rows = slice(first, min(first + step, size))
-            named = {name: _slice_rows(arg, rows, size) for name, arg in kwargs.items()}
-            _slice_rows(target, rows, size).copy_(
-                self._apply_call([_slice_rows(arg, rows, size) for arg in args], named)
-            )
+            rows = partial(_slice_rows, axis=axis, first=first, stop=first + step, size=size)
+            named = {name: rows(arg) for name, arg in kwargs.items()}
+            rows(target).copy_(self._apply_call([rows(arg) for arg in args], named))
         return target
 
     def _apply_call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
@@ -166,7 +174,7 @@ class PiecewiseOperator(nn.Module):
         return self.call(*args, **kwargs)
 
 
-def _slice_rows(arg: Any, rows: slice, size: int) -> Any:
+def _slice_rows(arg: Any, axis: int, first: int, stop: int, size: int) -> Any:
     """Return some rows of a tensor that has all of them; return anything else unchanged."""
-    has_all_rows = isinstance(arg, Tensor) and arg.ndim >= 2 and arg.shape[ROW_AXIS] == size
-    return arg[..., rows, :] if has_all_rows else arg
+    has_all_rows = isinstance(arg, Tensor) and arg.ndim >= 2 and arg.shape[axis] == size
+    return arg.narrow(axis, first, min(stop, size) - first) if has_all_rows else arg

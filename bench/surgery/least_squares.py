@@ -87,17 +87,21 @@ def update_weights(
     """
     slot_mask = torch.from_numpy(layout.slot_mask(kept))
 
-    def update(name: str, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def update(
+        name: str, layer: nn.Module, args: tuple[Tensor, ...], options: dict[str, Any]
+    ) -> None:
         handles[name].remove()  # the solver calls the layer itself
         slots = layout.makes[name] if name in layout.makes else layout.followers[name][1]
         kept_outputs = slot_mask[slots].nonzero()[:, 0].to(inputs.device)
         target = before[name].index_select(channel_axis(layer), kept_outputs)
-        steps = _solve(layer, args[0], target, ridge, iterations)
+        steps = _solve(layer, args, options, target, ridge, iterations)
         for weight, step in zip(layer.parameters(), steps.values(), strict=True):
             weight.add_(step)
 
     handles = {
-        name: smaller.get_submodule(name).register_forward_pre_hook(partial(update, name))
+        name: smaller.get_submodule(name).register_forward_pre_hook(
+            partial(update, name), with_kwargs=True
+        )
         for name in before
         if name in layout.makes or name in layout.followers
     }
@@ -105,20 +109,26 @@ def update_weights(
 
 
 def _solve(
-    layer: nn.Module, inputs: Tensor, target: Tensor, ridge: float, iterations: int
+    layer: nn.Module,
+    args: tuple[Tensor, ...],
+    options: dict[str, Any],
+    target: Tensor,
+    ridge: float,
+    iterations: int,
 ) -> Weights:
     """Return d, by conjugate gradients on (A'A + e) d = A' (Y - A W), starting from d = 0.
 
-    A is the layer as a linear function of its weights: A W is its output for X.
+    A is the layer as a linear function of its weights: A W is its output for X, the first of
+    `args`. `options`, such as the size of the output, are passed by name.
     """
 
     def product(weights: Weights) -> Tensor:
-        result: Tensor = functional_call(layer, weights, inputs)
+        result: Tensor = functional_call(layer, weights, args, options)
         return result
 
     own = {name: weight.detach() for name, weight in layer.named_parameters()}
     output, adjoint = vjp(product, own)[:2]
-    energy = ridge * inputs.square().mean() * (target.numel() / target.shape[channel_axis(layer)])
+    energy = ridge * args[0].square().mean() * (target.numel() / target.shape[channel_axis(layer)])
     with scoring():
         return _conjugate_gradients(
             product, lambda residual: adjoint(residual)[0], target - output, energy, iterations

@@ -121,6 +121,11 @@ def _remove_from_layer(
     """Remove output or input channels from a layer, in place."""
     if not removed.any():
         return
+    if isinstance(layer, nn.RMSNorm):  # the library does not know it
+        if layer.elementwise_affine:
+            _remove_from_follower(layer, "weight", 0, removed)
+        layer.normalized_shape = (int((~removed).sum()),)
+        return
     layer_type = OPTYPE.DEPTHWISE_CONV if depthwise else library_layer_type(layer)
     pruner: BasePruningFunc = PrunerBox[layer_type]
     frozen = [

@@ -4,12 +4,13 @@
 
 Gradients reach the whole weights and are zero outside the slices. The slices are those that surgery
 would leave: after a concat, the kept part of each segment; behind PixelShuffle, the r * r filters
-of each kept channel. So the output is that of `remove_channels(model, kept, ...)`, without copying
-the network, and the cost is that of the narrow network.
+of each kept channel; numbers in the calls of a traced network are rewritten as in surgery. So the
+output is that of `remove_channels(model, kept, ...)`, without copying the network, and the cost is
+that of the narrow network.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.func import functional_call
 
 from bench.channels.units import Layout
 from bench.contract import Kept
+from bench.graph.rewrite import forward_with_numbers, run_forward
 from bench.surgery.masks import weight_and_input_axis, weight_and_output_axis
 
 MAX_CACHED_WIDTHS = 64
@@ -29,6 +31,7 @@ COUNT_ATTRIBUTES: dict[type[nn.Module], str] = {
     nn.Conv2d: "groups",
     nn.ConvTranspose2d: "groups",
     nn.LayerNorm: "normalized_shape",
+    nn.RMSNorm: "normalized_shape",
     nn.InstanceNorm1d: "num_features",
     nn.InstanceNorm2d: "num_features",
 }
@@ -47,6 +50,7 @@ class SlicedNetwork:
         self.axes = weight_axes(model, layout)
         self.channel_counts = _find_channel_counts(model, layout)
         self._cuts: dict[tuple[bytes, torch.device], list[Cut]] = {}
+        self._forwards: dict[bytes, Callable[..., Any]] = {}
 
     def __call__(self, kept: Kept, *inputs: Tensor) -> Tensor:
         """Run the network with the kept channels only, in its present mode.
@@ -56,7 +60,7 @@ class SlicedNetwork:
             inputs: of the network, (N, C, H, W).
         """
         slot_mask = self.layout.slot_mask(kept)
-        with self._set_channel_counts(slot_mask):
+        with self._set_channel_counts(slot_mask), self._set_numbers(slot_mask):
             restored: Tensor = functional_call(self.model, self._slice_weights(slot_mask), inputs)
         return restored
 
@@ -87,6 +91,19 @@ class SlicedNetwork:
             for axis, slots in axes.items()
             if not slot_mask[slots].all()
         ]
+
+    def _set_numbers(self, slot_mask: np.ndarray) -> AbstractContextManager[None]:
+        """Return a context in which the calls of a traced network have the numbers of the kept."""
+        if not self.layout.rewrites or slot_mask.all():
+            return nullcontext()
+        traced: Any = self.model
+        key = slot_mask.tobytes()
+        if key not in self._forwards:
+            if len(self._forwards) >= MAX_CACHED_WIDTHS:
+                self._forwards.clear()
+            numbers = self.layout.new_numbers(slot_mask)
+            self._forwards[key] = forward_with_numbers(traced, numbers)
+        return run_forward(traced, self._forwards[key])
 
     @contextmanager
     def _set_channel_counts(self, slot_mask: np.ndarray) -> Iterator[None]:

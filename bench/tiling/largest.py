@@ -86,7 +86,9 @@ def largest_tile(
     buffer_bytes = count_buffer_bytes(model, field, shape, buffers)
     outside = buffer_bytes if buffers == "uint8" else 0
     if outside + max(list_levels(model, shape, convention, executor)) <= budget.peak_bytes:
-        return make_plan(model, field, shape, shape[2:], (0, 0), buffers, convention, executor)
+        # Larger images are cut into tiles of this size.
+        overlap = (0, 0) if halo is None and field.over_image else choose_overlap(field, halo)
+        return make_plan(model, field, shape, shape[2:], overlap, buffers, convention, executor)
     if buffer_bytes >= budget.peak_bytes:
         raise Infeasible(
             f"a peak of {format_mib(budget.peak_bytes)} is not possible: input and output alone "

@@ -44,16 +44,18 @@ class TiledNetwork(nn.Module):
     def __init__(self, model: nn.Module, plan: TilePlan, *, blend: bool = False) -> None:
         super().__init__()
         self.model, self.plan = model, plan
-        self.blend = blend and not plan.is_exact
+        self.blend = blend
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Restore images.
 
         Raises:
-            ConfigError: the input is no image for the network, or bytes are to be blended.
+            ConfigError: the input is no image for the network, it has no tiles as planned, or
+                bytes are to be blended.
         """
-        self._check(x)
+        is_blended = self.blend and not self.plan.is_exact_for(x.shape)
+        self._check(x, is_blended)
         rows, columns = self.plan.parts(x.shape)
         places = [(row, column) for row in range(len(rows)) for column in range(len(columns))]
         output = None
@@ -64,7 +66,7 @@ class TiledNetwork(nn.Module):
             if output is None:
                 size = row.origin + made.shape[-2], column.origin + made.shape[-1]
                 output = _make_output(x, made.shape[1], size)
-            if self.blend:
+            if is_blended:
                 made *= _fade(self.plan.field.rows, rows, row_number, size[0]).to(made)[:, None]
                 made *= _fade(self.plan.field.columns, columns, column_number, size[1]).to(made)
                 _place(output, made, row, column).add_(made)
@@ -73,13 +75,13 @@ class TiledNetwork(nn.Module):
             del made  # before the next tile runs
         return output  # type: ignore[return-value]  # there is at least one tile
 
-    def _check(self, x: Tensor) -> None:
+    def _check(self, x: Tensor, is_blended: bool) -> None:
         if x.ndim != 4 or x.shape[1] != self.plan.shape[1]:
             raise ConfigError(
                 f"the tiles are planned for {format_shape(self.plan.shape)}, and the input is "
                 f"{format_shape(x.shape)}; give images (N, C, H, W) with as many channels"
             )
-        if self.blend and not x.is_floating_point():
+        if is_blended and not x.is_floating_point():
             raise ConfigError("bytes cannot be blended; give an image in the type of the network")
 
     def _run_tile(self, x: Tensor, row: Part, column: Part) -> Tensor:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from operator import ge
 from typing import Literal, NamedTuple
 
 from torch import nn
@@ -81,17 +82,50 @@ class TilePlan:
     @property
     def is_exact(self) -> bool:
         """Whether tiles give what the whole image gives."""
+        return self.is_exact_for(self.shape)
+
+    def is_exact_for(self, shape: Sequence[int]) -> bool:
+        """Return whether that holds for an image (N, C, H, W) of another size."""
         axes = zip((self.field.rows, self.field.columns), self.overlap, strict=True)
-        return self.count == 1 or (
+        return all(map(ge, self.tile, shape[2:])) or (
             not self.field.over_image
             and all(overlap >= axis.exact_overlap for axis, overlap in axes)
         )
 
     def parts(self, shape: Sequence[int]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-        """Return the tiles of an image (N, C, H, W), of any size, along both axes."""
+        """Return the tiles of an image (N, C, H, W), of any size, along both axes.
+
+        Raises:
+            ConfigError: the image is larger than that of the plan, and has no such tiles.
+        """
         axes = (self.field.rows, self.field.columns)
-        rows, columns = map(lay_out, axes, shape[2:], self.tile, self.overlap)
+        tile = map(_align_tile, axes, shape[2:], self.tile, self.overlap)
+        rows, columns = map(lay_out, axes, shape[2:], tile, self.overlap)
+        if self.tile == self.shape[2:] and self.overlap == (0, 0) and self.field.over_image:
+            if len(rows) * len(columns) > 1:
+                raise ConfigError(
+                    f"the plan is for {format_shape(self.shape)} as one tile, the image is "
+                    f"{format_shape(shape)}, and no tiles are exact: {self.field.over_image[0]}; "
+                    "plan for the larger image, with a halo"
+                )
         return rows, columns
+
+
+def _align_tile(field: AxisField, length: int, tile: int, overlap: int) -> int:
+    """Return the pixels of a tile along an axis of this length.
+
+    Tiles as long as the planned image are those that need no grid. In a longer one, they do.
+    """
+    if tile >= length:
+        return tile
+    aligned = tile // field.period * field.period
+    if aligned < least_tile(field, overlap):
+        raise ConfigError(
+            f"tiles of {tile} pixels were planned, and {length} pixels need tiles of at least "
+            f"{least_tile(field, overlap)}, of which neighbours share {overlap}; plan for the "
+            "larger image"
+        )
+    return aligned
 
 
 def lay_out(field: AxisField, length: int, tile: int, overlap: int) -> tuple[Part, ...]:

@@ -49,6 +49,12 @@ class Habit(nn.Module):
         self.softmax = nn.Softmax()
         self.slide = nn.Conv1d(1, 1, 3, padding=1, bias=False)
         self.volume = nn.Conv3d(1, 1, 3, padding=1)
+        self.down = nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(WIDTH, WIDTH, 3, stride=2, padding=1)
+        self.rms = nn.RMSNorm(WIDTH)
+        self.slopes = nn.PReLU(WIDTH)
+        self.flat = nn.BatchNorm1d(WIDTH)
+        self.precise = nn.Buffer(torch.rand(1, WIDTH, 1, 1, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -159,6 +165,48 @@ def branch_that_is_a_number(net: Habit, x: Tensor) -> Tensor:
     return net.body(x) + net.same(0)
 
 
+def dropout_that_asks_for_the_mode(net: Habit, x: Tensor) -> Tensor:
+    return F.dropout(net.body(x), 0.5, net.training)
+
+
+def sliding_windows(net: Habit, x: Tensor) -> Tensor:
+    return (F.pad(net.body(x), (1, 1)).unfold(3, 3, 1) * 2).sum(-1)
+
+
+def size_of_the_output_given(net: Habit, x: Tensor) -> Tensor:
+    return x + net.up(net.down(x).relu(), x.shape[-2:])
+
+
+def size_of_the_output_by_name(net: Habit, x: Tensor) -> Tensor:
+    return x + net.up(net.down(x).relu(), output_size=x.shape[-2:])
+
+
+def norm_without_a_mean(net: Habit, x: Tensor) -> Tensor:
+    return net.rms(net.body(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def pixels_in_a_row(net: Habit, x: Tensor) -> Tensor:
+    y = net.body(x)
+    n, c, h, w = y.shape
+    return net.slopes(net.flat(y.view(n, c, h * w))).view(n, c, h, w)
+
+
+def double_precision_written_into_single(net: Habit, x: Tensor) -> Tensor:
+    y = net.body(x)
+    y -= net.precise
+    return y
+
+
+def gates_from_half_of_the_channels(net: Habit, x: Tensor) -> Tensor:
+    y = net.body(x)
+    return torch.cat([y[:, :4].tanh(), y[:, 4:]], 1)
+
+
+def parts_of_a_number_of_channels(net: Habit, x: Tensor) -> Tensor:
+    first, second = torch.split(net.body(x), 4, 1)
+    return torch.cat([first.relu(), second], 1)
+
+
 HABITS: dict[str, Callable[[], nn.Module]] = {
     middle.__name__.replace("_", " "): partial(build_with_seed, partial(Habit, middle))
     for middle in (
@@ -182,5 +230,14 @@ HABITS: dict[str, Callable[[], nn.Module]] = {
         softmax_without_an_axis,
         windows_over_channels,
         branch_that_is_a_number,
+        dropout_that_asks_for_the_mode,
+        sliding_windows,
+        size_of_the_output_given,
+        size_of_the_output_by_name,
+        norm_without_a_mean,
+        pixels_in_a_row,
+        double_precision_written_into_single,
+        gates_from_half_of_the_channels,
+        parts_of_a_number_of_channels,
     )
 }

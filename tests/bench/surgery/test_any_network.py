@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from bench.channels.written_form import write_out
 from bench.contract import Budget
 from bench.errors import ConfigError
 from bench.memory.profile import peak_memory
@@ -50,12 +51,28 @@ def test_a_pruned_public_network_computes_what_the_masked_one_does(name: str) ->
         assert_equal_to_masks(PUBLIC[name](), input_shape(name), seed)
 
 
+MIXES_CHANNELS = ("softmax", "windows", "norm")  # no mask equals a removal
+
+
 @pytest.mark.parametrize(
-    "habit", [habit for habit in HABITS if not habit.startswith(("softmax", "windows"))]
+    "habit", [habit for habit in HABITS if not habit.startswith(MIXES_CHANNELS)]
 )
 def test_what_people_write_computes_pruned_what_it_does_masked(habit: str) -> None:
     for seed in range(3):
         assert_equal_to_masks(HABITS[habit](), SMALL, seed)
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_what_people_write_computes_with_slices_what_surgery_leaves(habit: str) -> None:
+    network = write_out(HABITS[habit](), SMALL).eval()
+    layout = network_layout(network, SMALL)
+    sliced = SlicedNetwork(network, layout)
+    for seed in range(3):
+        kept = draw_kept(layout, seed)
+        smaller = remove_channels(network, kept, SMALL, layout)
+        inputs = random_inputs(SMALL)
+        with torch.no_grad():
+            torch.testing.assert_close(sliced(kept, *inputs), smaller(*inputs))
 
 
 def depthwise() -> nn.Module:

@@ -17,6 +17,7 @@ from bench.tiling.network import TiledNetwork, measure_tile_error
 from bench.tiling.plan import Executor, TilePlan, choose_overlap, make_plan, plan_tiles
 from bench.tiling.receptive_field import receptive_field
 from tasks.models.edsr import EDSR
+from tasks.models.nafnet import ChannelAttention
 from tasks.models.res_unet import ResUNet
 from tasks.models.unet import UNet
 from tests.networks.generated import generate_network
@@ -65,6 +66,50 @@ def test_exact_tiles_give_what_the_whole_image_gives(make: Callable[[], nn.Modul
     image = torch.rand(shape, dtype=torch.float64)
     assert plan.is_exact and plan.count > 3
     assert measure_tile_error(TiledNetwork(network, plan), image).largest < TOLERANCE
+
+
+def pooled_and_enlarged() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(4), nn.Upsample(scale_factor=4), nn.ReLU()
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "planned", "tile"),
+    [
+        (lambda: UNet(width=4, levels=2), (1, 3, 64, 64), (64, 64)),
+        (lambda: UNet(width=4, levels=2), (1, 3, 64, 96), (64, 48)),
+        (pooled_and_enlarged, (1, 3, 62, 60), (62, 24)),
+    ],
+)
+def test_a_plan_that_covers_an_axis_is_exact_on_larger_images(make, planned, tile) -> None:
+    network = make().eval().double()
+    plan = plan_tiles(network, planned, tile)
+    image = torch.rand(1, 3, 160, 136, dtype=torch.float64)
+    assert plan.is_exact_for(image.shape)
+    assert measure_tile_error(TiledNetwork(network, plan), image).largest < TOLERANCE
+
+
+def test_what_fits_whole_is_exact_in_tiles_of_a_larger_image() -> None:
+    network = UNet(width=4, levels=2).eval().double()
+    plan = largest_tile(network, Budget(10**9, (1, 3, 64, 64)))
+    image = torch.rand(1, 3, 128, 96, dtype=torch.float64)
+    assert plan.count == 1
+    assert measure_tile_error(TiledNetwork(network, plan), image).largest < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (ChannelAttention(3), "1x3x32x32 as one tile, the image is 1x3x64x64, .*pooling over"),
+        (UNet(width=2, levels=3), "tiles of 32 pixels .* need tiles of at least 48"),
+    ],
+)
+def test_a_larger_image_without_tiles_is_refused(network: nn.Module, message: str) -> None:
+    plan = largest_tile(network.eval(), Budget(10**9, (1, 3, 32, 32)))
+    assert plan.is_exact
+    with pytest.raises(ConfigError, match=message):
+        TiledNetwork(network, plan)(torch.rand(1, 3, 64, 64))
 
 
 def as_image_network(seed: int) -> Program:
