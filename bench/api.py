@@ -138,10 +138,12 @@ def prune(
             budget.input_shape if isinstance(budget, Budget) else measured_at or task.measured_at
         )
         model = write_out_for_task(model, shape, task, str(data), crops[0])
+        budget = _make_budget(model, budget, shape, convention, full_recipe.channel_multiple)
+        full_recipe = replace(full_recipe, channel_multiple=budget.channel_multiple)
         experiment = _Experiment(
             model=model,
             method=method,
-            budget=_make_budget(model, budget, shape, convention, full_recipe.channel_multiple),
+            budget=budget,
             task=task,
             data=str(data),
             recipe=full_recipe,
@@ -226,7 +228,17 @@ def _make_budget(
     channel_multiple: int,
 ) -> Budget:
     if isinstance(budget, Budget):
-        return budget
+        multiples = {budget.channel_multiple, channel_multiple} - {1}
+        if len(multiples) > 1:
+            raise ConfigError(
+                f"the budget has channel_multiple = {budget.channel_multiple}, the recipe "
+                f"{channel_multiple}; give one of them"
+            )
+        return replace(budget, channel_multiple=max(multiples, default=1))
+    if isinstance(budget, bool) or not isinstance(budget, int | float):
+        raise ConfigError(
+            f"a budget of {budget!r}; give a share of the peak (float), bytes (int) or a Budget"
+        )
     peak_bytes = peak_memory(model, shape, convention)
     if isinstance(budget, float) and not 0 < budget <= 1:
         raise ConfigError(f"ratio {budget} is outside (0, 1]; give bytes as a whole number (int)")

@@ -6,6 +6,7 @@ The program itself computes in bytes, integers and seconds. 1 MiB is 2**20 bytes
 import re
 from collections.abc import Sequence
 from math import prod
+from numbers import Integral
 from typing import Any
 
 from bench.errors import ConfigError
@@ -85,8 +86,24 @@ def parse_shapes(text: str) -> tuple[tuple[int, int, int, int], ...]:
 
 
 def as_shapes(shape: Any) -> tuple[tuple[int, int, int, int], ...]:
-    """Return one shape (N, C, H, W), or a sequence of several, as a tuple of shapes."""
-    return (tuple(shape),) if isinstance(shape[0], int) else tuple(map(tuple, shape))
+    """Return one shape (N, C, H, W), or a sequence of several, as a tuple of shapes.
+
+    Raises:
+        ConfigError: they are not four positive whole numbers each.
+    """
+    is_several = isinstance(shape, list | tuple) and shape and isinstance(shape[0], list | tuple)
+    shapes = shape if is_several else (shape,)
+    for sizes in shapes:
+        if (
+            not isinstance(sizes, list | tuple)
+            or len(sizes) != 4
+            or not all(isinstance(size, Integral) and int(size) > 0 for size in sizes)
+        ):
+            raise ConfigError(
+                f"shape {sizes!r} is not (N, C, H, W), four positive whole numbers; "
+                "write for example (1, 3, 256, 256)"
+            )
+    return tuple((int(n), int(c), int(h), int(w)) for n, c, h, w in shapes)
 
 
 def parse_duration(text: str) -> float:

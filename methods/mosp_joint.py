@@ -167,11 +167,12 @@ class StrideProgram:
                 for score in row[: max(1, self.widths[unit] // parts)]
             ]
             units = np.array([index for index, _ in columns], dtype=int)
-            frees = self.bytes_each[np.ix_(rows, units)] / need[rows, None]
-            if (frees.sum(1) >= 1).all():
+            freed = self.bytes_each[np.ix_(rows, units)]
+            if (freed.sum(1) >= need[rows]).all():  # in integers: a budget may be met exactly
                 break
         else:
             raise Infeasible("a cut of all units frees too little", self.least_bytes)
+        frees = freed / need[rows, None]
         cost = np.array([cost for _, cost in columns])
         cost = np.maximum(cost / (cost.mean() or 1.0), LEAST_COST)
         goes = solve_cover(cost, frees, np.ones_like(units), GAP)

@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import nn
 
 from bench.contract import NO_TRAINER, Budget, Method, Pruned, TraceStep, Trainer
-from bench.errors import ConfigError
+from bench.errors import ConfigError, Infeasible
 from bench.plugins.registry import method
 from bench.surgery.analysis import analyse_network
 from bench.surgery.channel_scores import Importance, score_channels
@@ -51,7 +51,8 @@ class OneSkip(Method):
         """Narrow the skip, and the rest of the network as far as the budget requires.
 
         Raises:
-            Infeasible: the least widths do not fit.
+            Infeasible: the least widths do not fit; or the skip is not as wide as a multiple of
+                the channels asked for.
         """
         skips = long_skips(model, budget.input_shape)[self.skip - 1 : self.skip]
         network = insert_compactors(model, skips, budget.input_shape) if skips else model
@@ -59,6 +60,9 @@ class OneSkip(Method):
         min_width = trainer.recipe.min_width
         limits: dict[str, int] = {}  # widths of the compactors
         for name in map(compactor_name, skips):
+            if name not in analysis.widths:
+                multiple = budget.channel_multiple
+                raise Infeasible(f"the width of '{name}' is no multiple of {multiple}", None)
             limits[name] = max(1, round(self.keep * analysis.widths[name]))
 
         def widths(index: int) -> dict[str, int]:

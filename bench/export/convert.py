@@ -19,6 +19,7 @@ from bench.errors import PluginError
 from bench.export import saved
 from bench.export.onnx_file import write_onnx
 from bench.export.selection import SelectedNetwork
+from bench.graph.meta_run import limit_shapes
 from bench.memory.measured import measured_peak_bytes
 from bench.memory.profile import peak_memory
 from bench.torch_state import eval_mode
@@ -105,8 +106,8 @@ def _compare(network: SelectedNetwork, reloaded: nn.Module, tolerance: float) ->
     """
     generator = torch.Generator().manual_seed(0)
     probes = [
-        torch.rand(1, channels, PROBE_PIXELS, PROBE_PIXELS, generator=generator)
-        for _, channels, _, _ in as_shapes(network.shape)
+        torch.rand(shape, generator=generator)
+        for shape in limit_shapes(network.model, as_shapes(network.shape), PROBE_PIXELS)
     ]
     expected, actual = (_run(model, probes) for model in (network.model, reloaded))
     difference = float((expected - actual).abs().max() / expected.abs().max().clamp_min(1e-12))

@@ -25,6 +25,7 @@ from bench.export import bundle
 from bench.export.graph_spec import describe_network
 from bench.files.schema import check_fields
 from bench.files.tensors import extract_weights, tensors_from_bytes, tensors_to_bytes
+from bench.graph.meta_run import accepts
 from bench.plugins.backbones import build_task_backbone
 from bench.plugins.network_file import is_user_network
 from bench.plugins.options import configure
@@ -34,7 +35,8 @@ from bench.surgery.remove import remove_channels
 
 SPEC, WEIGHTS = bundle.SPEC, bundle.WEIGHTS
 BACKBONE_KEYS = {"task", "task_options", "backbone", "backbone_options", "kept", "inserted"}
-TRACED_PIXELS = 64  # height and width of the input at which surgery traces the network
+# Height and width of inputs at which surgery traces a network; it may want a multiple of 3, 5 or 7.
+TRACED_PIXELS = (64, 120, 112)
 
 
 class Spec(TypedDict, total=False):
@@ -119,7 +121,7 @@ def check_savable(name: str, model: nn.Module) -> None:
 
 
 def rebuild(
-    model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], channels: int
+    model: nn.Module, unpruned: nn.Module, kept: Kept, inserted: Sequence[str], shape: Shape
 ) -> nn.Module:
     """Return the network that `kept` and `inserted` make of another, with the weights of `model`.
 
@@ -129,12 +131,12 @@ def rebuild(
             (`bench.channels.written_form`); it stays as it is.
         kept: unit -> kept channels.
         inserted: values that have a compactor.
-        channels: of the input.
+        shape: an (N, C, H, W) that the network accepts.
 
     Raises:
         PluginError: surgery refuses, or its names or shapes are not those of `model`.
     """
-    return _rebuild(model, lambda: _apply_surgery(deepcopy(unpruned), kept, inserted, channels))
+    return _rebuild(model, lambda: _apply_surgery(deepcopy(unpruned), kept, inserted, shape))
 
 
 def _rebuild(model: nn.Module, build: Callable[[], nn.Module]) -> nn.Module:
@@ -186,26 +188,28 @@ def build_skeleton(spec: Mapping[str, Any]) -> nn.Module:
     task: Task = configure(TASKS.get(spec["task"]), spec["task_options"], f"task {spec['task']}")
     with torch.inference_mode(False):
         model = build_task_backbone(task, spec["backbone"], spec["backbone_options"])
-        if spec["kept"] or spec["inserted"]:
-            model = write_out(model, _traced_shape(task.measured_at[1]))
-    return _apply_surgery(model, spec["kept"], spec["inserted"], task.measured_at[1])
+        if not spec["kept"] and not spec["inserted"]:
+            return model
+        shape = _choose_shape(model, task.measured_at[1])
+        return _apply_surgery(write_out(model, shape), spec["kept"], spec["inserted"], shape)
 
 
 def _apply_surgery(
-    model: nn.Module, kept: Kept, inserted: Sequence[str], channels: int
+    model: nn.Module, kept: Kept, inserted: Sequence[str], shape: Shape
 ) -> nn.Module:
     """Insert compactors, then remove all channels that are not kept."""
     if not kept and not inserted:
         return model
-    shape = _traced_shape(channels)
     with torch.inference_mode(False):  # surgery follows gradients
         if inserted:
             model = insert_compactors(model, inserted, shape)
         return remove_channels(model, kept, shape) if kept else model
 
 
-def _traced_shape(channels: int) -> Shape:
-    return 1, channels, TRACED_PIXELS, TRACED_PIXELS
+def _choose_shape(model: nn.Module, channels: int) -> Shape:
+    """Return the first shape of TRACED_PIXELS that a network accepts, or else the first."""
+    shapes: list[Shape] = [(1, channels, pixels, pixels) for pixels in TRACED_PIXELS]
+    return next((shape for shape in shapes if accepts(model, (shape,))), shapes[0])
 
 
 def _find_difference(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:

@@ -7,6 +7,7 @@ from torch import nn
 
 from bench.contract import Budget, Shape
 from bench.fit.ways import WHOLE, Way, cast, find_front
+from bench.graph.meta_run import limit_shapes
 from bench.lean.pipeline import make_lean
 from bench.memory.measured import image_seconds
 from bench.memory.profile import count_macs
@@ -70,10 +71,10 @@ def time_ways(
 
 
 def _estimate(networks: Mapping[float, nn.Module], ways: Sequence[Way], shape: Shape) -> list[Way]:
-    sample = (*shape[:2], min(shape[2], SAMPLE_PIXELS), min(shape[3], SAMPLE_PIXELS))
     seconds_of_mac = {}
     for ratio, precision in {(way.ratio, way.precision) for way in ways}:
         network = cast(networks[ratio], precision)
+        (sample,) = limit_shapes(network, (shape,), SAMPLE_PIXELS)
         seconds = image_seconds(InPrecision(network), sample, "cpu", PASSES)
         seconds_of_mac[ratio, precision] = seconds / max(1, count_macs(network, sample))
     return [

@@ -17,12 +17,13 @@ from torch import nn
 
 from bench.api import Result
 from bench.contract import Budget, Convention, Method, Shape, Task
-from bench.errors import Infeasible
+from bench.errors import ConfigError, Infeasible
 from bench.fit.quality import Judge
 from bench.fit.running import make_runner, time_ways
 from bench.fit.training import Training
 from bench.fit.ways import Way, cast, describe, explain_misfit, find_front, list_networks, list_ways
-from bench.tiling.plan import Executor, single_shape
+from bench.study.study_file import parse_recipe
+from bench.tiling.plan import Executor, check_halo, single_shape
 from bench.training.trainer import OnStep
 from bench.units import format_mib, parse_size
 
@@ -102,7 +103,11 @@ def fit(
         PluginError: the method broke the contract, or training diverged.
     """
     size_bytes = parse_size(memory) if isinstance(memory, str) else memory
-    budget = Budget(size_bytes, single_shape(shape), convention)
+    if not isinstance(size_bytes, int):
+        raise ConfigError(f'memory = {memory!r}; give bytes (int), or text such as "200MiB"')
+    check_halo(halo)
+    multiple = parse_recipe(recipe or {}).get("channel_multiple", 1)
+    budget = Budget(size_bytes, single_shape(shape), convention, multiple)
     training = judge = None
     if data is not None:
         training = Training(method, options, data, task, recipe, seed, device, progress)

@@ -6,7 +6,7 @@ peaks and MACs are exact; a method that spreads the same peak otherwise has othe
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -151,13 +151,13 @@ def list_networks(
         further = [each for each in RATIOS if min(abs(each - own) for own in as_whole) > NEAR]
         for ratio in sorted({*further, *as_whole}, reverse=True):
             if ratio < 1:
-                share = Budget(int(ratio * whole_bytes), shape, budget.convention)
+                share = replace(budget, peak_bytes=int(ratio * whole_bytes))
                 networks[ratio] = prune_uniformly(written, share, crops)
     except ConfigError as error:
         return networks, str(error)
     except Infeasible as error:
         if error.least_bytes:  # the narrowest network
-            least = Budget(error.least_bytes, shape, budget.convention)
+            least = replace(budget, peak_bytes=error.least_bytes)
             networks[error.least_bytes / whole_bytes] = prune_uniformly(written, least, crops)
         return networks, str(error)
     return networks, ""

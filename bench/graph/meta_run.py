@@ -1,6 +1,8 @@
 """Run a network on meta tensors, which have shapes and no data."""
 
+from contextlib import redirect_stderr
 from copy import deepcopy
+from io import StringIO
 from typing import Any
 
 import torch
@@ -36,6 +38,27 @@ def meta_inputs(
         torch.empty(shape, device="meta", dtype=dtype, memory_format=memory_format)
         for shape in shapes
     ]
+
+
+def limit_shapes(model: nn.Module, shapes: tuple[Shape, ...], pixels: int) -> tuple[Shape, ...]:
+    """Return the shapes of one image with at most so many pixels in height and width.
+
+    A network that does not accept these gets the shapes as they are.
+    """
+    small = tuple((1, channels, min(h, pixels), min(w, pixels)) for _, channels, h, w in shapes)
+    return small if accepts(model, small) else shapes
+
+
+@torch.no_grad()
+def accepts(model: nn.Module, shapes: tuple[Shape, ...]) -> bool:
+    """Return whether a network runs on inputs of these shapes, by a run on meta tensors."""
+    shadow = copy_to_meta(model)
+    try:
+        with redirect_stderr(StringIO()), torch.device("meta"):  # torch.fx prints where it fails
+            shadow(*meta_inputs(shadow, shapes))
+    except Exception:  # a network may raise anything
+        return False
+    return True
 
 
 @torch.no_grad()

@@ -78,7 +78,11 @@ def functionalize(analysis: AliasAnalysis) -> bool:
             continue
         target = node.all_input_nodes[0]
         is_kept = _is_old_value_read(analysis, node, target)
-        if is_kept or _changes_type(analysis, node) or not _make_out_of_place(analysis.traced, node):
+        if (
+            is_kept
+            or _changes_type(analysis, node)
+            or not _make_out_of_place(analysis.traced, node)
+        ):
             is_functional = False
             continue
         for user in [user for user in target.users if analysis.order[user] > analysis.order[node]]:

@@ -7,9 +7,12 @@ the caller until the end. Weights, buffers and other tensors that the network ha
 not count; what is computed from them does.
 
 No operator is known here by name, so networks that cannot be traced are measured too. What a kernel
-allocates and frees for itself is not seen: `bench.memory.measured` sees it.
+allocates and frees for itself is not seen: `bench.memory.measured` sees it. Of PyTorch's attention
+that would be nearly everything, so `nn.MultiheadAttention` is measured written out, which may need
+more than its kernel does.
 """
 
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 from weakref import WeakSet, finalize
@@ -21,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.contract import Inputs
 from bench.errors import ConfigError
+from bench.graph.plain_layers import with_plain_layers
 from bench.graph.source_location import first_line
 from bench.units import as_shapes, format_shape
 
@@ -44,6 +48,13 @@ def as_run_levels(model: nn.Module, shape: Inputs) -> list[int]:
         ConfigError: the network cannot be copied, does not accept the shape, or needs the values of
             its input to go on.
     """
+    if any(type(layer) is nn.MultiheadAttention for layer in model.modules()):
+        with suppress(ConfigError):  # of a form that is not known
+            return _run_on_fake_tensors(with_plain_layers(model), shape)
+    return _run_on_fake_tensors(model, shape)
+
+
+def _run_on_fake_tensors(model: nn.Module, shape: Inputs) -> list[int]:
     # Imported late: takes a second.
     from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 

@@ -88,13 +88,19 @@ def describe_protocol(device: str = "cpu") -> str:
 
 @contextmanager
 def _warm_up(model: nn.Module, shape: Inputs, device: str) -> Iterator[None]:
-    """Move the network to the device and run it once on small inputs, before the body runs."""
+    """Move the network to the device and run it once, before the body runs.
+
+    Inputs are small, unless the network does not accept small ones.
+    """
     to_channels_last(model, device)
     small_shapes = [
         (1, channels, WARM_UP_PIXELS, WARM_UP_PIXELS) for _, channels, _, _ in as_shapes(shape)
     ]
     with eval_mode(model), torch.inference_mode():
-        model(*_random_inputs(small_shapes, device, _dtype(model)))
+        try:
+            model(*_random_inputs(small_shapes, device, _dtype(model)))
+        except Exception:  # a network may raise anything
+            model(*_random_inputs(as_shapes(shape), device, _dtype(model)))
         yield
 
 

@@ -25,7 +25,7 @@ from bench.runner.method_call import stored_tensors
 from bench.runner.referee import check_multiples, check_output, check_plain, example_inputs, referee
 from bench.runtimes.registry import PLANNERS, describe_protocol_of
 from bench.torch_state import eval_mode, to_channels_last
-from bench.units import format_shape
+from bench.units import as_shapes, format_shape
 
 REBUILT = "rebuilt from its kept channels, compactors and weights"
 TOLERANCE = 1e-4  # relative to the largest output value: other kernels sum in another order
@@ -59,7 +59,8 @@ def rebuild_plain(pruned: Pruned, unpruned: nn.Module, probes: Sequence[Tensor])
             back, or its output.
     """
     given = pruned.model
-    rebuilt = saved.rebuild(given, unpruned, pruned.kept, pruned.inserted, probes[0].shape[1])
+    shape = as_shapes(probes[0].shape)[0]
+    rebuilt = saved.rebuild(given, unpruned, pruned.kept, pruned.inserted, shape)
     trainable = {name: weight.requires_grad for name, weight in given.named_parameters()}
     for name, weight in rebuilt.named_parameters():
         weight.requires_grad_(trainable.get(name, True))

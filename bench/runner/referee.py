@@ -18,6 +18,7 @@ from bench.contract import Budget, Inputs, Pruned, Task
 from bench.errors import ConfigError, PluginError
 from bench.graph.ir import Graph
 from bench.graph.lowering import trace
+from bench.graph.meta_run import copy_to_meta, meta_inputs
 from bench.graph.source_location import first_line
 from bench.graph.tracing import trace_module
 from bench.graph.tracing_at_shape import TOLERANCES
@@ -27,7 +28,6 @@ from bench.torch_state import eval_mode
 from bench.training.evaluation import photograph_shapes
 from bench.units import as_shapes, format_mib, format_shape
 
-PROBE_PIXELS = 64
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -246,10 +246,6 @@ def _find_altered_layer(model: nn.Module) -> str:
 
 
 def _output_shape(model: nn.Module, budget: Budget) -> tuple[int, ...]:
-    weight = next(model.parameters())
-    probes = [
-        weight.new_zeros(1, channels, PROBE_PIXELS, PROBE_PIXELS)
-        for _, channels, _, _ in as_shapes(budget.input_shape)
-    ]
-    with eval_mode(model), torch.inference_mode():
-        return tuple(model(*probes).shape)
+    shadow = copy_to_meta(model)
+    with torch.no_grad(), torch.device("meta"):
+        return tuple(shadow(*meta_inputs(shadow, as_shapes(budget.input_shape))).shape)

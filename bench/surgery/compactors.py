@@ -19,6 +19,7 @@ additions run while it is stored, as for the skip around all blocks of EDSR, or 
 works at a lower resolution meanwhile.
 """
 
+import re
 from collections.abc import Sequence
 from copy import deepcopy
 from math import prod
@@ -70,6 +71,8 @@ def insert_compactors(model: nn.Module, values: Sequence[str], input_shape: Inpu
         width = graph.values[value].shape[1]
         like = next(compacted.parameters())
         name = compactor_name(value)
+        while name in dict(compacted.named_modules()):  # of values "e.1" and "e_1"
+            name += "_"
         insert_layer(compacted, value, name, _identity_convolution(width, like), concats or sums)
         if sums:
             expander = name.replace("compactors", "expanders", 1)
@@ -80,7 +83,7 @@ def insert_compactors(model: nn.Module, values: Sequence[str], input_shape: Inpu
 
 def compactor_name(value: str) -> str:
     """Return the module path of the compactor on a skip, "compactors.encoder_0_act2"."""
-    return "compactors." + value.replace(".", "_").replace("#", "_")
+    return "compactors." + re.sub(r"\W", "_", value.removesuffix("()"))
 
 
 def _find_concats(graph: Graph, value: str) -> list[str]:

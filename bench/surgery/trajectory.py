@@ -149,7 +149,7 @@ class TrajectoryMethod(SweepMethod):
 
     def outer_bytes(self, peak_bytes: int) -> int:
         """Return the outer stride in bytes; `peak_bytes` is that of the unpruned network."""
-        return int(parse_share(self.name, "outer_stride", self.outer_stride) * peak_bytes)
+        return max(1, int(parse_share(self.name, "outer_stride", self.outer_stride) * peak_bytes))
 
     def sweep(
         self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER

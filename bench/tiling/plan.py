@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from operator import ge
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from torch import nn
 
@@ -101,13 +101,13 @@ class TilePlan:
         axes = (self.field.rows, self.field.columns)
         tile = map(_align_tile, axes, shape[2:], self.tile, self.overlap)
         rows, columns = map(lay_out, axes, shape[2:], tile, self.overlap)
-        if self.tile == self.shape[2:] and self.overlap == (0, 0) and self.field.over_image:
-            if len(rows) * len(columns) > 1:
-                raise ConfigError(
-                    f"the plan is for {format_shape(self.shape)} as one tile, the image is "
-                    f"{format_shape(shape)}, and no tiles are exact: {self.field.over_image[0]}; "
-                    "plan for the larger image, with a halo"
-                )
+        is_without_tiles = self.tile == self.shape[2:] and self.overlap == (0, 0)
+        if is_without_tiles and self.field.over_image and len(rows) * len(columns) > 1:
+            raise ConfigError(
+                f"the plan is for {format_shape(self.shape)} as one tile, the image is "
+                f"{format_shape(shape)}, and no tiles are exact: {self.field.over_image[0]}; "
+                "plan for the larger image, with a halo"
+            )
         return rows, columns
 
 
@@ -182,8 +182,7 @@ def choose_overlap(field: ReceptiveField, halo: int | None) -> tuple[int, int]:
             + (f" (and {len(field.over_image) - 1} more)" if len(field.over_image) > 1 else "")
             + "; give a halo to accept an error, or prune the network instead"
         )
-    if halo is not None and halo < 0:
-        raise ConfigError(f"a halo of {halo} pixels was asked for; give 0 or more")
+    check_halo(halo)
     rows, columns = (
         axis.exact_overlap
         if halo is None
@@ -191,6 +190,12 @@ def choose_overlap(field: ReceptiveField, halo: int | None) -> tuple[int, int]:
         for axis in axes
     )
     return rows, columns
+
+
+def check_halo(halo: int | None) -> None:
+    """Raise ConfigError for a halo that cannot be: below 0, or no whole number."""
+    if halo is not None and (not isinstance(halo, int) or halo < 0):
+        raise ConfigError(f"a halo of {halo} pixels was asked for; give 0 or more, a whole number")
 
 
 def plan_tiles(
@@ -219,6 +224,8 @@ def plan_tiles(
     Raises:
         ConfigError: the network cannot be run in such tiles.
     """
+    if len(tile) != 2 or not all(isinstance(size, int) and size > 0 for size in tile):
+        raise ConfigError(f"tile {tile} is not (height, width), two positive whole numbers")
     field = receptive_field(model, shape)
     overlap = choose_overlap(field, halo)
     for axis, name, size, length, shared in zip(
@@ -284,7 +291,14 @@ def make_plan(
 def list_levels(
     model: nn.Module, shape: Shape, convention: Convention, executor: Executor
 ) -> list[int]:
-    """Return the bytes that are alive at each step of a run of the network."""
+    """Return the bytes that are alive at each step of a run of the network.
+
+    Raises ConfigError if there is no such executor.
+    """
+    if executor not in get_args(Executor):
+        raise ConfigError(
+            f"executor '{executor}' is not known; give one of {', '.join(get_args(Executor))}"
+        )
     if executor == "pytorch":
         return as_run_levels(model, shape)
     return [step.bytes for step in timeline(model, shape, convention)]

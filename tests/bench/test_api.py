@@ -3,7 +3,7 @@
 import doctest
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from bench.export import saved
 from bench.runner.executors.serial import SerialExecutor
 from bench.runner.run import run_study
 from bench.surgery.remove import remove_channels
+from tasks.denoising import Denoising
 from tests.fakes import FakeTask, Tiny, tiny_peak_bytes
 from tests.networks.shaped import Transposed
 
@@ -154,6 +155,12 @@ def test_a_method_that_breaks_its_promise_is_named(network: nn.Module) -> None:
     ("arguments", "message"),
     [
         ({"budget": 1.5}, r"ratio 1\.5 is outside \(0, 1\]; give bytes as a whole number"),
+        ({"budget": "0.5"}, r"a budget of '0\.5'; give a share of the peak \(float\), bytes"),
+        (
+            {"budget": Budget(10**4, SHAPE, channel_multiple=2), "recipe": {"channel_multiple": 4}},
+            "the budget has channel_multiple = 2, the recipe 4; give one of them",
+        ),
+        ({"measured_at": (3, 32, 32)}, r"shape \(3, 32, 32\) is not \(N, C, H, W\), four positive"),
         ({"budget": 10**9}, r"a budget of 1000000000 bytes is outside \(0, 45056\]"),
         ({"method": "narow"}, "did you mean 'narrow'"),
         (
@@ -207,12 +214,30 @@ def test_a_network_with_attention_is_pruned_saved_and_loaded(method: str, tmp_pa
         assert network(photo).shape == photo.shape
 
 
+class Thirds(nn.Sequential):
+    """A network that works on a third of the resolution."""
+
+    def __init__(self) -> None:
+        first, last = nn.Conv2d(27, 32, 3, padding=1), nn.Conv2d(32, 27, 3, padding=1)
+        super().__init__(nn.PixelUnshuffle(3), first, nn.ReLU(), last, nn.PixelShuffle(3))
+
+
+def test_a_network_that_accepts_no_image_of_64_pixels_is_pruned() -> None:
+    task, recipe = Denoising(pad_to_multiple=3), {"patch": 48, "batch": 2, "finetune_steps": 1}
+    shape = (1, 3, 96, 96)
+    result = prune(Thirds(), "uniform", 0.5, task=task, measured_at=shape, recipe=recipe)
+    assert result.peak_bytes <= 0.5 * result.unpruned_peak_bytes
+
+
 def test_a_recipe_may_ask_for_multiples_of_channels(network: nn.Module) -> None:
+    share = 0.8
+    budget = Budget(int(share * tiny_peak_bytes(8, SHAPE)), SHAPE)
     kept = [
-        prune_on_fake_task(network, "uniform", 0.8, recipe={"channel_multiple": multiple}).kept
+        prune_on_fake_task(network, "uniform", given, recipe={"channel_multiple": multiple}).kept
         for multiple in (1, 4)
+        for given in (share, budget, replace(budget, channel_multiple=multiple))
     ]
-    assert [len(each["first"]) for each in kept] == [5, 4]
+    assert [len(each["first"]) for each in kept] == [5, 5, 5, 4, 4, 4]
 
 
 def test_a_method_that_passes_over_the_blocks_is_told_how_to_number_them(

@@ -1,6 +1,10 @@
 """Conversion of bytes, shapes and durations to text and back."""
 
+from typing import Any
+
+import numpy as np
 import pytest
+import torch
 
 from bench.errors import ConfigError
 from bench.units import (
@@ -100,3 +104,16 @@ def test_a_size_of_memory_is_read(text: str, size_bytes: int) -> None:
 def test_a_size_of_memory_without_a_unit_or_not_above_zero_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a size above 0; write for example 200MiB"):
         parse_size(text)
+
+
+def test_one_shape_or_several_become_a_tuple_of_shapes() -> None:
+    assert as_shapes([1, 3, np.int64(8), 9]) == ((1, 3, 8, 9),)
+    assert as_shapes(((1, 3, 8, 9), torch.Size((1, 1, 8, 9)))) == ((1, 3, 8, 9), (1, 1, 8, 9))
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 64, 64), "1x3x64x64", (1, 3, -4, 64), (1, 3, 64.0, 64), (), 64, [(1, 3, 8, 8), 3]]
+)
+def test_what_is_no_shape_is_refused_with_an_example(shape: Any) -> None:
+    with pytest.raises(ConfigError, match=r"is not \(N, C, H, W\), .* write for example \(1, 3"):
+        as_shapes(shape)

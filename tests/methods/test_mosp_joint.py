@@ -6,17 +6,25 @@ from itertools import product
 
 import numpy as np
 import pytest
+from torch import nn
 
-from bench.contract import Budget
+from bench.contract import Budget, NoTrainer
 from bench.errors import Infeasible, PluginError
 from bench.memory.peak_model import PeakModel
 from bench.memory.profile import peak_memory
+from bench.surgery.analysis import analyse_network
 from bench.surgery.trajectory import Trajectory
 from bench.training.trainer import TaskTrainer
 from methods.mosp_joint import MOSPJoint, StrideProgram
 from tests.fakes import FakeTask
 from tests.methods.mosp.test_mosp import RECIPE
 from tests.networks.small import SHAPE, unet
+
+
+class NoTraining(NoTrainer):
+    def fit(self, *_, **__) -> int:
+        return 0
+
 
 WIDTHS = {"a": 4, "b": 3, "c": 2}
 
@@ -43,6 +51,17 @@ def make_program(seed: int) -> tuple[StrideProgram, dict[str, np.ndarray]]:
         for unit, width in WIDTHS.items()
     }
     return StrideProgram(Start(), scores), scores  # type: ignore[arg-type]
+
+
+def test_the_least_peak_can_be_asked_for() -> None:
+    first = nn.Conv2d(3, 5, 3, padding=1)
+    middle, last = nn.Conv2d(5, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+    network = nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), last).eval()
+    shape = (1, 3, 48, 48)
+    least = analyse_network(network, Budget(10**9, shape)).peak_model.least_bytes()
+    method = MOSPJoint(importance="l2", outer_stride="1")
+    pruned = method.prune(network, Budget(least, shape), NoTraining())
+    assert peak_memory(pruned.model, shape) == least
 
 
 @pytest.mark.parametrize("target_bytes", [1, 4, 8, 12])

@@ -1,10 +1,12 @@
 """One skip narrowed alone: only its channels are removed, and the output is that of a mask."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from bench.contract import Budget
-from bench.errors import ConfigError
+from bench.errors import ConfigError, Infeasible
 from bench.memory.profile import peak_memory
 from bench.surgery.analysis import analyse_network
 from bench.surgery.channel_scores import score_channels
@@ -13,7 +15,7 @@ from bench.surgery.importance import select_most_important
 from bench.surgery.masks import mask_channels
 from methods.one_skip import OneSkip
 from tests.methods.test_every_method import network, trainer
-from tests.networks.small import SHAPE
+from tests.networks.small import SHAPE, unet
 
 
 def make_budget(ratio: float = 1.0) -> Budget:
@@ -65,3 +67,9 @@ def test_a_smaller_budget_narrows_the_rest() -> None:
 def test_options_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="skip counts from 1, and keep is a share"):
         OneSkip(**options)
+
+
+def test_a_skip_that_is_no_multiple_of_the_channels_asked_for_is_named() -> None:
+    budget = replace(make_budget(), channel_multiple=16)
+    with pytest.raises(Infeasible, match=r"multiple of 16"):
+        OneSkip(skip=1).prune(unet(24), budget, trainer())

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from bench.contract import Budget
 from bench.fit.running import make_runner, time_ways
@@ -33,6 +34,14 @@ def test_every_way_restores_what_the_network_restores(tiny, budget: Budget, exec
                 restored = InPrecision(make_runner(tiny, way, SHAPE, executor))(image)
                 tolerance = 1e-5 if way.precision == "float32" else 2e-2
                 assert torch.allclose(restored, whole, atol=tolerance), way
+
+
+def test_seconds_are_estimated_of_a_network_that_accepts_no_small_image() -> None:
+    first, last = nn.Conv2d(27, 16, 3, padding=1), nn.Conv2d(16, 27, 3, padding=1)
+    thirds = nn.Sequential(nn.PixelUnshuffle(3), first, last, nn.PixelShuffle(3)).eval()
+    budget = Budget(10**9, (1, 3, 192, 192))
+    ways = list_ways({1.0: thirds}, budget, 2, "lean")
+    assert all(way.seconds for way in time_ways({1.0: thirds}, ways, budget, "lean", None))
 
 
 def test_without_a_limit_seconds_are_estimated_by_the_macs(tiny, budget: Budget) -> None:

@@ -10,6 +10,7 @@ import bench.fit.search
 from bench.errors import ConfigError, Infeasible
 from bench.fit.saving import describe_run, save
 from bench.fit.search import Fit, fit
+from bench.fit.ways import list_networks
 from tests.fakes import FakeTask, Tiny, tiny_peak_bytes
 
 SHAPE = (1, 3, 32, 32)
@@ -31,6 +32,26 @@ def test_the_example_of_the_module_runs() -> None:
 def test_a_limit_of_seconds_that_no_way_reaches_says_what_the_fastest_takes() -> None:
     with pytest.raises(Infeasible, match=r"nothing fits 0\.0 MiB in 1e-09 s: the fastest takes"):
         fit(Tiny(8), HALF, shape=SHAPE, seconds=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"memory": 0.5}, "memory = 0.5; give bytes"),
+        ({"shape": (3, 32, 32)}, r"shape \(3, 32, 32\) is not \(N, C, H, W\)"),
+        ({"halo": 2.5}, r"a halo of 2\.5 pixels was asked for; give 0 or more, a whole number"),
+        ({"executor": "onnx"}, "executor 'onnx' is not known; give one of lean, pytorch"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_named(arguments, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fit(Tiny(8), **({"memory": HALF, "shape": SHAPE} | arguments))
+
+
+def test_pruned_networks_have_multiples_of_channels_if_the_recipe_asks_for_them() -> None:
+    found = fit(Tiny(16), HALF, shape=SHAPE, recipe={"channel_multiple": 4})
+    networks, _ = list_networks(Tiny(16), found.budget, "lean")
+    assert {network.first.out_channels for network in networks.values()} == {4, 8, 12, 16}
 
 
 def test_ways_that_take_longer_than_the_limit_do_not_fit() -> None:

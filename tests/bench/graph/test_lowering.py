@@ -10,6 +10,7 @@ from bench.errors import ConfigError
 from bench.graph.lowering import trace
 from bench.graph.tracing import trace_module
 from bench.memory.profile import count_macs
+from tests.networks.habits import HABITS
 from tests.networks.small import SHAPE, unet
 
 
@@ -116,3 +117,11 @@ def test_tracing_leaves_the_network_as_it_was() -> None:
     trace(network, SHAPE)
     assert network.training
     assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
+
+
+def test_a_network_in_training_mode_is_traced_as_it_runs_in_eval_mode() -> None:
+    network = HABITS["dropout that asks for the mode"]().train()
+    traced = trace_module(network)
+    assert network.training and traced.training
+    x = torch.rand(1, 3, 16, 16)
+    assert torch.equal(traced(x), network.eval()(x))

@@ -77,6 +77,29 @@ def test_indices_of_a_pooling_count_until_it_ends() -> None:
     assert as_run_peak_bytes(pooled, SMALL) == 3 * MAP + 3 * MAP // 4 * (1 + 2)
 
 
+class Attends(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 4, 4)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.last = nn.ConvTranspose2d(16, 3, 4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        y = self.first(x)
+        tokens = y.flatten(2).transpose(1, 2)
+        tokens = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return self.last(tokens.transpose(1, 2).reshape(y.shape))
+
+
+def test_attention_counts_its_map_which_a_kernel_keeps_to_itself() -> None:
+    shape = (1, 3, 128, 128)
+    as_run = as_run_peak_bytes(Attends(), shape)
+    assert as_run >= peak_memory(Attends(), shape) and as_run >= measured_peak_bytes(
+        Attends(), shape
+    )
+
+
 def test_gradients_are_not_kept() -> None:
     layers = nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(5)])
     assert as_run_peak_bytes(layers, SMALL) == 3 * 3 * MAP  # the input, and two of a layer

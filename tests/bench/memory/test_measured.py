@@ -46,6 +46,11 @@ def test_a_measurement_is_reproducible_and_does_not_change_the_mode() -> None:
     assert model.training and f"torch {torch.__version__}" in describe_protocol()
 
 
+def test_a_network_that_accepts_no_small_input_is_measured() -> None:
+    network, shape = nn.Sequential(nn.PixelUnshuffle(3), nn.Conv2d(27, 3, 1)), (1, 3, 96, 96)
+    assert measured_peak_bytes(network, shape) >= peak_memory(network, shape)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_the_allocator_says_the_same_of_one_addition() -> None:
     assert measured_peak_bytes(Adds(), SHAPE, "cuda") == 2 * 4 * 3 * 128 * 128

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bench.channels.written_form import write_out
 from bench.errors import ConfigError
+from bench.export import saved
 from bench.memory.profile import peak_memory
 from bench.surgery.compactors import insert_compactors, long_added_skips, long_skips
 from bench.surgery.remove import remove_channels
@@ -42,6 +44,37 @@ def test_without_compactors_pruning_a_skip_shrinks_all_three_neighbours() -> Non
 def test_some_skips_only_can_be_compacted() -> None:
     network = insert_compactors(unet(), ["encoder.1.act2"], SHAPE)
     assert len(network_layout(network).units) == 23
+
+
+class _NamesAlike(nn.Module):
+    """A U-Net whose skips `e.1`, `e_1` and `relu()` have like names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.e = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
+        self.e_1 = nn.Conv2d(8, 8, 3, padding=1)
+        self.down = nn.Conv2d(8, 16, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.up = nn.ConvTranspose2d(16, 8, 2, 2)
+        self.last = nn.Conv2d(32, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.e(x)
+        second = self.e_1(first)
+        third = functional.relu(second + 1)
+        y = self.up(self.relu(self.down(functional.max_pool2d(third, 2))))
+        return self.last(torch.cat([y, first, second, third], 1))
+
+
+def test_skips_of_like_names_have_compactors_of_their_own_that_can_be_saved(tmp_path) -> None:
+    network = _NamesAlike().eval()
+    skips = long_skips(network, SHAPE)
+    assert skips == ["e.1", "e_1", "relu()"]
+    compacted = insert_compactors(network, skips, SHAPE)
+    assert len(list(compacted.compactors.children())) == 3
+    saved.save_graph(tmp_path / "net", compacted)
+    x = torch.rand(SHAPE)
+    torch.testing.assert_close(saved.load(tmp_path / "net")(x), network(x))
 
 
 def test_a_value_that_is_no_long_skip_is_refused_and_the_skips_are_named() -> None:

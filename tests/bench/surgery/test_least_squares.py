@@ -11,6 +11,7 @@ from bench.channels.units import Layout
 from bench.contract import Kept
 from bench.surgery.least_squares import layer_outputs, update_weights
 from bench.surgery.remove import remove_channels
+from tests.networks.habits import HABITS
 from tests.networks.public import PUBLIC
 from tests.networks.small import SHAPE, Residual, draw_kept, network_layout, unet
 
@@ -166,3 +167,13 @@ def test_frozen_weights_repeated_layers_and_hooks_are_left_alone() -> None:
     assert layer_outputs(nn.Sequential(twice, twice, nn.Conv2d(3, 4, 1)), _crops()).keys() == {"2"}
     layers = [*network.modules(), *smaller.modules()]
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+
+
+def test_a_layer_that_is_given_the_size_of_its_output_is_updated() -> None:
+    network = HABITS["size of the output by name"]()
+    layout = network_layout(network)
+    kept = draw_kept(layout, seed=0, least=3)
+    smaller = remove_channels(network, kept, SHAPE, layout)
+    before = deepcopy(smaller.state_dict())
+    update_weights(smaller, kept, layout, layer_outputs(network, _crops()), _crops())
+    assert not torch.equal(before["up.weight"], smaller.state_dict()["up.weight"])

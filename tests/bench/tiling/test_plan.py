@@ -57,6 +57,7 @@ def test_a_plan_counts_input_output_and_what_tiles_compute_twice() -> None:
         ((32, 64), None, r"tiles 32 pixels high were asked for, and neighbours share 44; give at "),
         ((64, 50), 8, r"tiles 50 pixels wide were asked for, .* every 4; give 52"),
         ((64, 64), -1, r"a halo of -1 pixels was asked for; give 0 or more"),
+        ((32,), None, r"tile \(32,\) is not \(height, width\), two positive whole numbers"),
     ],
 )
 def test_a_tile_that_cannot_be_is_refused(tile, halo: int | None, message: str) -> None:

@@ -172,6 +172,10 @@ def test_a_stride_that_is_no_share_of_the_peak_is_refused(stride: str) -> None:
         MOSP(outer_stride=stride)
 
 
+def test_the_smallest_stride_frees_a_byte() -> None:
+    assert MOSP(outer_stride="1/1000000").outer_bytes(peak_bytes=1000) == 1
+
+
 def test_with_pairs_the_skip_around_all_blocks_has_its_own_channels_and_survives_saving(
     tmp_path: Path,
 ) -> None:
