@@ -35,7 +35,7 @@ def parse_size(text: str) -> int:
     size_bytes = int(float(found[1]) * BYTES[found[2]]) if found else 0
     if not size_bytes:
         raise ConfigError(
-            f"{text[:MAX_SHOWN_CHARACTERS]} is not a size above 0; "
+            f"{text[:MAX_SHOWN_CHARACTERS]} is not a size above 0 in KiB, MiB or GiB; "
             "write for example 200MiB or 1.5GiB"
         )
     return size_bytes

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from bench.contract import Recipe, Shape
 from bench.files.remote_files import Download
 from bench.plugins.registry import task
-from tasks.data.downloads import B100, DIV2K, SET5, SET14, URBAN100
+from tasks.data.downloads import CLEAN
 from tasks.data.scaling import BicubicDownscaling, resize
 from tasks.metrics import luma_without_border, psnr_db, ssim
 from tasks.models.edsr import EDSR
@@ -44,7 +44,7 @@ class SuperResolution(Restoration):
     recipe: ClassVar[Recipe] = Recipe(patch=96)
     backbones: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"edsr": EDSR, "rcan": RCAN}
     fixed_options: ClassVar[Mapping[str, Any]] = {"channels": 3, "scale": 2}
-    downloads: ClassVar[tuple[Download, ...]] = (DIV2K, SET5, SET14, B100, URBAN100)
+    downloads: ClassVar[tuple[Download, ...]] = CLEAN
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.parser import add_json_argument, add_plugin_argument, add_set_argument
+from bench.cli.parser import add_json_argument, add_plugin_argument, add_set_argument, output_folder
 from bench.cli.standard_output import prints_go_to_stderr
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     get.add_argument("name", nargs="?", metavar="NAME", help="data set (default: list all)")
     get.add_argument(
         "--out",
-        type=Path,
+        type=output_folder,
         default=Path("data"),
         metavar="FOLDER",
         help="folder in which the folder NAME is made (default: %(default)s)",

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from bench.cli.parser import output_folder
 from bench.cli.resolve import resolve_device
 from bench.cli.standard_output import quietly
 from bench.cli.table import add_wide_argument, print_results
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=output_folder,
         metavar="FOLDER",
         help="keep the records here, for prunebench table and report",
     )

@@ -12,6 +12,7 @@ from bench.cli.parser import (
     add_json_argument,
     add_network_arguments,
     add_shape_argument,
+    output_folder,
     positive_integer,
     positive_number,
 )
@@ -94,7 +95,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=output_folder,
         metavar="FOLDER",
         help="folder of the network (default: results/fit/BACKBONE)",
     )

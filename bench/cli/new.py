@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from bench.cli.parser import complete_study
+from bench.cli.parser import complete_study, output_folder
 from bench.errors import ConfigError
 
 NAME = "new"
@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     source.completer = complete_study  # type: ignore[attr-defined]
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="folder of the files (default: the current one)"
+        "--out",
+        type=output_folder,
+        metavar="FOLDER",
+        help="folder of the files (default: the current one)",
     )
 
 

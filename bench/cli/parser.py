@@ -87,6 +87,27 @@ def positive_number(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Parse a number above 0 and at most 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text[:MAX_SHOWN_CHARACTERS]} is not a number above 0 and at most 1"
+        )
+    return value
+
+
+def output_folder(text: str) -> Path:
+    """Parse the path of a folder, which need not exist."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text[:MAX_SHOWN_CHARACTERS]} is a file; give a folder")
+    return path
+
+
 def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
     """Add --plugin."""
     parser.add_argument(
@@ -173,7 +194,7 @@ def add_study_arguments(
         help="add a row to the study: a method or a .py file with methods, as it is or with "
         "options, such as mosp:compactors=false; may be repeated",
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help=out)
+    parser.add_argument("--out", type=output_folder, metavar="FOLDER", help=out)
     parser.add_argument(
         "--seeds", metavar="LIST", help="seeds, such as 0,1,2 (default: those of the study)"
     )

@@ -10,9 +10,12 @@ from bench.cli.parser import (
     add_checkpoint_argument,
     add_executor_argument,
     add_progress_arguments,
+    add_shape_argument,
     add_time_limit_argument,
     add_training_arguments,
+    output_folder,
     positive_number,
+    share,
 )
 from bench.cli.resolve import (
     RUNS,
@@ -40,12 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(
         "--ratio",
-        type=positive_number,
+        type=share,
         metavar="RATIO",
         help="budget as a share of the unpruned peak memory, above 0 and at most 1",
     )
     budget.add_argument("--peak-mib", type=positive_number, metavar="MIB", help="budget in MiB")
     add_backbone_arguments(parser)
+    add_shape_argument(
+        parser,
+        "input (N, C, H, W) at which memory is counted, such as 1x3x256x256 "
+        "(default: the task's own, prunebench list tasks)",
+    )
     parser.add_argument(
         "--seed",
         type=int,
@@ -57,15 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_time_limit_argument(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=output_folder,
         metavar="FOLDER",
         help="folder of the network (default: results/pruned/BACKBONE-METHOD-BUDGET)",
     )
     add_progress_arguments(parser)
     add_training_arguments(
         parser,
-        "an option of the method, backbone or task, or a key of a study such as "
-        "recipe.finetune_steps=50",
+        "an option of the method, backbone or task, or of the recipe: recipe.finetune_steps=50",
         data="embedded",
         convention="planned",
     )
@@ -89,6 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         convention=arguments.convention,
         overrides=arguments.set,
+        measured_at=arguments.shape,
     )
     budget = f"{arguments.ratio:g}" if arguments.ratio is not None else f"{arguments.peak_mib:g}MiB"
     folder = arguments.out or PRUNED / folder_name(request.backbone, request.method, budget)

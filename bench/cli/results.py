@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from bench.cli.parser import output_folder
+
 NAME = "results"
 HELP = "write a site of all stored studies and their records"
 EXAMPLE = "prunebench results results/reference --out site"
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=output_folder,
         default=Path("results") / "site",
         metavar="FOLDER",
         help="folder of the site (default: %(default)s)",

@@ -18,7 +18,7 @@ from torch.fx.node import map_arg
 from bench.contract import Inputs, Shape
 from bench.errors import ConfigError
 from bench.graph.ir import Graph, NumberArgument, Op, Value
-from bench.graph.meta_run import copy_to_meta, run_nodes
+from bench.graph.meta_run import accepts, copy_to_meta, run_nodes
 from bench.graph.node_operators import (
     called_layer,
     find_operator,
@@ -145,7 +145,22 @@ def _trace_and_run(
             at_shape = trace_at_shape(model, shapes)
             return at_shape, _run(at_shape, shapes)
         except ConfigError:  # the network is at fault, not the way of tracing
-            raise refused from None
+            hint = _suggest_shapes(model, shapes)
+            raise ConfigError(f"{refused}{hint}") from None
+
+
+def _suggest_shapes(model: nn.Module, shapes: tuple[Shape, ...]) -> str:
+    """Return "; try 1x3x1088x1920" if a network wants multiples of some power of two, or ""."""
+    if accepts(model, shapes):
+        return ""
+    for multiple in (2**power for power in range(1, 8)):
+        larger = tuple(
+            (n, c, -(-h // multiple) * multiple, -(-w // multiple) * multiple)
+            for n, c, h, w in shapes
+        )
+        if larger != shapes and accepts(model, larger):
+            return f"; it accepts multiples of {multiple}, such as {format_shape(larger)}"
+    return ""
 
 
 def _check_plain_weights(model: nn.Module) -> None:

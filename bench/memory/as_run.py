@@ -12,7 +12,9 @@ that would be nearly everything, so `nn.MultiheadAttention` is measured written 
 more than its kernel does.
 """
 
-from contextlib import suppress
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from typing import Any
 from weakref import WeakSet, finalize
@@ -64,7 +66,7 @@ def _run_on_fake_tensors(model: nn.Module, shape: Inputs) -> list[int]:
         with FakeCopyMode(fake_tensors):
             twin = deepcopy(model).eval()
         dtype = next((weight.dtype for weight in twin.parameters()), torch.float32)
-        with torch.no_grad(), fake_tensors, living:
+        with torch.no_grad(), fake_tensors, living, _silence_log():
             twin(*[torch.empty(size, dtype=dtype) for size in as_shapes(shape)])
     except Exception as error:  # a user's network may raise anything
         raise ConfigError(
@@ -72,6 +74,17 @@ def _run_on_fake_tensors(model: nn.Module, shape: Inputs) -> list[int]:
             f"{type(error).__name__}: {first_line(error)}"
         ) from error
     return living.levels
+
+
+@contextmanager
+def _silence_log() -> Iterator[None]:
+    """Let PyTorch not log what fails inside the block, with its traceback; the error is raised."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 class _LivingStorages(TorchDispatchMode):

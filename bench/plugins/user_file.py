@@ -79,8 +79,9 @@ def describe_error(label: str, error: BaseException, path: Path) -> str:
         path: the file; the line number is that of a file in its folder.
     """
     folder = path.parent.resolve()
-    text = str(error).strip()
-    reason = f": {text.splitlines()[0]}" if text else ""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    more = lines[1:2] if lines[0].endswith(":") else []  # it names what follows
+    reason = f": {' '.join([lines[0], *more])}" if lines[0] else ""
     hidden = [
         name
         for name in OUR_PACKAGES

@@ -10,11 +10,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bench.channels.written_form import write_out
 from bench.contract import Task
 from bench.errors import BenchError, ConfigError, Infeasible, PluginError
 from bench.export import saved
 from bench.files import checked_json
-from bench.memory.profile import peak_memory
+from bench.memory.least_peak import find_least_peak
+from bench.memory.profile import OWN_CONVENTIONS, peak_memory
 from bench.plugins.backbones import available_options, build_for_cell, safe_file_name
 from bench.plugins.options import build_task, parse_assignments
 from bench.plugins.registry import METHODS
@@ -25,7 +27,8 @@ from bench.runner.run import Executor, run_study
 from bench.study.catalogue import find_task_class, split_options
 from bench.study.store import Store
 from bench.study.study import Study, study_from_values
-from bench.units import format_mib
+from bench.surgery.compactors import insert_compactors, long_added_skips, long_skips
+from bench.units import format_mib, format_shape
 
 STUDY_NAME = "prune"
 
@@ -44,6 +47,7 @@ class PruneRequest:
         seed, convention: as in a study.
         overrides: "KEY=VALUE": an option of the method, the backbone or the task, or a key of a
             study ("recipe.finetune_steps=50").
+        measured_at: the input at which memory is counted, "1x3x256x256"; None for the task's own.
     """
 
     method: str
@@ -56,6 +60,7 @@ class PruneRequest:
     seed: int
     convention: str
     overrides: Sequence[str] = ()
+    measured_at: str | None = None
 
 
 def build_study(request: PruneRequest) -> Study:
@@ -85,6 +90,8 @@ def build_study(request: PruneRequest) -> Study:
         "seeds": [request.seed],
         "convention": request.convention,
     }
+    if request.measured_at:
+        values["measured_at"] = request.measured_at
     study = study_from_values(STUDY_NAME, values, study_overrides)
     if request.ratio is not None:
         return study
@@ -135,6 +142,31 @@ def _exact_ratio(cell: Cell, peak_bytes: int) -> float:
     return ratio
 
 
+def _check_possible(cell: Cell) -> None:
+    """Raise Infeasible, before anything is trained, if no channels can be left at the budget.
+
+    Bytes are those of one channel in every unit, with compactors wherever a skip is long.
+    """
+    shape = cell.measured_at
+    if cell.convention not in OWN_CONVENTIONS:
+        return
+    try:
+        network = write_out(build_for_cell(build_task(cell), cell), shape)
+        skips = [*long_skips(network, shape), *long_added_skips(network, shape)]
+        forms = (network, insert_compactors(network, skips, shape)) if skips else (network,)
+        least = min(find_least_peak(form, shape, cell.convention).bytes for form in forms)
+    except ConfigError:  # it is told when the network is made for its data
+        return
+    budget_bytes = int(cell.ratio * peak_memory(network, shape, cell.convention))
+    if budget_bytes < least:
+        raise Infeasible(
+            f"a peak of {format_mib(budget_bytes)} is not possible for {cell.backbone} at "
+            f"{format_shape(shape)}; the least, with one channel in every unit, is "
+            f"{format_mib(least)}",
+            least,
+        )
+
+
 def prune_once(
     request: PruneRequest,
     folder: Path,
@@ -161,8 +193,10 @@ def prune_once(
         PluginError: the method failed.
     """
     store = Store(work_folder)
+    study = build_study(request)
+    _check_possible(study.cells()[1])
     records = run_study(
-        build_study(request),
+        study,
         store,
         executor or ProcessExecutor(1),
         device=device,

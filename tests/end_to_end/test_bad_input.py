@@ -150,6 +150,12 @@ class Nothing(nn.Module):
 class Constant(nn.Module):
     def forward(self, x):
         return x + torch.FloatTensor([1.0])
+
+
+def mismatched():
+    layer = nn.Conv2d(3, 3, 3)
+    layer.load_state_dict(nn.Conv2d(3, 5, 3).state_dict())
+    return layer
 """
 
 
@@ -169,6 +175,11 @@ class Constant(nn.Module):
             "unknown option of nets.py:build 'height'",
         ),
         ("nets.py:biuld --shape 1x3x64x64", "did you mean 'build'"),
+        (
+            "nets.py:mismatched --shape 1x3x64x64",
+            "Error(s) in loading state_dict for Conv2d: size mismatch for weight: copying a param",
+        ),
+        ("unet --shape 1x3x120x64", "accepts multiples of 16, such as 1x3x128x64"),
         ("nets.py:broken --shape 1x3x64x64", "raises RuntimeError in line 13 of nets.py: two"),
         ("nets.py:Sorted --shape 1x3x64x64", "'linalg_qr' (at linalg_qr, nets.py:10)"),
         ("nets.py:Nothing --shape 1x3x64x64", "allocates nothing"),
@@ -190,3 +201,20 @@ def test_networks_of_the_users_own_that_cannot_be_measured(
     (tmp_path / "nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     assert message in _run_and_fail(["profile", *words.split()], tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--ratio 0.5 --shape 3x64", "shape '3x64' is not of the form"),
+        ("--ratio 0.01 --shape 1x3x64x64", "not possible for unet at 1x3x64x64; the least, with one"),
+    ],
+)
+def test_prunings_that_cannot_be_are_refused_before_anything_is_trained(
+    words: str, message: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["prune", "mosp", "--backbone", "unet", *words.split()]
+    assert message in _run_and_fail(arguments, tmp_path, capsys)
+    assert not (tmp_path / "results").exists()

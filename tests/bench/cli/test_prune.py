@@ -58,6 +58,11 @@ def test_the_cells_of_prune_are_those_of_a_study_file(tmp_path: Path) -> None:
     assert [cell.key for cell in cells] == [cell.key for cell in in_file]
 
 
+def test_the_input_at_which_memory_is_counted_can_be_given() -> None:
+    (unpruned, pruned) = build_study(replace(REQUEST, measured_at="1x3x64x96")).cells()
+    assert unpruned.measured_at == pruned.measured_at == (1, 3, 64, 96)
+
+
 def test_an_option_that_no_study_can_hold_is_one_sentence() -> None:
     for text in ("scale=2020-01-01", "scale=inf"):
         with pytest.raises(ConfigError):
