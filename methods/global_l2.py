@@ -63,7 +63,7 @@ class GlobalL2(Method):
             ),
             effect=(
                 "28.71, 27.78 and 22.09 dB at 0.75, 0.5 and 0.25; raw 26.75, 23.13 and 16.78 "
-                "(table1, mean of three seeds)"
+                "(an older form of table1, mean of three seeds)"
             ),
         ),
     )

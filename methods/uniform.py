@@ -49,8 +49,8 @@ class Uniform(Method):
             ),
             why="0.25 of the peak reaches 38.71 dB there, too much for a slice",
             effect=(
-                "sliced is 0.5, 1.0 and 5.6 dB below scratch at 0.75, 0.5 and 0.25 (table1, "
-                "mean of three seeds)"
+                "sliced is 0.5, 1.0 and 5.6 dB below scratch at 0.75, 0.5 and 0.25 (an "
+                "older form of table1, mean of three seeds)"
             ),
         ),
     )

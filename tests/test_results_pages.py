@@ -128,7 +128,7 @@ def test_mosp_minus_the_better_uniform_row_is_what_the_records_say() -> None:
 @pytest.mark.parametrize(
     ("heading", "number", "study", "count"),
     [
-        ("MOSP taken apart", 0, "photographs", 10),
+        ("Ablation of MOSP", 0, "photographs", 10),
         ("Real photographs: super-resolution", 1, "photographs_sr", 7),
         ("Real photographs: low light", 1, "photographs_low_light", 10),
     ],

@@ -102,7 +102,9 @@ def test_a_size_of_memory_is_read(text: str, size_bytes: int) -> None:
 
 @pytest.mark.parametrize("text", ["200", "0MiB", "-1MiB", "many", "1e3MiB", "200MB"])
 def test_a_size_of_memory_without_a_unit_or_not_above_zero_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is not a size above 0 in KiB, MiB or GiB; write for example 200"):
+    with pytest.raises(
+        ConfigError, match="is not a size above 0 in KiB, MiB or GiB; write for example 200"
+    ):
         parse_size(text)
 
 

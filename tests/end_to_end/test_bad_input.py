@@ -207,7 +207,10 @@ def test_networks_of_the_users_own_that_cannot_be_measured(
     ("words", "message"),
     [
         ("--ratio 0.5 --shape 3x64", "shape '3x64' is not of the form"),
-        ("--ratio 0.01 --shape 1x3x64x64", "not possible for unet at 1x3x64x64; the least, with one"),
+        (
+            "--ratio 0.01 --shape 1x3x64x64",
+            "not possible for unet at 1x3x64x64; the least, with one",
+        ),
     ],
 )
 def test_prunings_that_cannot_be_are_refused_before_anything_is_trained(

@@ -37,7 +37,10 @@ def test_fit_as_json_has_ways_that_keep_to_the_budget(capsys: pytest.CaptureFixt
     [
         (["--memory", "20KiB"], "the least is 0.1 MiB .*input and output alone take 0.3 MiB"),
         (["--memory", "450KiB", "--seconds", "1e-9"], "in 1e-09 s: the fastest takes .* more time"),
-        (["--memory", "200"], "200 is not a size above 0 in KiB, MiB or GiB; write for example 200MiB"),
+        (
+            ["--memory", "200"],
+            "200 is not a size above 0 in KiB, MiB or GiB; write for example 200MiB",
+        ),
         (["--memory", "0MiB", "--data", "embedded"], "0MiB is not a size above 0"),
         (["--memory", "1MiB", "--out", "net"], "--out and --steps are .* give --data too"),
         (["--memory", "1MiB", "--shape", "1x3x128"], "not of the form NxCxHxW"),
