@@ -131,6 +131,7 @@ def test_mosp_minus_the_better_uniform_row_is_what_the_records_say() -> None:
         ("Ablation of MOSP", 0, "photographs", 10),
         ("Real photographs: super-resolution", 1, "photographs_sr", 7),
         ("Real photographs: low light", 1, "photographs_low_light", 10),
+        ("Long skips and compactors", 1, "compactors", 1),
     ],
 )
 def test_the_parts_of_mosp_are_the_differences_of_the_stored_records(
