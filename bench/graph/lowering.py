@@ -150,7 +150,7 @@ def _trace_and_run(
 
 
 def _suggest_shapes(model: nn.Module, shapes: tuple[Shape, ...]) -> str:
-    """Return "; try 1x3x1088x1920" if a network wants multiples of some power of two, or ""."""
+    """Return the end of a message: sizes that are accepted, multiples of a power of two; or ""."""
     if accepts(model, shapes):
         return ""
     for multiple in (2**power for power in range(1, 8)):
