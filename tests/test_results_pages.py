@@ -78,6 +78,23 @@ def test_a_table_of_methods_and_budgets_is_that_of_its_study(
         assert cells[: len(ratios)] == wanted, label
 
 
+def test_the_crops_and_steps_of_adaptation_are_those_of_the_stored_tables() -> None:
+    _, *lines = tables("Calibration crops and steps of adaptation")[0]
+    stored = rows("compactors")
+    for setting in (
+        "calibration_crops_4",
+        "calibration_crops_64",
+        "adapt_steps_40",
+        "adapt_steps_320",
+    ):
+        stored = stored | rows(setting)
+    assert len(lines) == 6
+    for label, half, low, passes in lines:
+        rows_of_label = [stored[label.lower(), ratio] for ratio in (0.5, 0.3)]
+        assert [half, low] == [format_psnr(row) for row in rows_of_label]
+        assert passes == f"{rows_of_label[1]['forward_passes'] - rows_of_label[1]['steps']:,}"
+
+
 @pytest.mark.parametrize(
     ("number", "name", "default"),
     [(0, "outer stride", "1/12"), (1, "inner stride", "of a channel")],
