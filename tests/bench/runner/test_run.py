@@ -136,7 +136,7 @@ def test_one_more_method_changes_no_number_of_the_others(study, store, tmp_path)
         ("raises", "ValueError: a bug in the method"),
         ("over", "narrow missed its budget: the planned peak is 45056 bytes"),
         ("hook", "left a hook or a parametrisation on 'first'"),
-        ("shape", r"output \(1, 4, 64, 64\); the unpruned one gives \(1, 3, 64, 64\)"),
+        ("shape", r"output \(1, 4, 32, 32\); the unpruned one gives \(1, 3, 32, 32\)"),
         ("kept", "is not the backbone with these kept channels"),
     ],
 )

@@ -587,7 +587,7 @@ BROKEN = [
     (
         Unpadded,
         "keeps the shape of the output",
-        "output (1, 3, 62, 62); the unpruned one gives (1, 3, 64, 64)",
+        "output (1, 3, 30, 30); the unpruned one gives (1, 3, 32, 32)",
     ),
     (TooLarge, "fits the budget", "missed its budget: the planned peak is"),
     (IgnoresMultiples, "keeps channel multiples", "number them as `analyse_network` does"),
