@@ -107,22 +107,19 @@ def _photographs() -> str:
     for study in studies:
         results = _open(study)
         labels = {row["label"] for row in results.rows}
-        known = [label for label in JOINT if label in labels]
-        missing = ["not run"] * (len(JOINT) - len(known))
         for ratio in RATIOS:
             rows = [row for row in results.rows if row["ratio"] == ratio and competes(row)]
             others = [row for row in rows if row["method"] not in OURS]
             best = max(others, key=lambda row: row["psnr_db"])
-            found = [_compare(study, label, best["label"], ratio) for label in known] + missing
+            found = [_compare(study, label, best["label"], ratio) for label in JOINT]
             name = f"{best['label']}, {best['psnr_db']:.2f}"
             leads.append([PHOTOGRAPHS[study], f"{ratio:g}", name, *found])
-            found = [_compare(study, label, "MOSP", ratio) for label in known[1:]] + missing
-            searched = [_count_search_passes(find(results.rows, label, ratio)) for label in known]
+            found = [_compare(study, label, "MOSP", ratio) for label in JOINT[1:]]
+            searched = [_count_search_passes(find(results.rows, label, ratio)) for label in JOINT]
             shares.append(searched[0] / searched[1])
             verdict = find(_compare_all(study, "MOSP"), JOINT[1], ratio)["verdict"]
             verdicts.append((PHOTOGRAPHS[study], f"{ratio:g}", verdict))
-            if JOINT[2] in labels:
-                corrected.append(find(_compare_all(study, JOINT[1]), JOINT[2], ratio)["verdict"])
+            corrected.append(find(_compare_all(study, JOINT[1]), JOINT[2], ratio)["verdict"])
             passes = " / ".join(f"{count:,}" for count in searched)
             joint.append([PHOTOGRAPHS[study], f"{ratio:g}", *found, passes])
         for part, (whole, without) in PARTS.items():
