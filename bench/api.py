@@ -51,7 +51,8 @@ from bench.study.study_file import parse_recipe
 from bench.torch_state import choose_device
 from bench.training.evaluation import evaluate, means
 from bench.training.meter import Cost
-from bench.training.trainer import OnStep, TaskTrainer, derive_seed
+from bench.training.seeds import derive_seed
+from bench.training.trainer import OnStep, TaskTrainer
 
 
 @dataclass(frozen=True)

@@ -222,6 +222,16 @@ class Trainer(Protocol):
             averaged: False for no average, where callbacks change the weights by themselves.
         """
 
+    def fit_in_parts(
+        self, model: nn.Module, steps: int, *, phase: Phase, **callbacks: Any
+    ) -> Iterator[int]:
+        """Train as `fit` does, without an average, and yield the steps done after each part.
+
+        A part ends where `after_step` returns True, the last one after `steps`. All have one
+        optimizer and one learning-rate curve. In between, use copies of the network in `branch()`.
+        `callbacks` are objective, after_step and callback_state, which each part reads anew.
+        """
+
     def count_calls(self, model: nn.Module) -> AbstractContextManager[None]:
         """Count the forward passes of a model not copied from the one passed to the method."""
 
@@ -235,19 +245,16 @@ class NoTrainer:
     recipe = Recipe()
     seed = 0
 
-    @property
-    def device(self) -> torch.device:
-        """Where methods compute."""
-        from torch import device
-
-        return device("cpu")
-
     def branch(self) -> AbstractContextManager[None]:
         """Do nothing: no random number is drawn and no cost is counted."""
         return nullcontext()
 
     def __getattr__(self, name: str) -> Any:
-        """Raise ConfigError: everything else needs data."""
+        """Return the CPU as `device`; raise ConfigError, because everything else needs data."""
+        if name == "device":
+            from torch import device
+
+            return device("cpu")
         if name.startswith("__"):
             raise AttributeError(name)
         raise ConfigError(

@@ -26,7 +26,8 @@ from bench.runner.method_call import (
     number_channels,
 )
 from bench.training.meter import Cost
-from bench.training.trainer import TaskTrainer, derive_seed
+from bench.training.seeds import derive_seed
+from bench.training.trainer import TaskTrainer
 
 READERS = ("test_sets", "photographs", "all_photographs")  # methods of tasks
 

@@ -129,6 +129,12 @@ class CountingTrainer(TaskTrainer):
             self.meter.count_step(phase, rate)
         return steps
 
+    def fit_in_parts(
+        self, model: nn.Module, steps: int, *, phase: Phase, **_: Any
+    ) -> Iterator[int]:
+        """Count the steps, as one part."""
+        yield self.fit(model, steps, phase=phase)
+
 
 class Killed(BaseException):
     """Ends a call of a method as a signal would."""

@@ -81,8 +81,8 @@ class TrainingState:
         }
         state |= {f"buffer {name}": value for name, value in self._unsaved_buffers().items()}
         for index, weight in enumerate(self._weights()):
-            moments = self.optimizer.state.get(weight, {})
-            state |= {f"optimizer {index} {name}": value for name, value in moments.items()}
+            moments = self.optimizer.state.get(weight, {})  # a file has them in another order
+            state |= {f"optimizer {index} {name}": moments[name] for name in sorted(moments)}
         state["draws"] = self.generator.get_state()
         state["common"] = torch.get_rng_state()
         state["torch"] = str(torch.__version__)
@@ -181,7 +181,11 @@ class Checkpoints:
     scope: str = ""
 
     def open_checkpoint(
-        self, state: TrainingState, facts: Mapping[str, Any], resumable: bool
+        self,
+        state: TrainingState,
+        facts: Mapping[str, Any],
+        resumable: bool,
+        in_parts: bool = False,
     ) -> "Checkpoint":
         """Return the checkpoint of the training that starts in this state.
 
@@ -189,12 +193,15 @@ class Checkpoints:
             state: all that the training starts with.
             facts: plain values that decide what it does: phase, hash of the learning rates.
             resumable: whether `state` is complete; otherwise nothing is kept.
+            in_parts: the training may go on after its end, with the same optimizer. Its end is
+                kept for this job alone.
         """
         if self.folder is None or not resumable:
             return Checkpoint(state, None, self.every_seconds)
         start = _Start(self.folder, state, facts)
-        if facts["phase"] != PRETRAIN:
-            return Checkpoint(state, start, self.every_seconds, bool(self._found))
+        if in_parts or facts["phase"] != PRETRAIN:
+            may_resume = bool(self._found)
+            return Checkpoint(state, start, self.every_seconds, may_resume, goes_on=in_parts)
         end = f"{self.scope}-{start.hash[:32]}{FINISHED_ENDING}"
         finished = tuple(folder / end for folder in self.shared_folders)
         return Checkpoint(state, start, self.every_seconds, True, finished)
@@ -277,6 +284,7 @@ class Checkpoint:
         every_seconds: time between two checkpoints.
         may_resume: whether there can be a file to resume from.
         finished: the places of its end, if that is kept apart.
+        goes_on: whether the training may go on after its end.
     """
 
     state: TrainingState
@@ -284,6 +292,7 @@ class Checkpoint:
     every_seconds: float
     may_resume: bool = False
     finished: tuple[Path, ...] = ()
+    goes_on: bool = False
 
     def __post_init__(self) -> None:
         self._opened = self._written = perf_counter()
@@ -318,7 +327,7 @@ class Checkpoint:
         if self.start is None:
             return
         tensors, values = self.state.snapshot()
-        if notes["ended"]:
+        if notes["ended"] and not self.goes_on:
             # The optimizer state, two thirds of the file, is not needed any more.
             tensors = {
                 name: tensor

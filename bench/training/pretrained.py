@@ -29,7 +29,8 @@ from bench.plugins.backbones import build_for_cell, check_network_file
 from bench.records import SCHEMA, Cell
 from bench.training.checkpoints import CHECKPOINT_SECONDS, FINISHED_ENDING, Checkpoints
 from bench.training.curves import Curve, append_points
-from bench.training.trainer import OnStep, TaskTrainer, derive_seed
+from bench.training.seeds import derive_seed
+from bench.training.trainer import OnStep, TaskTrainer
 
 PACKAGED_NETWORKS = Path(__file__).parent.parent / "pretrained_networks"
 PRETRAINING_FIELDS = (

@@ -1,6 +1,6 @@
 """TaskTrainer: all that a method may do with a task, metered.
 
-Every network is trained by the loop in `fit`: a fresh Adam (betas 0.9 and 0.999, eps 1e-8) on
+Every network is trained by the loop in `_train`: a fresh Adam (betas 0.9 and 0.999, eps 1e-8) on
 random training crops in channels_last, at the rates of `bench.training.learning_rates`, with the
 norm of the gradient clipped; on request it leaves the average of the weights
 (`bench.training.averaging`). The loop does not wait for the device: the loss is checked to be
@@ -28,23 +28,18 @@ from bench.contract import Crops, Objective, Phase, Recipe, Task
 from bench.errors import ConfigError, PluginError
 from bench.files.hashing import digest
 from bench.torch_state import eval_mode, to_channels_last
-from bench.training.averaging import AVERAGED_PHASES, WeightAverage
-from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints, TrainingState
+from bench.training.averaging import AVERAGED_PHASES
+from bench.training.checkpoints import NO_CHECKPOINTS, Checkpoint, Checkpoints
 from bench.training.evaluation import mean_psnr_db
 from bench.training.interrupts import defer_interrupts
 from bench.training.learning_rates import learning_rates
 from bench.training.meter import PRETRAIN, Cost, Meter
 from bench.training.observer import FIT_STEPS, SAMPLES, Observer
+from bench.training.seeds import derive_seed
+from bench.training.step import AfterStep, Callbacks, TrainingStep
 
 PROGRESS_SECONDS = 0.5
-AVERAGE = "average of the weights"  # name in a checkpoint, beside those of the callbacks
 OnStep = Callable[[str, int, int, float], None]  # phase, steps done, steps, training loss
-AfterStep = Callable[[int, float], bool | None]  # index, learning rate; True ends the phase
-
-
-def derive_seed(seed: int, use: str) -> int:
-    """Return a seed of 31 bits for one use of `seed`."""
-    return int(digest([seed, use])[:8], 16) >> 1
 
 
 class TaskTrainer:
@@ -251,77 +246,74 @@ class TaskTrainer:
             PluginError: the loss is no longer a finite number.
             KeyboardInterrupt: after an interruption, at the end of its step.
         """
+        callbacks = Callbacks(objective, penalty, after_step, callback_state)
+        decay = self.recipe.averaging if averaged and phase in AVERAGED_PHASES else 0
+        return next(self._fit(model, steps, phase, callbacks, decay), 0)
+
+    def fit_in_parts(
+        self, model: nn.Module, steps: int, *, phase: Phase, **callbacks: Any
+    ) -> Iterator[int]:
+        """Train in place, in parts; see contract.Trainer.fit_in_parts. Raises as `fit` does."""
+        return self._fit(model, steps, phase, Callbacks(**callbacks), in_parts=True)
+
+    def _fit(
+        self,
+        model: nn.Module,
+        steps: int,
+        phase: Phase,
+        callbacks: Callbacks,
+        decay: float = 0,
+        in_parts: bool = False,
+    ) -> Iterator[int]:
+        """Train until a callback ends the training, or a part of it, and yield the steps done."""
         if steps <= 0:
-            return 0
+            return
         if self._on_search and phase == "search":
             with self.branch():
                 self._on_search(model)
-        with (
-            self._enter_phase(phase),
-            self.count_calls(model),
-            self.meter.enter_phase(phase),
-            self.observer.enter_fit(model, phase),
-        ):
-            self.prepare(model).train()
-            weights = [weight for weight in model.parameters() if weight.requires_grad]
-            optimizer = torch.optim.Adam(weights, betas=(0.9, 0.999), eps=1e-8, fused=True)
-            rates = self.learning_rates(phase, steps)
-            is_mixed = self.recipe.training_precision == "bf16"
-            has_callbacks = bool(objective or penalty or after_step)
-            decay = self.recipe.averaging if averaged and phase in AVERAGED_PHASES else 0
-            average = WeightAverage(model, decay) if decay else None
-            carried = dict(callback_state or {}) | ({AVERAGE: average} if average else {})
-            checkpoint = self._checkpoints.open_checkpoint(
-                TrainingState(model, optimizer, self._batch_generator, carried),
-                {"phase": phase, "rates": digest(rates), "place": self._find_place(phase)},
-                resumable=callback_state is not None or not has_callbacks,
-            )
-
-            def step(rate: float, degraded: Tensor, clean: Tensor) -> Tensor:
-                optimizer.param_groups[0]["lr"] = rate
-                optimizer.zero_grad(set_to_none=True)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed):
-                    if objective:
-                        loss = objective(model, degraded, clean)
-                    else:
-                        loss = self.criterion(model(degraded), clean)
-                if penalty:
-                    loss = loss + penalty(model)
-                loss.backward()
-                if self.recipe.max_gradient_norm:
-                    nn.utils.clip_grad_norm_(weights, self.recipe.max_gradient_norm)
-                optimizer.step()
-                if average:
-                    average.update()
-                return loss
-
-            done = self._train(step, phase, rates, after_step, checkpoint)
-            optimizer.zero_grad(set_to_none=True)
-            if average:
-                average.load_into_model()
-        return done
+        step = TrainingStep(self.prepare(model), self.criterion, callbacks, self.recipe, decay)
+        rates = self.learning_rates(phase, steps)
+        done = 0
+        while done < steps:
+            with (
+                self._enter_phase(phase),
+                self.count_calls(model),
+                self.meter.enter_phase(phase),
+                self.observer.enter_fit(model, phase),
+            ):
+                model.train()
+                checkpoint = self._checkpoints.open_checkpoint(
+                    step.state(self._batch_generator),
+                    {"phase": phase, "rates": digest(rates), "place": self._find_place(phase)}
+                    | ({"part from": done} if in_parts else {}),
+                    resumable=callbacks.are_resumable,
+                    in_parts=in_parts,
+                )
+                done = self._train(step, phase, rates, done, checkpoint)
+                step.end()
+            yield done
 
     def _train(
         self,
-        step: Callable[[float, Tensor, Tensor], Tensor],
+        step: TrainingStep,
         phase: Phase,
         rates: Sequence[float],
-        after_step: AfterStep | None,
+        first: int,
         checkpoint: Checkpoint,
     ) -> int:
-        """Run the loop of `fit` from its checkpoint on, and return the steps done."""
+        """Run the loop of `_fit` from step `first` or its checkpoint on; return the steps done."""
         before = self.meter.cost()
         curve, start = self._find_place(phase)
         notes = checkpoint.resume()
-        done, ended = notes.get("done", 0), notes.get("ended", False)
+        done, ended = notes.get("done", first), notes.get("ended", False)
         self._book_stored(Cost.from_fields(notes.get("spent", {})))
-        steps = len(rates)
+        steps, after_step = len(rates), step.callbacks.after_step
         losses: list[Tensor] = []  # not yet read from the device
         shown = perf_counter()
         with defer_interrupts() as is_interrupted:
             while not ended:
-                loss = step(rates[done], *self._draw_batch_of_step(curve, start + done))
-                losses.append(loss.detach())
+                loss = step(rates[done], *self._draw_batch_of_step(curve, start + done - first))
+                losses.append(loss)
                 self.meter.count_step(phase, rates[done])
                 self.observer.count(FIT_STEPS)
                 ended = bool(after_step and after_step(done, rates[done])) or done + 1 == steps

@@ -10,8 +10,9 @@
 The search ends at a peak of at most `tolerance` above the budget, both as shares of the unpruned
 peak, and at the latest at its cap, after half of the steps: of pretraining, whose other steps are
 those of the convergence, before the fine-tuning that every method gets; from a pretrained network,
-of the training after pretraining, whose other steps are its fine-tuning. So each budget has a
-search of its own.
+of the training after pretraining, whose other steps are its fine-tuning. No step depends on the
+budget, so a sweep has one search: it pauses near each budget, where a copy of its network is cut
+and converges.
 
 The paper's lambda of 0.1 assumes 60,000 steps of 1e-4. Here it follows from `shrinkage`, what the
 proximal steps of a search up to its cap take from a latent. Of a U-Net of width 16 or 32, latents
@@ -42,6 +43,7 @@ disturbs pretrained weights: with a pace of 0.1 instead of 0.25, seed 0 has 27.8
 25.79 at 0.5, but 16.65 at 0.25.
 """
 
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from fractions import Fraction
@@ -54,14 +56,15 @@ from bench.contract import (
     NO_TRAINER,
     Budget,
     Departure,
-    Method,
     Phase,
     Pruned,
     Recipe,
     TraceStep,
     Trainer,
+    largest_first,
 )
-from bench.errors import ConfigError
+from bench.errors import ConfigError, Infeasible
+from bench.method_bases import SweepMethod
 from bench.plugins.registry import method
 from bench.surgery.analysis import NetworkAnalysis, analyse_network
 from bench.surgery.channel_scores import Importance, score_channels
@@ -92,7 +95,7 @@ class SearchResult:
 
 @method("dhp")
 @dataclass(frozen=True)
-class DHP(Method):
+class DHP(SweepMethod):
     """Removes the channels whose latents shrink.
 
     Args:
@@ -177,18 +180,34 @@ class DHP(Method):
         """
         if self.start == "scratch":
             return recipe.pretrain_steps + recipe.tuning_steps
-        return recipe.matched_steps or self._cap(recipe) + recipe.finetune_steps
+        return recipe.matched_steps or self.cap(recipe) + recipe.finetune_steps
 
-    def prune(self, model: nn.Module, budget: Budget, trainer: Trainer = NO_TRAINER) -> Pruned:
-        """Search, keep the channels with the longest latents that fit, and converge.
+    def sweep(
+        self, model: nn.Module, budgets: Sequence[Budget], trainer: Trainer = NO_TRAINER
+    ) -> Iterator[tuple[Budget, Pruned | Infeasible]]:
+        """Yield the result of every budget once, largest first, along one search.
 
-        Raises:
-            Infeasible: the least widths do not fit.
+        A budget is charged the search up to it.
         """
-        analysis = analyse_network(model, budget)
-        min_width = self._min_width(analysis, trainer.recipe)
-        analysis.peak_model.check(budget, min_width)
-        searched = self.search(deepcopy(model), analysis, budget, trainer)
+        analysis = analyse_network(model, budgets[0])
+        min_width = self.min_width(analysis, trainer.recipe)
+        search = None
+        for budget in largest_first(budgets):
+            try:
+                analysis.peak_model.check(budget, min_width)
+            except Infeasible as infeasible:
+                yield budget, infeasible
+                continue
+            search = search or Search(self, deepcopy(model), analysis, trainer)
+            searched = search.go_on(budget)
+            with trainer.branch():
+                yield budget, self._converge(searched, analysis, budget, trainer)
+
+    def _converge(
+        self, searched: SearchResult, analysis: NetworkAnalysis, budget: Budget, trainer: Trainer
+    ) -> Pruned:
+        """Keep the channels with the longest latents that fit, and converge."""
+        min_width = self.min_width(analysis, trainer.recipe)
         widths = global_ranking_widths(searched.scores, analysis, budget, min_width)
         kept = analysis.select_kept(searched.scores, widths)
         smaller = remove_channels(searched.network, kept, budget.input_shape, analysis.layout)
@@ -198,81 +217,97 @@ class DHP(Method):
         step = TraceStep(analysis.peak_model.peak_bytes(widths), widths, searched.note)
         return Pruned(smaller, kept=kept, trace=(step,))
 
-    def search(
-        self, model: nn.Module, analysis: NetworkAnalysis, budget: Budget, trainer: Trainer
-    ) -> SearchResult:
-        """Train the hypernetwork until its network comes near the budget.
-
-        Args:
-            model: gets the generated weights, in place.
-            analysis: of the network.
-            budget: is feasible.
-            trainer: does the training.
-        """
-        hypernetwork = self._build_hypernetwork(model, analysis, trainer)
-        min_width = self._min_width(analysis, trainer.recipe)
-        latents = Latents(hypernetwork.latents, analysis.widths, min_width, self.threshold)
-        phase: Phase = "pretrain" if self.start == "scratch" else "search"
-        cap = self._cap(trainer.recipe)
-        strength = self.shrinkage / max(sum(trainer.learning_rates(phase, cap)), 1e-12)
-        peak_model = analysis.peak_model
-        limit_bytes = budget.peak_bytes + self.tolerance * peak_model.peak_bytes(analysis.widths)
-
-        def objective(_: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
-            return trainer.criterion(hypernetwork.run(model, degraded), clean)
-
-        def is_near_budget() -> bool:
-            return peak_model.peak_bytes(latents.masked_widths()) <= limit_bytes
-
-        def shrink(index: int, rate: float) -> bool:
-            latents.shrink(strength * rate)
-            return (index + 1) % CHECK_INTERVAL == 0 and is_near_budget()
-
-        model.train()
-        with trainer.count_calls(model):
-            steps = trainer.fit(
-                hypernetwork,
-                0 if is_near_budget() else cap,
-                phase=phase,
-                objective=objective,
-                after_step=shrink,
-                callback_state={
-                    "network": model,
-                    "steps at zero": latents.steps_at_zero,
-                    "limit": limit_bytes,
-                },
-                averaged=False,  # an average of shrinking latents would be longer than they are
-            )
-        hypernetwork.write_weights(model.eval())
-        reason = "budget reached" if is_near_budget() else "cap reached"
-        note = (
-            f"search stopped after {steps} of at most {cap} steps: {reason}; "
-            f"{latents.count_small()} of {analysis.layout.size} latents below {self.threshold:g}"
-        )
-        return SearchResult(model, latents.scores(), steps, note)
-
-    def _min_width(self, analysis: NetworkAnalysis, recipe: Recipe) -> int:
+    def min_width(self, analysis: NetworkAnalysis, recipe: Recipe) -> int:
         """Return how many channels every unit keeps."""
         share = Fraction(str(self.least_share))  # as it prints: 0.29 of 100 is 29
         return max(1, recipe.min_width, int(share * min(analysis.widths.values())))
 
-    def _cap(self, recipe: Recipe) -> int:
+    def cap(self, recipe: Recipe) -> int:
         """Return the most steps that a search takes."""
         return (recipe.pretrain_steps if self.start == "scratch" else recipe.tuning_steps) // 2
 
-    def _build_hypernetwork(
-        self, model: nn.Module, analysis: NetworkAnalysis, trainer: Trainer
-    ) -> Hypernetwork:
-        """Return the hypernetwork as the search starts with it."""
-        if self.start == "scratch":
-            trainer.reinitialise(model)
-            scores = None
-        else:
-            scores = score_channels(self.importance, model, analysis.layout, trainer)
-        hypernetwork = Hypernetwork(model, analysis.layout, self.embedding, self.pace, trainer.seed)
-        if scores is None:
-            hypernetwork.zero_biases(model)
-        else:
-            latents = [spread_by_rank(scores[unit]) for unit in analysis.widths]
-            hypernetwork.reproduce(model, torch.cat(latents))
-        return hypernetwork
+
+class Search:
+    """The training of a hypernetwork, which pauses near each budget.
+
+    Args:
+        method: gives the options.
+        model: has the architecture, and in the end the generated weights; it is changed.
+        analysis: of the network.
+        trainer: does the training.
+    """
+
+    def __init__(
+        self, method: DHP, model: nn.Module, analysis: NetworkAnalysis, trainer: Trainer
+    ) -> None:
+        self.model = model.train()
+        self.trainer = trainer
+        self.peak_model = analysis.peak_model
+        self.tolerance_bytes = method.tolerance * self.peak_model.peak_bytes(analysis.widths)
+        self.limit_bytes = 0.0  # of the present budget
+        self.hypernetwork = _build_hypernetwork(method, model, analysis, trainer)
+        min_width = method.min_width(analysis, trainer.recipe)
+        self.latents = Latents(
+            self.hypernetwork.latents, analysis.widths, min_width, method.threshold
+        )
+        phase: Phase = "pretrain" if method.start == "scratch" else "search"
+        self.steps, self.cap = 0, method.cap(trainer.recipe)
+        rate_sum = sum(trainer.learning_rates(phase, self.cap))
+        self.strength = method.shrinkage / max(rate_sum, 1e-12)
+        self.callback_state = {"network": model, "steps at zero": self.latents.steps_at_zero}
+        self.parts = trainer.fit_in_parts(
+            self.hypernetwork,
+            self.cap,
+            phase=phase,
+            objective=self._compute_loss,
+            after_step=self._shrink,
+            callback_state=self.callback_state,
+        )
+
+    def go_on(self, budget: Budget) -> SearchResult:
+        """Search until the network comes near a budget, no larger than the last, or to the cap."""
+        self.limit_bytes = budget.peak_bytes + self.tolerance_bytes
+        self.callback_state["limit"] = self.limit_bytes
+        if not self._is_near_budget():
+            with self.trainer.count_calls(self.model):
+                self.steps = next(self.parts, self.steps)
+        network = deepcopy(self.model)
+        self.hypernetwork.write_weights(network.eval())
+        reason = "budget reached" if self._is_near_budget() else "cap reached"
+        note = (
+            f"search stopped after {self.steps} of at most {self.cap} steps: {reason}; "
+            f"{self.latents.count_small()} of {len(self.latents.owners)} latents below "
+            f"{self.latents.threshold:g}"
+        )
+        return SearchResult(network, self.latents.scores(), self.steps, note)
+
+    def _compute_loss(self, _: nn.Module, degraded: Tensor, clean: Tensor) -> Tensor:
+        """Return the loss with generated weights."""
+        return self.trainer.criterion(self.hypernetwork.run(self.model, degraded), clean)
+
+    def _shrink(self, index: int, rate: float) -> bool:
+        """Take the proximal step; return whether the search is near the budget, where it looks."""
+        self.latents.shrink(self.strength * rate)
+        return (index + 1) % CHECK_INTERVAL == 0 and self._is_near_budget()
+
+    def _is_near_budget(self) -> bool:
+        """Return whether the network without its small latents comes near the budget."""
+        return self.peak_model.peak_bytes(self.latents.masked_widths()) <= self.limit_bytes
+
+
+def _build_hypernetwork(
+    method: DHP, model: nn.Module, analysis: NetworkAnalysis, trainer: Trainer
+) -> Hypernetwork:
+    """Return the hypernetwork as the search starts with it."""
+    if method.start == "scratch":
+        trainer.reinitialise(model)
+        scores = None
+    else:
+        scores = score_channels(method.importance, model, analysis.layout, trainer)
+    hypernetwork = Hypernetwork(model, analysis.layout, method.embedding, method.pace, trainer.seed)
+    if scores is None:
+        hypernetwork.zero_biases(model)
+    else:
+        latents = [spread_by_rank(scores[unit]) for unit in analysis.widths]
+        hypernetwork.reproduce(model, torch.cat(latents))
+    return hypernetwork

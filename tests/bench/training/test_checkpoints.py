@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,34 @@ def test_a_killed_training_resumes_from_its_last_step_and_has_the_same_result(
     restarted = kill_and_restart(lambda: work(tmp_path), steps, [5, 0, 6])
     assert are_equal(restarted[0], undisturbed[0]) and restarted[1] == undisturbed[1]
     assert steps.taken - before == 13
+
+
+def test_a_training_in_parts_is_one_training_also_if_it_is_killed_in_any_part(
+    tmp_path: Path, steps: Steps
+) -> None:
+    def work(folder: Path | None, ends: tuple[int, ...]) -> tuple[list[torch.Tensor], list[Any]]:
+        model = network()
+        own_trainer = trainer(folder)
+        parts = own_trainer.fit_in_parts(
+            model,
+            9,
+            phase="pretrain",
+            after_step=lambda index, rate: index + 1 in ends,
+            callback_state={},
+        )
+        for done, end in zip(parts, (*ends, 9), strict=True):
+            assert done == end
+            with own_trainer.branch():
+                own_trainer.fit(deepcopy(model), 2, phase="pretrain")
+        return state(model), costs(own_trainer)
+
+    whole = work(None, ())
+    in_parts = work(None, (2, 6))
+    assert are_equal(in_parts[0], whole[0]) and in_parts[1] == whole[1]
+    before = steps.taken
+    restarted = kill_and_restart(lambda: work(tmp_path, (2, 6)), steps, [1, 5, 4])
+    assert are_equal(restarted[0], whole[0]) and restarted[1] == whole[1]
+    assert steps.taken - before == 9 + 3 * 2
 
 
 def test_a_training_that_draws_from_torch_resumes_with_its_draws(

@@ -18,7 +18,7 @@ from bench.surgery.analysis import analyse_network
 from bench.surgery.channel_scores import score_channels
 from bench.training.trainer import TaskTrainer
 from methods import dhp
-from methods.dhp import CHECK_INTERVAL, DHP, SearchResult
+from methods.dhp import CHECK_INTERVAL, DHP, Search, SearchResult
 from methods.dhp.hypernetwork import Hypernetwork
 from methods.dhp.latents import Latents
 from tests.fakes import RECIPE, AnyScale
@@ -46,7 +46,8 @@ def _search(
 ) -> SearchResult:
     """A search; with ratio 0, which none reaches, one that lasts to its cap."""
     budget = _budget(network, ratio)
-    return method.search(network, analyse_network(network, budget), budget, trainer or _trainer())
+    analysis = analyse_network(network, budget)
+    return Search(method, network, analysis, trainer or _trainer()).go_on(budget)
 
 
 @pytest.fixture
@@ -67,13 +68,13 @@ def hypernetworks(monkeypatch: pytest.MonkeyPatch) -> list[Hypernetwork]:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[SearchResult]:
     """The results of the searches of a test, in order."""
     results: list[SearchResult] = []
-    search = DHP.search
+    go_on = Search.go_on
 
     def record(*args: Any) -> SearchResult:
-        results.append(search(*args))
+        results.append(go_on(*args))
         return results[-1]
 
-    monkeypatch.setattr(DHP, "search", record)
+    monkeypatch.setattr(Search, "go_on", record)
     return results
 
 
@@ -298,22 +299,52 @@ def test_what_the_search_leaves_of_pretraining_is_the_convergence_on_a_new_curve
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fits: list[tuple[str, int]] = []
-    fit = TaskTrainer.fit
 
-    def record(trainer: TaskTrainer, model: nn.Module, steps: int, **options: Any) -> int:
-        fits.append((options["phase"], steps))
-        return fit(trainer, model, steps, **options)
+    def record(name: str) -> None:
+        fit = getattr(TaskTrainer, name)
 
-    monkeypatch.setattr(TaskTrainer, "fit", record)
+        def call(trainer: TaskTrainer, model: nn.Module, steps: int, **options: Any) -> Any:
+            fits.append((options["phase"], steps))
+            return fit(trainer, model, steps, **options)
+
+        monkeypatch.setattr(TaskTrainer, name, call)
+
+    record("fit")
+    record("fit_in_parts")
     trainer = _trainer()
     network = unet(4)
-    pruned = DHP(shrinkage=3.0).prune(network, _budget(network, 0.7), trainer)
+    sweep = DHP(shrinkage=3.0).sweep(network, [_budget(network, 0.7)], trainer)
+    _, pruned = next(iter(sweep))
+    assert isinstance(pruned, Pruned)
     searched = int(pruned.trace[0].note.split("after ")[1].split(" ")[0])
     assert searched < CAP
     assert fits == [("pretrain", CAP), ("pretrain", SEARCH.pretrain_steps - searched)]
     assert pruned.finish == "finetune"
     assert trainer.meter.steps == {"pretrain": SEARCH.pretrain_steps}
     assert DHP().expected_steps(SEARCH) == SEARCH.pretrain_steps + SEARCH.tuning_steps
+
+
+def test_a_sweep_has_one_search_and_what_a_budget_gets_does_not_depend_on_the_others(
+    hypernetworks: list[Hypernetwork],
+) -> None:
+    network = unet(4)
+    budgets = [_budget(network, ratio) for ratio in (0.8, 0.6, 0.4)]
+
+    def sweep(*wanted: Budget) -> dict[Budget, tuple[Any, ...]]:
+        trainer = _trainer(replace(SEARCH, pretrain_steps=160))
+        return {
+            budget: (trainer.meter.steps.copy(), trainer.meter.losses["pretrain"][:], pruned)
+            for budget, pruned in DHP().sweep(network, wanted, trainer)
+        }
+
+    together = sweep(*budgets)
+    assert len(hypernetworks) == 1
+    for budget in budgets:
+        steps, losses, pruned = sweep(budget)[budget]
+        assert together[budget][:2] == (steps, losses) and len(losses) == 160
+        assert together[budget][2].trace == pruned.trace
+        states = (result.model.state_dict() for result in (together[budget][2], pruned))
+        assert all(map(torch.equal, *(state.values() for state in states)))
 
 
 def test_each_pass_of_the_search_is_counted_once() -> None:
