@@ -1,6 +1,7 @@
 """The search, the cut and the convergence: checks (a), (d), (f) and (g), and when a search ends."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from bench.memory.profile import peak_memory
 from bench.runner.referee import referee
 from bench.surgery.analysis import analyse_network
 from bench.surgery.channel_scores import score_channels
+from bench.training.checkpoints import Checkpoints
 from bench.training.trainer import TaskTrainer
 from methods import dhp
 from methods.dhp import CHECK_INTERVAL, DHP, Search, SearchResult
@@ -345,6 +347,18 @@ def test_a_sweep_has_one_search_and_what_a_budget_gets_does_not_depend_on_the_ot
         assert together[budget][2].trace == pruned.trace
         states = (result.model.state_dict() for result in (together[budget][2], pruned))
         assert all(map(torch.equal, *(state.values() for state in states)))
+
+
+def test_a_search_is_not_resumed_where_it_paused_for_another_budget(tmp_path: Path) -> None:
+    network = unet(4)
+    recipe = replace(SEARCH, pretrain_steps=160)
+    checkpoints = Checkpoints(tmp_path, every_seconds=0)
+    steps = []
+    for ratio in (0.8, 0.4):
+        trainer = TaskTrainer(AnyScale(), "embedded", recipe, 0, checkpoints=checkpoints)
+        steps.append(_search(DHP(), network, ratio, trainer).steps)
+    assert steps == [_search(DHP(), network, r, _trainer(recipe)).steps for r in (0.8, 0.4)]
+    assert steps[0] < steps[1]
 
 
 def test_each_pass_of_the_search_is_counted_once() -> None:
