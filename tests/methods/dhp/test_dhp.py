@@ -1,5 +1,6 @@
 """The search, the cut and the convergence: checks (a), (d), (f) and (g), and when a search ends."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -329,7 +330,8 @@ def test_what_the_search_leaves_of_pretraining_is_the_convergence_on_a_new_curve
 def test_a_sweep_has_one_search_and_what_a_budget_gets_does_not_depend_on_the_others(
     hypernetworks: list[Hypernetwork],
 ) -> None:
-    network = unet(4)
+    layers = (nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+    network = nn.Sequential(*layers, nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 3, 1))
     budgets = [_budget(network, ratio) for ratio in (0.8, 0.6, 0.4)]
 
     def sweep(*wanted: Budget) -> dict[Budget, tuple[Any, ...]]:
@@ -352,11 +354,11 @@ def test_a_sweep_has_one_search_and_what_a_budget_gets_does_not_depend_on_the_ot
 def test_a_search_is_not_resumed_where_it_paused_for_another_budget(tmp_path: Path) -> None:
     network = unet(4)
     recipe = replace(SEARCH, pretrain_steps=160)
-    checkpoints = Checkpoints(tmp_path, every_seconds=0)
     steps = []
     for ratio in (0.8, 0.4):
+        checkpoints = Checkpoints(tmp_path, every_seconds=0)
         trainer = TaskTrainer(AnyScale(), "embedded", recipe, 0, checkpoints=checkpoints)
-        steps.append(_search(DHP(), network, ratio, trainer).steps)
+        steps.append(_search(DHP(), deepcopy(network), ratio, trainer).steps)
     assert steps == [_search(DHP(), network, r, _trainer(recipe)).steps for r in (0.8, 0.4)]
     assert steps[0] < steps[1]
 
