@@ -59,6 +59,7 @@ def format_psnr(row: dict[str, Any] | None) -> str:
         ("Real photographs: super-resolution x4", ["photographs_sr_x4"]),
         ("Real photographs: low light", ["photographs_low_light"]),
         ("Real photographs: noise of cameras", ["photographs_real_noise"]),
+        ("Real photographs: NAFNet", ["photographs_nafnet"]),
         ("Other tasks and networks", ["table1_sr", "table1_low_light"]),
         ("Long skips and compactors", ["compactors"]),
     ],
