@@ -47,7 +47,7 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -232,7 +232,7 @@ class Search:
 
     Args:
         method: gives the options.
-        model: has the architecture, and in the end the generated weights; it is changed.
+        model: runs with the generated weights; what is not generated is trained in it.
         analysis: of the network.
         trainer: does the training.
     """
@@ -244,7 +244,6 @@ class Search:
         self.trainer = trainer
         self.peak_model = analysis.peak_model
         self.tolerance_bytes = method.tolerance * self.peak_model.peak_bytes(analysis.widths)
-        self.limit_bytes = 0.0  # of the present budget
         self.hypernetwork = _build_hypernetwork(method, model, analysis, trainer)
         min_width = method.min_width(analysis, trainer.recipe)
         self.latents = Latents(
@@ -254,7 +253,11 @@ class Search:
         self.steps, self.cap = 0, method.cap(trainer.recipe)
         rate_sum = sum(trainer.learning_rates(phase, self.cap))
         self.strength = method.shrinkage / max(rate_sum, 1e-12)
-        self.callback_state = {"network": model, "steps at zero": self.latents.steps_at_zero}
+        self.callback_state: dict[str, Any] = {
+            "network": model,
+            "steps at zero": self.latents.steps_at_zero,
+            "limit": 0.0,  # bytes, of the present budget
+        }
         self.parts = trainer.fit_in_parts(
             self.hypernetwork,
             self.cap,
@@ -266,8 +269,7 @@ class Search:
 
     def go_on(self, budget: Budget) -> SearchResult:
         """Search until the network comes near a budget, no larger than the last, or to the cap."""
-        self.limit_bytes = budget.peak_bytes + self.tolerance_bytes
-        self.callback_state["limit"] = self.limit_bytes
+        self.callback_state["limit"] = budget.peak_bytes + self.tolerance_bytes
         if not self._is_near_budget():
             with self.trainer.count_calls(self.model):
                 self.steps = next(self.parts, self.steps)
@@ -292,7 +294,8 @@ class Search:
 
     def _is_near_budget(self) -> bool:
         """Return whether the network without its small latents comes near the budget."""
-        return self.peak_model.peak_bytes(self.latents.masked_widths()) <= self.limit_bytes
+        peak_bytes = self.peak_model.peak_bytes(self.latents.masked_widths())
+        return bool(peak_bytes <= self.callback_state["limit"])
 
 
 def _build_hypernetwork(
